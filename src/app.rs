@@ -1,0 +1,1 @@
+//! The composition root: build, start, stop. No logic of its own.

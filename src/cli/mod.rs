@@ -1,0 +1,1 @@
+//! Arguments, output for people, exit codes.

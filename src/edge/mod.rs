@@ -1,0 +1,1 @@
+//! The public listener: sockets to requests. Knows nothing of logstores.

@@ -1,0 +1,1 @@
+//! The embedded logstore: the API of SLS on local disk.

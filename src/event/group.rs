@@ -1,0 +1,75 @@
+//! The events of one request, already in the wire form of a LogGroup.
+
+use crate::foundation::wire;
+
+/// Protobuf tag byte of `LogGroup.Logs`.
+pub const LOGS_TAG: u8 = 0x0a;
+/// Protobuf tag byte of `LogGroup.Topic`.
+pub const TOPIC_TAG: u8 = 0x1a;
+/// Protobuf tag byte of `LogGroup.Source`.
+pub const SOURCE_TAG: u8 = 0x22;
+/// Protobuf tag byte of `LogGroup.LogTags`.
+pub const LOG_TAGS_TAG: u8 = 0x32;
+
+/// The events of one request in wire form, with what decides their batch: topic, source and tags.
+///
+/// The buffers are reused from request to request ([`EventGroup::clear`]), so in the steady state a
+/// request allocates nothing here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventGroup {
+    /// `LogGroup.Logs` fields, one after another: tag byte, length, Log.
+    pub logs: Vec<u8>,
+    /// How many events `logs` holds.
+    pub events: u32,
+    /// `LogGroup.Topic`, UTF-8, possibly empty.
+    pub topic: Vec<u8>,
+    /// `LogGroup.Source`, UTF-8, possibly empty.
+    pub source: Vec<u8>,
+    /// `LogGroup.LogTags` fields, one after another: tag byte, length, LogTag.
+    pub tags: Vec<u8>,
+    /// A token that came as the tag `__token__`. It is never part of `tags`.
+    pub token: Vec<u8>,
+    /// Fields left out because their name is reserved for the store or for us.
+    pub reserved_fields: u32,
+    /// Events whose `__time__` was outside the accepted window and was replaced.
+    pub times_replaced: u32,
+}
+
+impl EventGroup {
+    /// Empties the group and keeps its buffers.
+    pub fn clear(&mut self) {
+        let Self {
+            logs,
+            events,
+            topic,
+            source,
+            tags,
+            token,
+            reserved_fields,
+            times_replaced,
+        } = self;
+        for buffer in [logs, topic, source, tags, token] {
+            buffer.clear();
+        }
+        (*events, *reserved_fields, *times_replaced) = (0, 0, 0);
+    }
+
+    /// Adds a tag, as one `LogTag` field.
+    pub fn put_tag(&mut self, key: &[u8], value: &[u8]) {
+        let length = bytes_field_length(key) + bytes_field_length(value);
+        self.tags.push(LOG_TAGS_TAG);
+        wire::put_varint(&mut self.tags, length as u64);
+        wire::put_bytes(&mut self.tags, 0x0a, key);
+        wire::put_bytes(&mut self.tags, 0x12, value);
+    }
+
+    /// Bytes that the group holds in wire form.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        self.logs.len() + self.topic.len() + self.source.len() + self.tags.len()
+    }
+}
+
+fn bytes_field_length(value: &[u8]) -> usize {
+    1 + wire::varint_length(value.len() as u64) + value.len()
+}

@@ -1,0 +1,8 @@
+//! The event in flight: what it looks like on its way, what a client is told when it is refused, and
+//! what our books say of it.
+
+mod group;
+mod refusal;
+
+pub use self::group::{EventGroup, LOG_TAGS_TAG, LOGS_TAG, SOURCE_TAG, TOPIC_TAG};
+pub use self::refusal::{ErrorCode, Reason, Refusal};

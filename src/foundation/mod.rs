@@ -1,0 +1,10 @@
+//! The ground: small types and functions that know nothing of Tollgate's job.
+
+pub mod budget;
+pub mod clock;
+pub mod names;
+pub mod request_id;
+pub mod secret;
+pub mod serve;
+pub mod units;
+pub mod wire;

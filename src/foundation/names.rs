@@ -1,0 +1,133 @@
+//! Names of projects and logstores, checked once.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Why a name was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a {what} name has 3 to 63 characters: lower-case letters, digits, `-`{underscore}; \
+     it starts and ends with a letter or a digit"
+)]
+pub struct NameError {
+    what: &'static str,
+    underscore: &'static str,
+}
+
+fn is_name(text: &str, underscore: bool) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (3..=63).contains(&bytes.len())
+        && bytes
+            .iter()
+            .all(|b| plain(*b) || *b == b'-' || (underscore && *b == b'_'))
+        && bytes.first().is_some_and(|b| plain(*b))
+        && bytes.last().is_some_and(|b| plain(*b))
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $underscore:literal, $hint:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(try_from = "String", into = "String")]
+        #[schemars(with = "String")]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Checks a name.
+            ///
+            /// # Errors
+            /// When the text breaks the rules of SLS for such names.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                if is_name(text, $underscore) {
+                    Ok(Self(text.into()))
+                } else {
+                    Err(NameError { what: $what, underscore: $hint })
+                }
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::new(&text)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0.as_ref().to_owned()
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name_type!(
+    /// A project name: a DNS label, since it stands in front of the endpoint.
+    ProjectName,
+    "project",
+    false,
+    ""
+);
+name_type!(
+    /// A logstore name: 3 to 63 of lower-case letters, digits, `-` and `_` (SLS data model).
+    LogstoreName,
+    "logstore",
+    true,
+    ", `_`"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules_of_the_store() {
+        for good in ["abc", "web-tracking-logstore", "a_b", "0a0"] {
+            assert!(LogstoreName::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "ab",
+            "-abc",
+            "abc-",
+            "Abc",
+            "a/b",
+            "a.b",
+            "äbc",
+            &"a".repeat(64),
+        ] {
+            assert!(LogstoreName::new(bad).is_err(), "{bad}");
+        }
+        assert!(ProjectName::new("a_b").is_err(), "a project is a DNS label");
+    }
+}

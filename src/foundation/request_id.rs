@@ -1,0 +1,73 @@
+//! Request ids of the form that SLS uses: 24 upper-case hex characters.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Length of a request id in characters.
+pub const REQUEST_ID_LENGTH: usize = 24;
+
+static SEQUENCE: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(random_start()));
+
+/// A request id, unique in this process and very likely unique across processes: four bytes of time
+/// and eight bytes of a counter that starts at a random place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId([u8; REQUEST_ID_LENGTH]);
+
+impl RequestId {
+    /// The next id, made at `unix_seconds`.
+    #[must_use]
+    pub fn next(unix_seconds: u64) -> Self {
+        let count = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+        let mut hex = [0u8; REQUEST_ID_LENGTH];
+        let (time, rest) = hex.split_at_mut(8);
+        write_hex(unix_seconds, time);
+        write_hex(count, rest);
+        Self(hex)
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The id as bytes, for a header value.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+fn write_hex(mut value: u64, digits: &mut [u8]) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for digit in digits.iter_mut().rev() {
+        *digit = HEX.get((value & 15) as usize).copied().unwrap_or(b'0');
+        value >>= 4;
+    }
+}
+
+fn random_start() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| super::clock::unix_millis().rotate_left(32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_24_upper_case_hex_characters_and_starts_with_the_time() {
+        let id = RequestId::next(0x5642_EFA4);
+        assert_eq!(id.as_str().len(), REQUEST_ID_LENGTH);
+        assert!(id.as_str().starts_with("5642EFA4"), "{}", id.as_str());
+        assert!(
+            id.as_str()
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
+        );
+    }
+
+    #[test]
+    fn two_ids_differ() {
+        assert_ne!(RequestId::next(1), RequestId::next(1));
+    }
+}

@@ -1,0 +1,3 @@
+//! The wire protocols that clients speak.
+
+pub mod transcode;

@@ -1,0 +1,1 @@
+//! From bodies to LogGroup bytes in one pass.

@@ -1,0 +1,3 @@
+//! Says yes or no to a request.
+
+pub mod identity;

@@ -1,0 +1,7 @@
+//! The protocol of SLS as pure functions, and a client for it.
+
+/// The protobuf messages of `proto/sls.proto`.
+#[expect(missing_docs, reason = "generated code")]
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/sls.rs"));
+}

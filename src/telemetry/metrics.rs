@@ -1,0 +1,279 @@
+//! The cells that are counted on.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::event::Reason;
+use crate::foundation::budget::Budget;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Takes `count` away.
+    pub fn sub(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Sets the value.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Declares an enum of label values with an index into an array of cells.
+macro_rules! label_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            /// The value as a label.
+            #[must_use]
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+            /// How many values there are.
+            pub const COUNT: usize = Self::ALL.len();
+        }
+    };
+}
+
+label_enum! {
+    /// The kind of request, as a metric label.
+    RouteLabel {
+        /// `POST /logstores/{ls}/track`.
+        TrackPost => "track_post",
+        /// `GET /logstores/{ls}/track`.
+        TrackGet => "track_get",
+        /// `GET /logstores/{ls}/track.gif`.
+        TrackGif => "track_gif",
+        /// `GET /logstores/{ls}/track_ua.gif`.
+        TrackUaGif => "track_ua_gif",
+        /// `POST /logstores/{ls}`, `/shards/lb` or `/shards/route`.
+        PutLogs => "put_logs",
+        /// `OPTIONS`, answered as a CORS preflight.
+        Preflight => "preflight",
+        /// Anything else.
+        Unknown => "unknown",
+    }
+}
+
+label_enum! {
+    /// Where the credential of an accepted request stood, as a metric label.
+    TokenSource {
+        /// `Authorization: Bearer`.
+        Authorization => "authorization",
+        /// The path prefix `/t/{token}`.
+        Path => "path",
+        /// The query.
+        Query => "query",
+        /// A cookie.
+        Cookie => "cookie",
+        /// The tag `__token__` of the body.
+        Body => "body",
+        /// None: the logstore is open.
+        Anonymous => "anonymous",
+    }
+}
+
+label_enum! {
+    /// The mini-program platform that the Referer speaks of. A label, never authority.
+    PlatformLabel {
+        /// WeChat.
+        Wechat => "wechat",
+        /// Alipay.
+        Alipay => "alipay",
+        /// Douyin, or Feishu, which sends the same host.
+        Douyin => "douyin",
+        /// QQ.
+        Qq => "qq",
+        /// Baidu.
+        Baidu => "baidu",
+        /// A quick app.
+        QuickApp => "quickapp",
+        /// A browser: an Origin or Sec-Fetch header came along.
+        Browser => "browser",
+        /// None of these.
+        Other => "other",
+    }
+}
+
+label_enum! {
+    /// Why accepted events did not reach the store.
+    DropReason {
+        /// The store refused them for good.
+        UpstreamRefused => "upstream_refused",
+        /// They were still held when the stop deadline came.
+        Stopped => "stopped",
+        /// A bug: they vanished without an outcome.
+        Lost => "lost",
+    }
+}
+
+impl Reason {
+    /// Position in [`Reason::ALL`], for an array of cells.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Cells indexed by an enum.
+#[derive(Debug)]
+pub struct Cells<const N: usize>([Counter; N]);
+
+impl<const N: usize> Default for Cells<N> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
+impl<const N: usize> Cells<N> {
+    /// The cell at `index`; past the end, the last.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "the index is cut to the length")]
+    pub fn at(&self, index: usize) -> &Counter {
+        &self.0[index.min(N - 1)]
+    }
+}
+
+/// How many reasons there are.
+pub const REASONS: usize = Reason::ALL.len();
+
+/// What is counted for one logstore.
+#[derive(Debug, Default)]
+pub struct LogstoreMetrics {
+    /// Requests answered with 200.
+    pub requests_accepted: Counter,
+    /// Requests refused, by reason.
+    pub requests_refused: Cells<REASONS>,
+    /// Events in accepted requests.
+    pub events_accepted: Counter,
+    /// Events in refused requests, as far as they were counted before the refusal.
+    pub events_refused: Cells<REASONS>,
+    /// Bytes of accepted requests before compression.
+    pub bytes_accepted: Counter,
+    /// Credential of accepted requests.
+    pub token_source: Cells<{ TokenSource::COUNT }>,
+    /// Platform of accepted requests.
+    pub platform: Cells<{ PlatformLabel::COUNT }>,
+    /// Fields left out because their name is reserved.
+    pub fields_reserved: Counter,
+    /// Events whose time was replaced.
+    pub times_replaced: Counter,
+    /// Events that the store has acknowledged.
+    pub events_delivered: Counter,
+    /// Events that were accepted and did not reach the store.
+    pub events_dropped: Cells<{ DropReason::COUNT }>,
+    /// Events held in memory now.
+    pub events_held: Gauge,
+    /// Batches open now.
+    pub batches_open: Gauge,
+    /// Sealed batches waiting or on their way now.
+    pub batches_waiting: Gauge,
+    /// Batches sealed because there were too many open ones.
+    pub batches_sealed_early: Counter,
+    /// LogGroups delivered.
+    pub groups_delivered: Counter,
+    /// Bytes of delivered LogGroups before compression.
+    pub raw_bytes_delivered: Counter,
+    /// Bytes of delivered LogGroups as sent.
+    pub sent_bytes_delivered: Counter,
+    /// Attempts that failed and were, or will be, tried again.
+    pub delivery_retries: Counter,
+}
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Requests by route, refused ones included.
+    pub requests: Cells<{ RouteLabel::COUNT }>,
+    /// Requests refused before their logstore was known, by reason.
+    pub requests_refused: Cells<REASONS>,
+    /// Requests whose host names the project twice, a mistake of a published sample.
+    pub doubled_project: Counter,
+    /// Cells per project and logstore, from the configuration.
+    logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
+    /// The memory budget, for gauges.
+    memory: Mutex<Option<Arc<Budget>>>,
+}
+
+impl Metrics {
+    /// Cells with nothing counted yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// The cells of one configured logstore; made on first use.
+    #[must_use]
+    pub fn logstore(&self, project: &str, logstore: &str) -> Arc<LogstoreMetrics> {
+        let mut map = self
+            .logstores
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let key = (project.to_owned(), logstore.to_owned());
+        Arc::clone(map.entry(key).or_default())
+    }
+
+    /// Shows `budget` as the memory gauges.
+    pub fn watch_memory(&self, budget: &Arc<Budget>) {
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(budget));
+    }
+
+    pub(super) fn each_logstore(&self) -> Vec<((String, String), Arc<LogstoreMetrics>)> {
+        let map = self
+            .logstores
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        map.iter()
+            .map(|(key, cells)| (key.clone(), Arc::clone(cells)))
+            .collect()
+    }
+
+    pub(super) fn memory(&self) -> Option<Arc<Budget>> {
+        self.memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

@@ -1,0 +1,12 @@
+//! What is counted, and how it is shown to Prometheus.
+//!
+//! Every metric is declared in `families.rs`, with its help. Labels come from the configuration
+//! and from closed enums, never from a client. Counting is one atomic addition on a cell that was
+//! resolved when the configuration was loaded.
+
+mod families;
+mod metrics;
+
+pub use self::metrics::{
+    Counter, DropReason, Gauge, LogstoreMetrics, Metrics, PlatformLabel, RouteLabel, TokenSource,
+};
