@@ -193,7 +193,7 @@ impl JsonSchema for Span {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "duration" })
+        json_schema!({ "type": "string", "format": "time-span" })
     }
 }
 
