@@ -47,7 +47,7 @@ impl<'t> Source<'t> {
             line: before.matches('\n').count() + 1,
             column: before.get(line_start..).unwrap_or_default().chars().count() + 1,
             width: marked.chars().count().max(1),
-            excerpt: show(line).map(|line| line.replace('\t', " ")),
+            excerpt: show(line).map(|line| line.replace(char::is_control, " ")),
         }
     }
 

@@ -12,9 +12,9 @@ use super::Config;
 use super::check::{Finding, check};
 use super::excerpt::Source;
 use super::overrides::Overrides;
-use super::problems::{Problem, Problems};
+use super::problems::{Place, Problem, Problems};
 use super::schema;
-use super::walk::{Places, Walk};
+use super::walk::Walk;
 
 /// A configuration that passed every check, and what it was warned about.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +91,9 @@ impl Checked {
         };
         config.apply(overrides);
         overrides.keys().for_each(|key| places.forget(key));
-        add_findings(&mut problems, check(&config), &places);
+        add_findings(&mut problems, check(&config), |keys| {
+            places.find(keys).map(|span| source.place(&span))
+        });
         settle(config, origin, problems)
     }
 
@@ -101,7 +103,7 @@ impl Checked {
     /// Everything that is wrong, warnings included.
     pub fn new(config: Config, origin: &str) -> Result<Self, Problems> {
         let mut problems = Vec::new();
-        add_findings(&mut problems, check(&config), &Places::default());
+        add_findings(&mut problems, check(&config), |_| None);
         settle(config, origin, problems)
     }
 }
@@ -119,28 +121,35 @@ fn read(table: Spanned<DeTable<'_>>, source: &Source<'_>) -> Result<Config, Box<
 }
 
 /// Adds what the check found, but not what only follows from a value that was already refused.
-fn add_findings(problems: &mut Vec<Problem>, found: Vec<Finding>, places: &Places) {
+fn add_findings(
+    problems: &mut Vec<Problem>,
+    found: Vec<Finding>,
+    place: impl Fn(&[String]) -> Option<Place>,
+) {
     let refused: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
-    let touches = |key: &str, other: &str| {
-        let under = |a: &str, b: &str| {
-            a.strip_prefix(b)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        under(key, other) || under(other, key)
-    };
     for finding in found {
         let follows = finding
             .keys
             .iter()
             .any(|key| refused.iter().any(|other| touches(key, other)));
         if !follows {
-            let place = places.find(&finding.keys);
+            let place = place(&finding.keys);
             problems.push(Problem {
                 place,
                 ..finding.problem()
             });
         }
     }
+}
+
+/// Whether one key is the other, or stands in it.
+fn touches(key: &str, other: &str) -> bool {
+    let under = |inner: &str, outer: &str| {
+        inner
+            .strip_prefix(outer)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    under(key, other) || under(other, key)
 }
 
 fn settle(config: Config, origin: &str, problems: Vec<Problem>) -> Result<Checked, Problems> {

@@ -14,7 +14,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::excerpt::Source;
-use super::problems::{Place, Problem};
+use super::problems::Problem;
 use super::schema::{Kind, Shape, join, keys_named};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
@@ -22,18 +22,18 @@ use crate::foundation::units::{ByteSize, Span};
 
 /// Where keys stand in a text.
 #[derive(Default)]
-pub(super) struct Places(BTreeMap<String, Place>);
+pub(super) struct Places(BTreeMap<String, Range<usize>>);
 
 impl Places {
-    /// The place of the first of these keys that stands in the text, or of the table around the
+    /// The span of the first of these keys that stands in the text, or of the table around the
     /// first one.
-    pub(super) fn find(&self, keys: &[String]) -> Option<Place> {
+    pub(super) fn find(&self, keys: &[String]) -> Option<Range<usize>> {
         let direct = keys.iter().find_map(|key| self.0.get(key));
         let around = || {
             let mut path = keys.first()?.as_str();
             while let Some((table, _)) = path.rsplit_once('.') {
-                if let Some(place) = self.0.get(table) {
-                    return Some(place);
+                if let Some(span) = self.0.get(table) {
+                    return Some(span);
                 }
                 path = table;
             }
@@ -103,7 +103,7 @@ impl<'s, 't> Walk<'s, 't> {
                 section => format!("`{name}` belongs in [{section}]"),
             }
         } else {
-            format!("the keys here are {}", words(&known))
+            format!("the keys here are {}", words(&known, "and"))
         };
         let problem = Problem::error(join(path, name), "unknown key").help(help);
         self.problems.push(problem.at(self.source.place(span)));
@@ -112,8 +112,7 @@ impl<'s, 't> Walk<'s, 't> {
     /// Checks a value; false if it cannot be used.
     fn value(&mut self, shape: Shape, path: &str, value: &mut Spanned<DeValue<'_>>) -> bool {
         let span = value.span();
-        let place = self.source.place(&span);
-        self.places.0.insert(path.to_owned(), place.clone());
+        self.places.0.insert(path.to_owned(), span.clone());
         let outcome = match (shape.kind(), value.get_mut()) {
             (Kind::Table, DeValue::Table(table)) => {
                 self.table(shape, path, table, &span);
@@ -137,7 +136,7 @@ impl<'s, 't> Walk<'s, 't> {
         match outcome {
             Ok(()) => true,
             Err(fault) => {
-                let mut problem = Problem::error(path, fault.message).at(place);
+                let mut problem = Problem::error(path, fault.message).at(self.source.place(&span));
                 problem.help = fault.help;
                 self.problems.push(problem);
                 false
@@ -236,7 +235,7 @@ fn wrong_type(shape: Shape, value: &DeValue<'_>) -> Fault {
         DeValue::Table(_) => "a table",
     };
     let help = match (&kind, value, shape.format()) {
-        (_, DeValue::Integer(number), Some("duration")) => {
+        (_, DeValue::Integer(number), Some("time-span")) => {
             Some(format!("say the unit: `\"{number}s\"` or `\"{number}ms\"`"))
         }
         (Kind::Size, ..) => Some("write bytes (`4096`) or `\"512KiB\"`, `\"10MiB\"`".to_owned()),
@@ -261,7 +260,7 @@ fn wrong_type(shape: Shape, value: &DeValue<'_>) -> Fault {
 /// the tree is read; only then at most one such problem is told at a time.
 fn form(shape: Shape, text: &str) -> Result<(), Fault> {
     match shape.format() {
-        Some("duration") => parsed::<Span>(text),
+        Some("time-span") => parsed::<Span>(text),
         Some("project-name") => parsed::<ProjectName>(text),
         Some("logstore-name") => parsed::<LogstoreName>(text),
         Some("secret-reference") => SecretRef::try_from(text.to_owned())
@@ -285,7 +284,7 @@ fn choice(shape: Shape, word: &str) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault {
-        message: format!("`{word}` is not one of {}", words(&allowed)),
+        message: format!("`{word}` is not one of {}", words(&allowed, "or")),
         help: nearest(word, &allowed).map(|near| format!("did you mean `{near}`?")),
     })
 }
@@ -299,10 +298,10 @@ fn range(least: i64, most: i64) -> String {
 }
 
 /// `a`, `b` and `c`, in backticks.
-fn words(list: &[&str]) -> String {
+fn words(list: &[&str], joint: &str) -> String {
     let quoted: Vec<String> = list.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, rest)) if !rest.is_empty() => format!("{} {joint} {last}", rest.join(", ")),
         _ => quoted.concat(),
     }
 }

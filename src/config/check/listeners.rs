@@ -51,7 +51,10 @@ const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 /// A lone word is a level: the filter would take a mistyped one for the name of a module, and then
 /// say nothing at all.
 fn check_filter(filter: &str, findings: &mut Findings) {
-    let bare = |part: &&str| !part.contains(['=', '[', ':']) && !LEVELS.contains(part);
+    let bare = |part: &&str| {
+        let level = LEVELS.iter().any(|level| level.eq_ignore_ascii_case(part));
+        !part.is_empty() && !part.contains(['=', '[', ':']) && !level
+    };
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(filter) {
         findings.error("log.level", format!("`{filter}` is not a filter: {error}"));
     } else if let Some(word) = filter.split(',').map(str::trim).find(bare) {

@@ -6,6 +6,8 @@
 mod manual;
 mod text;
 
+use serde_json::{Map, Value};
+
 use super::{Config, schema};
 
 /// A file of the repository that is made from the structs.
@@ -31,13 +33,25 @@ pub fn generated_files() -> [GeneratedFile; 4] {
         },
         GeneratedFile {
             path: "config/tollgate.schema.json",
-            contents: format!("{:#}\n", schema::document()),
+            contents: editor_schema(),
         },
         GeneratedFile {
             path: "docs/config.md",
             contents: manual::manual(),
         },
     ]
+}
+
+/// The JSON Schema with its heading first, as people look for it.
+fn editor_schema() -> String {
+    let mut schema = Map::new();
+    schema.insert("$schema".to_owned(), Value::Null);
+    schema.insert("title".to_owned(), Value::Null);
+    schema.insert("description".to_owned(), Value::Null);
+    let entries = schema::document().as_object().cloned().unwrap_or_default();
+    schema.extend(entries);
+    schema.insert("title".to_owned(), "Configuration of Tollgate".into());
+    format!("{:#}\n", Value::Object(schema))
 }
 
 /// The configuration that `config/tollgate.toml` holds: every key at its default where it has one,

@@ -50,21 +50,29 @@ struct Writer {
 impl Writer {
     /// Writes a table: its own keys, then the tables in it, as TOML wants it.
     fn table(&mut self, shape: Shape, path: &str, values: &Value) {
-        for (key, inner) in shape.properties() {
-            if inner.section().is_none() {
-                self.entry(inner, key, values.get(key));
+        let own = shape
+            .properties()
+            .filter(|(_, inner)| inner.section().is_none());
+        for (index, (key, inner)) in own.enumerate() {
+            if !self.only_changed && (index > 0 || path.is_empty()) {
+                self.out.push('\n');
             }
+            self.entry(inner, key, values.get(key));
         }
         for (key, inner) in shape.properties() {
             let value = values.get(key).unwrap_or(&Value::Null);
             let path = join(path, key);
             match inner.section() {
                 Some((table, false)) => {
-                    self.section(inner, table, &path, &format!("[{path}]"), value);
+                    self.header(inner.description(), &format!("[{path}]"), table, value);
+                    self.table(table, &path, value);
                 }
                 Some((table, true)) => {
-                    for value in value.as_array().into_iter().flatten() {
-                        self.section(inner, table, &path, &format!("[[{path}]]"), value);
+                    let items = value.as_array().into_iter().flatten();
+                    for (index, value) in items.enumerate() {
+                        let about = if index == 0 { inner.description() } else { "" };
+                        self.header(about, &format!("[[{path}]]"), table, value);
+                        self.table(table, &path, value);
                     }
                 }
                 None => {}
@@ -72,44 +80,45 @@ impl Writer {
         }
     }
 
-    fn section(&mut self, about: Shape, shape: Shape, path: &str, header: &str, value: &Value) {
-        let before = self.out.len();
-        self.out.push('\n');
-        self.comment(about.description());
-        self.out.push_str(header);
-        self.out.push('\n');
-        let empty = self.out.len();
-        self.table(shape, path, value);
-        if self.only_changed && self.out.len() == empty {
-            self.out.truncate(before);
+    /// Writes a header, unless it is one that TOML implies and nothing stands under it.
+    fn header(&mut self, about: &str, header: &str, table: Shape, values: &Value) {
+        let bare = table
+            .properties()
+            .all(|(key, inner)| inner.section().is_some() || !self.shows(inner, values.get(key)));
+        if bare {
+            return;
         }
+        self.out.push('\n');
+        if !about.is_empty() {
+            self.comment(about);
+        }
+        self.line(header);
+    }
+
+    fn shows(&self, shape: Shape, value: Option<&Value>) -> bool {
+        let changed = value.is_some_and(|value| !value.is_null()) && value != shape.default();
+        !self.only_changed || changed
     }
 
     fn entry(&mut self, shape: Shape, key: &str, value: Option<&Value>) {
-        let value = value.filter(|value| !value.is_null());
-        if self.only_changed && (value.is_none() || value == shape.default()) {
+        if !self.shows(shape, value) {
             return;
         }
         self.comment(shape.description());
         for (word, meaning) in shape.choices() {
             self.comment(&format!("- {}: {}", quoted(word), meaning.description()));
         }
-        match value {
+        let example = shape.example().map(toml_value).unwrap_or_default();
+        match value.filter(|value| !value.is_null()) {
             Some(value) => {
                 let empty = matches!(value, Value::Array(list) if list.is_empty())
                     || matches!(value, Value::Object(map) if map.is_empty());
-                if let (true, Some(example)) = (empty, shape.example()) {
-                    self.comment(&format!("Example: {key} = {}", toml_value(example)));
+                if empty && !example.is_empty() {
+                    self.comment(&format!("Example: {key} = {example}"));
                 }
                 self.line(&format!("{key} = {}", toml_value(value)));
             }
-            None => {
-                let example = shape.example().unwrap_or(&Value::Null);
-                self.line(&format!("# {key} = {}", toml_value(example)));
-            }
-        }
-        if !self.only_changed {
-            self.out.push('\n');
+            None => self.line(&format!("# {key} = {example}")),
         }
     }
 
@@ -120,11 +129,12 @@ impl Writer {
 
     /// A comment, broken at spaces.
     fn comment(&mut self, text: &str) {
+        let indent = if text.starts_with("- ") { "#  " } else { "#" };
         let mut line = String::from("#");
         for word in text.split_whitespace() {
             if line.chars().count() + 1 + word.chars().count() > WIDTH {
                 self.line(&line);
-                "#".clone_into(&mut line);
+                indent.clone_into(&mut line);
             }
             line.push(' ');
             line.push_str(word);
