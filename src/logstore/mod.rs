@@ -1,5 +1,9 @@
 //! The protocol of SLS as pure functions, and a client for it.
 
+pub mod codec;
+#[cfg(test)]
+mod vectors;
+
 /// The protobuf messages of `proto/sls.proto`.
 #[expect(missing_docs, reason = "generated code")]
 pub mod proto {
