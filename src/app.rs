@@ -273,7 +273,7 @@ impl Running {
             UpstreamKind::Sls => StoreEndpoint {
                 base: upstream.endpoint.clone().unwrap_or_default(),
                 address: upstream.address,
-                region: upstream.region_name().unwrap_or_default(),
+                region: upstream.effective_region().unwrap_or_default().to_owned(),
                 key: upstream_key(upstream)?,
                 signature: upstream.signature,
                 ca_file: upstream.ca_file.clone(),

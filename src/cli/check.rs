@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, Failure, output};
-use crate::config::{Config, render_host_advice};
+use super::{Exit, Failure, output, source};
+use crate::config::{Checked, Overrides, render_host_advice};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -15,20 +15,22 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
-    let (config, warnings) =
-        Config::load(&args.config).map_err(|problems| Failure::new(Exit::Config, problems))?;
-    for warning in &warnings {
-        output::note(warning);
+    let checked = Checked::load(&args.config, &Overrides::default())
+        .map_err(|problems| source::problems_failure(&problems))?;
+    let config = &checked.config;
+    let mut warnings = 0;
+    if let Some(problems) = &checked.warnings {
+        warnings = problems.iter().count();
+        output::note(output::problems(problems));
     }
-    config.check_secrets().map_err(|problems| Failure::new(Exit::Config, problems))?;
+    config.check_secrets().map_err(|problems| source::problems_failure(&problems))?;
     let logstores: usize = config.projects.iter().map(|project| project.logstores.len()).sum();
     output::line(format_args!(
-        "{}: good. {} projects, {logstores} logstores, {} upstreams, {} warnings.",
+        "{}: good. Projects: {}, logstores: {logstores}, upstreams: {}, warnings: {warnings}.\n",
         args.config.display(),
         config.projects.len(),
         config.upstreams.len(),
-        warnings.len(),
     ))?;
-    output::line(render_host_advice(&config))?;
+    output::line(render_host_advice(config).trim_end())?;
     Ok(Exit::Success)
 }

@@ -49,13 +49,27 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     exit: Exit,
     message: String,
+    /// The message has its own form, with a severity on each line.
+    rendered: bool,
 }
 
 impl Failure {
     /// A failure that ends the program with `exit`.
     #[must_use]
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
-        Self { exit, message: message.to_string() }
+        Self { exit, message: message.to_string(), rendered: false }
+    }
+
+    /// A failure whose message says itself, line by line, that it is one.
+    #[must_use]
+    pub fn rendered(exit: Exit, message: String) -> Self {
+        Self { exit, message, rendered: true }
+    }
+
+    /// Whether the message says itself that it is an error.
+    #[must_use]
+    pub fn is_rendered(&self) -> bool {
+        self.rendered
     }
 
     /// How the program ends.

@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            output::error(&failure);
+            output::failure(&failure);
             failure.exit().into()
         }
     }

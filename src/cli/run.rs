@@ -7,7 +7,7 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, output, source};
 use crate::app::{self, Only, Running, StartError};
 use crate::config::{Config, Log, LogFormat, Overrides};
 use crate::gate::identity;
@@ -70,17 +70,7 @@ impl RunArgs {
             logstore_listen: self.logstore_listen,
             data_dir: self.data_dir.clone(),
         };
-        let (mut config, warnings) = match &self.config {
-            Some(path) => {
-                Config::load(path).map_err(|problems| Failure::new(Exit::Config, problems))?
-            }
-            None => (Config::quickstart(), Vec::new()),
-        };
-        for warning in warnings {
-            output::note(warning);
-        }
-        config.apply(&overrides);
-        Ok(config)
+        source::load(self.config.as_deref(), &overrides)
     }
 }
 
@@ -166,10 +156,9 @@ fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result
         ttl / 60
     ))?;
     output::line(format_args!(
-        "\nWatch events arrive:\n\n  {}{} tail --follow{}",
+        "\nWatch events arrive:\n\n  {} tail --follow{}",
         program(),
-        "",
-        data_dir_argument(config)
+        tail_arguments(config, running),
     ))
 }
 
@@ -178,12 +167,18 @@ fn program() -> String {
     std::env::args().next().unwrap_or_else(|| "tollgate".to_owned())
 }
 
-fn data_dir_argument(config: &Config) -> String {
-    if config.data_dir == Config::default().data_dir {
-        String::new()
-    } else {
-        format!(" --data-dir {}", config.data_dir.display())
+/// What `tollgate tail` has to be told where this is not the built-in configuration.
+fn tail_arguments(config: &Config, running: &Running) -> String {
+    let mut arguments = String::new();
+    if config.data_dir != Config::default().data_dir {
+        arguments.push_str(&format!(" --data-dir {}", config.data_dir.display()));
     }
+    if let Some(logstore) = running.addresses().logstore
+        && logstore != Config::default().embedded.listen
+    {
+        arguments.push_str(&format!(" --logstore-url http://{logstore}"));
+    }
+    arguments
 }
 
 /// SIGTERM and SIGINT.

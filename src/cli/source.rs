@@ -1,11 +1,11 @@
 //! Where a command finds its configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Exit, Failure, output};
-use crate::config::Config;
+use crate::config::{Checked, Config, Overrides, Problems};
 
 /// The configuration of a command that talks to a running service.
 #[derive(Debug, Args)]
@@ -19,25 +19,37 @@ pub(super) struct ConfigSource {
 }
 
 impl ConfigSource {
-    /// Reads the configuration, and prints its warnings.
+    /// Reads and checks the configuration, and prints its warnings.
     ///
     /// # Errors
     /// With every mistake of the file.
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        let mut config = match &self.config {
-            Some(path) => {
-                let (config, warnings) =
-                    Config::load(path).map_err(|problems| Failure::new(Exit::Config, problems))?;
-                for warning in warnings {
-                    output::note(warning);
-                }
-                config
-            }
-            None => Config::quickstart(),
-        };
-        if let Some(data_dir) = &self.data_dir {
-            config.data_dir.clone_from(data_dir);
-        }
-        Ok(config)
+        let overrides = Overrides { data_dir: self.data_dir.clone(), ..Overrides::default() };
+        load(self.config.as_deref(), &overrides)
     }
+}
+
+/// Reads and checks a configuration, or takes the built-in one, and prints its warnings.
+///
+/// # Errors
+/// With every mistake.
+pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure> {
+    let checked = match path {
+        Some(path) => Checked::load(path, overrides),
+        None => {
+            let mut config = Config::quickstart();
+            config.apply(overrides);
+            Checked::new(config, "built-in configuration")
+        }
+    };
+    let checked = checked.map_err(|problems| problems_failure(&problems))?;
+    if let Some(warnings) = &checked.warnings {
+        output::note(output::problems(warnings));
+    }
+    Ok(checked.config)
+}
+
+/// The failure that tells every mistake of a configuration.
+pub(super) fn problems_failure(problems: &Problems) -> Failure {
+    Failure::rendered(Exit::Config, output::problems(problems))
 }

@@ -20,7 +20,7 @@ pub(super) fn find<'a>(
     route: &Route<'a>,
     origin: OriginVerdict<'_>,
     logstore: &Logstore,
-    identity: &Identity,
+    identity: &'a Identity,
 ) -> Result<Credential<'a>, Refusal> {
     let accepts = |place| logstore.token_from.contains(&place);
     let (bearer, signed) = authorization(&parts.headers)?;

@@ -52,8 +52,8 @@ pub(super) struct Found<'a> {
     pub(super) doubled: bool,
 }
 
-impl Found<'_> {
-    pub(super) fn logstore(&self, name: &str) -> Result<&Arc<SiteLogstore>, Refusal> {
+impl<'a> Found<'a> {
+    pub(super) fn logstore(&self, name: &str) -> Result<&'a Arc<SiteLogstore>, Refusal> {
         self.logstores.get(name).ok_or_else(|| {
             let shown: String = name.chars().take(63).flat_map(char::escape_default).collect();
             Refusal::new(Reason::UnknownLogstore, format!("logstore {shown} does not exist"))
