@@ -40,9 +40,20 @@ pub enum StoreError {
         /// The innermost cause, in the words of the library or the system.
         detail: String,
     },
-    /// The request could not be made from this access key.
-    #[error(transparent)]
-    Unsendable(#[from] SignError),
+    /// The request could not be made from this endpoint and access key.
+    #[error("the request cannot be made: {reason}")]
+    Unsendable {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl From<SignError> for StoreError {
+    fn from(error: SignError) -> Self {
+        Self::Unsendable {
+            reason: error.to_string(),
+        }
+    }
 }
 
 /// An error answer of the store.
@@ -99,7 +110,8 @@ pub enum RetryReason {
     Busy,
     /// A quota of the project or shard is used up: send less at once.
     Quota,
-    /// The access key is not accepted, or may not do this: an operator mends it, so try slowly.
+    /// The access key is not accepted or cannot be sent, or may not do this: an operator mends it, so
+    /// try slowly.
     Credential,
     /// The store's clock is another. The client has learnt it: sign again at once.
     ClockSkew,
@@ -176,7 +188,7 @@ pub fn next_step(error: &StoreError) -> NextStep {
             | TransportFailure::Interrupted => RetryReason::Network,
             TransportFailure::Tls => RetryReason::Intermediary,
         },
-        StoreError::Unsendable(_) => RetryReason::Credential,
+        StoreError::Unsendable { .. } => RetryReason::Credential,
     };
     NextStep::Retry { reason }
 }
