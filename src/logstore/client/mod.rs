@@ -2,7 +2,7 @@
 //!
 //! Promise: each call is signed, takes at most the endpoint's timeout from dialling to the last byte
 //! of the answer, and succeeds only when the store itself said so. A call is made once; whoever
-//! holds the events decides with [`next_step`](super::error::next_step) whether to call again. The
+//! holds the events decides with [`next_step`] whether to call again. The
 //! one exception: when a kept-alive connection turns out closed before anything was sent, a fresh
 //! one is dialled. Not here: queues, pauses, and how many calls go at once.
 //!
@@ -12,10 +12,10 @@
 
 mod connect;
 mod exchange;
+mod read;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -26,18 +26,17 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use prost::Message;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use self::connect::{Base, connector};
 use self::exchange::{Answer, HttpClient, exchange, is_quiet};
-use super::codec::{self, Codec};
+pub use self::read::{CursorFrom, MAX_PULL, Pulled, ShardInfo};
+use self::read::{json, read_pull, unexpected};
+use super::codec::Codec;
 use super::error::{
     ErrorAnswer, MAX_ERROR_BODY, NextStep, RetryReason, StoreError, TransportFailure, next_step,
 };
 use super::header;
-use super::proto::{LogGroup, LogGroupList};
 use super::signature::{AccessKey, Signer, Unsigned};
 use crate::config::SignatureVersion;
 use crate::foundation::clock;
@@ -51,8 +50,6 @@ const MAX_IDLE: usize = 64;
 const MAX_HEAD: usize = 64 * 1024;
 /// Bytes of a list of shards or a cursor.
 const MAX_JSON: usize = 1024 * 1024;
-/// Bytes of one pull, before and after decompression: more than the store gives at once.
-pub const MAX_PULL: usize = 64 * 1024 * 1024;
 
 /// Where a store is, and how to speak to it.
 #[derive(Clone, Debug)]
@@ -100,46 +97,6 @@ pub enum StoreClientError {
 pub struct PutReceipt {
     /// `x-log-requestid`.
     pub request_id: String,
-}
-
-/// A shard of a logstore.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct ShardInfo {
-    /// Number of the shard.
-    #[serde(rename = "shardID")]
-    pub id: u32,
-    /// `readwrite` or `readonly`.
-    pub status: String,
-}
-
-/// Where in a shard to start reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CursorFrom {
-    /// At the oldest LogGroup.
-    Begin,
-    /// After the newest.
-    End,
-    /// At the first LogGroup received at this time or later, in Unix seconds.
-    Time(u64),
-}
-
-impl fmt::Display for CursorFrom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Begin => f.write_str("begin"),
-            Self::End => f.write_str("end"),
-            Self::Time(seconds) => write!(f, "{seconds}"),
-        }
-    }
-}
-
-/// What one pull gave.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pulled {
-    /// The LogGroups, oldest first.
-    pub groups: Vec<LogGroup>,
-    /// Where to go on; the cursor that was given, when nothing has come since.
-    pub next_cursor: String,
 }
 
 /// A request to be made.
@@ -379,47 +336,8 @@ impl StoreClient {
     }
 }
 
-fn json<T: DeserializeOwned>(answer: &Answer) -> Result<T, StoreError> {
-    serde_json::from_slice(&answer.body)
-        .map_err(|_| unexpected("the body is not what this call gives"))
-}
-
-fn read_pull(answer: &Answer) -> Result<Pulled, StoreError> {
-    let text = |name| answer.headers.get(name)?.to_str().ok();
-    let next_cursor = text(header::CURSOR)
-        .ok_or_else(|| unexpected("the answer has no x-log-cursor"))?
-        .to_owned();
-    if answer.body.is_empty() {
-        return Ok(Pulled {
-            groups: Vec::new(),
-            next_cursor,
-        });
-    }
-    let codec = match answer.headers.get(header::COMPRESS_TYPE) {
-        None => Codec::None,
-        Some(value) if value.is_empty() => Codec::None,
-        Some(value) => Codec::from_header(value.as_bytes())
-            .ok_or_else(|| unexpected("the answer is compressed in an unknown way"))?,
-    };
-    let raw_size = text(header::BODY_RAW_SIZE).and_then(|value| value.parse().ok());
-    let mut plain = Vec::new();
-    codec::decompress(codec, &answer.body, raw_size, MAX_PULL, &mut plain)
-        .map_err(|_| unexpected("the answer cannot be decompressed"))?;
-    let list = LogGroupList::decode(Bytes::from(plain))
-        .map_err(|_| unexpected("the answer is not a list of LogGroups"))?;
-    Ok(Pulled {
-        groups: list.log_groups,
-        next_cursor,
-    })
-}
-
 fn unaddressable(error: impl Into<http::Error>) -> StoreError {
     StoreError::Unsendable {
         reason: error.into().to_string(),
     }
-}
-
-/// A success in form only.
-fn unexpected(what: &'static str) -> StoreError {
-    StoreError::NotTheStore { status: 200, what }
 }

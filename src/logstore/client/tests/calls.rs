@@ -1,7 +1,10 @@
 //! What is sent, and what comes back when all is well.
 
+use prost::Message;
+
 use super::*;
-use crate::logstore::proto::{Log, LogTag, log};
+use crate::logstore::codec;
+use crate::logstore::proto::{Log, LogGroup, LogGroupList, LogTag, log};
 
 #[tokio::test]
 async fn a_write_goes_out_as_the_official_producers_send_it() {
