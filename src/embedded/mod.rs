@@ -1,1 +1,3 @@
 //! The embedded logstore: the API of SLS on local disk.
+
+mod store;
