@@ -27,12 +27,11 @@ use self::catalog::Catalog;
 pub(in crate::embedded) use self::catalog::Logstore;
 pub use self::database::OpenError;
 use self::database::{Tables, files};
-pub(in crate::embedded) use self::keys::Head;
 pub(in crate::embedded) use self::read::{Direction, Pulled};
 use self::retention::Keep;
 pub(in crate::embedded) use self::shard::Shard;
 use self::writer::{Put, Writer};
-use crate::config::{Embedded, SyncMode};
+use crate::config::Embedded;
 use crate::foundation::budget::Lease;
 use crate::foundation::names::{LogstoreName, ProjectName};
 
@@ -83,6 +82,17 @@ pub(in crate::embedded) enum GroupBody {
         /// Bytes of wire form.
         raw_bytes: u32,
     },
+}
+
+impl GroupBody {
+    /// Bytes that it takes in memory.
+    pub fn memory(&self) -> u64 {
+        let bytes = match self {
+            Self::Plain(bytes) => bytes,
+            Self::Lz4 { block, .. } => block,
+        };
+        bytes.capacity() as u64
+    }
 }
 
 /// All logstores of the process, and the thread that writes them.

@@ -18,7 +18,8 @@ pub(in crate::embedded) struct Extent {
 /// A shard of a logstore. Only the writer thread moves its extent.
 #[derive(Debug)]
 pub(in crate::embedded) struct Shard {
-    pub(super) logstore: u32,
+    /// Number of its logstore in this store.
+    pub logstore: u32,
     /// Number in its logstore, from 0.
     pub number: u32,
     /// First hash of its range.

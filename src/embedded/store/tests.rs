@@ -3,6 +3,7 @@ use std::time::Instant;
 
 use super::writer::QUEUE;
 use super::*;
+use crate::config::SyncMode;
 use crate::foundation::budget::Budget;
 use crate::foundation::units::{ByteSize, Span};
 use crate::foundation::wire::{Field, Reader};

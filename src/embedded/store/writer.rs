@@ -29,7 +29,7 @@ pub(super) const QUEUE: usize = 1024;
 /// Writes in one commit.
 const COMMIT_WRITES: usize = 256;
 /// Bytes in one commit; the last write may go over it.
-const COMMIT_BYTES: usize = 8 << 20;
+const COMMIT_BYTES: u64 = 8 << 20;
 
 /// A write on its way to the thread.
 pub(super) struct Put {
@@ -222,12 +222,12 @@ impl Work {
 /// The first write and what waits behind it, within the bounds of a commit; and whether a stop was
 /// among them.
 fn gather(first: Put, commands: &Receiver<Command>) -> (Vec<Put>, bool) {
-    let mut bytes = first.group.body.stored_bytes();
+    let mut bytes = first.group.body.memory();
     let mut puts = vec![first];
     while puts.len() < COMMIT_WRITES && bytes < COMMIT_BYTES {
         match commands.try_recv() {
             Ok(Command::Put(put)) => {
-                bytes += put.group.body.stored_bytes();
+                bytes += put.group.body.memory();
                 puts.push(put);
             }
             Ok(Command::Stop) => return (puts, true),
@@ -259,15 +259,6 @@ fn record(group: NewGroup, received: u64) -> (Head, Vec<u8>) {
         last_time: group.last_time,
     };
     (head, value)
-}
-
-impl GroupBody {
-    fn stored_bytes(&self) -> usize {
-        match self {
-            Self::Plain(bytes) => bytes.len(),
-            Self::Lz4 { block, .. } => block.len(),
-        }
-    }
 }
 
 #[cfg(test)]
