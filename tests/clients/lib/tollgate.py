@@ -123,7 +123,11 @@ class Tollgate:
 
     def store_secret(self):
         """The secret of the embedded logstore's access key."""
-        return (self.data_dir / "keys" / "logstore.key").read_text(encoding="utf-8").strip()
+        return self.store_secret_file().read_text(encoding="utf-8").strip()
+
+    def store_secret_file(self):
+        """The file of that secret."""
+        return self.data_dir / "keys" / "logstore.key"
 
     # === metrics ===
 
