@@ -1,1 +1,386 @@
-//! The composition root: build, start, stop. No logic of its own.
+//! The composition root: builds the parts, starts them from the bottom up, stops them from the top
+//! down. No logic of its own.
+
+use std::fs::DirBuilder;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::{Admin, Readiness};
+use crate::config::{Compression, Config, Upstream, UpstreamKind};
+use crate::edge::{self, BindError};
+use crate::embedded::{self, EmbeddedLogstore};
+use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::secret::SecretError;
+use crate::foundation::serve::{ServeOptions, serve};
+use crate::front::{Front, FrontParts, Site, SiteLogstore};
+use crate::gate::identity::{self, Authenticator, KeyError, SigningKey};
+use crate::logstore::client::{ClientError, StoreClient, StoreEndpoint};
+use crate::logstore::codec::Codec;
+use crate::logstore::signature::AccessKey;
+use crate::pipeline::{LaneSpec, Pipeline, StopReport};
+use crate::telemetry::Metrics;
+
+/// Which parts run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Only {
+    /// The gateway without the embedded logstore, which then runs in another process.
+    Gateway,
+    /// The embedded logstore alone: a local stand-in for SLS.
+    Logstore,
+}
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant says it in its message")]
+pub enum StartError {
+    #[error("cannot make the data directory {path}: {source}", path = path.display())]
+    DataDir { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("upstream `{upstream}`: {source}")]
+    UpstreamSecret { upstream: String, source: SecretError },
+    #[error("upstream `{upstream}`: {source}")]
+    Upstream { upstream: String, source: ClientError },
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Logstore(#[from] embedded::OpenError),
+}
+
+/// Where a running service listens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Addresses {
+    /// The public listener.
+    pub ingest: Option<SocketAddr>,
+    /// The private listener.
+    pub admin: Option<SocketAddr>,
+    /// The API of the embedded logstore.
+    pub logstore: Option<SocketAddr>,
+}
+
+/// A part that serves until it is told to stop.
+struct Serving {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// Tells it to stop and waits until the last request is answered or the deadline has come.
+    async fn finish(self, deadline: Instant) {
+        self.stop.cancel();
+        let mut task = self.task;
+        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
+            task.abort();
+        }
+    }
+}
+
+/// A running service.
+pub struct Running {
+    addresses: Addresses,
+    keys: Vec<SigningKey>,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    tasks: TaskTracker,
+    ingest: Option<Serving>,
+    pipeline: Option<Pipeline>,
+    logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
+    admin: Option<Serving>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Starts the parts that the configuration and `only` ask for.
+///
+/// # Errors
+/// When a key, a socket, the data directory or an upstream cannot be had. Nothing runs then.
+pub async fn start(config: &Config, only: Option<Only>) -> Result<Running, StartError> {
+    let path = config.data_dir.clone();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)
+        .map_err(|source| StartError::DataDir { path, source })?;
+    let mut running = Running {
+        addresses: Addresses::default(),
+        keys: identity::load_jwt_keys(&config.identity, &config.data_dir)?,
+        metrics: Metrics::new(),
+        readiness: Arc::default(),
+        tasks: TaskTracker::new(),
+        ingest: None,
+        pipeline: None,
+        logstore: None,
+        admin: None,
+    };
+    let admin = edge::bind("health and metrics", config.admin.listen).await?;
+    let ingest = match only {
+        Some(Only::Logstore) => None,
+        _ => Some(edge::bind("clients", config.ingest.listen).await?),
+    };
+    let uses_embedded = config.upstreams.iter().any(|u| u.kind == UpstreamKind::Embedded);
+    if only == Some(Only::Logstore) || (only.is_none() && uses_embedded) {
+        running.start_logstore(config).await?;
+    }
+    if let Some(listener) = ingest {
+        running.start_gateway(config, listener)?;
+    }
+    running.start_admin(admin);
+    running.readiness.set(true);
+    Ok(running)
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The keys of tokens, to make a first token with.
+    #[must_use]
+    pub fn keys(&self) -> &[SigningKey] {
+        &self.keys
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    fn serving(&self, start: impl FnOnce(CancellationToken) -> JoinHandle<()>) -> Serving {
+        let stop = CancellationToken::new();
+        Serving { task: start(stop.clone()), stop }
+    }
+
+    async fn start_logstore(&mut self, config: &Config) -> Result<(), StartError> {
+        let key = embedded_key(config)?;
+        let listener = edge::bind("the embedded logstore", config.embedded.listen).await?;
+        self.addresses.logstore = listener.local_addr().ok();
+        let store = EmbeddedLogstore::open(
+            &config.embedded,
+            &config.data_dir,
+            upstream_names(config, UpstreamKind::Embedded),
+            key,
+        )?;
+        let store = Arc::new(store);
+        let serving = self.serving(|stop| {
+            let store = Arc::clone(&store);
+            self.tasks.spawn(async move { store.serve(listener, stop).await })
+        });
+        self.logstore = Some((serving, store));
+        Ok(())
+    }
+
+    fn start_gateway(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
+        self.addresses.ingest = listener.local_addr().ok();
+        let mut lanes = Vec::new();
+        for project in &config.projects {
+            let Some(upstream) = config.upstreams.iter().find(|u| u.name == project.upstream)
+            else {
+                continue; // the check of the configuration has refused this
+            };
+            let client = Arc::new(self.store_client(config, upstream)?);
+            for logstore in &project.logstores {
+                lanes.push(LaneSpec {
+                    project: project.name.clone(),
+                    logstore: logstore.name.clone(),
+                    upstream_project: upstream_project(project).clone(),
+                    upstream_logstore: upstream_logstore(logstore).clone(),
+                    client: Arc::clone(&client),
+                    codec: codec_of(upstream.compression),
+                    metrics: self.metrics.logstore(project.name.as_str(), logstore.name.as_str()),
+                });
+            }
+        }
+        let pipeline = Pipeline::start(lanes, &config.batch, &config.delivery, &config.limits);
+        self.metrics.watch_memory(pipeline.memory());
+        let site = self.site(config, &pipeline);
+        let parts = FrontParts {
+            site,
+            authenticator: Authenticator::new(&self.keys),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let front = Front::new(config, parts);
+        let options = edge::options(&config.ingest);
+        self.ingest = Some(self.serving(|stop| {
+            let service = move |peer| front.connection(peer);
+            self.tasks.spawn(serve(listener, options, service, stop))
+        }));
+        self.pipeline = Some(pipeline);
+        Ok(())
+    }
+
+    fn site(&self, config: &Config, pipeline: &Pipeline) -> Site {
+        let projects = config
+            .projects
+            .iter()
+            .map(|project| {
+                let (name, logstores) = (project.name.as_str(), project.logstores.iter());
+                let logstores = logstores.filter_map(|logstore| {
+                    let lane = pipeline.lane(name, logstore.name.as_str())?;
+                    let metrics = self.metrics.logstore(name, logstore.name.as_str());
+                    Some(SiteLogstore::new(logstore.clone(), lane, metrics))
+                });
+                (project.name.clone(), logstores.collect())
+            })
+            .collect();
+        Site::new(&config.ingest, projects)
+    }
+
+    fn start_admin(&mut self, listener: TcpListener) {
+        self.addresses.admin = listener.local_addr().ok();
+        let admin = Admin {
+            readiness: Arc::clone(&self.readiness),
+            metrics: Arc::clone(&self.metrics),
+        };
+        self.admin = Some(self.serving(|stop| {
+            self.tasks.spawn(serve(listener, ADMIN_OPTIONS, move |_| admin.clone(), stop))
+        }));
+    }
+
+    fn store_client(
+        &self,
+        config: &Config,
+        upstream: &Upstream,
+    ) -> Result<StoreClient, StartError> {
+        let endpoint = match upstream.kind {
+            UpstreamKind::Embedded => {
+                let address = self.addresses.logstore.unwrap_or(config.embedded.listen);
+                StoreEndpoint {
+                    base: format!("http://localhost:{}", address.port()),
+                    address: Some(reachable(address)),
+                    region: config.embedded.region.clone(),
+                    key: embedded_key(config)?,
+                    signature: upstream.signature,
+                    ca_file: None,
+                    timeout: config.delivery.timeout.get(),
+                }
+            }
+            UpstreamKind::Sls => StoreEndpoint {
+                base: upstream.endpoint.clone().unwrap_or_default(),
+                address: upstream.address,
+                region: upstream.effective_region().unwrap_or_default().to_owned(),
+                key: upstream_key(upstream)?,
+                signature: upstream.signature,
+                ca_file: upstream.ca_file.clone(),
+                timeout: config.delivery.timeout.get(),
+            },
+        };
+        StoreClient::new(endpoint)
+            .map_err(|source| StartError::Upstream { upstream: upstream.name.clone(), source })
+    }
+
+    /// Stops from the top down: readiness off, no new connections, requests in flight answered, what
+    /// is held delivered until the deadline, the store closed. Says what became of the events.
+    pub async fn stop(mut self, deadline: Duration) -> StopReport {
+        self.readiness.set(false);
+        let deadline = Instant::now() + deadline;
+        if let Some(ingest) = self.ingest.take() {
+            // Half of the time is left for what is held already.
+            let answered_by = Instant::now() + (deadline - Instant::now()) / 2;
+            ingest.finish(answered_by).await;
+        }
+        let report = match self.pipeline.take() {
+            Some(pipeline) => pipeline.stop(deadline).await,
+            None => StopReport::default(),
+        };
+        let soon = Instant::now() + LAST_GRACE;
+        if let Some((serving, store)) = self.logstore.take() {
+            serving.finish(soon).await;
+            if let Some(store) = Arc::into_inner(store) {
+                store.close();
+            }
+        }
+        if let Some(admin) = self.admin.take() {
+            admin.finish(soon).await;
+        }
+        report
+    }
+}
+
+/// Bounds of the private listener: scrapes and probes, nothing more.
+const ADMIN_OPTIONS: ServeOptions = ServeOptions {
+    max_connections: 64,
+    header_timeout: Duration::from_secs(10),
+    max_header: 16 << 10,
+};
+
+/// Time that the private listeners get to answer their last requests.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+fn upstream_project(project: &crate::config::Project) -> &ProjectName {
+    project.upstream_project.as_ref().unwrap_or(&project.name)
+}
+
+fn upstream_logstore(logstore: &crate::config::Logstore) -> &LogstoreName {
+    logstore.upstream_logstore.as_ref().unwrap_or(&logstore.name)
+}
+
+/// The projects and logstores, by their names at the upstreams of one kind.
+fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<LogstoreName>)> {
+    config
+        .projects
+        .iter()
+        .filter(|project| {
+            config.upstreams.iter().any(|u| u.name == project.upstream && u.kind == kind)
+        })
+        .map(|project| {
+            let logstores = project.logstores.iter().map(|l| upstream_logstore(l).clone());
+            (upstream_project(project).clone(), logstores.collect())
+        })
+        .collect()
+}
+
+fn codec_of(compression: Compression) -> Codec {
+    match compression {
+        Compression::Lz4 => Codec::Lz4,
+        Compression::Zstd => Codec::Zstd,
+        Compression::None => Codec::None,
+    }
+}
+
+/// An address to connect to: one that listens on every address is reached by loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+    } else {
+        address
+    }
+}
+
+fn embedded_key(config: &Config) -> Result<AccessKey, StartError> {
+    let secret = match &config.embedded.access_key_secret {
+        Some(reference) => reference.read().map_err(|source| StartError::UpstreamSecret {
+            upstream: "embedded".to_owned(),
+            source,
+        })?,
+        None => identity::load_or_make(&config.data_dir, "logstore")?,
+    };
+    Ok(AccessKey { id: config.embedded.access_key_id.clone(), secret, security_token: None })
+}
+
+fn upstream_key(upstream: &Upstream) -> Result<AccessKey, StartError> {
+    let failed =
+        |source| StartError::UpstreamSecret { upstream: upstream.name.clone(), source };
+    let secret = upstream.access_key_secret.as_ref().ok_or(failed(SecretError::Form))?;
+    let token = upstream.security_token.as_ref().map(|token| token.read()).transpose();
+    Ok(AccessKey {
+        id: upstream.access_key_id.clone().unwrap_or_default(),
+        secret: secret.read().map_err(failed)?,
+        security_token: token.map_err(failed)?,
+    })
+}

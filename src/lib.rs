@@ -7,6 +7,8 @@
 //!
 //! The library exists for the binary, its tests and its benches; it is not a public API.
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 pub mod app;
 pub mod cli;

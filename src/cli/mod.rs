@@ -1,1 +1,85 @@
 //! Arguments, output for people, exit codes.
+//!
+//! Results go to standard output; logs, progress and errors to standard error.
+
+mod check;
+mod exit;
+mod output;
+mod run;
+mod send;
+mod source;
+mod tail;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use self::exit::{Exit, Failure};
+
+const LONG_VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TOLLGATE_COMMIT"), ")");
+
+const EXAMPLES: &str = "\
+Examples:
+  tollgate run                             start on built-in defaults, with an embedded logstore
+  tollgate check --config tollgate.toml    find every mistake of a configuration
+  tollgate token mint --project sls-webtracking-mini --logstore web-tracking-logstore
+  tollgate tail --follow                   watch events arrive
+  tollgate send events.ndjson              send events through the front
+
+Exit codes:
+  0   all went well, nothing was lost
+  1   the work was done, but not all of it succeeded (send: events were refused)
+  2   the command line is wrong
+  69  an address could not be bound, or a server could not be reached
+  70  a fault of Tollgate itself
+  73  the data directory or a key file cannot be made or read
+  75  stopped with events that were not delivered; standard error says how many
+  78  the configuration is wrong
+";
+
+/// The edge in front of Simple Log Service web tracking: checks tokens, applies limits, packs
+/// events into LogGroups and delivers them.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version = LONG_VERSION, after_long_help = EXAMPLES)]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the service.
+    Run(run::RunArgs),
+    /// Find every mistake of a configuration, and print what to enter in the consoles of
+    /// mini-program platforms.
+    Check(check::CheckArgs),
+    /// Make tokens.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    /// Read events from a logstore, by the read API of SLS.
+    Tail(tail::TailArgs),
+    /// Send events through the front, from a file of one JSON object a line.
+    Send(send::SendArgs),
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Token(command) => token::run(&command),
+        Command::Tail(args) => tail::run(&args),
+        Command::Send(args) => send::run(&args),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::failure(&failure);
+            failure.exit().into()
+        }
+    }
+}

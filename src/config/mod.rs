@@ -1,8 +1,27 @@
-//! The configuration: typed sections whose doc comments are the manual.
+//! The configuration: typed sections whose doc comments are the manual, read from TOML and checked
+//! once, between the file and the program.
 //!
-//! `docs/config.md`, `config/tollgate.toml` and `config/tollgate.schema.json` are made from these
-//! structs; a test fails when they are stale.
+//! Promise: a [`Config`] that comes from here obeys every rule, and what is wrong with a text is
+//! told all at once, with its place and a way to mend it.
+//!
+//! `docs/config.md`, `config/tollgate.toml`, `config/quickstart.toml` and
+//! `config/tollgate.schema.json` are made from the structs; a test fails when they are stale.
 
+mod check;
+mod endpoint;
+mod excerpt;
+pub mod generate;
+mod hosts;
+mod load;
 mod model;
+mod overrides;
+mod problems;
+mod schema;
+mod secrets;
+mod walk;
 
+pub use self::hosts::{HostAdvice, Platform, render_host_advice};
+pub use self::load::Checked;
 pub use self::model::*;
+pub use self::overrides::Overrides;
+pub use self::problems::{Place, Problem, Problems, Severity};

@@ -48,8 +48,10 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Ingest {
     /// Address and port.
+    #[schemars(extend("format" = "socket-address"))]
     pub listen: SocketAddr,
     /// Connections held at once. Past it, new ones wait in the kernel's queue.
+    #[schemars(range(min = 1))]
     pub max_connections: u32,
     /// Time for a request head to arrive, also from an idle kept-alive connection.
     pub header_timeout: Span,
@@ -58,8 +60,13 @@ pub struct Ingest {
     /// Bytes of a request head. Mini programs of Alipay send long Referers. Past it: 431.
     pub max_header: ByteSize,
     /// The project of requests whose Host names none: an IP address or a name without a dot.
+    #[schemars(example = "my-project")]
     pub default_project: Option<ProjectName>,
-    /// Custom domains: host name to project.
+    /// Parents of the names that clients reach this listener by, through a wildcard record in DNS: `edge.example.com` stands for `{project}.edge.example.com` for every project. The mini-program SDK always puts the project in front. Only for advice: a Host whose first label is a project is that project, whatever follows.
+    #[schemars(example = ["edge.example.com"])]
+    pub domains: Vec<String>,
+    /// Custom domains: host name to project. For clients that send to a name without the project.
+    #[schemars(example = serde_json::json!({"track.example.com": "my-project"}))]
     pub hosts: BTreeMap<String, ProjectName>,
 }
 
@@ -68,6 +75,7 @@ pub struct Ingest {
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address and port. Keep it off the public network.
+    #[schemars(extend("format" = "socket-address"))]
     pub listen: SocketAddr,
 }
 
@@ -78,16 +86,19 @@ pub struct Limits {
     /// Memory for bodies, open batches and undelivered LogGroups together. Past it: 503 `ServerBusy`.
     pub memory: ByteSize,
     /// The share of `memory`, in percent, that one logstore may hold, so that a store that is down cannot starve the others.
+    #[schemars(range(min = 1, max = 100))]
     pub memory_share: u8,
     /// A body before compression. Past it: 413 `PostBodyTooLarge`.
     pub body: ByteSize,
     /// A body from a client whose token is not verified yet, because the token is inside it. Past it: 413.
     pub unverified_body: ByteSize,
     /// Events in a request. Past it: 413 `PostBodyTooLarge`.
+    #[schemars(range(min = 1, max = 40_960))]
     pub events: u32,
     /// The query of a GET. Past it: 413.
     pub query: ByteSize,
     /// Fields of an event. Past it: 400 `PostBodyInvalid`.
+    #[schemars(range(min = 1))]
     pub fields: u32,
     /// A key. Past it, or empty: 400 `InvalidKey`.
     pub key: ByteSize,
@@ -99,7 +110,8 @@ pub struct Limits {
     pub tags: u32,
     /// The value of a tag. Past it: 400 `PostBodyInvalid`.
     pub tag_value: ByteSize,
-    /// Nesting of JSON, the envelope included. Past it: 400 `PostBodyInvalid`.
+    /// Nesting of JSON, the envelope (3) included. Past it: 400 `PostBodyInvalid`.
+    #[schemars(range(min = 3, max = 128))]
     pub depth: u32,
 }
 
@@ -145,6 +157,7 @@ pub struct JwtKey {
     pub kid: String,
     /// The HMAC secret, at least 32 bytes. Left out: made on first start, in `{data_dir}/keys/{kid}.key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "file:/etc/tollgate/jwt.key")]
     pub secret: Option<SecretRef>,
     /// The `iss` that a token must have.
     pub issuer: String,
@@ -181,10 +194,12 @@ pub struct Batch {
     /// A batch is sealed when it holds so many bytes before compression.
     pub max_bytes: ByteSize,
     /// A batch is sealed when it holds so many events.
+    #[schemars(range(min = 1, max = 40_960))]
     pub max_events: u32,
     /// A batch is sealed when its first event is so old.
     pub max_age: Span,
     /// Open batches of one logstore. Past it the oldest is sealed at once.
+    #[schemars(range(min = 1))]
     pub max_open: u32,
 }
 
@@ -193,6 +208,7 @@ pub struct Batch {
 #[serde(deny_unknown_fields, default)]
 pub struct Delivery {
     /// LogGroups of one logstore on their way at once.
+    #[schemars(range(min = 1, max = 1024))]
     pub concurrency: u32,
     /// Time for one attempt, answer included.
     pub timeout: Span,
@@ -229,6 +245,7 @@ pub enum LogFormat {
 #[serde(deny_unknown_fields, default)]
 pub struct Embedded {
     /// Address and port of its API.
+    #[schemars(extend("format" = "socket-address"))]
     pub listen: SocketAddr,
     /// Region name, part of v4 signatures and of resource names.
     pub region: String,
@@ -236,8 +253,10 @@ pub struct Embedded {
     pub access_key_id: String,
     /// Secret of that access key. Left out: made on first start, in `{data_dir}/keys/logstore.key`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "env:TOLLGATE_LOGSTORE_SECRET")]
     pub access_key_secret: Option<SecretRef>,
     /// Shards of each logstore.
+    #[schemars(range(min = 1, max = 256))]
     pub shards: u32,
     /// Events older than this are removed.
     pub retention: Span,
@@ -246,6 +265,7 @@ pub struct Embedded {
     /// What a 200 promises.
     pub sync: SyncMode,
     /// Connections held at once.
+    #[schemars(range(min = 1))]
     pub max_connections: u32,
     /// Faults to inject, for tests of what stands in front of the store.
     pub faults: Faults,
@@ -268,6 +288,7 @@ pub struct Faults {
     /// Added to each answer to a write.
     pub delay: Span,
     /// The share of writes, from 0 to 1, that is refused with `error_status` and `error_code`.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub error_rate: f64,
     /// HTTP status of injected errors. 0 closes the connection without an answer.
     pub error_status: u16,
@@ -287,21 +308,27 @@ pub struct Upstream {
     pub kind: UpstreamKind,
     /// `http://` or `https://` and the endpoint without the project, such as `https://cn-hangzhou.log.aliyuncs.com`. Not for kind `embedded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "https://cn-hangzhou.log.aliyuncs.com")]
     pub endpoint: Option<String>,
     /// Connect to this address instead of looking the endpoint's name up. The Host header and the TLS name stay. For tests and private networks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "socket-address"), example = "10.0.0.7:443")]
     pub address: Option<SocketAddr>,
     /// Region, for v4 signatures. Left out: taken from the endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "cn-hangzhou")]
     pub region: Option<String>,
     /// Access key id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "LTAI-your-key-id")]
     pub access_key_id: Option<String>,
     /// Access key secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "env:SLS_ACCESS_KEY_SECRET")]
     pub access_key_secret: Option<SecretRef>,
     /// STS token that belongs to a temporary access key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "env:SLS_SECURITY_TOKEN")]
     pub security_token: Option<SecretRef>,
     /// Version of the request signature.
     #[serde(default = "default_signature")]
@@ -311,6 +338,7 @@ pub struct Upstream {
     pub compression: Compression,
     /// PEM file with the certificate authorities to trust instead of the built-in ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/etc/tollgate/ca.pem")]
     pub ca_file: Option<PathBuf>,
 }
 
@@ -356,6 +384,7 @@ pub struct Project {
     pub upstream: String,
     /// Name of the project at the upstream. Left out: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "project-at-the-store")]
     pub upstream_project: Option<ProjectName>,
     /// Its logstores.
     #[serde(rename = "logstore", default)]
@@ -370,6 +399,7 @@ pub struct Logstore {
     pub name: LogstoreName,
     /// Name of the logstore at the upstream. Left out: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "logstore-at-the-store")]
     pub upstream_logstore: Option<LogstoreName>,
     /// Takes events without a token. Anyone on the network can then write here.
     #[serde(default)]
@@ -525,6 +555,7 @@ impl Default for Ingest {
             body_timeout: Span::secs(30),
             max_header: ByteSize::kib(48),
             default_project: None,
+            domains: Vec::new(),
             hosts: BTreeMap::new(),
         }
     }

@@ -56,11 +56,7 @@ impl EventGroup {
 
     /// Adds a tag, as one `LogTag` field.
     pub fn put_tag(&mut self, key: &[u8], value: &[u8]) {
-        let length = bytes_field_length(key) + bytes_field_length(value);
-        self.tags.push(LOG_TAGS_TAG);
-        wire::put_varint(&mut self.tags, length as u64);
-        wire::put_bytes(&mut self.tags, 0x0a, key);
-        wire::put_bytes(&mut self.tags, 0x12, value);
+        put_tag(&mut self.tags, key, value);
     }
 
     /// Bytes that the group holds in wire form.
@@ -68,6 +64,15 @@ impl EventGroup {
     pub fn wire_bytes(&self) -> usize {
         self.logs.len() + self.topic.len() + self.source.len() + self.tags.len()
     }
+}
+
+/// Appends one `LogGroup.LogTags` field to a LogGroup in wire form.
+pub fn put_tag(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let length = bytes_field_length(key) + bytes_field_length(value);
+    out.push(LOG_TAGS_TAG);
+    wire::put_varint(out, length as u64);
+    wire::put_bytes(out, 0x0a, key);
+    wire::put_bytes(out, 0x12, value);
 }
 
 fn bytes_field_length(value: &[u8]) -> usize {

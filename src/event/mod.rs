@@ -4,5 +4,5 @@
 mod group;
 mod refusal;
 
-pub use self::group::{EventGroup, LOG_TAGS_TAG, LOGS_TAG, SOURCE_TAG, TOPIC_TAG};
+pub use self::group::{EventGroup, LOG_TAGS_TAG, LOGS_TAG, SOURCE_TAG, TOPIC_TAG, put_tag};
 pub use self::refusal::{ErrorCode, Reason, Refusal};

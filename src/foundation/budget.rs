@@ -133,6 +133,16 @@ impl Lease {
         }
     }
 
+    /// Cuts off a lease of `bytes`, or of all that this one holds if that is less.
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            budget: Arc::clone(&self.budget),
+            bytes,
+        }
+    }
+
     /// Puts another lease of the same budget into this one.
     pub fn merge(&mut self, mut other: Self) {
         debug_assert!(
@@ -179,6 +189,17 @@ mod tests {
         assert_eq!(lease.bytes(), 15);
         drop((lease, other));
         assert_eq!((share.used(), whole.used()), (0, 0));
+    }
+
+    #[test]
+    fn a_lease_splits_without_taking_or_giving_back() {
+        let budget = Budget::new(100);
+        let mut lease = budget.lease(60).unwrap();
+        let part = lease.split(20);
+        assert_eq!((lease.bytes(), part.bytes(), budget.used()), (40, 20, 60));
+        assert_eq!(lease.split(41).bytes(), 40, "never more than it holds");
+        drop((lease, part));
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

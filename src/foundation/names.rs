@@ -1,10 +1,10 @@
 //! Names of projects and logstores, checked once.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Why a name was refused.
@@ -30,11 +30,10 @@ fn is_name(text: &str, underscore: bool) -> bool {
 }
 
 macro_rules! name_type {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $underscore:literal, $hint:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $underscore:literal, $hint:literal, $format:literal, $pattern:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        #[schemars(with = "String")]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -54,6 +53,20 @@ macro_rules! name_type {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "format": $format, "pattern": $pattern })
             }
         }
 
@@ -96,14 +109,18 @@ name_type!(
     ProjectName,
     "project",
     false,
-    ""
+    "",
+    "project-name",
+    "^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$"
 );
 name_type!(
     /// A logstore name: 3 to 63 of lower-case letters, digits, `-` and `_` (SLS data model).
     LogstoreName,
     "logstore",
     true,
-    ", `_`"
+    ", `_`",
+    "logstore-name",
+    "^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$"
 );
 
 #[cfg(test)]

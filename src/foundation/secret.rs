@@ -1,9 +1,10 @@
 //! Secrets that cannot be printed, and where a configuration finds them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
@@ -53,9 +54,8 @@ impl Drop for Secret {
 
 /// Where a secret is kept: `env:NAME` (an environment variable) or `file:PATH` (a file; one
 /// trailing line break is cut). A secret itself is never written in a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[schemars(with = "String")]
 pub enum SecretRef {
     /// An environment variable.
     Env(String),
@@ -83,6 +83,24 @@ pub enum SecretError {
     /// The value is empty.
     #[error("the secret at {0} is empty")]
     Empty(String),
+}
+
+impl JsonSchema for SecretRef {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "SecretRef".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "format": "secret-reference",
+            "pattern": "^(env|file):.+$"
+        })
+    }
 }
 
 impl TryFrom<String> for SecretRef {

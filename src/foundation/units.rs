@@ -1,16 +1,16 @@
 //! Sizes and durations as a person writes them.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number of bytes. Written as `512KiB`, `10MiB`, `1GiB` (powers of 1024) or as plain bytes
 /// (`4096`). Decimal units (`MB`) are refused, since people mean either by them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(with = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(u64);
 
 const UNITS: [(&str, u64); 4] = [
@@ -104,8 +104,7 @@ impl<'de> Deserialize<'de> for ByteSize {
 }
 
 /// A length of time, written as `250ms`, `30s`, `15m`, `1h`, `7d` or a sum of such (`1h 30m`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(with = "String")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
 
 impl Span {
@@ -162,6 +161,39 @@ impl<'de> Deserialize<'de> for Span {
         String::deserialize(deserializer)?
             .parse()
             .map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for ByteSize {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "ByteSize".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "format": "byte-size",
+            "pattern": "^[0-9]+ *(B|KiB|MiB|GiB)?$",
+            "minimum": 0
+        })
+    }
+}
+
+impl JsonSchema for Span {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "time-span" })
     }
 }
 

@@ -1,3 +1,15 @@
-//! The wire protocols that clients speak.
+//! The wire protocols that clients speak, and the story of a request (`ingest`).
 
+mod body;
+mod cors;
+mod credential;
+mod ingest;
+mod platform;
+mod reply;
+mod route;
+mod service;
+mod site;
 pub mod transcode;
+
+pub use self::service::{Front, FrontParts};
+pub use self::site::{Site, SiteLogstore};

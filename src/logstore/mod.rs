@@ -1,5 +1,11 @@
 //! The protocol of SLS as pure functions, and a client for it.
 
+pub mod codec;
+pub mod header;
+pub mod signature;
+#[cfg(test)]
+mod vectors;
+
 /// The protobuf messages of `proto/sls.proto`.
 #[expect(missing_docs, reason = "generated code")]
 pub mod proto {

@@ -260,6 +260,12 @@ impl Metrics {
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(budget));
     }
 
+    /// Events that are accepted and not yet delivered or dropped, of all logstores.
+    #[must_use]
+    pub fn events_held(&self) -> u64 {
+        self.each_logstore().iter().map(|(_, cells)| cells.events_held.get()).sum()
+    }
+
     pub(super) fn each_logstore(&self) -> Vec<((String, String), Arc<LogstoreMetrics>)> {
         let map = self
             .logstores

@@ -1,0 +1,36 @@
+//! `tollgate check`: finds every mistake of a configuration.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Exit, Failure, output, source};
+use crate::config::{Checked, Overrides, render_host_advice};
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
+    let checked = Checked::load(&args.config, &Overrides::default())
+        .map_err(|problems| source::problems_failure(&problems))?;
+    let config = &checked.config;
+    let mut warnings = 0;
+    if let Some(problems) = &checked.warnings {
+        warnings = problems.iter().count();
+        output::note(output::problems(problems));
+    }
+    config.check_secrets().map_err(|problems| source::problems_failure(&problems))?;
+    let logstores: usize = config.projects.iter().map(|project| project.logstores.len()).sum();
+    output::line(format_args!(
+        "{}: good. Projects: {}, logstores: {logstores}, upstreams: {}, warnings: {warnings}.\n",
+        args.config.display(),
+        config.projects.len(),
+        config.upstreams.len(),
+    ))?;
+    output::line(render_host_advice(config).trim_end())?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,47 @@
+//! Writing to people: standard output and standard error, in one place.
+
+use std::io::{self, Write};
+
+use super::{Exit, Failure};
+use crate::config::Problems;
+
+/// Writes a line to standard output.
+///
+/// # Errors
+/// When standard output is closed, as by `| head`.
+pub(super) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::new(Exit::Partial, format!("standard output: {error}")))
+}
+
+/// Writes a line to standard error. There is nobody to tell when that fails.
+pub(super) fn note(text: impl std::fmt::Display) {
+    drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+/// Writes an error to standard error.
+pub(super) fn error(text: impl std::fmt::Display) {
+    note(format_args!("error: {text}"));
+}
+
+/// Writes a failure to standard error.
+pub(super) fn failure(failure: &Failure) {
+    if failure.is_rendered() {
+        note(failure);
+    } else {
+        error(failure);
+    }
+}
+
+/// Problems of a configuration, in colour where somebody looks at them.
+pub(super) fn problems(problems: &Problems) -> String {
+    problems.render(colour(&io::stderr()))
+}
+
+/// Whether to write colours: to a terminal, unless `NO_COLOR` is set (no-color.org).
+#[expect(clippy::disallowed_methods, reason = "the environment decides about colours")]
+pub(super) fn colour(stream: &impl io::IsTerminal) -> bool {
+    stream.is_terminal() && !std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty())
+}

@@ -1,0 +1,76 @@
+//! `tollgate token`: makes tokens.
+
+use clap::{Args, Subcommand};
+
+use super::source::ConfigSource;
+use super::{Exit, Failure, output};
+use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::units::Span;
+use crate::gate::identity::{self, SigningKey};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token for one logstore, and print it alone.
+    Mint(MintArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MintArgs {
+    #[command(flatten)]
+    source: ConfigSource,
+    /// Project that the token may write to.
+    #[arg(long)]
+    project: ProjectName,
+    /// Logstore that the token may write to.
+    #[arg(long)]
+    logstore: LogstoreName,
+    /// Time until the token expires.
+    #[arg(long, default_value = "1h")]
+    ttl: Span,
+    /// Subject of the token: whose it is.
+    #[arg(long)]
+    subject: Option<String>,
+    /// Key to sign with (`kid`). Without it: the first of the configuration.
+    #[arg(long)]
+    kid: Option<String>,
+}
+
+pub(super) fn run(command: &TokenCommand) -> Result<Exit, Failure> {
+    let TokenCommand::Mint(args) = command;
+    let config = args.source.load()?;
+    let keys = identity::load_jwt_keys(&config.identity, &config.data_dir)
+        .map_err(|error| Failure::new(Exit::DataDir, error))?;
+    let key = choose(&keys, args.kid.as_deref())?;
+    if args.ttl > key.rules.max_lifetime {
+        let message = format!("--ttl {} is longer than max_lifetime {}", args.ttl, key.rules.max_lifetime);
+        return Err(Failure::new(Exit::Config, message));
+    }
+    let (project, logstore) = (args.project.as_str(), args.logstore.as_str());
+    let known = config.projects.iter().any(|p| {
+        p.name == args.project && p.logstores.iter().any(|l| l.name == args.logstore)
+    });
+    if !known {
+        output::note(format_args!(
+            "warning: the configuration has no logstore {logstore} in project {project}; the token opens nothing there"
+        ));
+    }
+    let token =
+        identity::mint(key, project, logstore, args.ttl.as_secs(), args.subject.as_deref())
+            .map_err(|error| Failure::new(Exit::Internal, error))?;
+    output::line(token)?;
+    Ok(Exit::Success)
+}
+
+fn choose<'a>(keys: &'a [SigningKey], kid: Option<&str>) -> Result<&'a SigningKey, Failure> {
+    let key = match kid {
+        Some(kid) => keys.iter().find(|key| key.rules.kid == kid),
+        None => keys.first(),
+    };
+    key.ok_or_else(|| {
+        let message = match kid {
+            Some(kid) => format!("the configuration has no [[identity.jwt]] with kid `{kid}`"),
+            None => "the configuration has no [[identity.jwt]] key".to_owned(),
+        };
+        Failure::new(Exit::Config, message)
+    })
+}

@@ -1,0 +1,106 @@
+//! Sizes and times that must fit into each other.
+
+use super::{Findings, runs_embedded};
+use crate::config::Config;
+use crate::foundation::units::{ByteSize, Span};
+
+/// The most that SLS takes as one LogGroup before compression.
+const LARGEST_LOG_GROUP: ByteSize = ByteSize::mib(5);
+
+/// What the HTTP library needs at least to read a head.
+const SMALLEST_HEADER: ByteSize = ByteSize::kib(8);
+
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    sizes(config, findings);
+    times(config, findings);
+    shares(config, findings);
+}
+
+fn sizes(config: &Config, findings: &mut Findings) {
+    let limits = &config.limits;
+    for (key, size) in [
+        ("limits.memory", limits.memory),
+        ("limits.body", limits.body),
+        ("limits.unverified_body", limits.unverified_body),
+        ("limits.query", limits.query),
+        ("limits.key", limits.key),
+        ("limits.value", limits.value),
+        ("limits.topic", limits.topic),
+        ("limits.tag_value", limits.tag_value),
+        ("batch.max_bytes", config.batch.max_bytes),
+        ("embedded.max_size", config.embedded.max_size),
+    ] {
+        if size.get() == 0 {
+            findings.error(key, "must be more than 0");
+        }
+    }
+    if config.ingest.max_header < SMALLEST_HEADER {
+        let message = format!("must be at least {SMALLEST_HEADER}");
+        findings.error("ingest.max_header", message);
+    }
+    if limits.query > config.ingest.max_header {
+        let header = config.ingest.max_header;
+        let message = format!("a query this long never arrives: ingest.max_header is {header}");
+        findings
+            .warning("limits.query", message)
+            .help("raise ingest.max_header, or lower limits.query")
+            .beside("ingest.max_header");
+    }
+}
+
+fn times(config: &Config, findings: &mut Findings) {
+    let delivery = &config.delivery;
+    let mut times = vec![
+        ("ingest.header_timeout", config.ingest.header_timeout),
+        ("ingest.body_timeout", config.ingest.body_timeout),
+        ("batch.max_age", config.batch.max_age),
+        ("delivery.timeout", delivery.timeout),
+        ("delivery.backoff_min", delivery.backoff_min),
+    ];
+    if runs_embedded(config) {
+        times.push(("embedded.retention", config.embedded.retention));
+    }
+    for (key, time) in times {
+        if time == Span::default() {
+            findings.error(key, "must be more than 0");
+        }
+    }
+    if delivery.backoff_min > delivery.backoff_max {
+        let (least, most) = (delivery.backoff_min, delivery.backoff_max);
+        findings
+            .error(
+                "delivery.backoff_min",
+                format!("{least} is longer than delivery.backoff_max ({most})"),
+            )
+            .beside("delivery.backoff_max");
+    }
+}
+
+/// A logstore holds at most its share; what is larger than that could never be taken.
+fn shares(config: &Config, findings: &mut Findings) {
+    let limits = &config.limits;
+    let share = limits.memory.get() / 100 * u64::from(limits.memory_share);
+    for (key, size) in [
+        ("batch.max_bytes", config.batch.max_bytes),
+        ("limits.body", limits.body),
+    ] {
+        if size.get() > share {
+            let percent = limits.memory_share;
+            let memory = limits.memory;
+            findings
+                .error(
+                    key,
+                    format!(
+                        "{size} does not fit in the share of one logstore: {percent} % of {memory}"
+                    ),
+                )
+                .help("lower it, or raise limits.memory or limits.memory_share")
+                .beside("limits.memory")
+                .beside("limits.memory_share");
+        }
+    }
+    if config.batch.max_bytes > LARGEST_LOG_GROUP {
+        let message = format!("must be at most {LARGEST_LOG_GROUP}, the most that SLS takes");
+        findings.error("batch.max_bytes", message);
+    }
+}

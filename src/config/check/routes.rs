@@ -1,0 +1,195 @@
+//! Projects, logstores, and the hosts that lead to them.
+
+use super::listeners::is_loopback;
+use super::{Findings, unique};
+use crate::config::walk::nearest;
+use crate::config::{Config, Logstore, Project};
+use crate::foundation::names::ProjectName;
+
+pub(super) fn check(config: &Config, findings: &mut Findings) {
+    if config.projects.is_empty() {
+        let message = "a configuration needs at least one [[project]]";
+        findings.error("project", message);
+    }
+    let projects = config.projects.iter().enumerate();
+    unique(
+        projects.map(|(index, project)| (format!("project[{index}].name"), project.name.as_str())),
+        "project",
+        findings,
+    );
+    for (index, project) in config.projects.iter().enumerate() {
+        check_project(config, project, &format!("project[{index}]"), findings);
+    }
+    check_hosts(config, findings);
+}
+
+fn check_project(config: &Config, project: &Project, path: &str, findings: &mut Findings) {
+    let names: Vec<&str> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
+    if !names.contains(&project.upstream.as_str()) {
+        let message = format!("there is no upstream `{}`", project.upstream);
+        let finding = findings.error(format!("{path}.upstream"), message);
+        finding.beside("upstream");
+        if let Some(near) = nearest(&project.upstream, &names) {
+            finding.help(format!("did you mean `{near}`?"));
+        } else {
+            finding.help("add an [[upstream]] of this name");
+        }
+    }
+    if project.logstores.is_empty() {
+        findings
+            .warning(
+                format!("{path}.logstore"),
+                "the project has no logstore, so it takes no events",
+            )
+            .help("add a [[project.logstore]]");
+    }
+    let logstores = project.logstores.iter().enumerate();
+    unique(
+        logstores.map(|(index, logstore)| {
+            let key = format!("{path}.logstore[{index}].name");
+            (key, logstore.name.as_str())
+        }),
+        "logstore of this project",
+        findings,
+    );
+    for (index, logstore) in project.logstores.iter().enumerate() {
+        check_logstore(
+            config,
+            logstore,
+            &format!("{path}.logstore[{index}]"),
+            findings,
+        );
+    }
+}
+
+fn check_logstore(config: &Config, logstore: &Logstore, path: &str, findings: &mut Findings) {
+    let anonymous = format!("{path}.anonymous");
+    if logstore.anonymous {
+        if !is_loopback(config.ingest.listen) {
+            let message = format!("anyone who reaches {} can write here", config.ingest.listen);
+            findings
+                .warning(anonymous, message)
+                .help("ask for tokens, or listen on a loopback address")
+                .beside("ingest.listen");
+        }
+    } else {
+        if config.identity.jwt.is_empty() {
+            findings
+                .error(
+                    format!("{path}.name"),
+                    "the logstore asks for tokens, and there is no key to verify them",
+                )
+                .help("add an [[identity.jwt]], or set anonymous = true")
+                .beside("identity.jwt");
+        }
+        if logstore.token_from.is_empty() {
+            findings
+                .error(
+                    format!("{path}.token_from"),
+                    "the logstore asks for tokens, and takes them from nowhere",
+                )
+                .help("name a place such as \"authorization\", or set anonymous = true")
+                .beside(anonymous);
+        }
+    }
+    for (index, origin) in logstore.allow_origins.iter().enumerate() {
+        if let Some(help) = origin_fault(origin) {
+            let key = format!("{path}.allow_origins[{index}]");
+            findings
+                .error(key, format!("`{origin}` is not an origin"))
+                .help(help);
+        }
+    }
+}
+
+/// How to mend a text that no browser sends as an Origin.
+fn origin_fault(origin: &str) -> Option<String> {
+    if origin == "*" {
+        return None;
+    }
+    let Some((scheme, rest)) = origin.split_once("://") else {
+        return Some("write `*`, or a scheme and a host: `https://shop.example.com`".to_owned());
+    };
+    let (authority, path) = match rest.find(['/', '?', '#']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    if !path.is_empty() {
+        return Some(format!(
+            "an origin ends after the host: `{scheme}://{authority}`"
+        ));
+    }
+    if origin.bytes().any(|b| b.is_ascii_uppercase()) {
+        return Some(format!(
+            "browsers send lower case: `{}`",
+            origin.to_ascii_lowercase()
+        ));
+    }
+    if let Some(host) = [("https", ":443"), ("http", ":80")]
+        .iter()
+        .filter(|(name, _)| *name == scheme)
+        .find_map(|(_, port)| authority.strip_suffix(port))
+    {
+        return Some(format!(
+            "browsers leave out the usual port: `{scheme}://{host}`"
+        ));
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let sound_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    let sound_scheme = !scheme.is_empty()
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let sound = sound_scheme && sound_port && (bracketed || is_host(host));
+    (!sound).then(|| "write a scheme, a host and at most a port: `https://shop.example.com`".into())
+}
+
+fn check_hosts(config: &Config, findings: &mut Findings) {
+    let names: Vec<&str> = config.projects.iter().map(|p| p.name.as_str()).collect();
+    let project_exists = |key: String, name: &ProjectName, findings: &mut Findings| {
+        if !names.contains(&name.as_str()) {
+            let message = format!("there is no project `{name}`");
+            let finding = findings.error(key, message);
+            finding.beside("project");
+            if let Some(near) = nearest(name.as_str(), &names) {
+                finding.help(format!("did you mean `{near}`?"));
+            } else {
+                finding.help("add a [[project]] of this name");
+            }
+        }
+    };
+    if let Some(name) = &config.ingest.default_project {
+        project_exists("ingest.default_project".to_owned(), name, findings);
+    }
+    for (host, name) in &config.ingest.hosts {
+        let key = format!("ingest.hosts.{host}");
+        host_form(&key, host, findings);
+        project_exists(key, name, findings);
+    }
+    for (index, domain) in config.ingest.domains.iter().enumerate() {
+        host_form(&format!("ingest.domains[{index}]"), domain, findings);
+    }
+}
+
+fn host_form(key: &str, host: &str, findings: &mut Findings) {
+    if !is_host(host) {
+        findings
+            .error(key, format!("`{host}` is not a host name"))
+            .help("write it in lower case, without scheme, port, `*.` or a dot at the end");
+    }
+}
+
+/// A host name as it stands in a Host header, in lower case and without a port.
+fn is_host(host: &str) -> bool {
+    host.len() <= 253
+        && host.split('.').all(|label| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| {
+                    b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_')
+                })
+        })
+}

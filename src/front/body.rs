@@ -1,0 +1,146 @@
+//! Bodies: read under a cap and a deadline, decompressed under a cap, leased as they arrive.
+//!
+//! Promise: memory is taken for bytes that are there, never for a length that a client claims.
+//! When the budget is full: 503 `ServerBusy` at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use crate::event::{Reason, Refusal};
+use crate::foundation::budget::{Budget, Lease};
+use crate::logstore::codec::{self, Codec, CodecError};
+
+/// Bounds of one body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimits {
+    /// Bytes as sent.
+    pub(super) cap: usize,
+    /// Time for all of it.
+    pub(super) timeout: Duration,
+}
+
+/// Reads a whole body.
+///
+/// # Cancel safety
+/// Dropping the future drops the bytes and gives the lease back; nothing else has happened.
+pub(super) async fn read(
+    body: Incoming,
+    limits: BodyLimits,
+    budget: &Arc<Budget>,
+) -> Result<(Bytes, Lease), Refusal> {
+    if body.size_hint().lower() > limits.cap as u64 {
+        return Err(too_large(limits.cap));
+    }
+    let reading = read_frames(body, limits.cap, budget);
+    match tokio::time::timeout(limits.timeout, reading).await {
+        Ok(read) => read,
+        Err(_) => Err(Refusal::new(
+            Reason::BodyTimeout,
+            format!("{} s are allowed", limits.timeout.as_secs()),
+        )),
+    }
+}
+
+async fn read_frames(
+    mut body: Incoming,
+    cap: usize,
+    budget: &Arc<Budget>,
+) -> Result<(Bytes, Lease), Refusal> {
+    let mut lease = budget.lease(0).map_err(|_| Reason::MemoryFull)?;
+    let mut whole = Bytes::new();
+    let mut joined = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Reason::BodyIncomplete)?;
+        // Trailers are of no use here.
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > cap - (lease.bytes() as usize).min(cap) {
+            return Err(too_large(cap));
+        }
+        lease.grow(data.len() as u64).map_err(|_| Reason::MemoryFull)?;
+        if whole.is_empty() && joined.is_empty() {
+            whole = data;
+        } else {
+            if joined.is_empty() {
+                joined.extend_from_slice(&whole);
+            }
+            joined.extend_from_slice(&data);
+        }
+    }
+    Ok((if joined.is_empty() { whole } else { joined.freeze() }, lease))
+}
+
+fn too_large(cap: usize) -> Refusal {
+    Refusal::new(Reason::BodyTooLarge, format!("Body size must little than {cap}"))
+}
+
+/// How a body is compressed, by its headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Encoding {
+    codec: Codec,
+    /// `x-log-bodyrawsize`, where it can be believed to be meant in bytes.
+    raw_size: Option<usize>,
+}
+
+impl Encoding {
+    /// Reads `x-log-compresstype` and `x-log-bodyrawsize`. The latter is looked at only together
+    /// with a compression: uncompressed, the STS plugin counts UTF-16 units there.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let Some(kind) = headers.get("x-log-compresstype").filter(|value| !value.is_empty()) else {
+            return Ok(Self { codec: Codec::None, raw_size: None });
+        };
+        let codec = Codec::from_header(kind.as_bytes()).ok_or(Reason::UnknownCompression)?;
+        let raw_size = match headers.get("x-log-bodyrawsize") {
+            None => None,
+            Some(value) => {
+                let digits = value.to_str().ok().filter(|text| {
+                    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+                });
+                Some(digits.and_then(|text| text.parse().ok()).ok_or(Reason::RawSizeInvalid)?)
+            }
+        };
+        Ok(Self { codec, raw_size })
+    }
+
+    /// The plain bytes of a body: itself, or decompressed into `plain`, of at most `cap` bytes. The
+    /// lease grows by what may be made before it is made.
+    pub(super) fn decode<'a>(
+        self,
+        body: &'a [u8],
+        cap: usize,
+        lease: &mut Lease,
+        plain: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], Refusal> {
+        if self.codec == Codec::None {
+            return Ok(body);
+        }
+        let most = self.raw_size.unwrap_or(cap);
+        if most > cap {
+            return Err(too_large(cap));
+        }
+        lease.grow(most as u64).map_err(|_| Reason::MemoryFull)?;
+        plain.clear();
+        codec::decompress(self.codec, body, self.raw_size, most, plain)
+            .map_err(|error| self.refusal(&error, cap))?;
+        Ok(plain)
+    }
+
+    fn refusal(self, error: &CodecError, cap: usize) -> Refusal {
+        match error {
+            CodecError::TooLarge { .. } if self.raw_size.is_none() => too_large(cap),
+            CodecError::TooLarge { .. } | CodecError::RawSizeMismatch { .. } => Refusal::new(
+                Reason::RawSizeInvalid,
+                "it is not the size that the body has when decompressed",
+            ),
+            CodecError::MissingRawSize => {
+                Refusal::new(Reason::RawSizeInvalid, "lz4 needs x-log-bodyrawsize")
+            }
+            CodecError::Malformed => Reason::Uncompress.into(),
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The story of a request, from its head to its answer.
+//!
+//! The order is: what can be refused by the head, before the body; what can be refused without
+//! keeping anything, before anything is kept. Between the end of the body and the hand-over to the
+//! pipeline there is no `await`, so a client that hangs up (the normal end of a mini program) loses
+//! nothing that it had sent whole.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use http::Request;
+use http::header::{CONTENT_TYPE, REFERER, USER_AGENT};
+use http::request::Parts;
+use hyper::body::Incoming;
+
+use super::body::{self, BodyLimits, Encoding};
+use super::cors::OriginVerdict;
+use super::credential;
+use super::platform::Platform;
+use super::reply::{Replier, Reply};
+use super::route::{Action, Kind, Route};
+use super::service::Front;
+use super::site::{SiteLogstore, host_of};
+use super::transcode::{self, Context};
+use crate::config::{ClientAddress, TokenPlace};
+use crate::event::{EventGroup, Reason, Refusal};
+use crate::foundation::budget::Lease;
+use crate::foundation::clock;
+use crate::foundation::request_id::RequestId;
+use crate::gate::identity::{Credential, Principal};
+use crate::telemetry::RouteLabel;
+
+/// A request whose logstore is known.
+struct Arrival<'a> {
+    parts: &'a Parts,
+    route: Route<'a>,
+    action: Action,
+    project: &'a str,
+    logstore: &'a SiteLogstore,
+    origin: OriginVerdict<'a>,
+    client: IpAddr,
+    unix_seconds: u64,
+}
+
+/// Who sends the events: known from the head, or to be learnt from the body.
+#[derive(Clone, Copy)]
+enum Caller {
+    Known(Principal),
+    InBody,
+}
+
+impl Front {
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+        let (parts, body) = request.into_parts();
+        let unix_seconds = clock::unix_seconds();
+        let id = RequestId::next(unix_seconds);
+        let unrouted = Replier { id, unix_seconds, origin: OriginVerdict::Any };
+        if parts.method == http::Method::OPTIONS {
+            self.metrics.requests.at(RouteLabel::Preflight as usize).inc();
+            let replier = Replier { origin: self.preflight_origin(&parts), ..unrouted };
+            return replier.preflight();
+        }
+        let Some(route) = Route::parse(parts.uri.path()) else {
+            return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None);
+        };
+        let action = match route.action(&parts.method) {
+            Ok(action) => action,
+            Err(reason) => return self.unrouted(&unrouted, &reason.into(), Some(route.allow())),
+        };
+        self.metrics.requests.at(action.label() as usize).inc();
+        let (project, logstore) = match self.locate(&parts, &route) {
+            Ok(located) => located,
+            Err(refusal) => {
+                self.metrics.requests_refused.at(refusal.reason().index()).inc();
+                return unrouted.refused(&refusal, None);
+            }
+        };
+        let origin = logstore.origins.verdict(&parts.headers);
+        let client = peer.ip().to_canonical();
+        let arrival =
+            Arrival { parts: &parts, route, action, project, logstore, origin, client, unix_seconds };
+        let replier = Replier { origin, ..unrouted };
+        match self.ingest(&arrival, body).await {
+            Ok(()) if matches!(action, Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)) => {
+                replier.pixel()
+            }
+            Ok(()) => replier.accepted(),
+            Err(refusal) => {
+                let reason = refusal.reason();
+                logstore.metrics.requests_refused.at(reason.index()).inc();
+                tracing::debug!(
+                    request = id.as_str(),
+                    project,
+                    logstore = logstore.rules.name.as_str(),
+                    reason = reason.label(),
+                    "request refused"
+                );
+                replier.refused(&refusal, None)
+            }
+        }
+    }
+
+    fn unrouted(&self, replier: &Replier<'_>, refusal: &Refusal, allow: Option<&'static str>) -> Reply {
+        self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
+        self.metrics.requests_refused.at(refusal.reason().index()).inc();
+        replier.refused(refusal, allow)
+    }
+
+    fn preflight_origin<'a>(&self, parts: &'a Parts) -> OriginVerdict<'a> {
+        Route::parse(parts.uri.path())
+            .and_then(|route| self.locate(parts, &route).ok())
+            .map_or(OriginVerdict::Any, |(_, logstore)| logstore.origins.verdict(&parts.headers))
+    }
+
+    fn locate(&self, parts: &Parts, route: &Route<'_>) -> Result<(&str, &SiteLogstore), Refusal> {
+        let host = host_of(parts.uri.authority(), &parts.headers)?;
+        let found = self.site.project(&host, &parts.headers)?;
+        if found.doubled {
+            self.metrics.doubled_project.inc();
+        }
+        let logstore = found.logstore(route.logstore)?;
+        Ok((found.project.as_str(), logstore))
+    }
+
+    async fn ingest(&self, arrival: &Arrival<'_>, body: Incoming) -> Result<(), Refusal> {
+        let caller = self.identify(arrival)?;
+        let logstore = arrival.logstore;
+        match arrival.action {
+            Action::TrackQuery(_) => self.take_query(arrival, caller),
+            Action::TrackBody | Action::PutLogs | Action::Preflight => {
+                let encoding = Encoding::of(&arrival.parts.headers)?;
+                let limits = self.body_limits(caller);
+                let (bytes, lease) = body::read(body, limits, logstore.lane.budget()).await?;
+                self.take_body(arrival, caller, encoding, &bytes, lease)
+            }
+        }
+    }
+
+    fn body_limits(&self, caller: Caller) -> BodyLimits {
+        match caller {
+            Caller::Known(_) => self.body,
+            Caller::InBody => self.unverified_body,
+        }
+    }
+
+    /// Decides by the head who sends the events, or that only the body can tell.
+    fn identify(&self, arrival: &Arrival<'_>) -> Result<Caller, Refusal> {
+        let rules = &arrival.logstore.rules;
+        if arrival.origin == OriginVerdict::Refused {
+            return Err(Reason::OriginNotAllowed.into());
+        }
+        if rules.anonymous {
+            return Ok(Caller::Known(Principal::anonymous()));
+        }
+        let credential = credential::find(
+            arrival.parts,
+            &arrival.route,
+            arrival.origin,
+            rules,
+            &self.identity,
+        )?;
+        match credential {
+            Credential::Token(token, place) => {
+                self.verify(arrival, token, place).map(Caller::Known)
+            }
+            Credential::Signed => Err(Reason::SignatureUnsupported.into()),
+            Credential::None => {
+                let has_body = !matches!(arrival.action, Action::TrackQuery(_));
+                if has_body && rules.token_from.contains(&TokenPlace::Body) {
+                    Ok(Caller::InBody)
+                } else {
+                    Err(Reason::TokenMissing.into())
+                }
+            }
+        }
+    }
+
+    fn verify(
+        &self,
+        arrival: &Arrival<'_>,
+        token: &[u8],
+        place: TokenPlace,
+    ) -> Result<Principal, Refusal> {
+        let logstore = arrival.logstore.rules.name.as_str();
+        self.authenticator.verify(token, place, arrival.project, logstore)
+    }
+
+    fn take_query(&self, arrival: &Arrival<'_>, caller: Caller) -> Result<(), Refusal> {
+        let query = arrival.parts.uri.query().unwrap_or_default();
+        if query.len() > self.query_max {
+            return Err(Refusal::new(
+                Reason::QueryTooLarge,
+                format!("{} bytes are allowed", self.query_max),
+            ));
+        }
+        let lease = arrival.logstore.lane.budget().lease(query.len() as u64);
+        let lease = lease.map_err(|_| Reason::MemoryFull)?;
+        with_scratch(|scratch| {
+            let Scratch { group, stamp, .. } = scratch;
+            arrival.stamp(stamp);
+            let context = self.context(arrival, stamp);
+            let parameter = &self.identity.query_parameter;
+            transcode::query(query.as_bytes(), parameter, &context, group)
+                .map_err(|refusal| arrival.count_refused(refusal, group))?;
+            self.submit(arrival, caller, group, lease)?;
+            arrival.logstore.metrics.bytes_accepted.add(query.len() as u64);
+            Ok(())
+        })
+    }
+
+    fn take_body(
+        &self,
+        arrival: &Arrival<'_>,
+        caller: Caller,
+        encoding: Encoding,
+        body: &Bytes,
+        mut lease: Lease,
+    ) -> Result<(), Refusal> {
+        let cap = self.body_limits(caller).cap;
+        with_scratch(|scratch| {
+            let Scratch { plain, group, stamp } = scratch;
+            let plain = encoding.decode(body, cap, &mut lease, plain)?;
+            arrival.stamp(stamp);
+            let context = self.context(arrival, stamp);
+            let read = if arrival.body_is_json(plain) {
+                transcode::json(plain, &context, group)
+            } else {
+                transcode::protobuf(plain, &context, group)
+            };
+            read.map_err(|refusal| arrival.count_refused(refusal, group))?;
+            self.submit(arrival, caller, group, lease)?;
+            arrival.logstore.metrics.bytes_accepted.add(plain.len() as u64);
+            Ok(())
+        })
+    }
+
+    fn context<'a>(&'a self, arrival: &Arrival<'_>, stamp: &'a [u8]) -> Context<'a> {
+        Context { rules: &self.rules, received: arrival.unix_seconds, stamp }
+    }
+
+    /// The last checks, then the hand-over: from here on the events are held.
+    fn submit(
+        &self,
+        arrival: &Arrival<'_>,
+        caller: Caller,
+        group: &mut EventGroup,
+        lease: Lease,
+    ) -> Result<(), Refusal> {
+        let principal = match caller {
+            Caller::Known(principal) => Ok(principal),
+            Caller::InBody if group.token.is_empty() => Err(Reason::TokenMissing.into()),
+            Caller::InBody => self.verify(arrival, &group.token, TokenPlace::Body),
+        };
+        let principal = principal.map_err(|refusal| arrival.count_refused(refusal, group))?;
+        if group.events > 0 {
+            if arrival.logstore.rules.client_address == ClientAddress::Tag {
+                let address = arrival.client.to_string();
+                group.put_tag(b"__client_ip__", address.as_bytes());
+            }
+            arrival
+                .logstore
+                .lane
+                .submit(group, lease)
+                .map_err(|refusal| arrival.count_refused(refusal, group))?;
+        }
+        arrival.count_accepted(principal, group);
+        Ok(())
+    }
+}
+
+impl Arrival<'_> {
+    /// JSON is sniffed, whatever the content type says; only where protobuf may come too is the
+    /// type asked, since a LogGroup and a JSON text may both begin with a line feed.
+    fn body_is_json(&self, plain: &[u8]) -> bool {
+        if self.action != Action::PutLogs || plain.first() == Some(&b'{') {
+            return true;
+        }
+        let kind = self.parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
+        kind.get(..16).is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"))
+    }
+
+    /// Writes the fields that every event of this request gets from us.
+    fn stamp(&self, stamp: &mut Vec<u8>) {
+        stamp.clear();
+        if self.logstore.rules.client_address == ClientAddress::Field {
+            let address = self.client.to_string();
+            transcode::put_content(stamp, b"__tag__:__client_ip__", address.as_bytes());
+        }
+        if self.action == Action::TrackQuery(Kind::TrackUaGif) {
+            for (field, header) in [("__userAgent__", USER_AGENT), ("__referer__", REFERER)] {
+                let value = self.parts.headers.get(header).map_or(&b""[..], |v| v.as_bytes());
+                let value = value.get(..MAX_HEADER_FIELD).unwrap_or(value);
+                let text = String::from_utf8_lossy(value);
+                transcode::put_content(stamp, field.as_bytes(), text.as_bytes());
+            }
+        }
+    }
+
+    fn count_accepted(&self, principal: Principal, group: &EventGroup) {
+        let metrics = &self.logstore.metrics;
+        metrics.requests_accepted.inc();
+        metrics.events_accepted.add(u64::from(group.events));
+        metrics.token_source.at(principal.source() as usize).inc();
+        metrics.platform.at(Platform::of(&self.parts.headers).label as usize).inc();
+        if group.reserved_fields > 0 {
+            metrics.fields_reserved.add(u64::from(group.reserved_fields));
+        }
+        if group.times_replaced > 0 {
+            metrics.times_replaced.add(u64::from(group.times_replaced));
+        }
+    }
+
+    fn count_refused(&self, refusal: Refusal, group: &EventGroup) -> Refusal {
+        let cell = self.logstore.metrics.events_refused.at(refusal.reason().index());
+        cell.add(u64::from(group.events));
+        refusal
+    }
+}
+
+/// The part of a User-Agent or Referer that `track_ua.gif` stores, in bytes.
+const MAX_HEADER_FIELD: usize = 2048;
+
+/// Buffers of a worker thread, used by one request at a time.
+#[derive(Default)]
+struct Scratch {
+    plain: Vec<u8>,
+    group: EventGroup,
+    stamp: Vec<u8>,
+}
+
+/// A buffer that one large request has grown beyond this is given back.
+const SCRATCH_KEPT: usize = 1 << 20;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.group.clear();
+        let result = work(scratch);
+        if scratch.plain.capacity() > SCRATCH_KEPT {
+            scratch.plain = Vec::new();
+        }
+        if scratch.group.logs.capacity() > SCRATCH_KEPT {
+            scratch.group = EventGroup::default();
+        }
+        result
+    })
+}

@@ -1,0 +1,136 @@
+//! What clients are answered.
+//!
+//! Every answer has `x-log-requestid` and `x-log-time`, since Android, C and Logtail clients take
+//! an answer without them for a broken network. Success is exactly 200 with an empty body and no
+//! content type: 204 makes producers send again, and an empty JSON body makes the Node SDK throw.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+
+use super::cors::{self, OriginVerdict};
+use crate::event::Refusal;
+use crate::foundation::request_id::RequestId;
+
+const X_LOG_REQUESTID: HeaderName = HeaderName::from_static("x-log-requestid");
+const X_LOG_TIME: HeaderName = HeaderName::from_static("x-log-time");
+const X_TOLLGATE_ACK: HeaderName = HeaderName::from_static("x-tollgate-ack");
+const X_TOLLGATE_REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+
+/// A transparent image of one pixel, 43 bytes.
+const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\
+    \x01\x00\x00\x00\x00,\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;";
+
+/// An answer.
+pub type Reply = Response<Full<Bytes>>;
+
+/// What the answers to one request have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Replier<'a> {
+    pub(super) id: RequestId,
+    pub(super) unix_seconds: u64,
+    pub(super) origin: OriginVerdict<'a>,
+}
+
+impl Replier<'_> {
+    fn reply(&self, status: StatusCode, body: Bytes) -> Reply {
+        let mut reply = Response::new(Full::new(body));
+        *reply.status_mut() = status;
+        let headers = reply.headers_mut();
+        headers.reserve(8);
+        if let Ok(id) = HeaderValue::from_bytes(self.id.as_bytes()) {
+            headers.insert(X_LOG_REQUESTID, id);
+        }
+        headers.insert(X_LOG_TIME, HeaderValue::from(self.unix_seconds));
+        cors::allow(headers, self.origin);
+        reply
+    }
+
+    /// The events are held in memory and will be delivered.
+    pub(super) fn accepted(&self) -> Reply {
+        let mut reply = self.reply(StatusCode::OK, Bytes::new());
+        acknowledge(reply.headers_mut());
+        reply
+    }
+
+    /// As [`Replier::accepted`], for an image.
+    pub(super) fn pixel(&self) -> Reply {
+        let mut reply = self.reply(StatusCode::OK, Bytes::from_static(PIXEL));
+        let headers = reply.headers_mut();
+        acknowledge(headers);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("image/gif"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        reply
+    }
+
+    /// A preflight is always answered: the page then reads on its request why that was refused.
+    pub(super) fn preflight(&self) -> Reply {
+        let mut reply = self.reply(StatusCode::OK, Bytes::new());
+        cors::preflight(reply.headers_mut());
+        reply
+    }
+
+    /// The request was refused.
+    pub(super) fn refused(&self, refusal: &Refusal, allow: Option<&'static str>) -> Reply {
+        let reason = refusal.reason();
+        let body = serde_json::json!({
+            "errorCode": reason.code().as_str(),
+            "errorMessage": refusal.message(),
+            "reason": reason.label(),
+        });
+        let mut reply = self.reply(reason.status(), Bytes::from(body.to_string()));
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(X_TOLLGATE_REASON, HeaderValue::from_static(reason.label()));
+        if let Some(allow) = allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(seconds) = refusal.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        reply
+    }
+}
+
+/// Says how safe the events are.
+fn acknowledge(headers: &mut HeaderMap) {
+    headers.insert(X_TOLLGATE_ACK, HeaderValue::from_static("memory"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Reason;
+
+    fn replier() -> Replier<'static> {
+        Replier { id: RequestId::next(1), unix_seconds: 1_781_510_400, origin: OriginVerdict::Any }
+    }
+
+    #[test]
+    fn success_is_an_empty_200_without_a_content_type() {
+        let reply = replier().accepted();
+        assert_eq!(reply.status(), StatusCode::OK);
+        assert!(!reply.headers().contains_key(CONTENT_TYPE));
+        assert_eq!(reply.headers().get("x-log-time").unwrap(), "1781510400");
+        assert_eq!(reply.headers().get("x-log-requestid").unwrap().len(), 24);
+        assert_eq!(reply.headers().get("x-tollgate-ack").unwrap(), "memory");
+    }
+
+    #[test]
+    fn a_refusal_is_json_that_every_client_reads_and_a_page_may_read() {
+        for reason in Reason::ALL {
+            let reply = replier().refused(&(*reason).into(), None);
+            assert_eq!(reply.status(), reason.status());
+            let headers = reply.headers();
+            assert_eq!(headers.get(CONTENT_TYPE).unwrap(), "application/json");
+            assert_eq!(headers.get("access-control-allow-origin").unwrap(), "*");
+            assert_eq!(headers.get("x-tollgate-reason").unwrap(), reason.label());
+        }
+    }
+
+    #[test]
+    fn the_pixel_is_a_gif_of_43_bytes() {
+        assert!(PIXEL.starts_with(b"GIF89a") && PIXEL.ends_with(b";"));
+    }
+}

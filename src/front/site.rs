@@ -1,0 +1,218 @@
+//! The projects and logstores that requests may name, ready to be looked up.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::uri::Authority;
+
+use super::cors::Origins;
+use crate::config::{Ingest, Logstore};
+use crate::event::{Reason, Refusal};
+use crate::foundation::names::ProjectName;
+use crate::pipeline::Lane;
+use crate::telemetry::LogstoreMetrics;
+
+/// A logstore that clients may write to, with all that its requests need.
+#[derive(Debug)]
+pub struct SiteLogstore {
+    /// Its part of the configuration.
+    pub rules: Logstore,
+    /// Origins that may write, ready for comparison.
+    pub(super) origins: Origins,
+    /// Where its events go.
+    pub lane: Arc<Lane>,
+    /// What is counted for it.
+    pub metrics: Arc<LogstoreMetrics>,
+}
+
+impl SiteLogstore {
+    /// Makes ready what the configuration says.
+    #[must_use]
+    pub fn new(rules: Logstore, lane: Arc<Lane>, metrics: Arc<LogstoreMetrics>) -> Self {
+        let origins = Origins::new(&rules.allow_origins);
+        Self { rules, origins, lane, metrics }
+    }
+}
+
+type Logstores = HashMap<String, Arc<SiteLogstore>, foldhash::quality::RandomState>;
+
+/// Every project, and how a request names one.
+#[derive(Debug)]
+pub struct Site {
+    projects: HashMap<String, (ProjectName, Logstores), foldhash::quality::RandomState>,
+    hosts: BTreeMap<String, ProjectName>,
+    default_project: Option<ProjectName>,
+}
+
+/// A project found, and whether the host named it twice.
+pub(super) struct Found<'a> {
+    pub(super) project: &'a ProjectName,
+    logstores: &'a Logstores,
+    pub(super) doubled: bool,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn logstore(&self, name: &str) -> Result<&'a Arc<SiteLogstore>, Refusal> {
+        self.logstores.get(name).ok_or_else(|| {
+            let shown: String = name.chars().take(63).flat_map(char::escape_default).collect();
+            Refusal::new(Reason::UnknownLogstore, format!("logstore {shown} does not exist"))
+        })
+    }
+}
+
+impl Site {
+    /// A site of these projects.
+    #[must_use]
+    pub fn new(ingest: &Ingest, projects: Vec<(ProjectName, Vec<SiteLogstore>)>) -> Self {
+        let projects = projects
+            .into_iter()
+            .map(|(name, logstores)| {
+                let logstores = logstores
+                    .into_iter()
+                    .map(|logstore| (logstore.rules.name.to_string(), Arc::new(logstore)))
+                    .collect();
+                (name.to_string(), (name, logstores))
+            })
+            .collect();
+        Self { projects, hosts: ingest.hosts.clone(), default_project: ingest.default_project.clone() }
+    }
+
+    /// The project of a request. In this order: a configured custom domain, the first label of the
+    /// host, `x-log-project`, and for hosts that name no project at all the default project.
+    pub(super) fn project(&self, host: &str, headers: &HeaderMap) -> Result<Found<'_>, Refusal> {
+        if let Some(name) = self.hosts.get(host) {
+            return self.found(name.as_str()).ok_or(Reason::UnknownProject.into());
+        }
+        let mut labels = host.split('.');
+        let first = labels.next().unwrap_or_default();
+        if let Some(mut found) = self.found(first) {
+            found.doubled = labels.next() == Some(first);
+            return Ok(found);
+        }
+        let named = headers.get("x-log-project").map(http::HeaderValue::to_str);
+        let name = match (named, &self.default_project) {
+            (Some(Ok(named)), _) => named,
+            (Some(Err(_)), _) => "",
+            (None, Some(default)) if names_no_project(host) => default.as_str(),
+            (None, _) => first,
+        };
+        self.found(name).ok_or_else(|| {
+            let shown: String = name.chars().take(63).flat_map(char::escape_default).collect();
+            Refusal::new(Reason::UnknownProject, shown)
+        })
+    }
+
+    fn found(&self, name: &str) -> Option<Found<'_>> {
+        let (project, logstores) = self.projects.get(name)?;
+        Some(Found { project, logstores, doubled: false })
+    }
+}
+
+/// An IP address or a name without a dot, such as `localhost`.
+fn names_no_project(host: &str) -> bool {
+    !host.contains('.') || host.parse::<std::net::Ipv4Addr>().is_ok()
+}
+
+/// The host of a request, without port and in lower case: of the target when that is absolute, else
+/// of the one Host header.
+pub(super) fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result<String, Refusal> {
+    let text = match target {
+        Some(authority) => authority.as_str(),
+        None => {
+            let mut hosts = headers.get_all(http::header::HOST).iter();
+            let (Some(host), None) = (hosts.next(), hosts.next()) else {
+                return Err(Reason::InvalidHost.into());
+            };
+            host.to_str().map_err(|_| Refusal::from(Reason::InvalidHost))?
+        }
+    };
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or(Reason::InvalidHost)?;
+            if address.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err(Reason::InvalidHost.into());
+            }
+            // An IPv6 address has no dot: it names no project.
+            ("ipv6", port.strip_prefix(':').or(Some("").filter(|_| port.is_empty())))
+        }
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, Some("")),
+        },
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    let port_is_good = port.is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok());
+    if host.is_empty() || host.len() > 253 || !host.bytes().all(plain) || !port_is_good {
+        return Err(Reason::InvalidHost.into());
+    }
+    Ok(host.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use http::header::HOST;
+
+    use super::*;
+
+    fn site() -> Site {
+        let project = |name: &str| (ProjectName::new(name).unwrap(), Vec::new());
+        let mut ingest = Ingest::default();
+        ingest.hosts.insert("track.example.com".to_owned(), ProjectName::new("shop").unwrap());
+        ingest.default_project = Some(ProjectName::new("demo").unwrap());
+        Site::new(&ingest, vec![project("shop"), project("demo")])
+    }
+
+    fn project_of(host: &str, header: Option<&'static str>) -> Result<(String, bool), Reason> {
+        let mut headers = HeaderMap::new();
+        if let Some(header) = header {
+            headers.insert("x-log-project", HeaderValue::from_static(header));
+        }
+        site()
+            .project(host, &headers)
+            .map(|found| (found.project.to_string(), found.doubled))
+            .map_err(|refusal| refusal.reason())
+    }
+
+    #[test]
+    fn the_project_is_found_by_domain_label_header_and_default() {
+        let is = |name: &str| Ok((name.to_owned(), false));
+        assert_eq!(project_of("track.example.com", None), is("shop"));
+        assert_eq!(project_of("shop.edge.example.com", None), is("shop"));
+        assert_eq!(project_of("shop.localhost", Some("demo")), is("shop"), "the host decides");
+        assert_eq!(project_of("edge.example.com", Some("demo")), is("demo"));
+        assert_eq!(project_of("127.0.0.1", None), is("demo"));
+        assert_eq!(project_of("localhost", None), is("demo"));
+        assert_eq!(project_of("127.0.0.1", Some("shop")), is("shop"));
+        assert_eq!(project_of("other.localhost", None), Err(Reason::UnknownProject));
+        assert_eq!(project_of("127.0.0.1", Some("other")), Err(Reason::UnknownProject));
+    }
+
+    #[test]
+    fn a_project_named_twice_is_found_and_told() {
+        assert_eq!(project_of("shop.shop.cn-x.example.com", None), Ok(("shop".to_owned(), true)));
+    }
+
+    #[test]
+    fn a_host_is_read_strictly() {
+        let host = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(HOST, HeaderValue::from_static(value));
+            }
+            host_of(None, &headers).map_err(|refusal| refusal.reason())
+        };
+        assert_eq!(host(&["Shop.localhost:8080"]), Ok("shop.localhost".to_owned()));
+        assert_eq!(host(&["[::1]:8080"]), Ok("ipv6".to_owned()));
+        assert_eq!(host(&["[::1]"]), Ok("ipv6".to_owned()));
+        for bad in [
+            &[][..], &["a", "b"], &[""], &["a b"], &["a,b"], &["a/b"], &["a@b"], &["[::1"],
+            &["[::g]"], &["a:b"], &["a:99999"], &["a%00"], &[":80"], &["[::1]x"],
+        ] {
+            assert_eq!(host(bad), Err(Reason::InvalidHost), "{bad:?}");
+        }
+        let target: Authority = "shop.edge:80".parse().unwrap();
+        assert_eq!(host_of(Some(&target), &HeaderMap::new()).unwrap(), "shop.edge");
+    }
+}

@@ -1,0 +1,98 @@
+//! Names that mean something to the store or to us (SLS: reserved fields).
+
+/// Where the text of a time that was outside the window is kept.
+pub(super) const CLIENT_TIME: &[u8] = b"__client_time__";
+
+/// The names of the envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EnvelopeName {
+    /// The events.
+    Logs,
+    /// `LogGroup.Topic`.
+    Topic,
+    /// `LogGroup.Source`.
+    Source,
+    /// `LogGroup.LogTags`.
+    Tags,
+}
+
+impl EnvelopeName {
+    /// Sorts a decoded name. `None`: a name that the envelope does not know.
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        let known = [Self::Logs, Self::Topic, Self::Source, Self::Tags];
+        known.into_iter().find(|known| known.as_bytes() == name)
+    }
+
+    /// The name as clients write it.
+    pub(super) fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Logs => b"__logs__",
+            Self::Topic => b"__topic__",
+            Self::Source => b"__source__",
+            Self::Tags => b"__tags__",
+        }
+    }
+}
+
+/// What the name of an event's member says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldName {
+    /// A field like any other.
+    Plain,
+    /// `__time__`: becomes `Log.Time`.
+    Time,
+    /// `__time_ns_part__`: becomes `Log.Time_ns`.
+    Nanoseconds,
+    /// A name of the store or of ours: left out, and counted.
+    Reserved,
+}
+
+impl FieldName {
+    /// Sorts a decoded name.
+    #[inline]
+    pub(super) fn of(name: &[u8]) -> Self {
+        if name.first() == Some(&b'_') {
+            Self::underscored(name)
+        } else {
+            Self::Plain
+        }
+    }
+
+    fn underscored(name: &[u8]) -> Self {
+        match name {
+            b"__time__" => Self::Time,
+            b"__time_ns_part__" => Self::Nanoseconds,
+            b"__source__"
+            | b"__topic__"
+            | b"__partition_time__"
+            | b"_extract_others_"
+            | b"__extract_others__"
+            | b"__pack_id__"
+            | CLIENT_TIME => Self::Reserved,
+            _ if name.starts_with(b"__tag__:") => Self::Reserved,
+            _ => Self::Plain,
+        }
+    }
+}
+
+/// What the name of a tag says about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TagName {
+    /// A tag like any other.
+    Plain,
+    /// `__token__`: the client's credential, never stored.
+    Token,
+    /// A tag that only we or the store may set: left out, and counted.
+    Reserved,
+}
+
+impl TagName {
+    /// Sorts a decoded name.
+    pub(super) fn of(name: &[u8]) -> Self {
+        match name {
+            b"__token__" => Self::Token,
+            b"__client_ip__" | b"__receive_time__" | b"__pack_id__" => Self::Reserved,
+            _ => Self::Plain,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! A batch while it is open, and after it is sealed.
+//!
+//! Promise: what a batch holds is paid for by its lease down to the capacity of its buffer, and its
+//! events end exactly once: delivered, or dropped with a reason. A batch that vanishes counts its
+//! events as lost, so that a bug of ours shows.
+//! When memory is short: [`OpenBatch::append`] takes the least that it needs, which its caller has
+//! leased before.
+//! Not here: which batch an event belongs to (`open`), and what happens to a sealed one (`forward`).
+
+use std::mem;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::event::{EventGroup, SOURCE_TAG, TOPIC_TAG, put_tag};
+use crate::foundation::budget::Lease;
+use crate::foundation::wire;
+use crate::telemetry::{DropReason, LogstoreMetrics};
+
+/// Bytes charged for each batch beyond its buffers: its entries in the tables and the queue, and
+/// what the allocator rounds up. It makes ten thousand batches of one event cost what they take.
+pub(super) const BATCH_OVERHEAD: usize = 512;
+
+/// The most that [`PackIds::put_next`] appends: a LogTags field of `__pack_id__` and 33 characters.
+const PACK_ROOM: usize = 50;
+
+/// Events that we hold. Ends in [`Held::delivered`] or [`Held::dropped`].
+#[must_use = "dropping it counts its events as lost"]
+pub(super) struct Held {
+    metrics: Arc<LogstoreMetrics>,
+    events: u64,
+}
+
+impl Held {
+    fn nothing(metrics: Arc<LogstoreMetrics>) -> Self {
+        Self { metrics, events: 0 }
+    }
+
+    fn add(&mut self, events: u32) {
+        self.events += u64::from(events);
+        self.metrics.events_held.add(u64::from(events));
+    }
+
+    /// The number of events.
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The store has acknowledged them.
+    pub(super) fn delivered(mut self) {
+        let events = self.let_go();
+        self.metrics.events_delivered.add(events);
+    }
+
+    /// They will not reach the store.
+    pub(super) fn dropped(mut self, reason: DropReason) {
+        let events = self.let_go();
+        self.metrics.events_dropped.at(reason as usize).add(events);
+    }
+
+    fn let_go(&mut self) -> u64 {
+        let events = mem::take(&mut self.events);
+        self.metrics.events_held.sub(events);
+        events
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let events = self.let_go();
+        if events > 0 {
+            let lost = self.metrics.events_dropped.at(DropReason::Lost as usize);
+            lost.add(events);
+            debug_assert!(
+                std::thread::panicking(),
+                "{events} events were dropped without an outcome"
+            );
+        }
+    }
+}
+
+/// Some `LogGroup.Logs` fields, whole ones, and how many they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Logs<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) events: u32,
+}
+
+/// Writes what decides the batch of a group: its topic, source and tags, in the wire form in which
+/// they end the LogGroup. A field that is empty is left out. Two groups with the same key are
+/// written to the store as one, and parsing it gives the three parts back, so no two differ that
+/// have the same key.
+pub(super) fn write_key(group: &EventGroup, key: &mut Vec<u8>) {
+    key.clear();
+    for (tag, value) in [(TOPIC_TAG, &group.topic), (SOURCE_TAG, &group.source)] {
+        if !value.is_empty() {
+            wire::put_bytes(key, tag, value);
+        }
+    }
+    key.extend_from_slice(&group.tags);
+}
+
+/// A batch that still takes events.
+pub(super) struct OpenBatch {
+    key: Arc<[u8]>,
+    logs: Vec<u8>,
+    held: Held,
+    lease: Lease,
+    opened: Instant,
+}
+
+impl OpenBatch {
+    /// An empty batch, paid from `lease`, which holds at least [`OpenBatch::fixed_cost`].
+    pub(super) fn new(
+        key: Arc<[u8]>,
+        lease: &mut Lease,
+        metrics: Arc<LogstoreMetrics>,
+        opened: Instant,
+    ) -> Self {
+        let logs = Vec::with_capacity(Self::ending(key.len()));
+        let cost = Self::fixed_cost(key.len());
+        Self {
+            logs,
+            held: Held::nothing(metrics),
+            lease: lease.split(cost as u64),
+            opened,
+            key,
+        }
+    }
+
+    /// Bytes charged for a batch with a key of `key` bytes and no events: the overhead, the key, and
+    /// room for the key and the pack id at the end of the LogGroup, so that sealing moves nothing.
+    pub(super) fn fixed_cost(key: usize) -> usize {
+        BATCH_OVERHEAD + key + Self::ending(key)
+    }
+
+    /// Bytes that end the LogGroup of a batch with a key of `key` bytes, at most.
+    pub(super) fn ending(key: usize) -> usize {
+        key + PACK_ROOM
+    }
+
+    /// What decided that events belong here.
+    pub(super) fn key(&self) -> &Arc<[u8]> {
+        &self.key
+    }
+
+    /// When the batch was opened.
+    pub(super) fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    /// How many events it holds.
+    pub(super) fn events(&self) -> u64 {
+        self.held.events()
+    }
+
+    /// Size of the LogGroup if it were sealed now, at most.
+    pub(super) fn size(&self) -> usize {
+        self.logs.len() + Self::ending(self.key.len())
+    }
+
+    /// Adds events. `lease` holds at least as many bytes as `more`, and pays.
+    ///
+    /// The buffer doubles, up to `max_bytes`, as far as memory allows; else it grows to what is
+    /// needed and no more.
+    pub(super) fn append(&mut self, more: Logs<'_>, lease: &mut Lease, max_bytes: usize) {
+        let capacity = self.logs.capacity();
+        let needed = self.size() + more.bytes.len();
+        if needed > capacity {
+            let roomy = needed.max(capacity.saturating_mul(2).min(max_bytes));
+            let price = (roomy - capacity) as u64;
+            let affordable = lease.bytes() >= price || lease.resize(price).is_ok();
+            let target = if affordable { roomy } else { needed };
+            self.lease.merge(lease.split((target - capacity) as u64));
+            self.logs.reserve_exact(target - self.logs.len());
+        }
+        self.logs.extend_from_slice(more.bytes);
+        self.held.add(more.events);
+    }
+
+    /// Closes the batch: its LogGroup is complete, with the next pack id.
+    pub(super) fn seal(self, packs: &mut PackIds) -> SealedBatch {
+        let Self {
+            key,
+            logs: mut raw,
+            held,
+            mut lease,
+            ..
+        } = self;
+        raw.extend_from_slice(&key);
+        packs.put_next(&mut raw);
+        lease.shrink_to((raw.capacity() + BATCH_OVERHEAD) as u64);
+        SealedBatch { raw, held, lease }
+    }
+}
+
+/// A batch that is complete: one LogGroup in wire form. There is no way back.
+pub(super) struct SealedBatch {
+    /// The LogGroup.
+    pub(super) raw: Vec<u8>,
+    /// Its events, which someone must end.
+    pub(super) held: Held,
+    /// Pays for `raw`.
+    pub(super) lease: Lease,
+}
+
+/// Makes the tag `__pack_id__`: `PREFIX-HEX`, by which a reader can order the LogGroups of one
+/// writer. The prefix belongs to one lane of one process.
+pub(super) struct PackIds {
+    prefix: u64,
+    next: u64,
+}
+
+impl PackIds {
+    /// Ids with a random prefix.
+    pub(super) fn random() -> Self {
+        let fallback = |_| crate::foundation::clock::unix_millis().rotate_left(32);
+        Self {
+            prefix: getrandom::u64().unwrap_or_else(fallback),
+            next: 0,
+        }
+    }
+
+    fn put_next(&mut self, log_group: &mut Vec<u8>) {
+        let id = format!("{:016X}-{:X}", self.prefix, self.next);
+        self.next += 1;
+        put_tag(log_group, b"__pack_id__", id.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+    use crate::foundation::budget::Budget;
+    use crate::logstore::proto::LogGroup;
+
+    fn sealed_with(prefix: u64, next: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        PackIds { prefix, next }.put_next(&mut out);
+        out
+    }
+
+    fn open(key: &[u8], lease: &mut Lease) -> (OpenBatch, Arc<LogstoreMetrics>) {
+        let metrics = Arc::new(LogstoreMetrics::default());
+        let cells = Arc::clone(&metrics);
+        let batch = OpenBatch::new(key.into(), lease, cells, Instant::now());
+        (batch, metrics)
+    }
+
+    #[test]
+    fn a_sealed_batch_is_the_log_group_that_a_protobuf_library_reads() {
+        let mut group = EventGroup {
+            topic: b"web".to_vec(),
+            source: b"203.0.113.7".to_vec(),
+            ..EventGroup::default()
+        };
+        group.put_tag(b"__client_ip__", b"203.0.113.7");
+        let mut key = Vec::new();
+        write_key(&group, &mut key);
+        let log = b"\x0a\x25\x08\x80\xe2\xbe\xd1\x06\x12\x0e\x0a\x05event\x12\x05click\
+                    \x12\x0d\x0a\x04path\x12\x05/home";
+        let mut lease = Budget::new(10_000).lease(10_000).unwrap();
+        let (mut batch, _) = open(&key, &mut lease);
+        let logs = Logs {
+            bytes: log,
+            events: 1,
+        };
+        batch.append(logs, &mut lease, 1000);
+        let mut packs = PackIds {
+            prefix: 0x0123_4567_89AB_CDEF,
+            next: 10,
+        };
+        let sealed = batch.seal(&mut packs);
+        sealed.held.delivered();
+
+        let read = LogGroup::decode(sealed.raw.as_slice()).unwrap();
+        assert_eq!(read.encode_to_vec(), sealed.raw, "fields in their order");
+        assert_eq!(read.logs.len(), 1);
+        assert_eq!(read.topic.as_deref(), Some(&b"web"[..]));
+        assert_eq!(read.source.as_deref(), Some(&b"203.0.113.7"[..]));
+        let tags: Vec<_> = read.log_tags.iter().map(|t| (&*t.key, &*t.value)).collect();
+        let client: (&[u8], &[u8]) = (b"__client_ip__", b"203.0.113.7");
+        let pack: (&[u8], &[u8]) = (b"__pack_id__", b"0123456789ABCDEF-A");
+        assert_eq!(tags, [client, pack]);
+    }
+
+    #[test]
+    fn the_largest_pack_id_fits_the_room_that_is_kept_for_it() {
+        assert_eq!(sealed_with(u64::MAX, u64::MAX - 1).len(), PACK_ROOM);
+        assert!(sealed_with(0, 0).len() < PACK_ROOM);
+    }
+
+    #[test]
+    fn an_empty_topic_or_source_is_left_out() {
+        let mut key = vec![1, 2, 3];
+        write_key(&EventGroup::default(), &mut key);
+        assert_eq!(key, b"");
+    }
+
+    #[test]
+    fn the_lease_covers_the_capacity_of_the_buffer_and_the_key() {
+        let budget = Budget::new(1 << 20);
+        let (key, log) = (vec![b'k'; 300], vec![b'l'; 100]);
+        let mut lease = budget.lease(100_000).unwrap();
+        let (mut batch, _) = open(&key, &mut lease);
+        for _ in 0..50 {
+            let logs = Logs {
+                bytes: &log,
+                events: 1,
+            };
+            batch.append(logs, &mut lease, 4000);
+            let owned = batch.logs.capacity() + batch.key.len() + BATCH_OVERHEAD;
+            assert_eq!(batch.lease.bytes(), owned as u64);
+            assert!(batch.size() <= batch.logs.capacity(), "room to be sealed");
+        }
+        drop(lease);
+        let capacity = batch.logs.capacity();
+        let sealed = batch.seal(&mut PackIds::random());
+        assert_eq!(sealed.raw.capacity(), capacity, "sealing moves nothing");
+        assert_eq!(budget.used(), (capacity + BATCH_OVERHEAD) as u64);
+        sealed.held.delivered();
+    }
+
+    #[test]
+    fn a_batch_grows_by_what_it_needs_when_memory_is_short() {
+        let log = vec![b'l'; 1000];
+        let logs = Logs {
+            bytes: &log,
+            events: 1,
+        };
+        let fixed = OpenBatch::fixed_cost(0);
+        let budget = Budget::new((fixed + 2 * log.len()) as u64);
+        let mut lease = budget.lease(budget.limit()).unwrap();
+        let (mut batch, _) = open(b"", &mut lease);
+        batch.append(logs, &mut lease, 1 << 20);
+        batch.append(logs, &mut lease, 1 << 20);
+        assert_eq!((lease.bytes(), budget.used()), (0, budget.limit()));
+        batch.held.dropped(DropReason::Stopped);
+    }
+
+    #[test]
+    fn events_that_vanish_are_counted_as_lost() {
+        let metrics = Arc::new(LogstoreMetrics::default());
+        let mut held = Held::nothing(Arc::clone(&metrics));
+        held.add(3);
+        let vanish = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(held)));
+        assert_eq!(vanish.is_err(), cfg!(debug_assertions));
+        let lost = metrics.events_dropped.at(DropReason::Lost as usize).get();
+        assert_eq!((lost, metrics.events_held.get()), (3, 0));
+    }
+}

@@ -1,0 +1,115 @@
+//! Everything of one logstore on its way: its share of memory, its open batches, its queue.
+//!
+//! Promise: when [`Lane::submit`] returns `Ok`, the events are held, and will be delivered or be
+//! counted as dropped. It never waits for more than the lane's lock, under which bytes are copied
+//! and nothing else is done.
+//! When it cannot keep up: leases from [`Lane::budget`] fail, and `submit` refuses. One lane never
+//! takes more than its share, so a store that is down does not starve the others.
+//! Not here: delivery (`forward`).
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::open::OpenBatches;
+use super::queue::SealedQueue;
+use crate::config::Batch;
+use crate::event::{EventGroup, Reason, Refusal};
+use crate::foundation::budget::{Budget, Lease};
+use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::telemetry::LogstoreMetrics;
+
+/// The way of the events of one logstore.
+pub struct Lane {
+    project: ProjectName,
+    logstore: LogstoreName,
+    budget: Arc<Budget>,
+    /// `None` once the lane is closed.
+    open: Mutex<Option<OpenBatches>>,
+    sealed: Arc<SealedQueue>,
+}
+
+impl Lane {
+    pub(super) fn new(
+        (project, logstore): (ProjectName, LogstoreName),
+        budget: Arc<Budget>,
+        limits: &Batch,
+        metrics: Arc<LogstoreMetrics>,
+    ) -> Self {
+        let sealed = Arc::new(SealedQueue::new());
+        let open = OpenBatches::new(limits, metrics, Arc::clone(&sealed));
+        Self {
+            project,
+            logstore,
+            budget,
+            open: Mutex::new(Some(open)),
+            sealed,
+        }
+    }
+
+    /// The project, as clients name it.
+    #[must_use]
+    pub fn project(&self) -> &ProjectName {
+        &self.project
+    }
+
+    /// The logstore, as clients name it.
+    #[must_use]
+    pub fn logstore(&self) -> &LogstoreName {
+        &self.logstore
+    }
+
+    /// This lane's share of memory. Requests lease their bytes here before they submit.
+    #[must_use]
+    pub fn budget(&self) -> &Arc<Budget> {
+        &self.budget
+    }
+
+    /// Takes the events of a request, whole or not at all. `lease` is of [`Lane::budget`]; what it
+    /// holds beyond what is kept goes back at once.
+    ///
+    /// # Errors
+    /// [`Reason::Stopping`] after the pipeline began to stop, and [`Reason::MemoryFull`] when the
+    /// lease is smaller than what must be kept and cannot grow. Nothing is kept then.
+    pub fn submit(&self, group: &EventGroup, lease: Lease) -> Result<(), Refusal> {
+        let mut open = self.lock();
+        let batches = open.as_mut().ok_or(Reason::Stopping)?;
+        batches
+            .add(group, lease, Instant::now())
+            .map_err(|_| Reason::MemoryFull.into())
+    }
+
+    /// Seals the batches that are old enough.
+    pub(super) fn seal_aged(&self) {
+        if let Some(batches) = self.lock().as_mut() {
+            batches.seal_aged(Instant::now());
+        }
+    }
+
+    /// Refuses what comes from now on, and seals what is open. Again does nothing.
+    pub(super) fn close(&self) {
+        if let Some(batches) = self.lock().take() {
+            batches.seal_all();
+        }
+        self.sealed.close();
+    }
+
+    pub(super) fn sealed(&self) -> &SealedQueue {
+        &self.sealed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<OpenBatches>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lane")
+            .field("project", &self.project)
+            .field("logstore", &self.logstore)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}

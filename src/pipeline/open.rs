@@ -1,0 +1,359 @@
+//! The open batches of one lane: one per topic, source and set of tags.
+//!
+//! Promise: a request is taken whole or not at all, and into a batch that is open already it is
+//! taken without an allocation, but for the growth of that batch. A batch stays within the limits
+//! of its configuration, unless a single event does not.
+//! When there are too many batches: the oldest is sealed. When memory is short: the request is
+//! refused and nothing is kept of it.
+//! Not here: the lock around it and the clock (`lane`).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::batch::{Logs, OpenBatch, PackIds, write_key};
+use super::parts::Parts;
+use super::queue::SealedQueue;
+use crate::config::Batch;
+use crate::event::EventGroup;
+use crate::foundation::budget::{BudgetFull, Lease};
+use crate::telemetry::LogstoreMetrics;
+
+/// When a batch is sealed.
+#[derive(Clone, Copy, Debug)]
+struct BatchLimits {
+    max_bytes: usize,
+    max_events: u32,
+    max_age: Duration,
+    max_open: usize,
+}
+
+/// Batches that still take events, and where they go when they are sealed.
+pub(super) struct OpenBatches {
+    /// The batch of each key, by its number. Seeded at random, and never more than `max_open`
+    /// entries: clients choose the keys.
+    numbers: HashMap<Arc<[u8]>, u64, foldhash::fast::RandomState>,
+    /// Batches by number, which is also by age: numbers only grow.
+    batches: BTreeMap<u64, OpenBatch>,
+    next_number: u64,
+    /// The key of the group at hand; a buffer that is reused.
+    key: Vec<u8>,
+    packs: PackIds,
+    limits: BatchLimits,
+    metrics: Arc<LogstoreMetrics>,
+    sealed: Arc<SealedQueue>,
+}
+
+impl OpenBatches {
+    /// None yet.
+    pub(super) fn new(
+        limits: &Batch,
+        metrics: Arc<LogstoreMetrics>,
+        sealed: Arc<SealedQueue>,
+    ) -> Self {
+        Self {
+            numbers: HashMap::default(),
+            batches: BTreeMap::new(),
+            next_number: 0,
+            key: Vec::new(),
+            packs: PackIds::random(),
+            limits: BatchLimits {
+                max_bytes: limits.max_bytes.as_usize(),
+                max_events: limits.max_events,
+                max_age: limits.max_age.get(),
+                max_open: limits.max_open.max(1) as usize,
+            },
+            metrics,
+            sealed,
+        }
+    }
+
+    /// Adds the events of a request. What `lease` holds beyond their price goes back.
+    ///
+    /// # Errors
+    /// [`BudgetFull`] when the lease is smaller than the price and cannot grow; nothing is kept.
+    pub(super) fn add(
+        &mut self,
+        group: &EventGroup,
+        mut lease: Lease,
+        now: Instant,
+    ) -> Result<(), BudgetFull> {
+        write_key(group, &mut self.key);
+        let logs = Logs {
+            bytes: &group.logs,
+            events: group.events,
+        };
+        let ending = OpenBatch::ending(self.key.len());
+        let max_part = self.limits.max_bytes.saturating_sub(ending);
+        let parts = Parts::new(logs, max_part, self.limits.max_events);
+        // Paid in front, as if each part opened a batch, so that nothing can fail half-way.
+        let batches = OpenBatch::fixed_cost(self.key.len()) * parts.clone().count();
+        let price = (group.logs.len() + batches) as u64;
+        if lease.bytes() < price {
+            lease.resize(price)?;
+        }
+        for part in parts {
+            self.place(part, &mut lease, now);
+        }
+        self.show();
+        Ok(())
+    }
+
+    /// Seals every batch whose first event is `max_age` old.
+    pub(super) fn seal_aged(&mut self, now: Instant) {
+        while let Some(oldest) = self.batches.first_entry()
+            && now.duration_since(oldest.get().opened()) >= self.limits.max_age
+        {
+            let number = *oldest.key();
+            self.seal(number);
+        }
+        self.show();
+    }
+
+    /// Seals every batch.
+    pub(super) fn seal_all(mut self) {
+        while let Some((&number, _)) = self.batches.first_key_value() {
+            self.seal(number);
+        }
+        self.show();
+    }
+
+    fn place(&mut self, part: Logs<'_>, lease: &mut Lease, now: Instant) {
+        let number = self.number_for(part);
+        let batch = self.batches.entry(number).or_insert_with(|| {
+            let key: Arc<[u8]> = self.key.as_slice().into();
+            self.numbers.insert(Arc::clone(&key), number);
+            OpenBatch::new(key, lease, Arc::clone(&self.metrics), now)
+        });
+        batch.append(part, lease, self.limits.max_bytes);
+        let full = batch.size() >= self.limits.max_bytes
+            || batch.events() >= u64::from(self.limits.max_events);
+        if full {
+            self.seal(number);
+        }
+    }
+
+    /// The number of the batch that takes `part`: the one with its key, or a new one where there is
+    /// none or it has no room.
+    fn number_for(&mut self, part: Logs<'_>) -> u64 {
+        if let Some(&number) = self.numbers.get(self.key.as_slice()) {
+            if self.has_room(number, part) {
+                return number;
+            }
+            self.seal(number);
+        }
+        if self.batches.len() >= self.limits.max_open
+            && let Some((&oldest, _)) = self.batches.first_key_value()
+        {
+            self.seal(oldest);
+            self.metrics.batches_sealed_early.inc();
+        }
+        self.next_number += 1;
+        self.next_number
+    }
+
+    fn has_room(&self, number: u64, part: Logs<'_>) -> bool {
+        self.batches.get(&number).is_some_and(|batch| {
+            batch.size() + part.bytes.len() <= self.limits.max_bytes
+                && batch.events() + u64::from(part.events) <= u64::from(self.limits.max_events)
+        })
+    }
+
+    fn seal(&mut self, number: u64) {
+        if let Some(batch) = self.batches.remove(&number) {
+            self.numbers.remove(batch.key());
+            self.metrics.batches_waiting.add(1);
+            self.sealed.push(batch.seal(&mut self.packs));
+        }
+    }
+
+    fn show(&self) {
+        self.metrics.batches_open.set(self.batches.len() as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use prost::Message;
+
+    use crate::config::Batch;
+    use crate::event::{EventGroup, Reason};
+    use crate::foundation::units::{ByteSize, Span};
+    use crate::pipeline::batch::BATCH_OVERHEAD;
+    use crate::pipeline::testing::{IdleLane, events, names_in, some_events, wide};
+
+    const MEMORY: u64 = 64 << 20;
+
+    #[tokio::test]
+    async fn events_of_one_topic_source_and_tags_share_a_batch_and_no_others() {
+        let lane = IdleLane::new(&wide(), MEMORY);
+        let plain = events("a", ["1"]);
+        let mut tagged = events("a", ["2"]);
+        tagged.put_tag(b"k", b"v");
+        let topic = EventGroup {
+            topic: b"a".to_vec(),
+            source: Vec::new(),
+            ..events("", ["3"])
+        };
+        for group in [&plain, &tagged, &topic, &plain, &tagged, &topic] {
+            lane.submit(group);
+        }
+        assert_eq!(lane.metrics.batches_open.get(), 3);
+        let names: Vec<_> = lane.rest().await.iter().map(names_in).collect();
+        assert_eq!(names, [["1", "1"], ["2", "2"], ["3", "3"]]);
+        assert_eq!(lane.metrics.batches_open.get(), 0);
+    }
+
+    #[tokio::test]
+    async fn pack_ids_count_the_batches_of_a_lane() {
+        let lane = IdleLane::new(&wide(), MEMORY);
+        for source in ["a", "b"] {
+            lane.submit(&some_events(source, 1));
+        }
+        let ids: Vec<_> = lane
+            .rest()
+            .await
+            .iter()
+            .map(|g| g.log_tags[0].value.clone())
+            .collect();
+        assert_eq!(ids[0][..16], ids[1][..16]);
+        assert_eq!((&ids[0][16..], &ids[1][16..]), (&b"-0"[..], &b"-1"[..]));
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_has_no_room_is_sealed_and_no_batch_exceeds_max_bytes() {
+        let limits = Batch {
+            max_bytes: ByteSize::kib(4),
+            ..wide()
+        };
+        let lane = IdleLane::new(&limits, MEMORY);
+        for _ in 0..100 {
+            lane.submit(&some_events("a", 3));
+        }
+        let all = lane.rest().await;
+        assert_eq!(all.iter().map(|g| g.logs.len()).sum::<usize>(), 300);
+        assert!(all.iter().all(|g| g.encoded_len() <= 4096));
+        assert!(all.len() < 12, "and they are nearly full: {}", all.len());
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_sealed_as_soon_as_it_holds_max_events() {
+        let limits = Batch {
+            max_events: 5,
+            ..wide()
+        };
+        let lane = IdleLane::new(&limits, MEMORY);
+        lane.submit(&some_events("a", 3));
+        lane.submit(&some_events("a", 2));
+        assert_eq!(lane.next().await.unwrap().logs.len(), 5);
+        lane.submit(&some_events("a", 3));
+        lane.submit(&some_events("a", 3));
+        let rest: Vec<_> = lane.rest().await.iter().map(|g| g.logs.len()).collect();
+        assert_eq!(rest, [3, 3], "a request is not torn to fill a batch");
+    }
+
+    #[tokio::test]
+    async fn a_request_larger_than_a_batch_becomes_several_and_loses_nothing() {
+        let limits = Batch {
+            max_bytes: ByteSize::kib(64),
+            ..wide()
+        };
+        let lane = IdleLane::new(&limits, MEMORY);
+        let names: Vec<String> = (0..5000).map(|n| format!("{n:0>100}")).collect();
+        lane.submit(&events("a", &names));
+        let all = lane.rest().await;
+        assert!(all.iter().all(|g| g.encoded_len() <= 64 << 10));
+        let found: Vec<String> = all.iter().flat_map(names_in).collect();
+        assert_eq!(found, names, "in their order");
+        assert_eq!(lane.lane.budget().used(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_batch_too_many_seals_the_oldest() {
+        let limits = Batch {
+            max_open: 3,
+            ..wide()
+        };
+        let lane = IdleLane::new(&limits, MEMORY);
+        for source in ["1", "2", "3", "1", "4", "5"] {
+            lane.submit(&some_events(source, 1));
+        }
+        assert_eq!(lane.metrics.batches_open.get(), 3);
+        assert_eq!(lane.metrics.batches_sealed_early.get(), 2);
+        assert_eq!(&lane.next().await.unwrap().source.unwrap()[..], b"1");
+        assert_eq!(&lane.next().await.unwrap().source.unwrap()[..], b"2");
+        assert_eq!(lane.rest().await.len(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_is_sealed_when_its_first_event_is_old_and_not_before() {
+        let limits = Batch {
+            max_age: Span::secs(2),
+            ..wide()
+        };
+        let lane = IdleLane::new(&limits, MEMORY);
+        lane.submit(&some_events("a", 1));
+        tokio::time::advance(Duration::from_millis(1500)).await;
+        lane.submit(&some_events("a", 1));
+        lane.submit(&some_events("b", 1));
+        lane.lane.seal_aged();
+        assert_eq!(lane.metrics.batches_waiting.get(), 0);
+        tokio::time::advance(Duration::from_millis(500)).await;
+        lane.lane.seal_aged();
+        assert_eq!(lane.next().await.unwrap().logs.len(), 2);
+        assert_eq!(lane.metrics.batches_open.get(), 1);
+        assert_eq!(lane.rest().await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_memory_cannot_hold_is_refused_whole() {
+        let limits = Batch {
+            max_events: 10,
+            ..wide()
+        };
+        let group = some_events("a", 100);
+        let size = group.logs.len() as u64;
+        let lane = IdleLane::new(&limits, size + 9 * BATCH_OVERHEAD as u64);
+        let lease = lane.lane.budget().lease(size).unwrap();
+        let refusal = lane.lane.submit(&group, lease).unwrap_err();
+        assert_eq!(refusal.reason(), Reason::MemoryFull);
+        assert_eq!(lane.lane.budget().used(), 0);
+        assert_eq!(lane.metrics.events_held.get(), 0);
+        assert!(lane.rest().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn many_tiny_batches_are_charged_for_more_than_their_bytes() {
+        let lane = IdleLane::new(&wide(), MEMORY);
+        for source in 0..100 {
+            lane.submit(&some_events(&source.to_string(), 1));
+        }
+        assert!(lane.lane.budget().used() > 100 * BATCH_OVERHEAD as u64);
+        assert_eq!(lane.rest().await.len(), 100);
+        assert_eq!(lane.lane.budget().used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_is_larger_than_what_is_kept_goes_back() {
+        let lane = IdleLane::new(&wide(), MEMORY);
+        let lease = lane.lane.budget().lease(MEMORY).unwrap();
+        lane.lane.submit(&some_events("a", 1), lease).unwrap();
+        assert!(lane.lane.budget().used() < 2000);
+        lane.rest().await;
+    }
+
+    #[tokio::test]
+    async fn a_closed_lane_refuses_and_a_request_without_events_opens_nothing() {
+        let lane = IdleLane::new(&wide(), MEMORY);
+        lane.submit(&some_events("a", 0));
+        assert!(lane.rest().await.is_empty());
+        let lease = lane.lane.budget().lease(10_000).unwrap();
+        let refusal = lane.lane.submit(&some_events("a", 1), lease).unwrap_err();
+        assert_eq!(refusal.reason(), Reason::Stopping);
+        assert_eq!(lane.lane.budget().used(), 0);
+    }
+}

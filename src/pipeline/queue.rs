@@ -1,0 +1,59 @@
+//! Sealed batches of one lane on their way from the lock of the lane to its workers, first in,
+//! first out.
+//!
+//! This is the seam where a disk spool belongs: sealed batches go in, workers take them out, and
+//! nothing else knows what is between. The interface stays this small for its sake.
+//!
+//! Promise: what is pushed is popped once. Its bound is memory: each batch carries the lease that
+//! pays for it, so a store that is down makes leases fail in front, not pushes here.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::batch::SealedBatch;
+
+/// The queue of one lane.
+pub(super) struct SealedQueue {
+    batches: Mutex<VecDeque<SealedBatch>>,
+    /// One permit for each batch; closed when no more will come.
+    ready: Semaphore,
+}
+
+impl SealedQueue {
+    /// An empty queue.
+    pub(super) fn new() -> Self {
+        Self {
+            batches: Mutex::new(VecDeque::new()),
+            ready: Semaphore::new(0),
+        }
+    }
+
+    /// Puts a batch at the end.
+    pub(super) fn push(&self, batch: SealedBatch) {
+        self.lock().push_back(batch);
+        self.ready.add_permits(1);
+    }
+
+    /// Says that no more will be pushed.
+    pub(super) fn close(&self) {
+        self.ready.close();
+    }
+
+    /// Takes the first batch, as soon as there is one; `None` once the queue is closed and empty.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is taken before the last `await`.
+    pub(super) async fn pop(&self) -> Option<SealedBatch> {
+        // An error means closed: then what is left is taken without permits.
+        if let Ok(permit) = self.ready.acquire().await {
+            permit.forget();
+        }
+        self.lock().pop_front()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<SealedBatch>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
