@@ -248,4 +248,3 @@ fn unwritable(error: &io::Error) -> Ended {
         format!("standard output: {error}"),
     ))
 }
-
