@@ -1,0 +1,35 @@
+//! Signatures of requests: making them as the official producers do, and checking them as the store
+//! does.
+//!
+//! Promise: what [`Signer::sign`] signs, [`verify`] accepts, and both agree with signatures recorded
+//! from the official SDKs. Not here: which key may do what, and reading bodies.
+
+mod canonical;
+mod date;
+mod mac;
+mod sign;
+mod v1;
+mod v4;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::date::http_date;
+pub use self::sign::{SignError, Signer, Unsigned};
+pub use self::verify::{
+    Authorization, RequestParts, TIME_WINDOW, Verified, VerifyError, parse_authorization, verify,
+};
+
+use crate::foundation::secret::Secret;
+
+/// An access key: its id goes over the wire, its secret never does.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// Id of the key.
+    pub id: String,
+    /// Its secret.
+    pub secret: Secret,
+    /// STS token that belongs to a temporary key; it goes with every request.
+    pub security_token: Option<Secret>,
+}
