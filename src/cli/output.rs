@@ -45,3 +45,33 @@ pub(super) fn problems(problems: &Problems) -> String {
 pub(super) fn colour(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && !std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty())
 }
+
+/// Text from elsewhere, made safe for a terminal: control characters, and those that turn the
+/// direction of writing, are shown as escapes instead of obeyed.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmless(c) {
+            out.push(c);
+        } else {
+            out.extend(c.escape_default());
+        }
+    }
+    out
+}
+
+/// Whether a terminal shows this character rather than obey it.
+pub(super) fn is_harmless(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown_as_an_escape() {
+        assert_eq!(escape("a\u{1b}[31m\n\u{9b}\u{202e}é✓"), "a\\u{1b}[31m\\n\\u{9b}\\u{202e}é✓");
+    }
+}

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Exit, Failure, output};
 use crate::config::{Checked, Config, Overrides, Problems};
+use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// The configuration of a command that talks to a running service.
 #[derive(Debug, Args)]
@@ -52,4 +53,48 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config,
 /// The failure that tells every mistake of a configuration.
 pub(super) fn problems_failure(problems: &Problems) -> Failure {
     Failure::rendered(Exit::Config, output::problems(problems))
+}
+
+/// The project and logstore that a command is about: the ones named, or else the first of the
+/// configuration.
+///
+/// # Errors
+/// When neither says which.
+pub(super) fn choose_logstore(
+    config: &Config,
+    project: Option<&ProjectName>,
+    logstore: Option<&LogstoreName>,
+) -> Result<(ProjectName, LogstoreName), Failure> {
+    let project = project.or(config.projects.first().map(|project| &project.name));
+    let project = project.ok_or_else(|| {
+        Failure::new(Exit::Config, "the configuration has no project; name one with --project")
+    })?;
+    let configured = config.projects.iter().find(|known| known.name == *project);
+    let first = configured.and_then(|known| known.logstores.first());
+    let logstore = logstore.or(first.map(|first| &first.name)).ok_or_else(|| {
+        let message = format!(
+            "the configuration has no logstore of project {project}; name one with --logstore"
+        );
+        Failure::new(Exit::Config, message)
+    })?;
+    Ok((project.clone(), logstore.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_named_is_the_first_of_the_configuration() {
+        let config = Config::quickstart();
+        let project = ProjectName::new("sls-webtracking-mini").unwrap();
+        let open = LogstoreName::new("anonymous-demo").unwrap();
+        let first = LogstoreName::new("web-tracking-logstore").unwrap();
+        let chosen = choose_logstore(&config, None, None).unwrap();
+        assert_eq!(chosen, (project.clone(), first));
+        assert_eq!(choose_logstore(&config, None, Some(&open)).unwrap(), (project, open.clone()));
+        let other = ProjectName::new("other").unwrap();
+        assert!(choose_logstore(&config, Some(&other), None).is_err());
+        assert!(choose_logstore(&config, Some(&other), Some(&open)).is_ok());
+    }
 }

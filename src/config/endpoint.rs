@@ -13,7 +13,8 @@ impl Upstream {
 
 /// The region in the name of an SLS endpoint, by the rule of the SDKs: what stands before
 /// `.log.aliyuncs.com` or `.sls.aliyuncs.com`, without the name of the network.
-pub(super) fn region_of(endpoint: &str) -> Option<&str> {
+#[must_use]
+pub fn region_of(endpoint: &str) -> Option<&str> {
     let host = endpoint
         .split_once("://")
         .map_or(endpoint, |(_, host)| host);

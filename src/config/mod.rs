@@ -20,6 +20,7 @@ mod schema;
 mod secrets;
 mod walk;
 
+pub use self::endpoint::region_of;
 pub use self::hosts::{HostAdvice, Platform, render_host_advice};
 pub use self::load::Checked;
 pub use self::model::*;

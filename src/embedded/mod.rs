@@ -1,1 +1,91 @@
 //! The embedded logstore: the API of SLS on local disk.
+//!
+//! Promise: an event whose write was answered 200 can be read back by any SDK, also after a kill;
+//! with `sync = "disk"` also after power loss. When it cannot keep up it answers 503 `ServerBusy` at
+//! once. It serves development, tests and small sites; it is one process on one disk, without
+//! replicas, and it searches without an index.
+
+mod api;
+mod faults;
+mod group;
+mod query;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::api::Api;
+use self::store::Store;
+pub use self::store::{OpenError, StoreError};
+use crate::config::Embedded;
+use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::serve::{ServeOptions, serve};
+use crate::logstore::signature::AccessKey;
+
+/// Folder of the store inside the data folder.
+const FOLDER: &str = "logstore";
+/// Time for a request head; SDKs send theirs in one packet.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request head.
+const MAX_HEADER: usize = 32 << 10;
+
+/// The embedded logstore of a process.
+pub struct EmbeddedLogstore {
+    store: Arc<Store>,
+    api: Arc<Api>,
+    options: ServeOptions,
+}
+
+impl std::fmt::Debug for EmbeddedLogstore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedLogstore").finish_non_exhaustive()
+    }
+}
+
+impl EmbeddedLogstore {
+    /// Opens the store in the folder `logstore` of `data_dir`, or makes it, with these projects and
+    /// their logstores. Every request must be signed with `key`. Blocks on disk.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read, or another process has it open.
+    pub fn open(
+        config: &Embedded,
+        data_dir: &Path,
+        projects: Vec<(ProjectName, Vec<LogstoreName>)>,
+        key: AccessKey,
+    ) -> Result<Self, OpenError> {
+        let store = Arc::new(Store::open(&data_dir.join(FOLDER), config, projects)?);
+        let api = Arc::new(Api::new(Arc::clone(&store), config, key));
+        let options = ServeOptions {
+            max_connections: config.max_connections,
+            header_timeout: HEADER_TIMEOUT,
+            max_header: MAX_HEADER,
+        };
+        Ok(Self {
+            store,
+            api,
+            options,
+        })
+    }
+
+    /// Serves the API until `stop` is cancelled and the requests in flight are answered.
+    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
+        let service = |_peer| {
+            let api = Arc::clone(&self.api);
+            service_fn(move |request| Arc::clone(&api).handle(request))
+        };
+        serve(listener, self.options, service, stop).await;
+    }
+
+    /// Writes and syncs what waits, and ends the writer thread. Blocks. Dropping does the same.
+    pub fn close(self) {
+        self.store.close();
+    }
+}

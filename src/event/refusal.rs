@@ -112,6 +112,10 @@ reasons! {
         "the logstore does not exist", "Name a logstore that is configured for this project.";
     OriginNotAllowed, "origin_not_allowed", UNAUTHORIZED, Unauthorized,
         "pages of this origin may not write here", "Add the origin to allow_origins of the logstore.";
+    AppidNotAllowed, "appid_not_allowed", UNAUTHORIZED, Unauthorized,
+        "this mini program may not write here", "Add its appid to appids of the logstore.";
+    DevelopmentRefused, "development_refused", UNAUTHORIZED, Unauthorized,
+        "this logstore takes no events of simulators, trial or review builds", "Send from a released build, or set development of the logstore.";
     TokenMissing, "token_missing", UNAUTHORIZED, Unauthorized,
         "this logstore takes no events without a token", "Send a token as Authorization: Bearer, in the path /t/{token}/, or as the tag __token__.";
     TokenAmbiguous, "token_ambiguous", UNAUTHORIZED, Unauthorized,

@@ -42,14 +42,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Accepts connections until `stop` is cancelled, then returns when the last one is done. Bound
 /// that wait with a timeout: a slow client can hold it.
 ///
-/// `service` makes the service of one connection from the address of its peer.
+/// `service` makes the service of one connection from the address of its peer. When a service ends
+/// in an error, its connection is closed without an answer.
 pub async fn serve<S, B>(
     listener: TcpListener,
     options: ServeOptions,
     service: impl Fn(SocketAddr) -> S,
     stop: CancellationToken,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Error: std::error::Error + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
@@ -89,7 +91,8 @@ async fn serve_connection<S, B>(
     service: S,
     stop: CancellationToken,
 ) where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Error: std::error::Error + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {

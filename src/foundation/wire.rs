@@ -11,6 +11,9 @@ pub const LENGTH_DELIMITED: u8 = 2;
 /// Wire type of four bytes.
 pub const FIXED32: u8 = 5;
 
+/// The largest field number.
+const MAX_FIELD: u32 = (1 << 29) - 1;
+
 /// How many bytes `value` takes as a varint.
 #[must_use]
 pub const fn varint_length(value: u64) -> usize {
@@ -93,8 +96,8 @@ impl<'a> Reader<'a> {
     /// The next field, or `None` at the end.
     ///
     /// # Errors
-    /// [`Malformed`] for a cut field, a varint of more than ten bytes, a field number of 0, a group
-    /// or an unknown wire type.
+    /// [`Malformed`] for a cut field, a varint of more than ten bytes, a field number that is 0 or
+    /// above 2^29 - 1, a group or an unknown wire type.
     pub fn next_field(&mut self) -> Result<Option<Field<'a>>, Malformed> {
         if self.position == self.bytes.len() {
             return Ok(None);
@@ -103,7 +106,7 @@ impl<'a> Reader<'a> {
         let bad = Malformed { offset: start };
         let key = self.varint()?;
         let number = u32::try_from(key >> 3).map_err(|_| bad)?;
-        if number == 0 {
+        if number == 0 || number > MAX_FIELD {
             return Err(bad);
         }
         let field = match (key & 7) as u8 {
@@ -178,7 +181,7 @@ mod tests {
 
     #[test]
     fn broken_messages_are_errors_that_say_where() {
-        let cases: [&[u8]; 7] = [
+        let cases: [&[u8]; 8] = [
             &[0x08],       // no value
             &[0x0a, 5, 1], // cut bytes
             &[
@@ -189,6 +192,7 @@ mod tests {
             ], // 11 bytes
             &[0x0b],       // a group
             &[0x00, 0x00], // field 0
+            &[0x80, 0x80, 0x80, 0x80, 0x10, 0x00], // field 2^29
             &[0x0d, 1, 2, 3], // cut fixed32
         ];
         for case in cases {

@@ -151,6 +151,7 @@ impl Front {
         if arrival.origin == OriginVerdict::Refused {
             return Err(Reason::OriginNotAllowed.into());
         }
+        self.platform_is_allowed(arrival)?;
         if rules.anonymous {
             return Ok(Caller::Known(Principal::anonymous()));
         }
@@ -174,6 +175,24 @@ impl Front {
                     Err(Reason::TokenMissing.into())
                 }
             }
+        }
+    }
+
+    /// The rules that keep honest mistakes out. What a Referer says is never authority.
+    fn platform_is_allowed(&self, arrival: &Arrival<'_>) -> Result<(), Refusal> {
+        let rules = &arrival.logstore.rules;
+        if rules.development && rules.appids.is_empty() {
+            return Ok(());
+        }
+        let platform = Platform::of(&arrival.parts.headers);
+        if platform.development && !rules.development {
+            return Err(Reason::DevelopmentRefused.into());
+        }
+        match platform.appid {
+            Some(appid) if !rules.appids.is_empty() && !rules.appids.iter().any(|a| a == appid) => {
+                Err(Reason::AppidNotAllowed.into())
+            }
+            _ => Ok(()),
         }
     }
 

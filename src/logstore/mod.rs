@@ -1,6 +1,8 @@
 //! The protocol of SLS as pure functions, and a client for it.
 
+pub mod client;
 pub mod codec;
+pub mod error;
 pub mod header;
 pub mod signature;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::text::{toml_value, type_name};
 use crate::config::schema::{Shape, join, root};
 
 const HEAD: &str = "\
-<!-- Made from src/config/model.rs: TOLLGATE_WRITE=1 cargo test --test config -->
+<!-- Made from src/config/model: TOLLGATE_WRITE=1 cargo test --test config -->
 
 # Configuration
 

@@ -91,10 +91,9 @@ impl Envelope {
 impl Document<'_> {
     fn read(mut self) -> Scanned<()> {
         if self.scan.significant() != Some(b'{') {
-            let offset = self.scan.offset();
-            self.value(ENVELOPE_DEPTH)?;
+            let wrong = self.wrong_shape(ENVELOPE_DEPTH, "expected an object")?;
             self.scan.end()?;
-            return Err(wrong_shape(offset, "expected an object"));
+            return Err(wrong);
         }
         let mut envelope = Envelope::default();
         self.object(ENVELOPE_DEPTH, |document, key| {
@@ -102,7 +101,8 @@ impl Document<'_> {
         })?;
         self.scan.end()?;
         if !envelope.logs {
-            return Err(wrong_shape(self.scan.offset(), "`__logs__` is missing"));
+            let (offset, what) = (self.scan.offset(), "`__logs__` is missing");
+            return Err(Fault::new(Reason::WrongShape, offset, what));
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Document<'_> {
         let text = text.resolve(&self.scratch.text);
         match kind {
             Kind::Null => Ok(()),
-            Kind::Nested => Err(wrong_shape(offset, "expected text")),
+            Kind::Nested => Err(Fault::new(Reason::WrongShape, offset, "expected text")),
             Kind::Scalar => {
                 within(text.len(), self.context.rules.topic, offset)?;
                 place(self.out).extend_from_slice(text);
@@ -145,7 +145,7 @@ impl Document<'_> {
         match self.scan.significant() {
             Some(b'{') => {}
             Some(b'n') => return self.scan.literal(b"null"),
-            _ => return Err(wrong_shape(self.scan.offset(), "expected an object")),
+            _ => return Err(self.wrong_shape(ENVELOPE_DEPTH + 1, "expected an object")?),
         }
         self.scratch.seen.begin();
         let mut count = 0;
@@ -189,7 +189,7 @@ impl Document<'_> {
 
     fn logs(&mut self) -> Scanned<()> {
         if self.scan.significant() != Some(b'[') {
-            return Err(wrong_shape(self.scan.offset(), "expected an array"));
+            return Err(self.wrong_shape(LOG_DEPTH - 1, "expected an array")?);
         }
         self.enter(LOG_DEPTH - 1)?;
         self.scan.advance();
@@ -223,8 +223,7 @@ impl Document<'_> {
             ));
         }
         if next != Some(b'{') {
-            self.value(LOG_DEPTH)?;
-            return Err(wrong_shape(offset, "expected an object"));
+            return Err(self.wrong_shape(LOG_DEPTH, "expected an object")?);
         }
         let mut log = OpenLog::begin(self.out);
         let mut fields = 0;
@@ -266,6 +265,14 @@ impl Document<'_> {
         }
         Ok(())
     }
+
+    /// The next value is of the wrong shape, unless it is no JSON at all.
+    #[cold]
+    fn wrong_shape(&mut self, depth: usize, what: &'static str) -> Scanned<Box<Fault>> {
+        let offset = self.scan.offset();
+        self.value(depth)?;
+        Ok(Fault::new(Reason::WrongShape, offset, what))
+    }
 }
 
 /// A length in bytes is within its limit.
@@ -275,9 +282,4 @@ fn within(length: usize, limit: usize, offset: usize) -> Scanned<()> {
         return Err(Fault::above(Reason::ValueTooLarge, offset, length, limit));
     }
     Ok(())
-}
-
-#[cold]
-fn wrong_shape(offset: usize, what: &'static str) -> Box<Fault> {
-    Fault::new(Reason::WrongShape, offset, what)
 }

@@ -32,10 +32,11 @@ fn log_group(body: &[u8], context: &Context<'_>, out: &mut EventGroup) -> Scanne
     let rules = context.rules;
     let mut reader = Reader::new(body);
     let (mut events, mut tags) = (0, 0);
+    let (mut topic, mut source) = (None, None);
     loop {
         let offset = reader.offset();
         let Some(field) = reader.next_field()? else {
-            return Ok(());
+            break;
         };
         match field {
             Field::Bytes(1, log) => {
@@ -48,8 +49,8 @@ fn log_group(body: &[u8], context: &Context<'_>, out: &mut EventGroup) -> Scanne
                 })?;
                 out.events += 1;
             }
-            Field::Bytes(3, topic) => label(topic, offset, context, &mut out.topic)?,
-            Field::Bytes(4, source) => label(source, offset, context, &mut out.source)?,
+            Field::Bytes(3, text) => topic = Some((text, offset)),
+            Field::Bytes(4, text) => source = Some((text, offset)),
             Field::Bytes(6, tag) => {
                 let tag = pair(tag, reader.offset() - tag.len())?;
                 put_tag(&tag, &mut tags, context, out)?;
@@ -58,14 +59,13 @@ fn log_group(body: &[u8], context: &Context<'_>, out: &mut EventGroup) -> Scanne
             other => not_ours(other, &[1, 2, 3, 4, 5, 6], offset)?,
         }
     }
-}
-
-fn label(text: &[u8], offset: usize, context: &Context<'_>, place: &mut Vec<u8>) -> Scanned<()> {
-    utf8(text, offset)?;
-    let limit = context.rules.topic;
-    bounded(text.len(), limit, offset, Reason::ValueTooLarge)?;
-    place.clear();
-    place.extend_from_slice(text);
+    for (label, place) in [(topic, &mut out.topic), (source, &mut out.source)] {
+        if let Some((text, offset)) = label {
+            utf8(text, offset)?;
+            bounded(text.len(), rules.topic, offset, Reason::ValueTooLarge)?;
+            place.extend_from_slice(text);
+        }
+    }
     Ok(())
 }
 

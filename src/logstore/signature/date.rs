@@ -12,8 +12,9 @@ pub fn http_date(unix_seconds: u64) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix_seconds.min(LAST_SECOND)))
 }
 
-/// Unix seconds of an HTTP date.
-pub(super) fn parse_http_date(value: &[u8]) -> Option<u64> {
+/// Unix seconds of an HTTP date; `None` for what is none, or lies before 1970.
+#[must_use]
+pub fn parse_http_date(value: &[u8]) -> Option<u64> {
     let time = httpdate::parse_http_date(std::str::from_utf8(value).ok()?).ok()?;
     Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }

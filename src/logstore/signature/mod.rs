@@ -15,7 +15,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use self::date::http_date;
+pub use self::date::{http_date, parse_http_date};
 pub use self::sign::{SignError, Signer, Unsigned};
 pub use self::verify::{
     Authorization, RequestParts, TIME_WINDOW, Verified, VerifyError, parse_authorization, verify,

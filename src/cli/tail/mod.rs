@@ -1,0 +1,251 @@
+//! `tollgate tail`: events of a logstore, by the read API of SLS.
+//!
+//! Promise: each event that the store holds from the start on is written once, whatever the number
+//! of shards, and reading goes on where it stopped after the store was away. When standard output
+//! is slow, reading waits. Not here: queries; what is read is everything.
+
+mod follow;
+mod reader;
+mod record;
+mod start;
+mod store;
+
+use std::io::{self, BufWriter, Write};
+
+use clap::{Args, ValueEnum};
+
+use self::follow::Pauses;
+use self::reader::{Reader, passes};
+use self::record::in_order;
+use self::start::Start;
+use super::source::ConfigSource;
+use super::{Exit, Failure, output};
+use crate::foundation::clock;
+use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::secret::Secret;
+use crate::logstore::client::CursorFrom;
+use crate::logstore::error::StoreError;
+use crate::logstore::proto::LogGroup;
+
+const EXAMPLES: &str = "\
+Examples:
+  tollgate tail
+      everything that the embedded logstore holds of the first logstore of the configuration
+  tollgate tail --follow
+      events as they arrive; Ctrl-C ends it
+  tollgate tail --from 15m --format json | jq .event
+      the events of the last 15 minutes, as JSON
+  tollgate tail --logstore anonymous-demo -n 10
+      the 10 oldest events of another logstore
+  tollgate tail --config tollgate.toml --project shop
+      from the store to which the configuration delivers the project
+  tollgate tail --logstore-url https://cn-hangzhou.log.aliyuncs.com --project shop --logstore web \\
+      --access-key-id LTAI... --access-key-secret env:SLS_SECRET
+      from Simple Log Service itself
+
+The order is that of event times within what is read at once; JSON has the fields __time__,
+__topic__, __source__, __tag__:{key} and then those of the event.
+
+Exit codes: 0 all was read, 69 the store cannot be reached, 73 there is no key, 78 the store or the
+configuration says no.
+";
+
+/// How events are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for people; values are cut at 200 characters.
+    Pretty,
+    /// One JSON object a line, complete.
+    Json,
+}
+
+/// Read events from a logstore, by the read API of SLS.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct TailArgs {
+    #[command(flatten)]
+    source: ConfigSource,
+    /// Project to read. Without it: the first of the configuration.
+    #[arg(long)]
+    project: Option<ProjectName>,
+    /// Logstore to read. Without it: the first of the project.
+    #[arg(long)]
+    logstore: Option<LogstoreName>,
+    /// Endpoint of the store, without the project. Without it: the store to which the configuration
+    /// delivers the project. Without an access key, it is taken for an embedded logstore whose key
+    /// is on this machine.
+    #[arg(long, value_name = "URL")]
+    logstore_url: Option<String>,
+    /// Access key for --logstore-url.
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "access_key_secret",
+        requires = "logstore_url"
+    )]
+    access_key_id: Option<String>,
+    /// Where the secret of the access key is: `env:NAME` or `file:PATH`.
+    #[arg(long, value_name = "REFERENCE", requires = "access_key_id", value_parser = secret)]
+    access_key_secret: Option<Secret>,
+    /// Region of the store. Without it: taken from the name of the endpoint.
+    #[arg(long, requires = "access_key_id")]
+    region: Option<String>,
+    /// Where to begin: `begin`, `end`, Unix seconds, `2026-06-15T08:00:00Z`, or a span back such as
+    /// `15m`. A time is that at which the store received an event. Without it: `begin`, and `end`
+    /// with --follow.
+    #[arg(long, value_name = "TIME")]
+    from: Option<Start>,
+    /// Stop after so many events: the first ones from --from on.
+    #[arg(short = 'n', long, value_name = "EVENTS")]
+    count: Option<u64>,
+    /// Wait for more events at the end. A store that goes away is waited for.
+    #[arg(short, long)]
+    follow: bool,
+    /// How events are written.
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    format: Format,
+}
+
+/// Takes every text: an error of the command line would repeat a secret given by mistake.
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+impl TailArgs {
+    fn cursor_from(&self) -> CursorFrom {
+        let default = if self.follow {
+            Start::End
+        } else {
+            Start::Begin
+        };
+        match self.from.unwrap_or(default) {
+            Start::Begin => CursorFrom::Begin,
+            Start::End => CursorFrom::End,
+            Start::At(seconds) => CursorFrom::Time(u64::from(seconds)),
+            Start::Back(span) => {
+                CursorFrom::Time(clock::unix_seconds().saturating_sub(span.as_secs()))
+            }
+        }
+    }
+}
+
+pub(super) fn run(args: &TailArgs) -> Result<Exit, Failure> {
+    let config = args.source.load()?;
+    let store = store::resolve(args, &config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error))?;
+    let mut printer = Printer::new(args, BufWriter::new(io::stdout().lock()));
+    let ended = runtime.block_on(async {
+        let reading = async {
+            let reader = Reader::open(store, args.cursor_from(), !args.follow).await;
+            let reader = reader.map_err(|error| failure(&error))?;
+            if args.follow {
+                follow::follow(reader, &mut printer, Pauses::default()).await
+            } else {
+                read_to_end(reader, &mut printer).await
+            }
+        };
+        if !args.follow {
+            return reading.await;
+        }
+        tokio::select! {
+            ended = reading => ended,
+            stopped = tokio::signal::ctrl_c() => {
+                stopped.map_err(|error| Ended::Failed(Failure::new(Exit::Internal, error)))
+            }
+        }
+    });
+    match ended {
+        Ok(()) | Err(Ended::Enough) => Ok(Exit::Success),
+        Err(Ended::Failed(failure)) => Err(failure),
+    }
+}
+
+/// Why reading ends before the end of the shards.
+#[derive(Debug)]
+enum Ended {
+    /// So many events were asked for, or nobody reads on.
+    Enough,
+    Failed(Failure),
+}
+
+async fn read_to_end<W: Write>(mut reader: Reader, printer: &mut Printer<W>) -> Result<(), Ended> {
+    while !reader.is_done() {
+        let round = reader.round().await;
+        printer.print(&round.groups)?;
+        if let Some(error) = round.failure {
+            return Err(failure(&error));
+        }
+    }
+    Ok(())
+}
+
+fn failure(error: &StoreError) -> Ended {
+    let exit = if passes(error) {
+        Exit::Unavailable
+    } else {
+        Exit::Config
+    };
+    Ended::Failed(Failure::new(exit, output::escape(&error.to_string())))
+}
+
+/// Writes events.
+#[derive(Debug)]
+struct Printer<W> {
+    out: W,
+    format: Format,
+    colour: bool,
+    /// Events that may still be written.
+    left: Option<u64>,
+    line: String,
+}
+
+impl<W: Write> Printer<W> {
+    fn new(args: &TailArgs, out: W) -> Self {
+        Self {
+            out,
+            format: args.format,
+            colour: output::colour(&io::stdout()),
+            left: args.count,
+            line: String::new(),
+        }
+    }
+
+    /// Writes the events of one round, in order of their time.
+    fn print(&mut self, groups: &[LogGroup]) -> Result<(), Ended> {
+        for record in in_order(groups) {
+            if self.left == Some(0) {
+                break;
+            }
+            self.left = self.left.map(|left| left - 1);
+            self.line.clear();
+            match self.format {
+                Format::Pretty => record.pretty(&mut self.line, self.colour),
+                Format::Json => record.json(&mut self.line),
+            }
+            self.out
+                .write_all(self.line.as_bytes())
+                .map_err(|error| unwritable(&error))?;
+        }
+        self.out.flush().map_err(|error| unwritable(&error))?;
+        if self.left == Some(0) {
+            Err(Ended::Enough)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A closed pipe is how `| head` says that it has enough.
+fn unwritable(error: &io::Error) -> Ended {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Ended::Enough;
+    }
+    Ended::Failed(Failure::new(
+        Exit::Partial,
+        format!("standard output: {error}"),
+    ))
+}
+

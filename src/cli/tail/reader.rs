@@ -1,0 +1,209 @@
+//! The shards of a logstore, read side by side.
+//!
+//! Promise: what a shard gave is handed on even when the next shard fails, and reading goes on where
+//! it stopped, so that no event is shown twice or left out. A round holds at most
+//! [`GROUPS_OF_A_PULL`] LogGroups of each shard. Not here: pauses, and what is done about failures.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::store::Readable;
+use crate::logstore::client::CursorFrom;
+use crate::logstore::error::{NextStep, RetryReason, StoreError, next_step};
+use crate::logstore::proto::LogGroup;
+
+/// LogGroups asked for at once.
+const GROUPS_OF_A_PULL: u32 = 50;
+
+/// What one look at every shard gave.
+#[derive(Debug)]
+pub(super) struct Round {
+    /// What was read.
+    pub(super) groups: Vec<LogGroup>,
+    /// Why not every shard was read.
+    pub(super) failure: Option<StoreError>,
+}
+
+/// Reads a logstore.
+#[derive(Debug)]
+pub(super) struct Reader {
+    store: Readable,
+    shards: Vec<Shard>,
+}
+
+#[derive(Debug)]
+struct Shard {
+    id: u32,
+    cursor: String,
+    /// Where reading ends, unless it follows.
+    end: Option<String>,
+    done: bool,
+}
+
+impl Reader {
+    /// Finds the shards, and where to begin in each. `to_the_end`: reading ends at what is the end
+    /// of each shard now, however much is written meanwhile.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn open(
+        store: Readable,
+        from: CursorFrom,
+        to_the_end: bool,
+    ) -> Result<Self, StoreError> {
+        let mut reader = Self {
+            store,
+            shards: Vec::new(),
+        };
+        let listed = match reader.list().await {
+            // The client has learnt the store's clock from this answer.
+            Err(error) if step(&error) == Some(RetryReason::ClockSkew) => reader.list().await?,
+            listed => listed?,
+        };
+        for id in listed {
+            let cursor = reader.cursor(id, from).await?;
+            let end = if to_the_end {
+                Some(reader.cursor(id, CursorFrom::End).await?)
+            } else {
+                None
+            };
+            reader.shards.push(Shard {
+                id,
+                cursor,
+                end,
+                done: false,
+            });
+        }
+        Ok(reader)
+    }
+
+    /// Reads once from each shard that is not at its end.
+    pub(super) async fn round(&mut self) -> Round {
+        let Self { store, shards } = self;
+        let mut groups = Vec::new();
+        for shard in shards.iter_mut().filter(|shard| !shard.done) {
+            let (project, logstore) = (&store.project, &store.logstore);
+            let pull = store.client.pull_logs(
+                project,
+                logstore,
+                shard.id,
+                &shard.cursor,
+                GROUPS_OF_A_PULL,
+            );
+            match pull.await {
+                Ok(pulled) => {
+                    shard.take(pulled.next_cursor, pulled.groups.is_empty());
+                    groups.extend(pulled.groups);
+                }
+                Err(error) => {
+                    return Round {
+                        groups,
+                        failure: Some(error),
+                    };
+                }
+            }
+        }
+        Round {
+            groups,
+            failure: None,
+        }
+    }
+
+    /// Takes up shards that the store has made since, as it does when it splits one.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(super) async fn find_new_shards(&mut self) -> Result<(), StoreError> {
+        for id in self.list().await? {
+            if self.shards.iter().all(|shard| shard.id != id) {
+                let cursor = self.cursor(id, CursorFrom::Begin).await?;
+                self.shards.push(Shard {
+                    id,
+                    cursor,
+                    end: None,
+                    done: false,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every shard was read to its end.
+    pub(super) fn is_done(&self) -> bool {
+        self.shards.iter().all(|shard| shard.done)
+    }
+
+    async fn list(&self) -> Result<Vec<u32>, StoreError> {
+        let Readable {
+            client,
+            project,
+            logstore,
+        } = &self.store;
+        let shards = client.list_shards(project, logstore).await?;
+        Ok(shards.into_iter().map(|shard| shard.id).collect())
+    }
+
+    async fn cursor(&self, shard: u32, from: CursorFrom) -> Result<String, StoreError> {
+        let Readable {
+            client,
+            project,
+            logstore,
+        } = &self.store;
+        client.get_cursor(project, logstore, shard, from).await
+    }
+}
+
+impl Shard {
+    fn take(&mut self, next: String, nothing_came: bool) {
+        self.done = self
+            .end
+            .as_ref()
+            .is_some_and(|end| nothing_came || is_at(&next, end));
+        self.cursor = next;
+    }
+}
+
+/// Whether a cursor is at another or past it. A cursor is the base64 of a number that grows, as the
+/// official SDKs know too; one that is not can only be compared for being the same.
+fn is_at(cursor: &str, end: &str) -> bool {
+    let number = |cursor: &str| -> Option<i64> {
+        let text = String::from_utf8(STANDARD.decode(cursor).ok()?).ok()?;
+        text.parse().ok()
+    };
+    match (number(cursor), number(end)) {
+        (Some(cursor), Some(end)) => cursor >= end,
+        _ => cursor == end,
+    }
+}
+
+fn step(error: &StoreError) -> Option<RetryReason> {
+    match next_step(error) {
+        NextStep::Retry { reason } => Some(reason),
+        NextStep::Drop => None,
+    }
+}
+
+/// Whether a failure passes by itself: the store restarts, is busy, or its clock was learnt just now.
+pub(super) fn passes(error: &StoreError) -> bool {
+    matches!(
+        step(error),
+        Some(
+            RetryReason::Network | RetryReason::Busy | RetryReason::Quota | RetryReason::ClockSkew
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_past_the_end_is_at_the_end_and_an_opaque_one_only_when_it_is_the_same() {
+        let cursor = |number: i64| STANDARD.encode(number.to_string());
+        assert!(is_at(&cursor(10), &cursor(10)));
+        assert!(is_at(&cursor(11), &cursor(10)));
+        assert!(!is_at(&cursor(9), &cursor(10)));
+        assert!(is_at("opaque", "opaque"));
+        assert!(!is_at("opaque", &cursor(10)));
+    }
+}

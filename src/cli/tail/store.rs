@@ -1,0 +1,191 @@
+//! Which store to read from, by which names, and with which key.
+//!
+//! Promise: nothing is made here. A key that is not there is an error that says where it would come
+//! from.
+
+use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::TailArgs;
+use crate::cli::source::choose_logstore;
+use crate::cli::{Exit, Failure};
+use crate::config::{Config, SignatureVersion, Upstream, UpstreamKind, region_of};
+use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::secret::{Secret, SecretRef};
+use crate::logstore::client::{StoreClient, StoreEndpoint};
+use crate::logstore::signature::AccessKey;
+
+/// Time for one call. A pull may be large and the line slow.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A logstore as its store knows it.
+#[derive(Debug)]
+pub(super) struct Readable {
+    pub(super) client: StoreClient,
+    pub(super) project: ProjectName,
+    pub(super) logstore: LogstoreName,
+}
+
+/// Decides what is read.
+///
+/// # Errors
+/// When the arguments and the configuration do not say it, or a key cannot be read.
+pub(super) fn resolve(args: &TailArgs, config: &Config) -> Result<Readable, Failure> {
+    let (project, logstore) =
+        choose_logstore(config, args.project.as_ref(), args.logstore.as_ref())?;
+    let (endpoint, project, logstore) = match (&args.logstore_url, &args.access_key_id) {
+        (Some(url), Some(id)) => (foreign(args, url, id)?, project, logstore),
+        (Some(url), None) => {
+            let (project, logstore) = names_at_store(config, project, logstore);
+            (embedded(config, url.clone(), None)?, project, logstore)
+        }
+        (None, _) => {
+            let endpoint = configured(config, &project)?;
+            let (project, logstore) = names_at_store(config, project, logstore);
+            (endpoint, project, logstore)
+        }
+    };
+    let client = StoreClient::new(endpoint).map_err(|error| wrong(&error))?;
+    Ok(Readable {
+        client,
+        project,
+        logstore,
+    })
+}
+
+/// A store that only the command line knows.
+fn foreign(args: &TailArgs, url: &str, id: &str) -> Result<StoreEndpoint, Failure> {
+    let reference = args
+        .access_key_secret
+        .as_ref()
+        .and_then(Secret::expose_text);
+    let reference = reference.unwrap_or_default().to_owned();
+    let secret = SecretRef::try_from(reference).and_then(|reference| reference.read());
+    let secret = secret.map_err(|error| wrong(&format_args!("--access-key-secret: {error}")))?;
+    let region = args
+        .region
+        .as_deref()
+        .or_else(|| region_of(url))
+        .ok_or_else(|| {
+            wrong(&"the region is not in the name of the endpoint; name it with --region")
+        })?;
+    Ok(StoreEndpoint {
+        base: url.to_owned(),
+        address: None,
+        region: region.to_owned(),
+        key: AccessKey {
+            id: id.to_owned(),
+            secret,
+            security_token: None,
+        },
+        signature: SignatureVersion::V4,
+        ca_file: None,
+        timeout: TIMEOUT,
+    })
+}
+
+/// The store to which the configuration delivers a project.
+fn configured(config: &Config, project: &ProjectName) -> Result<StoreEndpoint, Failure> {
+    let known = config.projects.iter().find(|known| known.name == *project);
+    let upstream =
+        known.and_then(|known| config.upstreams.iter().find(|up| up.name == known.upstream));
+    let upstream = upstream.ok_or_else(|| {
+        let message = format!(
+            "the configuration has no project {project}; name its store with --logstore-url"
+        );
+        wrong(&message)
+    })?;
+    match upstream.kind {
+        UpstreamKind::Embedded => {
+            let listen = config.embedded.listen;
+            let base = format!("http://localhost:{}", listen.port());
+            embedded(config, base, Some(reachable(listen)))
+        }
+        UpstreamKind::Sls => Ok(StoreEndpoint {
+            base: upstream.endpoint.clone().unwrap_or_default(),
+            address: upstream.address,
+            region: upstream.effective_region().unwrap_or_default().to_owned(),
+            key: upstream_key(upstream)?,
+            signature: upstream.signature,
+            ca_file: upstream.ca_file.clone(),
+            timeout: TIMEOUT,
+        }),
+    }
+}
+
+/// The embedded logstore at an address, with its key of this machine.
+fn embedded(
+    config: &Config,
+    base: String,
+    address: Option<SocketAddr>,
+) -> Result<StoreEndpoint, Failure> {
+    Ok(StoreEndpoint {
+        base,
+        address,
+        region: config.embedded.region.clone(),
+        key: AccessKey {
+            id: config.embedded.access_key_id.clone(),
+            secret: embedded_secret(config)?,
+            security_token: None,
+        },
+        signature: SignatureVersion::V4,
+        ca_file: None,
+        timeout: TIMEOUT,
+    })
+}
+
+fn embedded_secret(config: &Config) -> Result<Secret, Failure> {
+    if let Some(reference) = &config.embedded.access_key_secret {
+        return reference.read().map_err(|error| wrong(&error));
+    }
+    let path = config.data_dir.join("keys").join("logstore.key");
+    SecretRef::File(path).read().map_err(|error| {
+        let message = format!(
+            "no key of the embedded logstore: {error}. \
+             Start `tollgate run` first, or name its folder with --data-dir"
+        );
+        Failure::new(Exit::DataDir, message)
+    })
+}
+
+fn upstream_key(upstream: &Upstream) -> Result<AccessKey, Failure> {
+    let failed = |error| wrong(&format_args!("upstream `{}`: {error}", upstream.name));
+    let read = |reference: &Option<SecretRef>| reference.as_ref().map(SecretRef::read).transpose();
+    let secret = read(&upstream.access_key_secret).map_err(failed)?;
+    Ok(AccessKey {
+        id: upstream.access_key_id.clone().unwrap_or_default(),
+        secret: secret.unwrap_or_else(|| Secret::new("")),
+        security_token: read(&upstream.security_token).map_err(failed)?,
+    })
+}
+
+/// What the store calls them: the configuration may give them other names towards clients.
+fn names_at_store(
+    config: &Config,
+    project: ProjectName,
+    logstore: LogstoreName,
+) -> (ProjectName, LogstoreName) {
+    let Some(known) = config.projects.iter().find(|known| known.name == project) else {
+        return (project, logstore);
+    };
+    let entry = known.logstores.iter().find(|entry| entry.name == logstore);
+    let logstore_there = entry.and_then(|entry| entry.upstream_logstore.clone());
+    (
+        known.upstream_project.clone().unwrap_or(project),
+        logstore_there.unwrap_or(logstore),
+    )
+}
+
+/// One that listens on every address is reached by loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+    } else {
+        address
+    }
+}
+
+fn wrong(message: &dyn Display) -> Failure {
+    Failure::new(Exit::Config, message)
+}

@@ -1,0 +1,141 @@
+//! The sections of the configuration, their defaults, and what each key means.
+
+mod delivery;
+mod embedded;
+mod identity;
+mod listeners;
+mod routes;
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::delivery::{Batch, Delivery, Log, LogFormat};
+pub use self::embedded::{Embedded, Faults, SyncMode};
+pub use self::identity::{Identity, JwtKey, TokenPlace};
+pub use self::listeners::{Admin, Ingest, Limits, OutsideWindow, TimeWindow};
+pub use self::routes::{
+    ClientAddress, Compression, Logstore, Project, SignatureVersion, Upstream, UpstreamKind,
+};
+use self::identity::{default_leeway, default_max_lifetime, default_token_places};
+use self::routes::{
+    default_allow_origins, default_client_address, default_compression, default_development,
+    default_signature,
+};
+use crate::foundation::names::{LogstoreName, ProjectName};
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder for generated keys and for the embedded logstore. Made on first start, mode 0700.
+    pub data_dir: PathBuf,
+    /// The public listener, where clients send events.
+    pub ingest: Ingest,
+    /// The private listener: health and metrics.
+    pub admin: Admin,
+    /// Bounds on what a client may send and on memory.
+    pub limits: Limits,
+    /// What happens with the time that a client gives an event.
+    pub time: TimeWindow,
+    /// Who may send: keys of tokens, and where a token is looked for.
+    pub identity: Identity,
+    /// How events are packed into LogGroups.
+    pub batch: Batch,
+    /// How LogGroups are delivered, and what happens on failure and on stopping.
+    pub delivery: Delivery,
+    /// Log lines of Tollgate itself, on standard error.
+    pub log: Log,
+    /// The embedded logstore: the API of SLS on local disk.
+    pub embedded: Embedded,
+    /// Where LogGroups go. Each has a name that projects refer to.
+    #[serde(rename = "upstream")]
+    pub upstreams: Vec<Upstream>,
+    /// The projects and logstores that clients may name. Anything else is refused with 404.
+    #[serde(rename = "project")]
+    pub projects: Vec<Project>,
+}
+
+impl Default for Config {
+    /// Every key at its default, with no project: not yet a configuration that can run.
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./tollgate-data"),
+            ingest: Ingest::default(),
+            admin: Admin::default(),
+            limits: Limits::default(),
+            time: TimeWindow::default(),
+            identity: Identity::default(),
+            batch: Batch::default(),
+            delivery: Delivery::default(),
+            log: Log::default(),
+            embedded: Embedded::default(),
+            upstreams: Vec::new(),
+            projects: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The built-in configuration of `tollgate run` without `--config`: the sample project of the
+    /// mini-program guide on the embedded logstore. `config/quickstart.toml` is the same as text.
+    #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "the names are constants, and a test makes them"
+    )]
+    pub fn quickstart() -> Self {
+        let project = ProjectName::new("sls-webtracking-mini").expect("a project name");
+        let logstore = |name: &str, anonymous| Logstore {
+            name: LogstoreName::new(name).expect("a logstore name"),
+            upstream_logstore: None,
+            anonymous,
+            token_from: default_token_places(),
+            allow_origins: default_allow_origins(),
+            appids: Vec::new(),
+            development: default_development(),
+            client_address: default_client_address(),
+        };
+        Self {
+            ingest: Ingest {
+                default_project: Some(project.clone()),
+                ..Ingest::default()
+            },
+            identity: Identity {
+                jwt: vec![JwtKey {
+                    kid: "quickstart".to_owned(),
+                    secret: None,
+                    issuer: "tollgate".to_owned(),
+                    audience: "tollgate".to_owned(),
+                    leeway: default_leeway(),
+                    max_lifetime: default_max_lifetime(),
+                }],
+                ..Identity::default()
+            },
+            upstreams: vec![Upstream {
+                name: "embedded".to_owned(),
+                kind: UpstreamKind::Embedded,
+                endpoint: None,
+                address: None,
+                region: None,
+                access_key_id: None,
+                access_key_secret: None,
+                security_token: None,
+                signature: default_signature(),
+                compression: default_compression(),
+                ca_file: None,
+            }],
+            projects: vec![Project {
+                name: project,
+                upstream: "embedded".to_owned(),
+                upstream_project: None,
+                logstores: vec![
+                    logstore("web-tracking-logstore", false),
+                    logstore("anonymous-demo", true),
+                ],
+            }],
+            ..Self::default()
+        }
+    }
+}

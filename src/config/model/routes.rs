@@ -1,0 +1,167 @@
+//! Upstreams, projects and logstores.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::identity::{TokenPlace, default_token_places};
+use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::secret::SecretRef;
+
+/// Where LogGroups go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// Name, for `project.upstream`.
+    pub name: String,
+    /// Kind of store.
+    pub kind: UpstreamKind,
+    /// `http://` or `https://` and the endpoint without the project, such as `https://cn-hangzhou.log.aliyuncs.com`. Not for kind `embedded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "https://cn-hangzhou.log.aliyuncs.com")]
+    pub endpoint: Option<String>,
+    /// Connect to this address instead of looking the endpoint's name up. The Host header and the TLS name stay. For tests and private networks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "socket-address"), example = "10.0.0.7:443")]
+    pub address: Option<SocketAddr>,
+    /// Region, for v4 signatures. Left out: taken from the endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "cn-hangzhou")]
+    pub region: Option<String>,
+    /// Access key id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "LTAI-your-key-id")]
+    pub access_key_id: Option<String>,
+    /// Access key secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "env:SLS_ACCESS_KEY_SECRET")]
+    pub access_key_secret: Option<SecretRef>,
+    /// STS token that belongs to a temporary access key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "env:SLS_SECURITY_TOKEN")]
+    pub security_token: Option<SecretRef>,
+    /// Version of the request signature.
+    #[serde(default = "default_signature")]
+    pub signature: SignatureVersion,
+    /// Compression of LogGroups.
+    #[serde(default = "default_compression")]
+    pub compression: Compression,
+    /// PEM file with the certificate authorities to trust instead of the built-in ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "/etc/tollgate/ca.pem")]
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Kind of store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UpstreamKind {
+    /// The embedded logstore of this process.
+    Embedded,
+    /// Simple Log Service, or what speaks its API.
+    Sls,
+}
+
+/// Version of the request signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SignatureVersion {
+    /// `LOG`, HMAC-SHA1.
+    V1,
+    /// `SLS4-HMAC-SHA256`.
+    V4,
+}
+
+/// Compression of LogGroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// A raw LZ4 block.
+    Lz4,
+    /// A Zstandard frame: smaller, slower.
+    Zstd,
+    /// None.
+    None,
+}
+
+/// A project that clients may name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Project {
+    /// Name, as clients write it.
+    pub name: ProjectName,
+    /// Name of the upstream that takes its events.
+    pub upstream: String,
+    /// Name of the project at the upstream. Left out: the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "project-at-the-store")]
+    pub upstream_project: Option<ProjectName>,
+    /// Its logstores.
+    #[serde(rename = "logstore", default)]
+    pub logstores: Vec<Logstore>,
+}
+
+/// A logstore that clients may write to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Logstore {
+    /// Name, as clients write it.
+    pub name: LogstoreName,
+    /// Name of the logstore at the upstream. Left out: the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "logstore-at-the-store")]
+    pub upstream_logstore: Option<LogstoreName>,
+    /// Takes events without a token. Anyone on the network can then write here.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// Where a token may stand.
+    #[serde(default = "default_token_places")]
+    pub token_from: Vec<TokenPlace>,
+    /// Origins of pages that may write here: `https://shop.example.com`, or `*` for all. Requests without an Origin header (mini programs, servers) are not concerned.
+    #[serde(default = "default_allow_origins")]
+    pub allow_origins: Vec<String>,
+    /// Mini programs that may write here, by the appid in their Referer; empty is all. Keeps honest mistakes out, not attackers: a Referer is forged with ease. Requests without an appid are not concerned.
+    #[serde(default)]
+    #[schemars(example = vec!["wx0123456789abcdef"])]
+    pub appids: Vec<String>,
+    /// Takes events of mini programs that run in a simulator, or as a trial or review build, by their Referer.
+    #[serde(default = "default_development")]
+    pub development: bool,
+    /// How the client's address is kept.
+    #[serde(default = "default_client_address")]
+    pub client_address: ClientAddress,
+}
+
+/// How the client's address is kept. Both forms read as `__tag__:__client_ip__`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAddress {
+    /// As the tag `__client_ip__` of the LogGroup. Each address then has batches of its own.
+    Tag,
+    /// As a field `__tag__:__client_ip__` of each event. Addresses share batches: fewer, larger writes where many clients send little.
+    Field,
+    /// Not at all.
+    Off,
+}
+
+pub(super) fn default_signature() -> SignatureVersion {
+    SignatureVersion::V4
+}
+
+pub(super) fn default_compression() -> Compression {
+    Compression::Lz4
+}
+
+pub(super) fn default_allow_origins() -> Vec<String> {
+    vec!["*".to_owned()]
+}
+
+pub(super) fn default_client_address() -> ClientAddress {
+    ClientAddress::Tag
+}
+
+pub(super) fn default_development() -> bool {
+    true
+}

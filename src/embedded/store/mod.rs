@@ -1,0 +1,176 @@
+//! The storage of the embedded logstore: shards of LogGroups on local disk.
+//!
+//! Promise: what a write answered `Ok` for is found again after a kill, and with `SyncMode::Disk`
+//! after power loss; places in a shard are consecutive, in the order of writing, and never used
+//! twice. When it cannot keep up: the queue of the one writer thread is full and a write is refused
+//! at once. When the disk fails: every write is refused until the process is started again, since
+//! nobody can say what a failed `fsync` left behind; reading goes on. Removed events free their disk
+//! space when the tables they stand in are merged, which later writes bring about.
+//!
+//! Not here: HTTP, queries, and whether a LogGroup is well-formed.
+
+mod catalog;
+mod database;
+mod keys;
+mod read;
+mod retention;
+mod shard;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use self::catalog::Catalog;
+pub(in crate::embedded) use self::catalog::Logstore;
+pub use self::database::OpenError;
+use self::database::{Tables, files};
+pub(in crate::embedded) use self::read::{Direction, Pulled};
+use self::retention::Keep;
+pub(in crate::embedded) use self::shard::Shard;
+use self::writer::{Put, Writer};
+use crate::config::Embedded;
+use crate::foundation::budget::Lease;
+use crate::foundation::names::{LogstoreName, ProjectName};
+
+/// The files could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database said so.
+    #[error("the database failed: {0}")]
+    Database(#[from] fjall::Error),
+    /// A record is not what this version writes.
+    #[error("a record on disk is damaged")]
+    Damaged,
+}
+
+/// Why a write was not taken. Nothing was promised; part of it may still be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::embedded) enum PutError {
+    /// The queue of the writer is full.
+    #[error("the writer's queue is full")]
+    Busy,
+    /// The disk or the writer thread failed.
+    #[error("the event could not be written to disk")]
+    Failed,
+}
+
+/// A LogGroup on its way to disk.
+#[derive(Debug)]
+pub(in crate::embedded) struct NewGroup {
+    /// Its wire form, as it is or as one lz4 block.
+    pub body: GroupBody,
+    /// Events in it.
+    pub events: u32,
+    /// Earliest event, in unix seconds.
+    pub first_time: u32,
+    /// Latest event, in unix seconds.
+    pub last_time: u32,
+}
+
+/// The bytes of a LogGroup and how they stand.
+#[derive(Debug)]
+pub(in crate::embedded) enum GroupBody {
+    /// The wire form itself.
+    Plain(Vec<u8>),
+    /// One lz4 block of so many bytes of wire form.
+    Lz4 {
+        /// The block.
+        block: Vec<u8>,
+        /// Bytes of wire form.
+        raw_bytes: u32,
+    },
+}
+
+impl GroupBody {
+    /// Bytes that it takes in memory.
+    pub fn memory(&self) -> u64 {
+        let bytes = match self {
+            Self::Plain(bytes) => bytes,
+            Self::Lz4 { block, .. } => block,
+        };
+        bytes.capacity() as u64
+    }
+}
+
+/// All logstores of the process, and the thread that writes them.
+pub(in crate::embedded) struct Store {
+    tables: Tables,
+    catalog: Catalog,
+    writer: Writer,
+}
+
+impl Store {
+    /// Opens or makes the store in `path`. Blocks.
+    pub fn open(
+        path: &Path,
+        config: &Embedded,
+        projects: Vec<(ProjectName, Vec<LogstoreName>)>,
+    ) -> Result<Self, OpenError> {
+        let tables = Tables::open(path)?;
+        let catalog = catalog::load(&tables, projects, config.shards)
+            .map_err(|source| files(path, source))?;
+        let logstores = catalog.values().flat_map(|l| l.values().cloned()).collect();
+        let keep = Keep {
+            age: config.retention.as_secs(),
+            bytes: config.max_size.get(),
+        };
+        let writer = Writer::start(tables.clone(), logstores, keep, config.sync)
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            tables,
+            catalog,
+            writer,
+        })
+    }
+
+    /// The names and logstores of a project, sorted by name.
+    pub fn project(
+        &self,
+        project: &str,
+    ) -> Option<impl ExactSizeIterator<Item = &Arc<Logstore>> + use<'_>> {
+        self.catalog
+            .get(project)
+            .map(|logstores| logstores.values())
+    }
+
+    /// A logstore by name.
+    pub fn logstore(&self, project: &str, logstore: &str) -> Option<&Arc<Logstore>> {
+        self.catalog.get(project)?.get(logstore)
+    }
+
+    /// Writes a LogGroup to the end of a shard and waits until it is as safe as the configuration
+    /// says. `lease` is the memory of the group and is given back when it is written.
+    ///
+    /// # Cancel safety
+    /// Dropped while waiting, the group is written all the same.
+    pub async fn put(
+        &self,
+        shard: &Arc<Shard>,
+        group: NewGroup,
+        lease: Lease,
+    ) -> Result<(), PutError> {
+        let (answer, answered) = oneshot::channel();
+        self.writer.submit(Put {
+            shard: Arc::clone(shard),
+            group,
+            lease,
+            answer,
+        })?;
+        // A writer thread that died drops the senders of everything it held.
+        answered.await.unwrap_or(Err(PutError::Failed))
+    }
+
+    /// Writes what waits, syncs it, and ends the writer thread. Later writes are refused. Blocks.
+    pub fn close(&self) {
+        self.writer.close();
+    }
+}
+
+/// How often the store looks for events that are too old or too many.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! A client for the API of SLS: writes, and the reads that show what was written.
+//!
+//! Promise: each call is signed, takes at most the endpoint's timeout from dialling to the last byte
+//! of the answer, and succeeds only when the store itself said so. A call is made once; whoever
+//! holds the events decides with [`next_step`] whether to call again. The
+//! one exception: when a kept-alive connection turns out closed before anything was sent, a fresh
+//! one is dialled. Not here: queues, pauses, and how many calls go at once.
+//!
+//! # Cancel safety
+//! A call that is dropped is closed, but the store may have taken its body all the same: what is
+//! sent again after that may be stored twice. Nothing in the client itself is left half done.
+
+mod connect;
+mod exchange;
+mod read;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderValue};
+use http::{HeaderMap, Method, Request};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Deserialize;
+
+use self::connect::{Base, connector};
+use self::exchange::{Answer, HttpClient, exchange, is_quiet};
+pub use self::read::{CursorFrom, MAX_PULL, Pulled, ShardInfo};
+use self::read::{json, read_pull, unexpected};
+use super::codec::Codec;
+use super::error::{
+    ErrorAnswer, MAX_ERROR_BODY, NextStep, RetryReason, StoreError, TransportFailure, next_step,
+};
+use super::header;
+use super::signature::{AccessKey, Signer, Unsigned};
+use crate::config::SignatureVersion;
+use crate::foundation::clock;
+use crate::foundation::names::{LogstoreName, ProjectName};
+
+/// How long an idle connection is kept: less than servers commonly keep theirs.
+const IDLE: Duration = Duration::from_secs(20);
+/// Idle connections kept for each host.
+const MAX_IDLE: usize = 64;
+/// Bytes of an answer's head; hyper also reads bodies through a buffer of this size.
+const MAX_HEAD: usize = 64 * 1024;
+/// Bytes of a list of shards or a cursor.
+const MAX_JSON: usize = 1024 * 1024;
+
+/// Where a store is, and how to speak to it.
+#[derive(Clone, Debug)]
+pub struct StoreEndpoint {
+    /// `http://` or `https://` and the endpoint without the project.
+    pub base: String,
+    /// Dial this address instead of looking the name up. Host and TLS name stay.
+    pub address: Option<SocketAddr>,
+    /// Region, for v4 signatures.
+    pub region: String,
+    /// The key to sign with.
+    pub key: AccessKey,
+    /// Version of the signature.
+    pub signature: SignatureVersion,
+    /// PEM file with the certificate authorities to trust instead of the built-in ones.
+    pub ca_file: Option<PathBuf>,
+    /// Time for one call, answer included.
+    pub timeout: Duration,
+}
+
+/// Why a client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreClientError {
+    /// The endpoint cannot be read.
+    #[error(
+        "`{0}` is not an endpoint: write http:// or https:// and a host name or IPv4 address, \
+         without project and path"
+    )]
+    Endpoint(String),
+    /// The file of certificate authorities cannot be used.
+    #[error("cannot use the certificate authorities in {path}: {reason}", path = path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(rustls::Error),
+}
+
+/// What the store gave for a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutReceipt {
+    /// `x-log-requestid`.
+    pub request_id: String,
+}
+
+/// A request to be made.
+struct Call<'a> {
+    method: Method,
+    project: &'a ProjectName,
+    path: String,
+    query: &'a [(&'a str, &'a str)],
+    headers: HeaderMap,
+    body: Bytes,
+    /// Bytes that a successful answer may have.
+    cap: usize,
+}
+
+impl<'a> Call<'a> {
+    fn get(project: &'a ProjectName, path: String, query: &'a [(&'a str, &'a str)]) -> Self {
+        Self {
+            method: Method::GET,
+            project,
+            path,
+            query,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            cap: MAX_JSON,
+        }
+    }
+}
+
+/// A client for one store. It keeps connections, so make one and share it.
+#[derive(Debug)]
+pub struct StoreClient {
+    base: Base,
+    region: String,
+    key: AccessKey,
+    signature: SignatureVersion,
+    timeout: Duration,
+    http: HttpClient,
+    /// Seconds that the store's clock is ahead of ours, as it last told us.
+    clock_ahead: AtomicI64,
+}
+
+impl StoreClient {
+    /// Makes a client. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the endpoint or the file of certificate authorities cannot be read.
+    pub fn new(endpoint: StoreEndpoint) -> Result<Self, StoreClientError> {
+        let base = Base::parse(&endpoint.base)?;
+        let connector = connector(
+            &base,
+            endpoint.address,
+            endpoint.ca_file.as_deref(),
+            endpoint.timeout,
+        )?;
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .http1_max_buf_size(MAX_HEAD)
+            .build(connector);
+        Ok(Self {
+            base,
+            region: endpoint.region,
+            key: endpoint.key,
+            signature: endpoint.signature,
+            timeout: endpoint.timeout,
+            http,
+            clock_ahead: AtomicI64::new(0),
+        })
+    }
+
+    /// Writes one LogGroup, to whichever shard the store likes. `body` is compressed as `codec`
+    /// says and has `raw_size` bytes before.
+    ///
+    /// # Errors
+    /// See [`StoreError`]. After [`RetryReason::ClockSkew`] the next call is signed with the store's
+    /// time.
+    pub async fn put_log_group(
+        &self,
+        project: &ProjectName,
+        logstore: &LogstoreName,
+        codec: Codec,
+        body: Bytes,
+        raw_size: usize,
+    ) -> Result<PutReceipt, StoreError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-protobuf"),
+        );
+        headers.insert(header::BODY_RAW_SIZE, HeaderValue::from(raw_size));
+        if let Some(name) = codec.as_header() {
+            headers.insert(header::COMPRESS_TYPE, HeaderValue::from_static(name));
+        }
+        let path = format!("/logstores/{logstore}/shards/lb");
+        let call = Call {
+            method: Method::POST,
+            headers,
+            body,
+            cap: MAX_ERROR_BODY,
+            ..Call::get(project, path, &[])
+        };
+        let answer = self.send(call).await?;
+        if !is_quiet(&answer.body) {
+            return Err(unexpected("a write was answered with a page"));
+        }
+        Ok(PutReceipt {
+            request_id: answer.request_id,
+        })
+    }
+
+    /// The shards of a logstore.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn list_shards(
+        &self,
+        project: &ProjectName,
+        logstore: &LogstoreName,
+    ) -> Result<Vec<ShardInfo>, StoreError> {
+        let path = format!("/logstores/{logstore}/shards");
+        let answer = self.send(Call::get(project, path, &[])).await?;
+        json(&answer)
+    }
+
+    /// A cursor into a shard.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn get_cursor(
+        &self,
+        project: &ProjectName,
+        logstore: &LogstoreName,
+        shard: u32,
+        from: CursorFrom,
+    ) -> Result<String, StoreError> {
+        #[derive(Deserialize)]
+        struct Body {
+            cursor: String,
+        }
+        let path = format!("/logstores/{logstore}/shards/{shard}");
+        let from = from.to_string();
+        let query = [("type", "cursor"), ("from", from.as_str())];
+        let answer = self.send(Call::get(project, path, &query)).await?;
+        json::<Body>(&answer).map(|body| body.cursor)
+    }
+
+    /// Up to `count` LogGroups (the store takes 1 to 1000) from `cursor` on.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; an answer of more than [`MAX_PULL`] bytes is one.
+    pub async fn pull_logs(
+        &self,
+        project: &ProjectName,
+        logstore: &LogstoreName,
+        shard: u32,
+        cursor: &str,
+        count: u32,
+    ) -> Result<Pulled, StoreError> {
+        let path = format!("/logstores/{logstore}/shards/{shard}");
+        let count = count.to_string();
+        let query = [("type", "log"), ("cursor", cursor), ("count", &count)];
+        let mut call = Call::get(project, path, &query);
+        call.cap = MAX_PULL;
+        call.headers
+            .insert(ACCEPT_ENCODING, HeaderValue::from_static("lz4"));
+        read_pull(&self.send(call).await?)
+    }
+
+    async fn send(&self, call: Call<'_>) -> Result<Answer, StoreError> {
+        let cap = call.cap;
+        let body = call.body.clone();
+        let head = self.signed_head(call)?;
+        let exchange = exchange(&self.http, head, body, cap);
+        let result = match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Transport {
+                failure: TransportFailure::Timeout,
+                detail: format!("{} ms", self.timeout.as_millis()),
+            }),
+        };
+        result.inspect_err(|error| self.learn_clock(error))
+    }
+
+    fn signed_head(&self, call: Call<'_>) -> Result<Request<()>, StoreError> {
+        let mut headers = call.headers;
+        let host = self.base.host(call.project);
+        headers.insert(HOST, HeaderValue::try_from(host).map_err(unaddressable)?);
+        let request = Unsigned {
+            method: &call.method,
+            path: &call.path,
+            query: call.query,
+            body: &call.body,
+        };
+        let signer = Signer {
+            version: self.signature,
+            key: &self.key,
+            region: &self.region,
+        };
+        signer.sign(&request, &mut headers, self.store_time())?;
+        let mut path_and_query = call.path;
+        if !call.query.is_empty() {
+            path_and_query.push('?');
+            path_and_query.push_str(
+                &form_urlencoded::Serializer::new(String::new())
+                    .extend_pairs(call.query)
+                    .finish(),
+            );
+        }
+        let mut head = Request::builder()
+            .method(call.method)
+            .uri(self.base.url(call.project, &path_and_query))
+            .body(())
+            .map_err(unaddressable)?;
+        *head.headers_mut() = headers;
+        Ok(head)
+    }
+
+    /// The store's clock, as far as it is known.
+    fn store_time(&self) -> u64 {
+        clock::unix_seconds().saturating_add_signed(self.clock_ahead.load(Ordering::Relaxed))
+    }
+
+    fn learn_clock(&self, error: &StoreError) {
+        let skewed = NextStep::Retry {
+            reason: RetryReason::ClockSkew,
+        };
+        if let StoreError::Refused(ErrorAnswer {
+            server_time: Some(time),
+            ..
+        }) = error
+            && next_step(error) == skewed
+        {
+            let ahead = time.cast_signed() - clock::unix_seconds().cast_signed();
+            self.clock_ahead.store(ahead, Ordering::Relaxed);
+        }
+    }
+}
+
+fn unaddressable(error: impl Into<http::Error>) -> StoreError {
+    StoreError::Unsendable {
+        reason: error.into().to_string(),
+    }
+}
