@@ -35,9 +35,8 @@ def shards(sdk, logstore=GUARDED):
     return [shard["shardID"] for shard in sdk.list_shards(PROJECT, logstore).get_shards_info()]
 
 
-@case_for_each(itertools.product(SIGNATURES, COMPRESSIONS), "what is put with {} is pulled back unchanged")
-def put_and_pull(t, how):
-    signature, compression = how
+@case_for_each(itertools.product(SIGNATURES, COMPRESSIONS), "{}: what is put with compression {} is pulled back unchanged")
+def put_and_pull(t, signature, compression):
     tollgate = t.tollgate()
     store = Store(tollgate, signature)
     marker, event = awkward()
