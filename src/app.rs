@@ -23,10 +23,10 @@ use crate::foundation::secret::SecretError;
 use crate::foundation::serve::{ServeOptions, serve};
 use crate::front::{Front, FrontParts, Site, SiteLogstore};
 use crate::gate::identity::{self, Authenticator, KeyError, SigningKey};
-use crate::logstore::client::{ClientError, StoreClient, StoreEndpoint};
+use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
-use crate::pipeline::{LaneSpec, Pipeline, StopReport};
+use crate::pipeline::{Lane, LaneSpec, Pipeline, StopReport};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -43,13 +43,22 @@ pub enum Only {
 #[expect(missing_docs, reason = "each variant says it in its message")]
 pub enum StartError {
     #[error("cannot make the data directory {path}: {source}", path = path.display())]
-    DataDir { path: PathBuf, source: std::io::Error },
+    DataDir {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("upstream `{upstream}`: {source}")]
-    UpstreamSecret { upstream: String, source: SecretError },
+    UpstreamSecret {
+        upstream: String,
+        source: SecretError,
+    },
     #[error("upstream `{upstream}`: {source}")]
-    Upstream { upstream: String, source: ClientError },
+    Upstream {
+        upstream: String,
+        source: StoreClientError,
+    },
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
@@ -99,7 +108,9 @@ pub struct Running {
 
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,7 +141,10 @@ pub async fn start(config: &Config, only: Option<Only>) -> Result<Running, Start
         Some(Only::Logstore) => None,
         _ => Some(edge::bind("clients", config.ingest.listen).await?),
     };
-    let uses_embedded = config.upstreams.iter().any(|u| u.kind == UpstreamKind::Embedded);
+    let uses_embedded = config
+        .upstreams
+        .iter()
+        .any(|u| u.kind == UpstreamKind::Embedded);
     if only == Some(Only::Logstore) || (only.is_none() && uses_embedded) {
         running.start_logstore(config).await?;
     }
@@ -155,6 +169,15 @@ impl Running {
         &self.keys
     }
 
+    /// Waits until a part of the pipeline dies, which is a bug. Events would stay in it for ever, so
+    /// the process should stop.
+    pub async fn failed(&self) {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.failed().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// What is counted.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -163,7 +186,10 @@ impl Running {
 
     fn serving(&self, start: impl FnOnce(CancellationToken) -> JoinHandle<()>) -> Serving {
         let stop = CancellationToken::new();
-        Serving { task: start(stop.clone()), stop }
+        Serving {
+            task: start(stop.clone()),
+            stop,
+        }
     }
 
     async fn start_logstore(&mut self, config: &Config) -> Result<(), StartError> {
@@ -179,7 +205,8 @@ impl Running {
         let store = Arc::new(store);
         let serving = self.serving(|stop| {
             let store = Arc::clone(&store);
-            self.tasks.spawn(async move { store.serve(listener, stop).await })
+            self.tasks
+                .spawn(async move { store.serve(listener, stop).await })
         });
         self.logstore = Some((serving, store));
         Ok(())
@@ -202,7 +229,9 @@ impl Running {
                     upstream_logstore: upstream_logstore(logstore).clone(),
                     client: Arc::clone(&client),
                     codec: codec_of(upstream.compression),
-                    metrics: self.metrics.logstore(project.name.as_str(), logstore.name.as_str()),
+                    metrics: self
+                        .metrics
+                        .logstore(project.name.as_str(), logstore.name.as_str()),
                 });
             }
         }
@@ -231,9 +260,16 @@ impl Running {
             .map(|project| {
                 let (name, logstores) = (project.name.as_str(), project.logstores.iter());
                 let logstores = logstores.filter_map(|logstore| {
-                    let lane = pipeline.lane(name, logstore.name.as_str())?;
+                    let of_this = |lane: &&Arc<Lane>| {
+                        *lane.project() == project.name && *lane.logstore() == logstore.name
+                    };
+                    let lane = pipeline.lanes().iter().find(of_this)?;
                     let metrics = self.metrics.logstore(name, logstore.name.as_str());
-                    Some(SiteLogstore::new(logstore.clone(), lane, metrics))
+                    Some(SiteLogstore::new(
+                        logstore.clone(),
+                        Arc::clone(lane),
+                        metrics,
+                    ))
                 });
                 (project.name.clone(), logstores.collect())
             })
@@ -248,7 +284,8 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         self.admin = Some(self.serving(|stop| {
-            self.tasks.spawn(serve(listener, ADMIN_OPTIONS, move |_| admin.clone(), stop))
+            self.tasks
+                .spawn(serve(listener, ADMIN_OPTIONS, move |_| admin.clone(), stop))
         }));
     }
 
@@ -280,8 +317,10 @@ impl Running {
                 timeout: config.delivery.timeout.get(),
             },
         };
-        StoreClient::new(endpoint)
-            .map_err(|source| StartError::Upstream { upstream: upstream.name.clone(), source })
+        StoreClient::new(endpoint).map_err(|source| StartError::Upstream {
+            upstream: upstream.name.clone(),
+            source,
+        })
     }
 
     /// Stops from the top down: readiness off, no new connections, requests in flight answered, what
@@ -327,7 +366,10 @@ fn upstream_project(project: &crate::config::Project) -> &ProjectName {
 }
 
 fn upstream_logstore(logstore: &crate::config::Logstore) -> &LogstoreName {
-    logstore.upstream_logstore.as_ref().unwrap_or(&logstore.name)
+    logstore
+        .upstream_logstore
+        .as_ref()
+        .unwrap_or(&logstore.name)
 }
 
 /// The projects and logstores, by their names at the upstreams of one kind.
@@ -336,10 +378,16 @@ fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<
         .projects
         .iter()
         .filter(|project| {
-            config.upstreams.iter().any(|u| u.name == project.upstream && u.kind == kind)
+            config
+                .upstreams
+                .iter()
+                .any(|u| u.name == project.upstream && u.kind == kind)
         })
         .map(|project| {
-            let logstores = project.logstores.iter().map(|l| upstream_logstore(l).clone());
+            let logstores = project
+                .logstores
+                .iter()
+                .map(|l| upstream_logstore(l).clone());
             (upstream_project(project).clone(), logstores.collect())
         })
         .collect()
@@ -364,20 +412,35 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 fn embedded_key(config: &Config) -> Result<AccessKey, StartError> {
     let secret = match &config.embedded.access_key_secret {
-        Some(reference) => reference.read().map_err(|source| StartError::UpstreamSecret {
-            upstream: "embedded".to_owned(),
-            source,
-        })?,
+        Some(reference) => reference
+            .read()
+            .map_err(|source| StartError::UpstreamSecret {
+                upstream: "embedded".to_owned(),
+                source,
+            })?,
         None => identity::load_or_make(&config.data_dir, "logstore")?,
     };
-    Ok(AccessKey { id: config.embedded.access_key_id.clone(), secret, security_token: None })
+    Ok(AccessKey {
+        id: config.embedded.access_key_id.clone(),
+        secret,
+        security_token: None,
+    })
 }
 
 fn upstream_key(upstream: &Upstream) -> Result<AccessKey, StartError> {
-    let failed =
-        |source| StartError::UpstreamSecret { upstream: upstream.name.clone(), source };
-    let secret = upstream.access_key_secret.as_ref().ok_or(failed(SecretError::Form))?;
-    let token = upstream.security_token.as_ref().map(|token| token.read()).transpose();
+    let failed = |source| StartError::UpstreamSecret {
+        upstream: upstream.name.clone(),
+        source,
+    };
+    let secret = upstream
+        .access_key_secret
+        .as_ref()
+        .ok_or(failed(SecretError::Form))?;
+    let token = upstream
+        .security_token
+        .as_ref()
+        .map(|token| token.read())
+        .transpose();
     Ok(AccessKey {
         id: upstream.access_key_id.clone().unwrap_or_default(),
         secret: secret.read().map_err(failed)?,

@@ -56,7 +56,10 @@ impl Admin {
                 response.headers_mut().insert(CONTENT_TYPE, kind);
                 response
             }
-            _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there are /healthz, /readyz and /metrics\n",
+            ),
         }
     }
 }
@@ -85,7 +88,10 @@ mod tests {
 
     #[test]
     fn readiness_is_told_apart_from_health() {
-        let admin = Admin { readiness: Arc::default(), metrics: Metrics::new() };
+        let admin = Admin {
+            readiness: Arc::default(),
+            metrics: Metrics::new(),
+        };
         let status = |path| admin.answer(&Method::GET, path).status();
         assert_eq!(status("/healthz"), StatusCode::OK);
         assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
@@ -93,6 +99,9 @@ mod tests {
         assert_eq!(status("/readyz"), StatusCode::OK);
         assert_eq!(status("/metrics"), StatusCode::OK);
         assert_eq!(status("/other"), StatusCode::NOT_FOUND);
-        assert_eq!(admin.answer(&Method::POST, "/healthz").status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(
+            admin.answer(&Method::POST, "/healthz").status(),
+            StatusCode::METHOD_NOT_ALLOWED
+        );
     }
 }

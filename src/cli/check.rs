@@ -23,8 +23,14 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         warnings = problems.iter().count();
         output::note(output::problems(problems));
     }
-    config.check_secrets().map_err(|problems| source::problems_failure(&problems))?;
-    let logstores: usize = config.projects.iter().map(|project| project.logstores.len()).sum();
+    config
+        .check_secrets()
+        .map_err(|problems| source::problems_failure(&problems))?;
+    let logstores: usize = config
+        .projects
+        .iter()
+        .map(|project| project.logstores.len())
+        .sum();
     output::line(format_args!(
         "{}: good. Projects: {}, logstores: {logstores}, upstreams: {}, warnings: {warnings}.\n",
         args.config.display(),

@@ -57,13 +57,21 @@ impl Failure {
     /// A failure that ends the program with `exit`.
     #[must_use]
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), rendered: false }
+        Self {
+            exit,
+            message: message.to_string(),
+            rendered: false,
+        }
     }
 
     /// A failure whose message says itself, line by line, that it is one.
     #[must_use]
     pub fn rendered(exit: Exit, message: String) -> Self {
-        Self { exit, message, rendered: true }
+        Self {
+            exit,
+            message,
+            rendered: true,
+        }
     }
 
     /// Whether the message says itself that it is an error.

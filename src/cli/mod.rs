@@ -17,8 +17,12 @@ use clap::{Parser, Subcommand};
 
 pub use self::exit::{Exit, Failure};
 
-const LONG_VERSION: &str =
-    concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("TOLLGATE_COMMIT"), ")");
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (commit ",
+    env!("TOLLGATE_COMMIT"),
+    ")"
+);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +47,11 @@ Exit codes:
 /// events into LogGroups and delivers them.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version = LONG_VERSION, after_long_help = EXAMPLES)]
-#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -41,7 +41,10 @@ pub(super) fn problems(problems: &Problems) -> String {
 }
 
 /// Whether to write colours: to a terminal, unless `NO_COLOR` is set (no-color.org).
-#[expect(clippy::disallowed_methods, reason = "the environment decides about colours")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment decides about colours"
+)]
 pub(super) fn colour(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && !std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty())
 }
@@ -62,7 +65,8 @@ pub(super) fn escape(text: &str) -> String {
 
 /// Whether a terminal shows this character rather than obey it.
 pub(super) fn is_harmless(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !c.is_control() && !turns
 }
 
@@ -72,6 +76,9 @@ mod tests {
 
     #[test]
     fn what_a_terminal_would_obey_is_shown_as_an_escape() {
-        assert_eq!(escape("a\u{1b}[31m\n\u{9b}\u{202e}é✓"), "a\\u{1b}[31m\\n\\u{9b}\\u{202e}é✓");
+        assert_eq!(
+            escape("a\u{1b}[31m\n\u{9b}\u{202e}é✓"),
+            "a\\u{1b}[31m\\n\\u{9b}\\u{202e}é✓"
+        );
     }
 }

@@ -76,16 +76,30 @@ impl RunArgs {
 
 async fn serve(config: &Config, only: Option<Only>) -> Result<Exit, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Internal, error))?;
-    let running = app::start(config, only).await.map_err(|error| start_failure(&error))?;
+    let running = app::start(config, only)
+        .await
+        .map_err(|error| start_failure(&error))?;
     banner(config, &running)?;
-    signals.next().await;
-    tracing::info!("stopping; a second signal stops at once");
+    let failed = tokio::select! {
+        () = signals.next() => false,
+        () = running.failed() => true,
+    };
+    if failed {
+        tracing::error!("a part of the pipeline has died; stopping, so that it is noticed");
+    } else {
+        tracing::info!("stopping; a second signal stops at once");
+    }
     let metrics = std::sync::Arc::clone(running.metrics());
     let report = tokio::select! {
         report = running.stop(config.delivery.stop_deadline.get()) => report,
         () = signals.next() => StopReport { lost: metrics.events_held(), ..StopReport::default() },
     };
-    Ok(end(&report))
+    let exit = end(&report);
+    Ok(if failed && exit == Exit::Success {
+        Exit::Internal
+    } else {
+        exit
+    })
 }
 
 fn end(report: &StopReport) -> Exit {
@@ -112,18 +126,33 @@ fn start_failure(error: &StartError) -> Failure {
 /// Says where everything is and what to type next.
 fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
     let addresses = running.addresses();
-    output::line(format_args!("tollgate {} is ready.\n", env!("CARGO_PKG_VERSION")))?;
+    output::line(format_args!(
+        "tollgate {} is ready.\n",
+        env!("CARGO_PKG_VERSION")
+    ))?;
     let rows = [
-        ("events in", addresses.ingest, "POST /logstores/{logstore}/track"),
+        (
+            "events in",
+            addresses.ingest,
+            "POST /logstores/{logstore}/track",
+        ),
         ("private", addresses.admin, "/metrics /healthz /readyz"),
-        ("logstore", addresses.logstore, "the API of SLS, on local disk"),
+        (
+            "logstore",
+            addresses.logstore,
+            "the API of SLS, on local disk",
+        ),
     ];
     for (what, address, note) in rows {
         if let Some(address) = address {
             output::line(format_args!("  {what:<10} http://{address}  {note}"))?;
         }
     }
-    output::line(format_args!("  {:<10} {}", "data", config.data_dir.display()))?;
+    output::line(format_args!(
+        "  {:<10} {}",
+        "data",
+        config.data_dir.display()
+    ))?;
     if let Some(ingest) = addresses.ingest {
         first_steps(config, running, ingest)?;
     }
@@ -133,15 +162,24 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
 /// A command to paste for the first logstore that takes a token, and how to watch the events.
 fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result<(), Failure> {
     let logstores = config.projects.iter().flat_map(|project| {
-        project.logstores.iter().map(move |logstore| (project, logstore))
+        project
+            .logstores
+            .iter()
+            .map(move |logstore| (project, logstore))
     });
     let mut with_token = logstores.filter(|(_, logstore)| !logstore.anonymous);
     let (Some((project, logstore)), Some(key)) = (with_token.next(), running.keys().first()) else {
         return Ok(());
     };
     let ttl = key.rules.max_lifetime.as_secs().min(3600);
-    let token = identity::mint(key, project.name.as_str(), logstore.name.as_str(), ttl, None)
-        .map_err(|error| Failure::new(Exit::Internal, error))?;
+    let token = identity::mint(
+        key,
+        project.name.as_str(),
+        logstore.name.as_str(),
+        ttl,
+        None,
+    )
+    .map_err(|error| Failure::new(Exit::Internal, error))?;
     let header = if config.ingest.default_project.as_ref() == Some(&project.name) {
         String::new()
     } else {
@@ -164,7 +202,9 @@ fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result
 
 /// The program as it was started, to be pasted.
 fn program() -> String {
-    std::env::args().next().unwrap_or_else(|| "tollgate".to_owned())
+    std::env::args()
+        .next()
+        .unwrap_or_else(|| "tollgate".to_owned())
 }
 
 /// What `tollgate tail` has to be told where this is not the built-in configuration.
@@ -206,9 +246,13 @@ impl Signals {
 fn start_log(log: &Log) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&log.level)
         .map_err(|error| Failure::new(Exit::Config, format!("log.level: {error}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match log.format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
         LogFormat::Json => builder.json().init(),
     }
     Ok(())

@@ -25,7 +25,10 @@ impl ConfigSource {
     /// # Errors
     /// With every mistake of the file.
     pub(super) fn load(&self) -> Result<Config, Failure> {
-        let overrides = Overrides { data_dir: self.data_dir.clone(), ..Overrides::default() };
+        let overrides = Overrides {
+            data_dir: self.data_dir.clone(),
+            ..Overrides::default()
+        };
         load(self.config.as_deref(), &overrides)
     }
 }
@@ -67,7 +70,10 @@ pub(super) fn choose_logstore(
 ) -> Result<(ProjectName, LogstoreName), Failure> {
     let project = project.or(config.projects.first().map(|project| &project.name));
     let project = project.ok_or_else(|| {
-        Failure::new(Exit::Config, "the configuration has no project; name one with --project")
+        Failure::new(
+            Exit::Config,
+            "the configuration has no project; name one with --project",
+        )
     })?;
     let configured = config.projects.iter().find(|known| known.name == *project);
     let first = configured.and_then(|known| known.logstores.first());
@@ -92,7 +98,10 @@ mod tests {
         let first = LogstoreName::new("web-tracking-logstore").unwrap();
         let chosen = choose_logstore(&config, None, None).unwrap();
         assert_eq!(chosen, (project.clone(), first));
-        assert_eq!(choose_logstore(&config, None, Some(&open)).unwrap(), (project, open.clone()));
+        assert_eq!(
+            choose_logstore(&config, None, Some(&open)).unwrap(),
+            (project, open.clone())
+        );
         let other = ProjectName::new("other").unwrap();
         assert!(choose_logstore(&config, Some(&other), None).is_err());
         assert!(choose_logstore(&config, Some(&other), Some(&open)).is_ok());

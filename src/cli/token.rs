@@ -42,21 +42,30 @@ pub(super) fn run(command: &TokenCommand) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::DataDir, error))?;
     let key = choose(&keys, args.kid.as_deref())?;
     if args.ttl > key.rules.max_lifetime {
-        let message = format!("--ttl {} is longer than max_lifetime {}", args.ttl, key.rules.max_lifetime);
+        let message = format!(
+            "--ttl {} is longer than max_lifetime {}",
+            args.ttl, key.rules.max_lifetime
+        );
         return Err(Failure::new(Exit::Config, message));
     }
     let (project, logstore) = (args.project.as_str(), args.logstore.as_str());
-    let known = config.projects.iter().any(|p| {
-        p.name == args.project && p.logstores.iter().any(|l| l.name == args.logstore)
-    });
+    let known = config
+        .projects
+        .iter()
+        .any(|p| p.name == args.project && p.logstores.iter().any(|l| l.name == args.logstore));
     if !known {
         output::note(format_args!(
             "warning: the configuration has no logstore {logstore} in project {project}; the token opens nothing there"
         ));
     }
-    let token =
-        identity::mint(key, project, logstore, args.ttl.as_secs(), args.subject.as_deref())
-            .map_err(|error| Failure::new(Exit::Internal, error))?;
+    let token = identity::mint(
+        key,
+        project,
+        logstore,
+        args.ttl.as_secs(),
+        args.subject.as_deref(),
+    )
+    .map_err(|error| Failure::new(Exit::Internal, error))?;
     output::line(token)?;
     Ok(Exit::Success)
 }

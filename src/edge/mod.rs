@@ -24,12 +24,20 @@ pub fn options(ingest: &Ingest) -> ServeOptions {
 /// # Errors
 /// When the address is taken or not ours; the error names it.
 pub async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { what, address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError {
+            what,
+            address,
+            source,
+        })
 }
 
 /// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for {what}: {source}; choose another address, or stop what holds it")]
+#[error(
+    "cannot listen on {address} for {what}: {source}; choose another address, or stop what holds it"
+)]
 pub struct BindError {
     what: &'static str,
     address: SocketAddr,

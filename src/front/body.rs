@@ -58,11 +58,15 @@ async fn read_frames(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Reason::BodyIncomplete)?;
         // Trailers are of no use here.
-        let Ok(data) = frame.into_data() else { continue };
-        if data.len() > cap - (lease.bytes() as usize).min(cap) {
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if lease.bytes() + data.len() as u64 > cap as u64 {
             return Err(too_large(cap));
         }
-        lease.grow(data.len() as u64).map_err(|_| Reason::MemoryFull)?;
+        lease
+            .grow(data.len() as u64)
+            .map_err(|_| Reason::MemoryFull)?;
         if whole.is_empty() && joined.is_empty() {
             whole = data;
         } else {
@@ -72,11 +76,21 @@ async fn read_frames(
             joined.extend_from_slice(&data);
         }
     }
-    Ok((if joined.is_empty() { whole } else { joined.freeze() }, lease))
+    Ok((
+        if joined.is_empty() {
+            whole
+        } else {
+            joined.freeze()
+        },
+        lease,
+    ))
 }
 
 fn too_large(cap: usize) -> Refusal {
-    Refusal::new(Reason::BodyTooLarge, format!("Body size must little than {cap}"))
+    Refusal::new(
+        Reason::BodyTooLarge,
+        format!("Body size must little than {cap}"),
+    )
 }
 
 /// How a body is compressed, by its headers.
@@ -91,17 +105,28 @@ impl Encoding {
     /// Reads `x-log-compresstype` and `x-log-bodyrawsize`. The latter is looked at only together
     /// with a compression: uncompressed, the STS plugin counts UTF-16 units there.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
-        let Some(kind) = headers.get("x-log-compresstype").filter(|value| !value.is_empty()) else {
-            return Ok(Self { codec: Codec::None, raw_size: None });
+        let Some(kind) = headers
+            .get("x-log-compresstype")
+            .filter(|value| !value.is_empty())
+        else {
+            return Ok(Self {
+                codec: Codec::None,
+                raw_size: None,
+            });
         };
         let codec = Codec::from_header(kind.as_bytes()).ok_or(Reason::UnknownCompression)?;
         let raw_size = match headers.get("x-log-bodyrawsize") {
             None => None,
             Some(value) => {
-                let digits = value.to_str().ok().filter(|text| {
-                    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
-                });
-                Some(digits.and_then(|text| text.parse().ok()).ok_or(Reason::RawSizeInvalid)?)
+                let digits = value
+                    .to_str()
+                    .ok()
+                    .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+                Some(
+                    digits
+                        .and_then(|text| text.parse().ok())
+                        .ok_or(Reason::RawSizeInvalid)?,
+                )
             }
         };
         Ok(Self { codec, raw_size })

@@ -14,8 +14,9 @@ const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
      x-log-signaturemethod, traceparent",
 );
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
-const EXPOSE_HEADERS: HeaderValue =
-    HeaderValue::from_static("x-log-requestid, x-log-time, x-tollgate-ack, x-tollgate-reason, retry-after");
+const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
+    "x-log-requestid, x-log-time, x-tollgate-ack, x-tollgate-reason, retry-after",
+);
 /// Two hours, the longest that Chromium keeps a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
 const ANY: HeaderValue = HeaderValue::from_static("*");
@@ -56,14 +57,20 @@ impl Origins {
     }
 
     pub(super) fn verdict<'a>(&self, headers: &'a HeaderMap) -> OriginVerdict<'a> {
-        let Some(origin) = headers.get(ORIGIN) else { return OriginVerdict::Absent };
+        let Some(origin) = headers.get(ORIGIN) else {
+            return OriginVerdict::Absent;
+        };
         match self {
             Self::Any => OriginVerdict::Any,
             Self::Listed(listed) => {
                 let listed = listed
                     .iter()
                     .any(|one| origin.as_bytes().eq_ignore_ascii_case(one.as_bytes()));
-                if listed { OriginVerdict::Named(origin) } else { OriginVerdict::Refused }
+                if listed {
+                    OriginVerdict::Named(origin)
+                } else {
+                    OriginVerdict::Refused
+                }
             }
         }
     }
@@ -83,7 +90,10 @@ pub(super) fn allow(headers: &mut HeaderMap, verdict: OriginVerdict<'_>) {
         }
         OriginVerdict::Named(origin) => {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            headers.insert(
+                ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
             headers.insert(VARY, HeaderValue::from_static("origin"));
         }
     }
@@ -128,7 +138,11 @@ mod tests {
 
     #[test]
     fn credentials_are_never_allowed_together_with_a_star() {
-        for verdict in [OriginVerdict::Absent, OriginVerdict::Any, OriginVerdict::Refused] {
+        for verdict in [
+            OriginVerdict::Absent,
+            OriginVerdict::Any,
+            OriginVerdict::Refused,
+        ] {
             let mut headers = HeaderMap::new();
             allow(&mut headers, verdict);
             assert_eq!(headers.get(ACCESS_CONTROL_ALLOW_ORIGIN).unwrap(), "*");

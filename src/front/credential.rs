@@ -69,7 +69,9 @@ fn add<'a>(
 /// The bearer token, and whether there is a signature of SLS instead.
 fn authorization(headers: &HeaderMap) -> Result<(Option<&[u8]>, bool), Refusal> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let Some(value) = values.next() else { return Ok((None, false)) };
+    let Some(value) = values.next() else {
+        return Ok((None, false));
+    };
     if values.next().is_some() {
         return Err(Reason::TokenAmbiguous.into());
     }
@@ -84,16 +86,29 @@ fn authorization(headers: &HeaderMap) -> Result<(Option<&[u8]>, bool), Refusal> 
 
 /// The values of one parameter, as they stand: a token needs no percent-encoding.
 fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    query.split('&').filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix('='))
+    query
+        .split('&')
+        .filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 /// The values of one cookie. Mini programs join cookies by hand, so the space after `;` is optional.
 fn cookie_values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
     headers.get_all(COOKIE).iter().flat_map(move |value| {
-        value.as_bytes().split(|b| *b == b';').filter_map(move |pair| {
-            let value = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            Some(value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\"")).unwrap_or(value))
-        })
+        value
+            .as_bytes()
+            .split(|b| *b == b';')
+            .filter_map(move |pair| {
+                let value = pair
+                    .trim_ascii()
+                    .strip_prefix(name.as_bytes())?
+                    .strip_prefix(b"=")?;
+                Some(
+                    value
+                        .strip_prefix(b"\"")
+                        .and_then(|v| v.strip_suffix(b"\""))
+                        .unwrap_or(value),
+                )
+            })
     })
 }
 
@@ -136,15 +151,36 @@ mod tests {
     #[test]
     fn a_token_is_found_in_each_place() {
         let is = |text: &str| Ok(text.to_owned());
-        assert_eq!(found(TRACK, &[("authorization", "Bearer a.b")]), is("Authorization a.b"));
-        assert_eq!(found(TRACK, &[("authorization", "bearer  a.b ")]), is("Authorization a.b"));
+        assert_eq!(
+            found(TRACK, &[("authorization", "Bearer a.b")]),
+            is("Authorization a.b")
+        );
+        assert_eq!(
+            found(TRACK, &[("authorization", "bearer  a.b ")]),
+            is("Authorization a.b")
+        );
         assert_eq!(found("/t/a.b/logstores/web/track", &[]), is("Path a.b"));
-        assert_eq!(found("/logstores/web/track?x=1&token=a.b&", &[]), is("Query a.b"));
-        assert_eq!(found(TRACK, &[("cookie", "x=1;tollgate_token=a.b")]), is("Cookie a.b"));
-        assert_eq!(found(TRACK, &[("cookie", "tollgate_token=\"a.b\"; y")]), is("Cookie a.b"));
-        assert_eq!(found(TRACK, &[("cookie", "not_tollgate_token=a.b")]), is("None"));
+        assert_eq!(
+            found("/logstores/web/track?x=1&token=a.b&", &[]),
+            is("Query a.b")
+        );
+        assert_eq!(
+            found(TRACK, &[("cookie", "x=1;tollgate_token=a.b")]),
+            is("Cookie a.b")
+        );
+        assert_eq!(
+            found(TRACK, &[("cookie", "tollgate_token=\"a.b\"; y")]),
+            is("Cookie a.b")
+        );
+        assert_eq!(
+            found(TRACK, &[("cookie", "not_tollgate_token=a.b")]),
+            is("None")
+        );
         assert_eq!(found(TRACK, &[("authorization", "LOG :x")]), is("Signed"));
-        assert_eq!(found(TRACK, &[("authorization", "SLS4-HMAC-SHA256 x")]), is("Signed"));
+        assert_eq!(
+            found(TRACK, &[("authorization", "SLS4-HMAC-SHA256 x")]),
+            is("Signed")
+        );
         assert_eq!(found(TRACK, &[("authorization", "Basic x")]), is("None"));
     }
 
@@ -153,11 +189,23 @@ mod tests {
         let ambiguous = Err(Reason::TokenAmbiguous);
         let bearer = ("authorization", "Bearer a");
         assert_eq!(found("/t/b/logstores/web/track", &[bearer]), ambiguous);
-        assert_eq!(found("/logstores/web/track?token=a&token=a", &[]), ambiguous);
-        assert_eq!(found(TRACK, &[bearer, ("authorization", "LOG x")]), ambiguous);
-        assert_eq!(found("/t/b/logstores/web/track", &[("authorization", "LOG x:y")]), ambiguous);
+        assert_eq!(
+            found("/logstores/web/track?token=a&token=a", &[]),
+            ambiguous
+        );
+        assert_eq!(
+            found(TRACK, &[bearer, ("authorization", "LOG x")]),
+            ambiguous
+        );
+        assert_eq!(
+            found("/t/b/logstores/web/track", &[("authorization", "LOG x:y")]),
+            ambiguous
+        );
         let cookie = ("cookie", "tollgate_token=c");
-        assert_eq!(found(TRACK, &[bearer, cookie]), Ok("Authorization a".to_owned()));
+        assert_eq!(
+            found(TRACK, &[bearer, cookie]),
+            Ok("Authorization a".to_owned())
+        );
     }
 
     #[test]

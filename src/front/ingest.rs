@@ -56,10 +56,20 @@ impl Front {
         let (parts, body) = request.into_parts();
         let unix_seconds = clock::unix_seconds();
         let id = RequestId::next(unix_seconds);
-        let unrouted = Replier { id, unix_seconds, origin: OriginVerdict::Any };
+        let unrouted = Replier {
+            id,
+            unix_seconds,
+            origin: OriginVerdict::Any,
+        };
         if parts.method == http::Method::OPTIONS {
-            self.metrics.requests.at(RouteLabel::Preflight as usize).inc();
-            let replier = Replier { origin: self.preflight_origin(&parts), ..unrouted };
+            self.metrics
+                .requests
+                .at(RouteLabel::Preflight as usize)
+                .inc();
+            let replier = Replier {
+                origin: self.preflight_origin(&parts),
+                ..unrouted
+            };
             return replier.preflight();
         }
         let Some(route) = Route::parse(parts.uri.path()) else {
@@ -73,17 +83,33 @@ impl Front {
         let (project, logstore) = match self.locate(&parts, &route) {
             Ok(located) => located,
             Err(refusal) => {
-                self.metrics.requests_refused.at(refusal.reason().index()).inc();
+                self.metrics
+                    .requests_refused
+                    .at(refusal.reason().index())
+                    .inc();
                 return unrouted.refused(&refusal, None);
             }
         };
         let origin = logstore.origins.verdict(&parts.headers);
         let client = peer.ip().to_canonical();
-        let arrival =
-            Arrival { parts: &parts, route, action, project, logstore, origin, client, unix_seconds };
+        let arrival = Arrival {
+            parts: &parts,
+            route,
+            action,
+            project,
+            logstore,
+            origin,
+            client,
+            unix_seconds,
+        };
         let replier = Replier { origin, ..unrouted };
         match self.ingest(&arrival, body).await {
-            Ok(()) if matches!(action, Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)) => {
+            Ok(())
+                if matches!(
+                    action,
+                    Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)
+                ) =>
+            {
                 replier.pixel()
             }
             Ok(()) => replier.accepted(),
@@ -102,16 +128,26 @@ impl Front {
         }
     }
 
-    fn unrouted(&self, replier: &Replier<'_>, refusal: &Refusal, allow: Option<&'static str>) -> Reply {
+    fn unrouted(
+        &self,
+        replier: &Replier<'_>,
+        refusal: &Refusal,
+        allow: Option<&'static str>,
+    ) -> Reply {
         self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
-        self.metrics.requests_refused.at(refusal.reason().index()).inc();
+        self.metrics
+            .requests_refused
+            .at(refusal.reason().index())
+            .inc();
         replier.refused(refusal, allow)
     }
 
     fn preflight_origin<'a>(&self, parts: &'a Parts) -> OriginVerdict<'a> {
         Route::parse(parts.uri.path())
             .and_then(|route| self.locate(parts, &route).ok())
-            .map_or(OriginVerdict::Any, |(_, logstore)| logstore.origins.verdict(&parts.headers))
+            .map_or(OriginVerdict::Any, |(_, logstore)| {
+                logstore.origins.verdict(&parts.headers)
+            })
     }
 
     fn locate(&self, parts: &Parts, route: &Route<'_>) -> Result<(&str, &SiteLogstore), Refusal> {
@@ -203,7 +239,8 @@ impl Front {
         place: TokenPlace,
     ) -> Result<Principal, Refusal> {
         let logstore = arrival.logstore.rules.name.as_str();
-        self.authenticator.verify(token, place, arrival.project, logstore)
+        self.authenticator
+            .verify(token, place, arrival.project, logstore)
     }
 
     fn take_query(&self, arrival: &Arrival<'_>, caller: Caller) -> Result<(), Refusal> {
@@ -224,7 +261,11 @@ impl Front {
             transcode::query(query.as_bytes(), parameter, &context, group)
                 .map_err(|refusal| arrival.count_refused(refusal, group))?;
             self.submit(arrival, caller, group, lease)?;
-            arrival.logstore.metrics.bytes_accepted.add(query.len() as u64);
+            arrival
+                .logstore
+                .metrics
+                .bytes_accepted
+                .add(query.len() as u64);
             Ok(())
         })
     }
@@ -239,7 +280,11 @@ impl Front {
     ) -> Result<(), Refusal> {
         let cap = self.body_limits(caller).cap;
         with_scratch(|scratch| {
-            let Scratch { plain, group, stamp } = scratch;
+            let Scratch {
+                plain,
+                group,
+                stamp,
+            } = scratch;
             let plain = encoding.decode(body, cap, &mut lease, plain)?;
             arrival.stamp(stamp);
             let context = self.context(arrival, stamp);
@@ -250,13 +295,21 @@ impl Front {
             };
             read.map_err(|refusal| arrival.count_refused(refusal, group))?;
             self.submit(arrival, caller, group, lease)?;
-            arrival.logstore.metrics.bytes_accepted.add(plain.len() as u64);
+            arrival
+                .logstore
+                .metrics
+                .bytes_accepted
+                .add(plain.len() as u64);
             Ok(())
         })
     }
 
     fn context<'a>(&'a self, arrival: &Arrival<'_>, stamp: &'a [u8]) -> Context<'a> {
-        Context { rules: &self.rules, received: arrival.unix_seconds, stamp }
+        Context {
+            rules: &self.rules,
+            received: arrival.unix_seconds,
+            stamp,
+        }
     }
 
     /// The last checks, then the hand-over: from here on the events are held.
@@ -296,8 +349,13 @@ impl Arrival<'_> {
         if self.action != Action::PutLogs || plain.first() == Some(&b'{') {
             return true;
         }
-        let kind = self.parts.headers.get(CONTENT_TYPE).map_or(&b""[..], |v| v.as_bytes());
-        kind.get(..16).is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"))
+        let kind = self
+            .parts
+            .headers
+            .get(CONTENT_TYPE)
+            .map_or(&b""[..], |v| v.as_bytes());
+        kind.get(..16)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"))
     }
 
     /// Writes the fields that every event of this request gets from us.
@@ -309,7 +367,11 @@ impl Arrival<'_> {
         }
         if self.action == Action::TrackQuery(Kind::TrackUaGif) {
             for (field, header) in [("__userAgent__", USER_AGENT), ("__referer__", REFERER)] {
-                let value = self.parts.headers.get(header).map_or(&b""[..], |v| v.as_bytes());
+                let value = self
+                    .parts
+                    .headers
+                    .get(header)
+                    .map_or(&b""[..], |v| v.as_bytes());
                 let value = value.get(..MAX_HEADER_FIELD).unwrap_or(value);
                 let text = String::from_utf8_lossy(value);
                 transcode::put_content(stamp, field.as_bytes(), text.as_bytes());
@@ -322,9 +384,14 @@ impl Arrival<'_> {
         metrics.requests_accepted.inc();
         metrics.events_accepted.add(u64::from(group.events));
         metrics.token_source.at(principal.source() as usize).inc();
-        metrics.platform.at(Platform::of(&self.parts.headers).label as usize).inc();
+        metrics
+            .platform
+            .at(Platform::of(&self.parts.headers).label as usize)
+            .inc();
         if group.reserved_fields > 0 {
-            metrics.fields_reserved.add(u64::from(group.reserved_fields));
+            metrics
+                .fields_reserved
+                .add(u64::from(group.reserved_fields));
         }
         if group.times_replaced > 0 {
             metrics.times_replaced.add(u64::from(group.times_replaced));
@@ -332,7 +399,11 @@ impl Arrival<'_> {
     }
 
     fn count_refused(&self, refusal: Refusal, group: &EventGroup) -> Refusal {
-        let cell = self.logstore.metrics.events_refused.at(refusal.reason().index());
+        let cell = self
+            .logstore
+            .metrics
+            .events_refused
+            .at(refusal.reason().index());
         cell.add(u64::from(group.events));
         refusal
     }

@@ -21,7 +21,11 @@ pub(super) struct Platform<'a> {
 
 impl<'a> Platform<'a> {
     const fn unnamed(label: PlatformLabel) -> Self {
-        Self { label, appid: None, development: false }
+        Self {
+            label,
+            appid: None,
+            development: false,
+        }
     }
 
     /// Reads the headers of a request.
@@ -49,9 +53,10 @@ impl<'a> Platform<'a> {
                 Some(Self::of_path(PlatformLabel::Baidu, path))
             }
             "quickapp.cn" => Some(match path.strip_prefix("dev/") {
-                Some(rest) => {
-                    Self { development: true, ..Self::of_path(PlatformLabel::QuickApp, rest) }
-                }
+                Some(rest) => Self {
+                    development: true,
+                    ..Self::of_path(PlatformLabel::QuickApp, rest)
+                },
                 None => Self::of_path(PlatformLabel::QuickApp, path),
             }),
             "tmaservice.developer.toutiao.com" => {
@@ -64,7 +69,9 @@ impl<'a> Platform<'a> {
             }
             _ => {
                 let appid = host.strip_suffix(".hybrid.alipay-eco.com")?;
-                let version = path.strip_prefix(appid).and_then(|rest| rest.split('/').nth(1));
+                let version = path
+                    .strip_prefix(appid)
+                    .and_then(|rest| rest.split('/').nth(1));
                 Some(Self::named(PlatformLabel::Alipay, Some(appid), version))
             }
         }
@@ -79,15 +86,23 @@ impl<'a> Platform<'a> {
     fn named(label: PlatformLabel, appid: Option<&'a str>, version: Option<&'a str>) -> Self {
         let plain = |text: &&str| {
             (1..=64).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
         };
         let development = matches!(version, Some("0" | "devtools"));
-        Self { label, appid: appid.filter(plain), development }
+        Self {
+            label,
+            appid: appid.filter(plain),
+            development,
+        }
     }
 }
 
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -100,20 +115,54 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(REFERER, HeaderValue::from_static(referer));
         let platform = Platform::of(&headers);
-        (platform.label, platform.appid.map(str::to_owned), platform.development)
+        (
+            platform.label,
+            platform.appid.map(str::to_owned),
+            platform.development,
+        )
     }
 
     #[test]
     fn each_platform_is_known_by_its_referer() {
         use PlatformLabel::{Alipay, Baidu, Douyin, Qq, QuickApp, Wechat};
         for (referer, label, appid, development) in [
-            ("https://servicewechat.com/wx01/12/page-frame.html", Wechat, Some("wx01"), false),
-            ("https://servicewechat.com/wx01/devtools/page-frame.html", Wechat, Some("wx01"), true),
-            ("https://servicewechat.com/wx01/0/page-frame.html", Wechat, Some("wx01"), true),
+            (
+                "https://servicewechat.com/wx01/12/page-frame.html",
+                Wechat,
+                Some("wx01"),
+                false,
+            ),
+            (
+                "https://servicewechat.com/wx01/devtools/page-frame.html",
+                Wechat,
+                Some("wx01"),
+                true,
+            ),
+            (
+                "https://servicewechat.com/wx01/0/page-frame.html",
+                Wechat,
+                Some("wx01"),
+                true,
+            ),
             ("https://servicewechat.com/", Wechat, None, false),
-            ("https://appservice.qq.com/1108/1.0/page-frame.html", Qq, Some("1108"), false),
-            ("https://smartapps.cn/key1/1.2/page-frame.html", Baidu, Some("key1"), false),
-            ("https://quickapp.cn/dev/com.a.b/100/page-frame.html", QuickApp, Some("com.a.b"), true),
+            (
+                "https://appservice.qq.com/1108/1.0/page-frame.html",
+                Qq,
+                Some("1108"),
+                false,
+            ),
+            (
+                "https://smartapps.cn/key1/1.2/page-frame.html",
+                Baidu,
+                Some("key1"),
+                false,
+            ),
+            (
+                "https://quickapp.cn/dev/com.a.b/100/page-frame.html",
+                QuickApp,
+                Some("com.a.b"),
+                true,
+            ),
             (
                 "https://tmaservice.developer.toutiao.com/?appid=tt07&version=1.0.0",
                 Douyin,
@@ -132,7 +181,12 @@ mod tests {
                 Some("2021"),
                 false,
             ),
-            ("https://2021.hybrid.alipay-eco.com/index.html", Alipay, Some("2021"), false),
+            (
+                "https://2021.hybrid.alipay-eco.com/index.html",
+                Alipay,
+                Some("2021"),
+                false,
+            ),
         ] {
             let expected = (label, appid.map(str::to_owned), development);
             assert_eq!(of(referer), expected, "{referer}");
@@ -150,6 +204,9 @@ mod tests {
     #[test]
     fn an_appid_is_short_and_plain_or_absent() {
         assert_eq!(of("https://servicewechat.com/a%0ab/1/x").1, None);
-        assert_eq!(of("http://servicewechat.com/wx01/1/x").0, PlatformLabel::Other);
+        assert_eq!(
+            of("http://servicewechat.com/wx01/1/x").0,
+            PlatformLabel::Other
+        );
     }
 }

@@ -104,7 +104,11 @@ mod tests {
     use crate::event::Reason;
 
     fn replier() -> Replier<'static> {
-        Replier { id: RequestId::next(1), unix_seconds: 1_781_510_400, origin: OriginVerdict::Any }
+        Replier {
+            id: RequestId::next(1),
+            unix_seconds: 1_781_510_400,
+            origin: OriginVerdict::Any,
+        }
     }
 
     #[test]

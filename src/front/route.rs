@@ -65,7 +65,11 @@ impl<'a> Route<'a> {
             "" | "/shards/lb" | "/shards/route" => Kind::PutLogs,
             _ => return None,
         };
-        Some(Self { token, logstore, kind })
+        Some(Self {
+            token,
+            logstore,
+            kind,
+        })
     }
 
     /// Fits the method to the path.
@@ -132,9 +136,19 @@ mod tests {
     #[test]
     fn other_paths_are_no_route() {
         for path in [
-            "/", "", "/logstores", "/logstores/web/", "/logstores/web/track/", "/t/x", "/t/",
-            "/logstores/web/shards/0", "//logstores/web/track", "/metrics", "/t/x/t/y/logstores/w",
-            "/logstores/web/track.gif/x", "*",
+            "/",
+            "",
+            "/logstores",
+            "/logstores/web/",
+            "/logstores/web/track/",
+            "/t/x",
+            "/t/",
+            "/logstores/web/shards/0",
+            "//logstores/web/track",
+            "/metrics",
+            "/t/x/t/y/logstores/w",
+            "/logstores/web/track.gif/x",
+            "*",
         ] {
             assert_eq!(parse(path), None, "{path}");
         }
@@ -143,8 +157,14 @@ mod tests {
     #[test]
     fn methods_fit_paths() {
         let action = |path, method: &Method| Route::parse(path).unwrap().action(method);
-        assert_eq!(action("/logstores/w/track", &Method::POST), Ok(Action::TrackBody));
-        assert_eq!(action("/logstores/w", &Method::OPTIONS), Ok(Action::Preflight));
+        assert_eq!(
+            action("/logstores/w/track", &Method::POST),
+            Ok(Action::TrackBody)
+        );
+        assert_eq!(
+            action("/logstores/w", &Method::OPTIONS),
+            Ok(Action::Preflight)
+        );
         for (path, method) in [
             ("/logstores/w/track", Method::HEAD),
             ("/logstores/w/track", Method::PUT),
@@ -152,7 +172,11 @@ mod tests {
             ("/logstores/w/track.gif", Method::POST),
             ("/logstores/w", Method::GET),
         ] {
-            assert_eq!(action(path, &method), Err(Reason::MethodNotAllowed), "{method} {path}");
+            assert_eq!(
+                action(path, &method),
+                Err(Reason::MethodNotAllowed),
+                "{method} {path}"
+            );
         }
     }
 }

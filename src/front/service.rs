@@ -47,7 +47,11 @@ impl Front {
     /// A front for the site.
     #[must_use]
     pub fn new(config: &Config, parts: FrontParts) -> Arc<Self> {
-        let FrontParts { site, authenticator, metrics } = parts;
+        let FrontParts {
+            site,
+            authenticator,
+            metrics,
+        } = parts;
         let timeout = config.ingest.body_timeout.get();
         let cap = config.limits.body.as_usize();
         let unverified = config.limits.unverified_body.as_usize().min(cap);
@@ -58,7 +62,10 @@ impl Front {
             identity: config.identity.clone(),
             rules: Rules::new(&config.limits, &config.time),
             body: BodyLimits { cap, timeout },
-            unverified_body: BodyLimits { cap: unverified, timeout },
+            unverified_body: BodyLimits {
+                cap: unverified,
+                timeout,
+            },
             query_max: config.limits.query.as_usize(),
         })
     }
@@ -66,7 +73,10 @@ impl Front {
     /// The service of one connection.
     #[must_use]
     pub fn connection(self: &Arc<Self>, peer: SocketAddr) -> Connection {
-        Connection { front: Arc::clone(self), peer }
+        Connection {
+            front: Arc::clone(self),
+            peer,
+        }
     }
 }
 

@@ -31,7 +31,12 @@ impl SiteLogstore {
     #[must_use]
     pub fn new(rules: Logstore, lane: Arc<Lane>, metrics: Arc<LogstoreMetrics>) -> Self {
         let origins = Origins::new(&rules.allow_origins);
-        Self { rules, origins, lane, metrics }
+        Self {
+            rules,
+            origins,
+            lane,
+            metrics,
+        }
     }
 }
 
@@ -55,8 +60,15 @@ pub(super) struct Found<'a> {
 impl<'a> Found<'a> {
     pub(super) fn logstore(&self, name: &str) -> Result<&'a Arc<SiteLogstore>, Refusal> {
         self.logstores.get(name).ok_or_else(|| {
-            let shown: String = name.chars().take(63).flat_map(char::escape_default).collect();
-            Refusal::new(Reason::UnknownLogstore, format!("logstore {shown} does not exist"))
+            let shown: String = name
+                .chars()
+                .take(63)
+                .flat_map(char::escape_default)
+                .collect();
+            Refusal::new(
+                Reason::UnknownLogstore,
+                format!("logstore {shown} does not exist"),
+            )
         })
     }
 }
@@ -75,14 +87,20 @@ impl Site {
                 (name.to_string(), (name, logstores))
             })
             .collect();
-        Self { projects, hosts: ingest.hosts.clone(), default_project: ingest.default_project.clone() }
+        Self {
+            projects,
+            hosts: ingest.hosts.clone(),
+            default_project: ingest.default_project.clone(),
+        }
     }
 
     /// The project of a request. In this order: a configured custom domain, the first label of the
     /// host, `x-log-project`, and for hosts that name no project at all the default project.
     pub(super) fn project(&self, host: &str, headers: &HeaderMap) -> Result<Found<'_>, Refusal> {
         if let Some(name) = self.hosts.get(host) {
-            return self.found(name.as_str()).ok_or(Reason::UnknownProject.into());
+            return self
+                .found(name.as_str())
+                .ok_or(Reason::UnknownProject.into());
         }
         let mut labels = host.split('.');
         let first = labels.next().unwrap_or_default();
@@ -98,14 +116,22 @@ impl Site {
             (None, _) => first,
         };
         self.found(name).ok_or_else(|| {
-            let shown: String = name.chars().take(63).flat_map(char::escape_default).collect();
+            let shown: String = name
+                .chars()
+                .take(63)
+                .flat_map(char::escape_default)
+                .collect();
             Refusal::new(Reason::UnknownProject, shown)
         })
     }
 
     fn found(&self, name: &str) -> Option<Found<'_>> {
         let (project, logstores) = self.projects.get(name)?;
-        Some(Found { project, logstores, doubled: false })
+        Some(Found {
+            project,
+            logstores,
+            doubled: false,
+        })
     }
 }
 
@@ -124,7 +150,8 @@ pub(super) fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result
             let (Some(host), None) = (hosts.next(), hosts.next()) else {
                 return Err(Reason::InvalidHost.into());
             };
-            host.to_str().map_err(|_| Refusal::from(Reason::InvalidHost))?
+            host.to_str()
+                .map_err(|_| Refusal::from(Reason::InvalidHost))?
         }
     };
     let (host, port) = match text.strip_prefix('[') {
@@ -134,7 +161,11 @@ pub(super) fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result
                 return Err(Reason::InvalidHost.into());
             }
             // An IPv6 address has no dot: it names no project.
-            ("ipv6", port.strip_prefix(':').or(Some("").filter(|_| port.is_empty())))
+            (
+                "ipv6",
+                port.strip_prefix(':')
+                    .or(Some("").filter(|_| port.is_empty())),
+            )
         }
         None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -159,7 +190,10 @@ mod tests {
     fn site() -> Site {
         let project = |name: &str| (ProjectName::new(name).unwrap(), Vec::new());
         let mut ingest = Ingest::default();
-        ingest.hosts.insert("track.example.com".to_owned(), ProjectName::new("shop").unwrap());
+        ingest.hosts.insert(
+            "track.example.com".to_owned(),
+            ProjectName::new("shop").unwrap(),
+        );
         ingest.default_project = Some(ProjectName::new("demo").unwrap());
         Site::new(&ingest, vec![project("shop"), project("demo")])
     }
@@ -180,18 +214,31 @@ mod tests {
         let is = |name: &str| Ok((name.to_owned(), false));
         assert_eq!(project_of("track.example.com", None), is("shop"));
         assert_eq!(project_of("shop.edge.example.com", None), is("shop"));
-        assert_eq!(project_of("shop.localhost", Some("demo")), is("shop"), "the host decides");
+        assert_eq!(
+            project_of("shop.localhost", Some("demo")),
+            is("shop"),
+            "the host decides"
+        );
         assert_eq!(project_of("edge.example.com", Some("demo")), is("demo"));
         assert_eq!(project_of("127.0.0.1", None), is("demo"));
         assert_eq!(project_of("localhost", None), is("demo"));
         assert_eq!(project_of("127.0.0.1", Some("shop")), is("shop"));
-        assert_eq!(project_of("other.localhost", None), Err(Reason::UnknownProject));
-        assert_eq!(project_of("127.0.0.1", Some("other")), Err(Reason::UnknownProject));
+        assert_eq!(
+            project_of("other.localhost", None),
+            Err(Reason::UnknownProject)
+        );
+        assert_eq!(
+            project_of("127.0.0.1", Some("other")),
+            Err(Reason::UnknownProject)
+        );
     }
 
     #[test]
     fn a_project_named_twice_is_found_and_told() {
-        assert_eq!(project_of("shop.shop.cn-x.example.com", None), Ok(("shop".to_owned(), true)));
+        assert_eq!(
+            project_of("shop.shop.cn-x.example.com", None),
+            Ok(("shop".to_owned(), true))
+        );
     }
 
     #[test]
@@ -203,16 +250,34 @@ mod tests {
             }
             host_of(None, &headers).map_err(|refusal| refusal.reason())
         };
-        assert_eq!(host(&["Shop.localhost:8080"]), Ok("shop.localhost".to_owned()));
+        assert_eq!(
+            host(&["Shop.localhost:8080"]),
+            Ok("shop.localhost".to_owned())
+        );
         assert_eq!(host(&["[::1]:8080"]), Ok("ipv6".to_owned()));
         assert_eq!(host(&["[::1]"]), Ok("ipv6".to_owned()));
         for bad in [
-            &[][..], &["a", "b"], &[""], &["a b"], &["a,b"], &["a/b"], &["a@b"], &["[::1"],
-            &["[::g]"], &["a:b"], &["a:99999"], &["a%00"], &[":80"], &["[::1]x"],
+            &[][..],
+            &["a", "b"],
+            &[""],
+            &["a b"],
+            &["a,b"],
+            &["a/b"],
+            &["a@b"],
+            &["[::1"],
+            &["[::g]"],
+            &["a:b"],
+            &["a:99999"],
+            &["a%00"],
+            &[":80"],
+            &["[::1]x"],
         ] {
             assert_eq!(host(bad), Err(Reason::InvalidHost), "{bad:?}");
         }
         let target: Authority = "shop.edge:80".parse().unwrap();
-        assert_eq!(host_of(Some(&target), &HeaderMap::new()).unwrap(), "shop.edge");
+        assert_eq!(
+            host_of(Some(&target), &HeaderMap::new()).unwrap(),
+            "shop.edge"
+        );
     }
 }

@@ -48,32 +48,35 @@ impl Held {
 
     /// The store has acknowledged them.
     pub(super) fn delivered(mut self) {
-        let events = self.let_go();
-        self.metrics.events_delivered.add(events);
+        self.metrics.events_delivered.add(self.events);
+        self.let_go();
     }
 
     /// They will not reach the store.
     pub(super) fn dropped(mut self, reason: DropReason) {
-        let events = self.let_go();
-        self.metrics.events_dropped.at(reason as usize).add(events);
+        self.count_dropped(reason);
+        self.let_go();
     }
 
-    fn let_go(&mut self) -> u64 {
-        let events = mem::take(&mut self.events);
-        self.metrics.events_held.sub(events);
-        events
+    fn count_dropped(&self, reason: DropReason) {
+        let dropped = self.metrics.events_dropped.at(reason as usize);
+        dropped.add(self.events);
+    }
+
+    /// Comes last, so that an event that is no longer held has been counted.
+    fn let_go(&mut self) {
+        self.metrics.events_held.sub(mem::take(&mut self.events));
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let events = self.let_go();
-        if events > 0 {
-            let lost = self.metrics.events_dropped.at(DropReason::Lost as usize);
-            lost.add(events);
+        if self.events > 0 {
+            self.count_dropped(DropReason::Lost);
+            self.let_go();
             debug_assert!(
                 std::thread::panicking(),
-                "{events} events were dropped without an outcome"
+                "events were dropped without an outcome"
             );
         }
     }

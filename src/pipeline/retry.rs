@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::Delivery;
+use crate::logstore::error::RetryReason;
 
-/// Pauses between attempts: each ceiling is twice the one before, and the pause is a random share
-/// of it ("full jitter"), so that many workers do not come back at once.
+/// Pauses between attempts. A pause is a random share of its ceiling ("full jitter"), so that many
+/// workers do not come back at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
     min: Duration,
@@ -23,17 +24,38 @@ impl Backoff {
         }
     }
 
-    /// The pause after `failures` failed attempts in a row, for a random `share` from 0 to 1.
-    pub(super) fn pause(self, failures: u32, share: f64) -> Duration {
-        let doublings = 1u32.checked_shl(failures.saturating_sub(1));
-        let ceiling = self.min.saturating_mul(doublings.unwrap_or(u32::MAX));
-        ceiling.min(self.max).mul_f64(share.clamp(0.0, 1.0))
+    /// The pause after `failures` failed attempts in a row, the last for `reason`; `share` is random,
+    /// from 0 to 1.
+    pub(super) fn pause(self, reason: RetryReason, failures: u32, share: f64) -> Duration {
+        let ceiling = match reason {
+            // The client signs with the store's clock from now on, so the first try again is at once.
+            RetryReason::ClockSkew if failures <= 1 => Duration::ZERO,
+            RetryReason::ClockSkew
+            | RetryReason::Network
+            | RetryReason::Busy
+            | RetryReason::Quota => self.doubled(failures),
+            // Someone has to mend it, which takes longer than any short pause.
+            RetryReason::Credential | RetryReason::NotFound | RetryReason::Intermediary => self.max,
+        };
+        ceiling.mul_f64(share.clamp(0.0, 1.0))
     }
 
-    /// The same while stopping, but never longer than the first pause can be: there is no later for
+    /// The same while stopping, but never longer than the shortest ceiling: there is no later for
     /// which to spare the store.
-    pub(super) fn pause_while_stopping(self, failures: u32, share: f64) -> Duration {
-        self.pause(failures, share).min(self.min)
+    pub(super) fn pause_while_stopping(
+        self,
+        reason: RetryReason,
+        failures: u32,
+        share: f64,
+    ) -> Duration {
+        self.pause(reason, failures, share).min(self.min)
+    }
+
+    /// The shortest ceiling, doubled with each failure after the first, up to the longest.
+    fn doubled(self, failures: u32) -> Duration {
+        let factor = 1u32.checked_shl(failures.saturating_sub(1));
+        let ceiling = self.min.saturating_mul(factor.unwrap_or(u32::MAX));
+        ceiling.min(self.max)
     }
 }
 
@@ -107,37 +129,52 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_from_the_first_to_the_longest() {
-        let ceilings: Vec<_> = (1..=10)
-            .map(|n| backoff().pause(n, 1.0).as_millis())
-            .collect();
-        let expected = [
-            200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000,
-        ];
-        assert_eq!(ceilings, expected);
-        for failures in [0, 32, 33, 1000, u32::MAX] {
-            assert!(backoff().pause(failures, 1.0) <= Duration::from_secs(30));
+    fn ceilings_double_from_the_first_to_the_longest() {
+        for reason in [RetryReason::Network, RetryReason::Busy, RetryReason::Quota] {
+            let ceiling = |failures| backoff().pause(reason, failures, 1.0);
+            let found: Vec<_> = (1..=10).map(|n| ceiling(n).as_millis()).collect();
+            let expected = [
+                200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000,
+            ];
+            assert_eq!(found, expected, "{reason:?}");
+            for failures in [0, 32, 33, 1000, u32::MAX] {
+                assert!(ceiling(failures) <= Duration::from_secs(30), "{failures}");
+            }
         }
     }
 
     #[test]
+    fn what_an_operator_has_to_mend_is_tried_slowly_from_the_start() {
+        use RetryReason::{Credential, Intermediary, NotFound};
+        for reason in [Credential, NotFound, Intermediary] {
+            let pause = backoff().pause(reason, 1, 1.0);
+            assert_eq!(pause, Duration::from_secs(30), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_differs_is_tried_again_at_once_but_only_once() {
+        let ceiling = |failures| backoff().pause(RetryReason::ClockSkew, failures, 1.0);
+        assert_eq!(ceiling(1), Duration::ZERO);
+        assert_eq!(ceiling(2), Duration::from_millis(400));
+    }
+
+    #[test]
     fn a_pause_is_the_random_share_of_its_ceiling() {
-        assert_eq!(backoff().pause(5, 0.0), Duration::ZERO);
-        assert_eq!(backoff().pause(5, 0.25), Duration::from_millis(800));
-        assert_eq!(backoff().pause(1, 7.0), Duration::from_millis(200));
+        let pause = |share| backoff().pause(RetryReason::Busy, 5, share);
+        assert_eq!(pause(0.0), Duration::ZERO);
+        assert_eq!(pause(0.25), Duration::from_millis(800));
+        assert_eq!(pause(7.0), pause(1.0));
         assert!((0.0..=1.0).contains(&random_share()));
     }
 
     #[test]
     fn while_stopping_no_pause_is_longer_than_the_first() {
-        assert_eq!(
-            backoff().pause_while_stopping(9, 1.0),
-            Duration::from_millis(200)
-        );
-        assert_eq!(
-            backoff().pause_while_stopping(9, 0.001),
-            Duration::from_millis(30)
-        );
+        for reason in [RetryReason::Busy, RetryReason::NotFound] {
+            let pause = |share| backoff().pause_while_stopping(reason, 9, share);
+            assert_eq!(pause(1.0), Duration::from_millis(200));
+            assert_eq!(pause(0.001), Duration::from_millis(30));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,19 +1,27 @@
 //! What the tests of this module share.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use tokio::time::Instant;
 
 use super::batch::SealedBatch;
 use super::lane::Lane;
-use crate::config::Batch;
-use crate::event::{EventGroup, LOGS_TAG};
+use super::{LaneSpec, Pipeline, StopReport};
+use crate::config::{Batch, Delivery, Limits, SignatureVersion};
+use crate::event::{EventGroup, LOGS_TAG, Reason, Refusal};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::secret::Secret;
 use crate::foundation::units::{ByteSize, Span};
 use crate::foundation::wire;
+use crate::logstore::client::{StoreClient, StoreEndpoint};
+use crate::logstore::codec::Codec;
 use crate::logstore::proto::{Log, LogGroup, log::Content};
+use crate::logstore::signature::AccessKey;
 use crate::telemetry::LogstoreMetrics;
 
 /// Events that hold `names` as their only field, from one source.
@@ -70,11 +78,7 @@ pub(super) struct IdleLane {
 impl IdleLane {
     pub(super) fn new(limits: &Batch, memory: u64) -> Self {
         let metrics = Arc::new(LogstoreMetrics::default());
-        let names = (
-            ProjectName::new("web").unwrap(),
-            LogstoreName::new("clicks").unwrap(),
-        );
-        let lane = Lane::new(names, Budget::new(memory), limits, Arc::clone(&metrics));
+        let lane = Lane::new(names(), Budget::new(memory), limits, Arc::clone(&metrics));
         Self { lane, metrics }
     }
 
@@ -101,4 +105,123 @@ impl IdleLane {
         }
         all
     }
+}
+
+/// How a pipeline is set up.
+pub(super) struct Setup {
+    pub(super) batch: Batch,
+    pub(super) delivery: Delivery,
+    pub(super) limits: Limits,
+    pub(super) codec: Codec,
+}
+
+impl Setup {
+    /// Batches are sent at once, and failures are tried again at once.
+    pub(super) fn quick() -> Self {
+        Self {
+            batch: Batch {
+                max_age: Span::millis(10),
+                ..wide()
+            },
+            delivery: Delivery {
+                concurrency: 2,
+                timeout: Span::secs(10),
+                backoff_min: Span::millis(1),
+                backoff_max: Span::millis(5),
+                ..Delivery::default()
+            },
+            limits: Limits::default(),
+            codec: Codec::Lz4,
+        }
+    }
+
+    /// The same, but a batch stays open until something else seals it.
+    pub(super) fn never_old() -> Self {
+        Self {
+            batch: wide(),
+            ..Self::quick()
+        }
+    }
+}
+
+/// A pipeline with one lane for each store.
+pub(super) struct Running {
+    pub(super) pipeline: Pipeline,
+    metrics: Vec<Arc<LogstoreMetrics>>,
+}
+
+impl Running {
+    pub(super) fn start(setup: &Setup, stores: &[SocketAddr]) -> Self {
+        let specs: Vec<_> = stores.iter().map(|store| lane_to(*store, setup)).collect();
+        let metrics = specs.iter().map(|spec| Arc::clone(&spec.metrics)).collect();
+        let Setup {
+            batch,
+            delivery,
+            limits,
+            ..
+        } = setup;
+        let pipeline = Pipeline::start(specs, batch, delivery, limits);
+        Self { pipeline, metrics }
+    }
+
+    /// What is counted for one lane.
+    pub(super) fn metrics(&self, lane: usize) -> Arc<LogstoreMetrics> {
+        Arc::clone(&self.metrics[lane])
+    }
+
+    /// Submits as the front does.
+    pub(super) fn submit(&self, lane: usize, group: &EventGroup) -> Result<(), Refusal> {
+        let lane = &self.pipeline.lanes()[lane];
+        let bytes = group.wire_bytes() as u64;
+        let lease = lane.budget().lease(bytes).map_err(|_| Reason::MemoryFull)?;
+        lane.submit(group, lease)
+    }
+
+    /// Waits until `condition` holds.
+    pub(super) async fn until(&self, condition: impl Fn() -> bool) {
+        let wait = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait)
+            .await
+            .unwrap();
+    }
+
+    /// Stops within `wait`.
+    pub(super) async fn stop(self, wait: Duration) -> StopReport {
+        self.pipeline.stop(Instant::now() + wait).await
+    }
+}
+
+fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
+    let client = StoreClient::new(StoreEndpoint {
+        base: format!("http://{store}"),
+        address: Some(store),
+        region: "local".to_owned(),
+        key: AccessKey {
+            id: "tollgate".to_owned(),
+            secret: Secret::new("a secret for tests"),
+            security_token: None,
+        },
+        signature: SignatureVersion::V4,
+        ca_file: None,
+        timeout: setup.delivery.timeout.get(),
+    });
+    let (project, logstore) = names();
+    LaneSpec {
+        upstream_project: project.clone(),
+        upstream_logstore: logstore.clone(),
+        project,
+        logstore,
+        client: Arc::new(client.unwrap()),
+        codec: setup.codec,
+        metrics: Arc::default(),
+    }
+}
+
+fn names() -> (ProjectName, LogstoreName) {
+    let project = ProjectName::new("web").unwrap();
+    (project, LogstoreName::new("clicks").unwrap())
 }

@@ -263,7 +263,10 @@ impl Metrics {
     /// Events that are accepted and not yet delivered or dropped, of all logstores.
     #[must_use]
     pub fn events_held(&self) -> u64 {
-        self.each_logstore().iter().map(|(_, cells)| cells.events_held.get()).sum()
+        self.each_logstore()
+            .iter()
+            .map(|(_, cells)| cells.events_held.get())
+            .sum()
     }
 
     pub(super) fn each_logstore(&self) -> Vec<((String, String), Arc<LogstoreMetrics>)> {

@@ -11,6 +11,10 @@ mod lines;
 mod pace;
 mod post;
 mod report;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::fs::File;

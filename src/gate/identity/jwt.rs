@@ -191,7 +191,10 @@ pub fn mint(
 
 /// Without an installed provider the crate panics at the first token when it cannot choose one.
 fn use_crypto_provider() {
-    if jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().is_err() {
+    if jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER
+        .install_default()
+        .is_err()
+    {
         tracing::trace!("the crypto provider of tokens is installed already");
     }
 }
