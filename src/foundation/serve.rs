@@ -102,8 +102,6 @@ async fn serve_connection<S, B>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
-        // A client that closes its sending side after its request is still answered.
-        .half_close(true)
         .max_buf_size(options.max_header.max(MIN_BUFFER))
         // Without it hyper drops a request whose client hangs up after the body, before it is kept.
         .half_close(true)
