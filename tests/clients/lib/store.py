@@ -57,7 +57,10 @@ def fields(event):
 def same_events(actual, expected, topic="", source=""):
     """Fails unless the events read back are, field by field and in order of `number`, the ones expected."""
     equal(len(actual), len(expected), "the number of events read back")
-    order = lambda event: int(event.get("number", 0))  # noqa: E731
-    for got, wanted in zip(sorted(actual, key=order), sorted(expected, key=order)):
+    for got, wanted in zip(sorted(actual, key=_number), sorted(expected, key=_number)):
         equal(fields(got), {"__topic__": topic, "__source__": source, **wanted}, "the event read back")
         check(abs(got["__time__"] - time.time()) < 120, f"__time__ {got['__time__']} is not about now")
+
+
+def _number(event):
+    return int(event.get("number", 0))

@@ -4,6 +4,7 @@ It changes nothing, so a test sees both what a client put on the wire and what T
 It can hold answers back, to make Tollgate look slow.
 """
 
+import contextlib
 import socket
 import threading
 from dataclasses import dataclass
@@ -95,10 +96,8 @@ def _received(side):
 
 
 def _shut(side):
-    try:
+    with contextlib.suppress(OSError):
         side.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     side.close()
 
 
