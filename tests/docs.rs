@@ -1,11 +1,6 @@
 //! The documents tell the truth: the examples of docs/protocol.md run, and its table of reasons is
 //! the one of the code.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 mod support;
 

@@ -103,6 +103,8 @@ async fn serve_connection<S, B>(
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.max_header.max(MIN_BUFFER))
+        // Without it hyper drops a request whose client hangs up after the body, before it is kept.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let result = tokio::select! {

@@ -61,7 +61,7 @@ async fn read_frames(
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if data.len() > cap - (lease.bytes() as usize).min(cap) {
+        if lease.bytes() + data.len() as u64 > cap as u64 {
             return Err(too_large(cap));
         }
         lease

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use super::body::{self, BodyLimits, Encoding};
 use super::cors::OriginVerdict;
 use super::credential;
-use super::platform::Platform;
+use super::platform::{self, Platform};
 use super::reply::{Replier, Reply};
 use super::route::{Action, Kind, Route};
 use super::service::Front;
@@ -112,6 +112,7 @@ impl Front {
             {
                 replier.pixel()
             }
+            Ok(()) if logstore.rules.json_answer => replier.accepted_json(),
             Ok(()) => replier.accepted(),
             Err(refusal) => {
                 let reason = refusal.reason();
@@ -366,16 +367,14 @@ impl Arrival<'_> {
             transcode::put_content(stamp, b"__tag__:__client_ip__", address.as_bytes());
         }
         if self.action == Action::TrackQuery(Kind::TrackUaGif) {
-            for (field, header) in [("__userAgent__", USER_AGENT), ("__referer__", REFERER)] {
-                let value = self
-                    .parts
+            let text = |header| {
+                self.parts
                     .headers
                     .get(header)
-                    .map_or(&b""[..], |v| v.as_bytes());
-                let value = value.get(..MAX_HEADER_FIELD).unwrap_or(value);
-                let text = String::from_utf8_lossy(value);
-                transcode::put_content(stamp, field.as_bytes(), text.as_bytes());
-            }
+                    .map_or(&b""[..], |v| v.as_bytes())
+            };
+            put_header(stamp, b"__userAgent__", text(USER_AGENT));
+            put_header(stamp, b"__referer__", platform::without_page(text(REFERER)));
         }
     }
 
@@ -407,6 +406,11 @@ impl Arrival<'_> {
         cell.add(u64::from(group.events));
         refusal
     }
+}
+
+fn put_header(stamp: &mut Vec<u8>, field: &[u8], value: &[u8]) {
+    let text = String::from_utf8_lossy(value.get(..MAX_HEADER_FIELD).unwrap_or(value));
+    transcode::put_content(stamp, field, text.as_bytes());
 }
 
 /// The part of a User-Agent or Referer that `track_ua.gif` stores, in bytes.

@@ -99,6 +99,15 @@ impl<'a> Platform<'a> {
     }
 }
 
+/// A Referer without the page and its query that Alipay puts behind `#`: they are the user's.
+pub(super) fn without_page(referer: &[u8]) -> &[u8] {
+    let of_alipay = memchr::memmem::find(referer, b".hybrid.alipay-eco.com/").is_some();
+    match memchr::memchr(b'#', referer) {
+        Some(page) if of_alipay => referer.get(..page).unwrap_or(referer),
+        _ => referer,
+    }
+}
+
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split('&')
@@ -199,6 +208,17 @@ mod tests {
         assert_eq!(Platform::of(&headers).label, PlatformLabel::Other);
         headers.insert(ORIGIN, HeaderValue::from_static("https://shop.example.com"));
         assert_eq!(Platform::of(&headers).label, PlatformLabel::Browser);
+    }
+
+    #[test]
+    fn the_page_of_an_alipay_user_is_cut_off() {
+        let whole = b"https://2021.hybrid.alipay-eco.com/2021/0.3.2/index.html#pages/a?phone=1";
+        let cut = b"https://2021.hybrid.alipay-eco.com/2021/0.3.2/index.html";
+        assert_eq!(without_page(whole), cut);
+        assert_eq!(
+            without_page(b"https://shop.example.com/#a"),
+            b"https://shop.example.com/#a"
+        );
     }
 
     #[test]

@@ -12,7 +12,9 @@
 mod agree;
 mod corpus;
 mod generated;
+mod json_bodies;
 mod json_cases;
+mod json_limits;
 mod protobuf_cases;
 mod query_cases;
 mod reference;

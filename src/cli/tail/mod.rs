@@ -14,11 +14,12 @@ use std::io::{self, BufWriter, Write};
 
 use clap::{Args, ValueEnum};
 
-use self::follow::Pauses;
+use self::follow::{Pauses, follow};
 use self::reader::{Reader, passes};
 use self::record::in_order;
 use self::start::Start;
-use super::source::ConfigSource;
+use self::store::Readable;
+use super::source::{ConfigSource, secret};
 use super::{Exit, Failure, output};
 use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -106,11 +107,6 @@ pub(super) struct TailArgs {
     format: Format,
 }
 
-/// Takes every text: an error of the command line would repeat a secret given by mistake.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
-}
-
 impl TailArgs {
     fn cursor_from(&self) -> CursorFrom {
         let default = if self.follow {
@@ -138,20 +134,11 @@ pub(super) fn run(args: &TailArgs) -> Result<Exit, Failure> {
     let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error))?;
     let mut printer = Printer::new(args, BufWriter::new(io::stdout().lock()));
     let ended = runtime.block_on(async {
-        let reading = async {
-            let reader = Reader::open(store, args.cursor_from(), !args.follow).await;
-            let reader = reader.map_err(|error| failure(&error))?;
-            if args.follow {
-                follow::follow(reader, &mut printer, Pauses::default()).await
-            } else {
-                read_to_end(reader, &mut printer).await
-            }
-        };
         if !args.follow {
-            return reading.await;
+            return tail(args, store, &mut printer).await;
         }
         tokio::select! {
-            ended = reading => ended,
+            ended = tail(args, store, &mut printer) => ended,
             stopped = tokio::signal::ctrl_c() => {
                 stopped.map_err(|error| Ended::Failed(Failure::new(Exit::Internal, error)))
             }
@@ -160,6 +147,20 @@ pub(super) fn run(args: &TailArgs) -> Result<Exit, Failure> {
     match ended {
         Ok(()) | Err(Ended::Enough) => Ok(Exit::Success),
         Err(Ended::Failed(failure)) => Err(failure),
+    }
+}
+
+async fn tail<W: Write>(
+    args: &TailArgs,
+    store: Readable,
+    printer: &mut Printer<W>,
+) -> Result<(), Ended> {
+    let reader = Reader::open(store, args.cursor_from(), !args.follow).await;
+    let reader = reader.map_err(|error| failure(&error))?;
+    if args.follow {
+        follow(reader, printer, Pauses::default()).await
+    } else {
+        read_to_end(reader, printer).await
     }
 }
 
@@ -248,3 +249,6 @@ fn unwritable(error: &io::Error) -> Ended {
         format!("standard output: {error}"),
     ))
 }
+
+#[cfg(test)]
+mod tests;

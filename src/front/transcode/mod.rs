@@ -1,7 +1,7 @@
 //! From bodies to LogGroup bytes in one pass.
 //!
 //! Promise: what comes out is the canonical protobuf encoding of exactly what came in, by the rules
-//! of [`json`], [`query`] and [`protobuf`]; no tree of values is built, and an event allocates
+//! of [`json()`], [`query()`] and [`protobuf()`]; no tree of values is built, and an event allocates
 //! nothing once the buffers of the thread and of the [`EventGroup`] have grown. Work and memory are
 //! linear in the body.
 //!

@@ -19,8 +19,13 @@ pub(super) enum EnvelopeName {
 impl EnvelopeName {
     /// Sorts a decoded name. `None`: a name that the envelope does not know.
     pub(super) fn of(name: &[u8]) -> Option<Self> {
-        let known = [Self::Logs, Self::Topic, Self::Source, Self::Tags];
-        known.into_iter().find(|known| known.as_bytes() == name)
+        Some(match name {
+            b"__logs__" => Self::Logs,
+            b"__topic__" => Self::Topic,
+            b"__source__" => Self::Source,
+            b"__tags__" => Self::Tags,
+            _ => return None,
+        })
     }
 
     /// The name as clients write it.

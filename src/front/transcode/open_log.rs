@@ -17,6 +17,9 @@ const KEY_TAG: u8 = 0x0a;
 const VALUE_TAG: u8 = 0x12;
 const TIME_NS_TAG: u8 = 0x25;
 
+/// Decimal digits of the largest time.
+const DIGITS: usize = 20;
+
 const LENGTH_ROOM: usize = 2;
 const TIME_ROOM: usize = 5;
 /// The tag of the Log, its length, the tag of its time, its time.
@@ -100,8 +103,8 @@ impl OpenLog {
     ) -> Result<(), Box<Fault>> {
         self.time = EventTime::of_seconds(seconds, context);
         if self.time.is_none() {
-            let text = seconds.to_string();
-            self.replace_time(text.as_bytes(), offset, context, out)?;
+            let mut digits = [0; DIGITS];
+            self.replace_time(decimal(seconds, &mut digits), offset, context, out)?;
         }
         Ok(())
     }
@@ -163,6 +166,20 @@ impl OpenLog {
     }
 }
 
+/// Writes `number` in decimal to the end of `digits`.
+fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
+    let mut used = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        used += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    digits.get(DIGITS - used..).unwrap_or_default()
+}
+
 /// Writes `value` as a varint to the `room` bytes at `at`, moving what follows if it is not as wide.
 fn fill(out: &mut Vec<u8>, at: usize, room: usize, value: u64) {
     let width = wire::varint_length(value);
@@ -209,6 +226,14 @@ mod tests {
                 expected.extend_from_slice(b"after");
                 assert_eq!(out, expected, "{width} {room}");
             }
+        }
+    }
+
+    #[test]
+    fn every_number_is_written_in_decimal() {
+        for number in [0, 9, 10, 1_781_510_400, u64::MAX] {
+            let mut digits = [0; DIGITS];
+            assert_eq!(decimal(number, &mut digits), number.to_string().as_bytes());
         }
     }
 

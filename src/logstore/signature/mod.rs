@@ -1,7 +1,7 @@
 //! Signatures of requests: making them as the official producers do, and checking them as the store
 //! does.
 //!
-//! Promise: what [`Signer::sign`] signs, [`verify`] accepts, and both agree with signatures recorded
+//! Promise: what [`Signer::sign`] signs, [`verify()`] accepts, and both agree with signatures recorded
 //! from the official SDKs. Not here: which key may do what, and reading bodies.
 
 mod canonical;

@@ -67,4 +67,4 @@ def send_refused(t):
     tollgate = t.tollgate()
     done = _send(tollgate, [{"a": "b"}], "no-such-logstore")
     equal(done.returncode, 1, f"the exit code of send, which said {done.stdout + done.stderr!r}")
-    check("LogStoreNotExist" in done.stdout + done.stderr, f"the reason: {done.stdout + done.stderr!r}")
+    check("unknown_logstore" in done.stderr, f"the reason: {done.stderr!r}")

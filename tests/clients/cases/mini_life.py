@@ -47,11 +47,11 @@ def empty_queue(t):
 def abort_after_body(t):
     tollgate = t.tollgate()
     app = t.use(MiniProgram("wx", tollgate.front_port))
-    marker, events = marked(20)
+    marker, events = marked(100)
     for event in events:
         told = app.request(TRACK, method="POST", data=json.dumps({"__logs__": [event]}), abortWhenSent=True)
         equal((told["kind"], told["result"]["errMsg"]), ("fail", "request:fail abort"), "what the app was told")
-    until(lambda: tollgate.metric("tollgate_events_accepted_total") == 20, "all aborted requests are taken")
+    until(lambda: tollgate.metric("tollgate_events_accepted_total") == 100, "all aborted requests are taken")
     same_events(Store(tollgate).settled(marker, OPEN), events)
 
 

@@ -16,6 +16,10 @@ from lib.tollgate import GUARDED, OPEN, PROJECT
 SIGNATURES = ("v1", "v4")
 COMPRESSIONS = ("lz4", "zstd", "none")
 
+# Hash keys of the first and of the last shard.
+FIRST = "0" * 32
+LAST = "e" * 32
+
 
 def put(sdk, events, logstore=GUARDED, compression="lz4", **options):
     """Puts events with put_logs, all in one LogGroup."""
@@ -26,9 +30,13 @@ def put(sdk, events, logstore=GUARDED, compression="lz4", **options):
     ))
 
 
-@case_for_each(itertools.product(SIGNATURES, COMPRESSIONS), "what is put with {} is pulled back unchanged")
-def put_and_pull(t, how):
-    signature, compression = how
+def shards(sdk, logstore=GUARDED):
+    """The numbers of the logstore's shards."""
+    return [shard["shardID"] for shard in sdk.list_shards(PROJECT, logstore).get_shards_info()]
+
+
+@case_for_each(itertools.product(SIGNATURES, COMPRESSIONS), "{}: what is put with compression {} is pulled back unchanged")
+def put_and_pull(t, signature, compression):
     tollgate = t.tollgate()
     store = Store(tollgate, signature)
     marker, event = awkward()
@@ -36,14 +44,15 @@ def put_and_pull(t, how):
     expected = {**as_text(event), "__tag__:版本": "1.0", "__tag__:empty": ""}
     same_events(store.settled(marker), [expected, expected], topic="shop", source="py")
 
-    [shard] = store.client.list_shards(PROJECT, GUARDED).get_shards_info()
-    cursor = store.client.get_cursor(PROJECT, GUARDED, shard["shardID"], "begin").get_cursor()
-    answer = store.client.pull_logs(
-        PROJECT, GUARDED, shard["shardID"], cursor, 10,
-        compress=compression != "none", accept_compress_type=compression,
-    )
-    equal(answer.get_loggroup_count(), 1, "the number of LogGroups")
-    pulled = answer.get_flatten_logs_json()
+    pulled, groups = [], 0
+    for shard in shards(store.client):
+        cursor = store.client.get_cursor(PROJECT, GUARDED, shard, "begin").get_cursor()
+        answer = store.client.pull_logs(
+            PROJECT, GUARDED, shard, cursor, 10, compress=compression != "none", accept_compress_type=compression
+        )
+        groups += answer.get_loggroup_count()
+        pulled += answer.get_flatten_logs_json()
+    equal(groups, 1, "the number of LogGroups")
     same_events(pulled, [expected, expected], topic="shop", source="py")
 
 
@@ -67,22 +76,25 @@ def put_raw(t):
     )
 
 
-@case("put_logs with a hash key stores like any other")
+@case("a hash key chooses the shard")
 def put_by_hash(t):
-    store = Store(t.tollgate())
-    marker, events = marked(2)
-    put(store.client, events, hashKey="0123456789abcdef0123456789abcdef")
-    same_events(store.settled(marker), events, topic="shop", source="py")
+    sdk = Store(t.tollgate()).client
+    for key, shard in ((FIRST, shards(sdk)[0]), (LAST, shards(sdk)[-1])):
+        marker, events = marked(2)
+        put(sdk, events, hashKey=key)
+        cursor = sdk.get_cursor(PROJECT, GUARDED, shard, "begin").get_cursor()
+        pulled = sdk.pull_logs(PROJECT, GUARDED, shard, cursor, 10).get_flatten_logs_json()
+        same_events([event for event in pulled if event["marker"] == marker], events, topic="shop", source="py")
 
 
-@case("pull_log reads every group once, in steps, up to the end cursor")
+@case("pull_log reads every group of a shard once and in order, in steps, up to the end cursor")
 def pull_log_to_the_end(t):
-    store = Store(t.tollgate())
-    marker, events = marked(7)
+    sdk = Store(t.tollgate()).client
+    events = marked(7)[1]
     for event in events:
-        put(store.client, [event])
-    steps = list(store.client.pull_log(PROJECT, GUARDED, 0, "begin", "end", batch_size=2))
-    equal([len(step.get_flatten_logs_json()) for step in steps][:4], [2, 2, 2, 1], "the events of each step")
+        put(sdk, [event], hashKey=FIRST)
+    steps = list(sdk.pull_log(PROJECT, GUARDED, shards(sdk)[0], "begin", "end", batch_size=2))
+    equal([len(step.get_flatten_logs_json()) for step in steps if step.get_loggroup_count()], [2, 2, 2, 1], "the steps")
     pulled = [event for step in steps for event in step.get_flatten_logs_json()]
     equal([event["number"] for event in pulled], [event["number"] for event in events], "the order")
     same_events(pulled, events, topic="shop", source="py")
@@ -97,7 +109,7 @@ def cursors(t):
         sdk.get_cursor(PROJECT, GUARDED, 0, "end").get_cursor(),
         "begin and end of an empty shard",
     )
-    put(sdk, marked(1)[1])
+    put(sdk, marked(1)[1], hashKey=FIRST)
     begin = sdk.get_cursor(PROJECT, GUARDED, 0, "begin").get_cursor()
     end = sdk.get_cursor(PROJECT, GUARDED, 0, "end").get_cursor()
     check(begin != end, "begin and end differ")
@@ -145,10 +157,10 @@ def descriptions(t, signature):
     equal(sdk.list_logstore(PROJECT, "anonymous").get_logstores(), [OPEN], "the logstores found by a part of the name")
     equal(len(sdk.list_logstore(PROJECT, offset=1, size=1).get_logstores()), 1, "the second page of logstores")
     logstore = sdk.get_logstore(PROJECT, GUARDED)
-    equal(logstore.get_logstore_name(), GUARDED, "the name")
+    equal(logstore.logstore_name, GUARDED, "the name")
     check(logstore.get_shard_count() >= 1 and logstore.get_ttl() >= 1, "shards and ttl are positive")
-    shards = sdk.list_shards(PROJECT, GUARDED).get_shards_info()
-    equal([shard["status"] for shard in shards], ["readwrite"] * logstore.get_shard_count(), "the shards")
+    listed = sdk.list_shards(PROJECT, GUARDED).get_shards_info()
+    equal([shard["status"] for shard in listed], ["readwrite"] * logstore.get_shard_count(), "the shards")
 
 
 @case_for_each(SIGNATURES, "{}: errors carry the codes that the service uses")

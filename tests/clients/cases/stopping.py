@@ -1,6 +1,5 @@
 """Stopping and dying: nothing that was promised is lost, and what is lost is said."""
 
-import re
 import threading
 
 import requests
@@ -19,26 +18,32 @@ EXIT_EVENTS_LOST = 75
 def killed(t):
     tollgate = t.tollgate()
     sdk = Store(tollgate).client
-    marker, events = marked(200)
+    marker, events = marked(2000)
     acknowledged = []
+    killed_now, back = threading.Event(), threading.Event()
 
     def write():
-        try:
-            for start in range(0, len(events), 2):
+        for start in range(0, len(events), 2):
+            if back.is_set():
+                return
+            try:
                 put(sdk, events[start:start + 2])
-                acknowledged.extend(events[start:start + 2])
-        except Exception:  # noqa: BLE001  the store is killed under the SDK, which may say so in any way
-            pass
+            except Exception:  # the connection may break in any way, but only by the kill
+                if not killed_now.is_set():
+                    raise
+                return
+            acknowledged.extend(event["number"] for event in events[start:start + 2])
 
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
-    until(lambda: len(acknowledged) >= 100, "half of the events are acknowledged")
+    until(lambda: len(acknowledged) >= 100, "the store has acknowledged 100 events")
+    killed_now.set()
     tollgate.kill()
-    kept = [event["number"] for event in acknowledged]
     tollgate.start()
+    back.set()
+    writer.join(30)  # a put that found no listener is tried again by the SDK, and then acknowledged too
     stored = [event["number"] for event in Store(tollgate).settled(marker)]
-    equal([number for number in kept if number not in stored], [], "the events acknowledged and lost")
-    check(len(stored) == len(set(stored)) or len(stored) <= len(kept) + 4, "hardly anything is stored twice")
+    equal(sorted(set(acknowledged) - set(stored)), [], "the events acknowledged and lost")
 
 
 @case("after SIGTERM under load the process ends with 0, and every accepted event is read back, once")
@@ -85,8 +90,7 @@ def terminated_without_store(t):
     _, events = marked(7)
     equal(tollgate.post(events).status_code, 200, "the status")
     equal(tollgate.stop(), EXIT_EVENTS_LOST, "the exit code")
-    lines = [line for line in tollgate.stderr().splitlines() if "lost" in line.lower()]
-    check(any(re.search(r"\b7\b", line) for line in lines), f"standard error names 7 lost events: {lines}")
+    check("7 events undelivered" in tollgate.stderr(), f"standard error names the 7 events: {tollgate.stderr()}")
 
 
 @case("a logstore that is away for a while loses nothing: events wait and are delivered when it is back")

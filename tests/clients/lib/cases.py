@@ -44,11 +44,12 @@ def case(sentence):
 
 
 def case_for_each(values, sentence):
-    """Makes a case of the function below for each value; `{}` in the sentence stands for it."""
+    """Makes a case of the function below for each value, or tuple of values; `{}` in the sentence stands for it."""
 
     def register(function):
         for value in values:
-            _cases.append(Case(sentence.format(value), function, (value,)))
+            arguments = value if isinstance(value, tuple) else (value,)
+            _cases.append(Case(sentence.format(*arguments), function, arguments))
         return function
 
     return register

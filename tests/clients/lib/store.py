@@ -11,7 +11,7 @@ REGION = "local"
 ACCESS_KEY_ID = "tollgate"
 
 # Added by Tollgate or by the SDK to every event; checked on their own where they matter.
-_ADDED = ("__time__", "__time_ns_part__", "__tag__:__client_ip__", "__tag__:__receive_time__")
+_ADDED = ("__time__", "__time_ns_part__", "__tag__:__client_ip__", "__tag__:__pack_id__")
 
 
 class Store:

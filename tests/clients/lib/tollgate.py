@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 
 import requests
 
@@ -107,8 +108,9 @@ class Tollgate:
     # === commands of the binary ===
 
     def token(self, logstore=GUARDED, project=PROJECT):
-        """A token for one logstore, made by the binary."""
-        done = self.command("token", "mint", "--project", project, "--logstore", logstore)
+        """A token for one logstore, made by the binary; no two are the same."""
+        subject = uuid.uuid4().hex
+        done = self.command("token", "mint", "--project", project, "--logstore", logstore, "--subject", subject)
         if done.returncode != 0:
             raise AssertionError(f"token mint ended with {done.returncode}: {done.stderr}")
         return done.stdout.strip()

@@ -15,7 +15,7 @@ Object.assign(globalThis, platform.globals);
 platform.lifecycle.takeOverTimers();
 
 // After the globals, because the SDK looks for its platform once, when it is loaded.
-const Tracker = require('@aliyun-sls/web-track-mini');
+const { default: Tracker } = require('@aliyun-sls/web-track-mini');
 const request = (options) => {
   const api = platform.globals[name];
   return (api.request || api.httpRequest)(options);

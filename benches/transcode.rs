@@ -1,0 +1,201 @@
+//! What transcoding costs, beside the obvious way: a tree of values and a protobuf library.
+//!
+//! `cargo bench --bench transcode` prints the cost of an event of ten fields in bodies of 1, 10 and
+//! 100 events. Instructions are counted by valgrind, which this binary runs on itself
+//! (`transcode run VARIANT EVENTS REPEATS`) with two numbers of repeats: the difference leaves out
+//! what starting costs. Instructions do not depend on what else the machine does; times do.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a bench prints, and one that cannot go on stops"
+)]
+
+use std::hint::black_box;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use bytes::Bytes;
+use prost::Message as _;
+use serde_json::Value;
+use tollgate::config::{Limits, TimeWindow};
+use tollgate::event::EventGroup;
+use tollgate::front::transcode::{self, Context, Rules};
+use tollgate::logstore::proto::log::Content;
+use tollgate::logstore::proto::{Log, LogGroup, LogTag};
+
+const RECEIVED: u64 = 1_781_510_400;
+const EVENT: &str = r#"{"event":"page_view","page":"/products/list","title":"Running shoes","user_id":"u-1029384756","session":"5f0c7a9e2b1d4e83a6c9","referrer":"https://www.example.com/search?q=shoes","ua":"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148","screen":"390x844","price":"129.00","duration_ms":"1834"}"#;
+
+#[derive(Clone, Copy)]
+enum Variant {
+    /// This project.
+    Transcode,
+    /// `serde_json::Value`, then prost.
+    Tree,
+}
+
+impl Variant {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Transcode => "transcode",
+            Self::Tree => "tree",
+        }
+    }
+
+    fn run(self, body: &[u8], repeats: u64) -> usize {
+        match self {
+            Self::Transcode => {
+                let rules = Rules::new(&Limits::default(), &TimeWindow::default());
+                let mut out = EventGroup::default();
+                (0..repeats).fold(0, |total, _| {
+                    let context = Context {
+                        rules: &rules,
+                        received: RECEIVED,
+                        stamp: b"",
+                    };
+                    out.clear();
+                    transcode::json(black_box(body), &context, &mut out).expect("a valid body");
+                    total + black_box(&out).logs.len()
+                })
+            }
+            Self::Tree => (0..repeats).fold(0, |total, _| {
+                total + black_box(tree(black_box(body)).expect("a valid body")).len()
+            }),
+        }
+    }
+}
+
+/// The obvious way: parse to values, move them to messages, encode those.
+fn tree(body: &[u8]) -> Option<Vec<u8>> {
+    let Value::Object(mut envelope) = serde_json::from_slice(body).ok()? else {
+        return None;
+    };
+    let text = |value: Value| match value {
+        Value::String(text) => Bytes::from(text),
+        other => Bytes::from(other.to_string()),
+    };
+    let Value::Array(logs) = envelope.remove("__logs__")? else {
+        return None;
+    };
+    let mut group = LogGroup {
+        topic: envelope.remove("__topic__").map(text),
+        source: envelope.remove("__source__").map(text),
+        logs: Vec::with_capacity(logs.len()),
+        ..LogGroup::default()
+    };
+    if let Some(Value::Object(tags)) = envelope.remove("__tags__") {
+        group.log_tags = tags
+            .into_iter()
+            .map(|(key, value)| LogTag {
+                key: key.into(),
+                value: text(value),
+            })
+            .collect();
+    }
+    for log in logs {
+        let Value::Object(members) = log else {
+            return None;
+        };
+        group.logs.push(Log {
+            time: u32::try_from(RECEIVED).ok()?,
+            contents: members
+                .into_iter()
+                .map(|(key, value)| Content {
+                    key: key.into(),
+                    value: text(value),
+                })
+                .collect(),
+            time_ns: None,
+        });
+    }
+    Some(group.encode_to_vec())
+}
+
+fn body(events: usize) -> Vec<u8> {
+    let logs = vec![EVENT; events].join(",");
+    format!(
+        r#"{{"__logs__":[{logs}],"__tags__":{{"app":"shop"}},"__topic__":"web","__source__":"h5"}}"#
+    )
+    .into_bytes()
+}
+
+/// Instructions per event, or `None` without valgrind.
+fn instructions(variant: Variant, events: usize) -> Option<f64> {
+    let repeats = (2000 / events as u64).max(20);
+    let (few, many) = (
+        count(variant, events, repeats)?,
+        count(variant, events, repeats * 2)?,
+    );
+    Some((many - few) as f64 / (repeats * events as u64) as f64)
+}
+
+/// Instructions of a run of this binary under valgrind.
+fn count(variant: Variant, events: usize, repeats: u64) -> Option<u64> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(std::env::current_exe().ok()?)
+        .args(["run", variant.name()])
+        .args([events.to_string(), repeats.to_string()])
+        .output()
+        .ok()?;
+    let report = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = report.lines().find(|line| line.contains("Collected"))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// Nanoseconds per event: the best of several rounds.
+fn nanoseconds(variant: Variant, events: usize) -> f64 {
+    let body = body(events);
+    let repeats = (20_000 / events as u64).max(1);
+    let round = || {
+        let start = Instant::now();
+        black_box(variant.run(&body, repeats));
+        start.elapsed().as_nanos() as f64 / (repeats * events as u64) as f64
+    };
+    (0..7).map(|_| round()).fold(f64::INFINITY, f64::min)
+}
+
+fn report() {
+    println!("an event of ten fields, {} bytes of JSON\n", EVENT.len());
+    println!("events  unit            tree  transcode  ratio");
+    for events in [1, 10, 100] {
+        let row = |unit: &str, tree: f64, ours: f64| {
+            println!(
+                "{events:>6}  {unit:<12} {tree:>7.0} {ours:>10.0} {:>5.1}x",
+                tree / ours
+            );
+        };
+        match (
+            instructions(Variant::Tree, events),
+            instructions(Variant::Transcode, events),
+        ) {
+            (Some(tree), Some(ours)) => row("instructions", tree, ours),
+            _ => println!("{events:>6}  instructions: valgrind is not here"),
+        }
+        let (tree, ours) = (
+            nanoseconds(Variant::Tree, events),
+            nanoseconds(Variant::Transcode, events),
+        );
+        row("ns", tree, ours);
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let [first, variant, events, repeats] = *arguments else {
+        report();
+        return ExitCode::SUCCESS;
+    };
+    let variant = [Variant::Transcode, Variant::Tree]
+        .into_iter()
+        .find(|known| known.name() == variant);
+    match (first, variant, events.parse(), repeats.parse()) {
+        ("run", Some(variant), Ok(events), Ok(repeats)) => {
+            println!("{}", variant.run(&body(events), repeats));
+            ExitCode::SUCCESS
+        }
+        _ => ExitCode::FAILURE,
+    }
+}
