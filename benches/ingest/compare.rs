@@ -152,7 +152,8 @@ impl Bench {
         let window = Window::open(&pids)?;
         let outcome = generator.run(scenario.pace(self.duration))?;
         std::thread::sleep(REST);
-        Side::new(&warm, outcome, &window.close()?)
+        let seen = window.look()?;
+        Side::new(&warm, outcome, &seen, seen.others)
     }
 
     fn on_tollgate(&self, scenario: &Scenario, requests: &[Vec<u8>]) -> anyhow::Result<Side> {
@@ -165,11 +166,13 @@ impl Bench {
         ];
         let window = Window::open(&pids)?;
         let outcome = generator.run(scenario.pace(self.duration))?;
+        std::thread::sleep(REST);
+        // What else runs while the batches age matters little; what ran beside the load does.
+        let others = window.look()?.others;
         if outcome.answered(200) > 0 {
             std::thread::sleep(self.tollgate.config.batch.max_age.get() + DELIVERY);
         }
-        std::thread::sleep(REST);
-        Side::new(&warm, outcome, &window.close()?)
+        Side::new(&warm, outcome, &window.look()?, others)
     }
 }
 
@@ -181,8 +184,13 @@ struct Side {
 }
 
 impl Side {
-    fn new(warm: &Outcome, outcome: Outcome, seen: &machine::Seen) -> anyhow::Result<Self> {
-        let measured = Measured::new(&outcome, seen)?;
+    fn new(
+        warm: &Outcome,
+        outcome: Outcome,
+        seen: &machine::Seen,
+        others: f64,
+    ) -> anyhow::Result<Self> {
+        let measured = Measured::new(&outcome, seen, others)?;
         let mut statuses = outcome.statuses;
         for (status, count) in &warm.statuses {
             *statuses.entry(*status).or_default() += count;

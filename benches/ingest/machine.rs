@@ -96,9 +96,9 @@ impl Window {
         })
     }
 
-    /// Ends the window. Call it when the processes are at rest: the kernel books a running thread's
+    /// What it saw so far. Ask when the processes are at rest: the kernel books a running thread's
     /// time late.
-    pub fn close(self) -> anyhow::Result<Seen> {
+    pub fn look(&self) -> anyhow::Result<Seen> {
         let elapsed = self.start.elapsed();
         let now = IdleTime::read()?;
         let processes = self

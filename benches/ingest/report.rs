@@ -37,7 +37,7 @@ pub struct Measured {
 impl Measured {
     /// Figures from the outcome of the load; the server must be the first process of the window.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    pub fn new(outcome: &Outcome, seen: &Seen) -> anyhow::Result<Self> {
+    pub fn new(outcome: &Outcome, seen: &Seen, others: f64) -> anyhow::Result<Self> {
         let server = seen.processes.first().context("no server in the window")?;
         let micros = |share| outcome.percentile(share).map(|nanos| nanos as f64 / 1e3);
         let answers = outcome.answers() as f64;
@@ -46,7 +46,7 @@ impl Measured {
             per_second: answers / outcome.elapsed.as_secs_f64(),
             p50_us: micros(0.50),
             p99_us: micros(0.99),
-            others: seen.others,
+            others,
             reconnects: outcome.reconnects,
         })
     }
@@ -62,6 +62,10 @@ pub struct Pair {
 }
 
 impl Pair {
+    fn cpu_ratio(&self) -> f64 {
+        self.tollgate.cpu_us / self.bare.cpu_us
+    }
+
     fn others(&self) -> f64 {
         self.bare.others.max(self.tollgate.others)
     }
@@ -70,11 +74,12 @@ impl Pair {
 /// Prints a repetition as it ends.
 pub fn print_repetition(number: usize, pair: &Pair) {
     tell(format_args!(
-        "  {number:>2}  bare {:7.1} us {:7.0}/s   tollgate {:7.1} us {:7.0}/s   others {:4.1} %{}",
+        "  {number:>2}  bare {:7.1} us {:7.0}/s   tollgate {:7.1} us {:7.0}/s   ratio {:5.2}   others {:4.1} %{}",
         pair.bare.cpu_us,
         pair.bare.per_second,
         pair.tollgate.cpu_us,
         pair.tollgate.per_second,
+        pair.cpu_ratio(),
         pair.others() * 100.0,
         if pair.others() > NOISY { "  noisy" } else { "" },
     ));
@@ -89,6 +94,7 @@ pub struct ScenarioReport {
     goal_ratio: Option<f64>,
     /// Medians of the kept repetitions.
     median: Pair,
+    /// The median of the ratios of pairs: what slows the machine for seconds slows both of a pair.
     cpu_ratio: f64,
     repetitions: Vec<Pair>,
     /// How many of them the medians are of: the quietest.
@@ -124,7 +130,8 @@ impl ScenarioReport {
             expected_status: scenario.expected,
             goal_ratio: scenario.goal,
             median,
-            cpu_ratio: median.tollgate.cpu_us / median.bare.cpu_us,
+            cpu_ratio: middle(quiet.iter().map(Pair::cpu_ratio).collect())
+                .context("no repetition")?,
             repetitions,
             kept: quiet.len(),
             kept_noisy: quiet.iter().filter(|pair| pair.others() > NOISY).count(),

@@ -61,7 +61,7 @@ pub fn body_bytes(request: &[u8]) -> usize {
 }
 
 fn render(client: usize, token: &str, events: usize) -> Result<Vec<u8>, std::fmt::Error> {
-    let mut body = String::from("{\"__topic__\":\"page\",\"__source__\":\"wechat\",\"__logs__\":[");
+    let mut body = String::from("{\"__topic__\":\"web\",\"__source__\":\"mini\",\"__logs__\":[");
     for index in 0..events {
         if index > 0 {
             body.push(',');
@@ -100,9 +100,9 @@ fn event(body: &mut String, client: usize, index: usize) -> std::fmt::Result {
     let page = PAGES.get(step % PAGES.len()).copied().unwrap_or_default();
     write!(
         body,
-        "{{\"event\":\"{kind}\",\"page\":\"{page}\",\"element\":\"button-{:04}\",\
+        "{{\"event\":\"{kind}\",\"page\":\"{page}\",\"element\":\"pay-button-{:04}\",\
          \"session\":\"{:016x}\",\"visitor\":\"visitor-{client:06}\",\"network\":\"wifi\",\
-         \"device\":\"iPhone 15 Pro Max\",\"version\":\"3.14.{:02}\",\"duration\":\"{:05}\",\
+         \"device\":\"iPhone 15 Pro Max\",\"version\":\"3.14.{:02}-rc1\",\"duration\":\"{:05}\",\
          \"note\":\"加入购物车 {index:04}\"}}",
         step % 10_000,
         step * 0x9e37_79b9_7f4a,
