@@ -26,7 +26,7 @@ const LONG_VERSION: &str = concat!(
 
 const EXAMPLES: &str = "\
 Examples:
-  tollgate run                             start on built-in defaults, with an embedded logstore
+  tollgate                                 start on built-in defaults, with an embedded logstore
   tollgate check --config tollgate.toml    find every mistake of a configuration
   tollgate token mint --project sls-webtracking-mini --logstore web-tracking-logstore
   tollgate tail --follow                   watch events arrive
@@ -53,8 +53,9 @@ Exit codes:
     arg_required_else_help = true
 )]
 struct Cli {
+    /// Without a command: `run` on built-in defaults.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,11 +78,12 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(args) => run::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Token(command) => token::run(&command),
-        Command::Tail(args) => tail::run(&args),
-        Command::Send(args) => send::run(&args),
+        None => run::run(&run::RunArgs::default()),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Token(command)) => token::run(&command),
+        Some(Command::Tail(args)) => tail::run(&args),
+        Some(Command::Send(args)) => send::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),
