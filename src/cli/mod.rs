@@ -93,3 +93,20 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_runs_without_a_command() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["tollgate"]).unwrap().command.is_none());
+        let version = Cli::try_parse_from(["tollgate", "--version"])
+            .unwrap_err()
+            .to_string();
+        assert!(version.contains("commit"), "{version}");
+    }
+}
