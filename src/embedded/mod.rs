@@ -8,7 +8,7 @@
 mod api;
 mod faults;
 mod group;
-mod query;
+pub mod query;
 mod store;
 #[cfg(test)]
 mod tests;
