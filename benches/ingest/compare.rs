@@ -122,17 +122,17 @@ impl Bench {
                 .first()
                 .map_or(0, |request| traffic::body_bytes(request))
         ));
-        let mut unexpected = BTreeMap::new();
+        let mut other_answers = BTreeMap::new();
         let mut accepted = 0;
         let mut pairs = Vec::new();
         for repetition in 1..=self.repetitions {
             let bare = self.on_bare(scenario, &requests)?;
             let tollgate = self.on_tollgate(scenario, &requests)?;
             for (status, count) in bare
-                .unexpected(200)
-                .chain(tollgate.unexpected(scenario.expected))
+                .other_than(200)
+                .chain(tollgate.other_than(scenario.expected))
             {
-                *unexpected.entry(status).or_default() += count;
+                *other_answers.entry(status).or_default() += count;
             }
             accepted += tollgate.accepted;
             let pair = Pair {
@@ -142,7 +142,7 @@ impl Bench {
             report::print_repetition(repetition, &pair);
             pairs.push(pair);
         }
-        ScenarioReport::new(scenario, &requests, pairs, accepted, unexpected)
+        ScenarioReport::new(scenario, &requests, pairs, accepted, other_answers)
     }
 
     fn on_bare(&self, scenario: &Scenario, requests: &[Vec<u8>]) -> anyhow::Result<Side> {
@@ -203,7 +203,7 @@ impl Side {
         })
     }
 
-    fn unexpected(&self, expected: u16) -> impl Iterator<Item = (u16, u64)> {
+    fn other_than(&self, expected: u16) -> impl Iterator<Item = (u16, u64)> {
         self.statuses
             .iter()
             .map(|(s, c)| (*s, *c))

@@ -23,9 +23,6 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "ingest", args_conflicts_with_subcommands = true)]
 struct Cli {
-    /// Cargo says so for `cargo bench`; without it this is a build check and does nothing.
-    #[arg(long, hide = true, global = true)]
-    bench: bool,
     #[command(flatten)]
     compare: compare::Options,
     #[command(subcommand)]
@@ -41,8 +38,15 @@ enum Command {
     HyperBare,
 }
 
+/// Cargo adds it for `cargo bench`. Without it this is a build check of `cargo test`, and does nothing.
+const FROM_CARGO: &str = "--bench";
+
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    let (from_cargo, arguments): (Vec<_>, _) = std::env::args().partition(|a| a == FROM_CARGO);
+    match run(
+        &Cli::parse_from::<Vec<_>, _>(arguments),
+        !from_cargo.is_empty(),
+    ) {
         Ok(code) => code,
         Err(error) => {
             tell(format_args!("error: {error:#}"));
@@ -51,10 +55,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
     let honest = match &cli.command {
         Some(Command::HyperBare) => return bare::run().map(|()| ExitCode::SUCCESS),
-        _ if !cli.bench => {
+        _ if !bench => {
             tell(format_args!(
                 "a bench does nothing in a test run; use `cargo bench`"
             ));
