@@ -47,11 +47,7 @@ Exit codes:
 /// events into LogGroups and delivers them.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version = LONG_VERSION, after_long_help = EXAMPLES)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(propagate_version = true)]
 struct Cli {
     /// Without a command: `run` on built-in defaults.
     #[command(subcommand)]

@@ -66,6 +66,7 @@ impl EmbeddedLogstore {
         let options = ServeOptions {
             max_connections: config.max_connections,
             header_timeout: HEADER_TIMEOUT,
+            write_timeout: HEADER_TIMEOUT,
             max_header: MAX_HEADER,
         };
         Ok(Self {

@@ -162,7 +162,7 @@ pub(super) fn default_allow_origins() -> Vec<String> {
 }
 
 pub(super) fn default_client_address() -> ClientAddress {
-    ClientAddress::Tag
+    ClientAddress::Field
 }
 
 pub(super) fn default_development() -> bool {

@@ -4,7 +4,7 @@ use std::mem;
 
 use super::document::{Document, Kind, named_before};
 use super::fault::Fault;
-use super::names::{EnvelopeName, FieldName, TagName};
+use super::names::{EnvelopeName, FieldName, MAX_TOKEN, TagName};
 use super::open_log::{OpenLog, put_content};
 use super::rules::Context;
 use super::scan::{Scanned, Scanner};
@@ -178,7 +178,10 @@ impl Document<'_> {
         match name {
             TagName::Reserved => self.out.reserved_fields += 1,
             _ if kind == Kind::Null => {}
-            TagName::Token => self.out.token.extend_from_slice(text),
+            TagName::Token => {
+                within(text.len(), MAX_TOKEN, offset)?;
+                self.out.token.extend_from_slice(text);
+            }
             TagName::Plain => {
                 within(text.len(), rules.tag_value, offset)?;
                 self.out.put_tag(self.scratch.seen.name(body, key), text);
