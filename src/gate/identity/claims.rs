@@ -39,10 +39,12 @@ pub(super) struct Claims<'a> {
     pub(super) iss: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) aud: Option<Names<'a>>,
+    /// Whole seconds since the Unix epoch.
     #[serde(default)]
-    pub(super) exp: Option<NumericDate>,
+    pub(super) exp: Option<u64>,
+    /// Whole seconds since the Unix epoch.
     #[serde(default)]
-    pub(super) nbf: Option<NumericDate>,
+    pub(super) nbf: Option<u64>,
     #[serde(borrow, default)]
     pub(super) project: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -109,48 +111,5 @@ impl<'de> Visitor<'de> for NamesVisitor {
             names.push(name);
         }
         Ok(Names::Many(names))
-    }
-}
-
-/// Seconds since the Unix epoch (RFC 7519 section 2); a fraction is cut off.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct NumericDate(u64);
-
-impl NumericDate {
-    pub(super) fn seconds(self) -> u64 {
-        self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for NumericDate {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DateVisitor)
-    }
-}
-
-struct DateVisitor;
-
-impl Visitor<'_> for DateVisitor {
-    type Value = NumericDate;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("seconds since 1970")
-    }
-
-    fn visit_u64<E>(self, seconds: u64) -> Result<NumericDate, E> {
-        Ok(NumericDate(seconds))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, seconds: f64) -> Result<NumericDate, E> {
-        // The year 9999 is far enough, and exact in a float.
-        if !(0.0..=253_402_300_799.0).contains(&seconds) {
-            return Err(E::custom("not a time"));
-        }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the range has been checked, and the fraction is to be cut off"
-        )]
-        Ok(NumericDate(seconds as u64))
     }
 }

@@ -158,16 +158,16 @@ impl Verifier {
         if !aud.contains(&self.audience) {
             return refuse("aud");
         }
-        if exp.seconds().saturating_add(self.leeway) < now {
+        if exp.saturating_add(self.leeway) < now {
             return Err(Reason::TokenExpired.into());
         }
         if claims
             .nbf
-            .is_some_and(|nbf| nbf.seconds() > now.saturating_add(self.leeway))
+            .is_some_and(|nbf| nbf > now.saturating_add(self.leeway))
         {
             return Err(Reason::TokenNotYetValid.into());
         }
-        if exp.seconds().saturating_sub(now) > self.max_lifetime {
+        if exp.saturating_sub(now) > self.max_lifetime {
             return refuse("exp is later than max_lifetime allows");
         }
         Ok(())
