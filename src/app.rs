@@ -1,6 +1,7 @@
 //! The composition root: builds the parts, starts them from the bottom up, stops them from the top
 //! down. No logic of its own.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::DirBuilderExt;
@@ -269,6 +270,7 @@ impl Running {
                         logstore.clone(),
                         Arc::clone(lane),
                         metrics,
+                        &config.limits,
                     ))
                 });
                 (project.name.clone(), logstores.collect())
@@ -355,6 +357,7 @@ impl Running {
 const ADMIN_OPTIONS: ServeOptions = ServeOptions {
     max_connections: 64,
     header_timeout: Duration::from_secs(10),
+    write_timeout: Duration::from_secs(10),
     max_header: 16 << 10,
 };
 
@@ -374,22 +377,23 @@ fn upstream_logstore(logstore: &crate::config::Logstore) -> &LogstoreName {
 
 /// The projects and logstores, by their names at the upstreams of one kind.
 fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<LogstoreName>)> {
-    config
-        .projects
-        .iter()
-        .filter(|project| {
-            config
-                .upstreams
-                .iter()
-                .any(|u| u.name == project.upstream && u.kind == kind)
-        })
-        .map(|project| {
-            let logstores = project
-                .logstores
-                .iter()
-                .map(|l| upstream_logstore(l).clone());
-            (upstream_project(project).clone(), logstores.collect())
-        })
+    let mut names: BTreeMap<ProjectName, BTreeSet<LogstoreName>> = BTreeMap::new();
+    for project in &config.projects {
+        let of_kind = |u: &Upstream| u.name == project.upstream && u.kind == kind;
+        if config.upstreams.iter().any(of_kind) {
+            // Several projects may share one at the upstream.
+            let logstores = names.entry(upstream_project(project).clone()).or_default();
+            logstores.extend(
+                project
+                    .logstores
+                    .iter()
+                    .map(|l| upstream_logstore(l).clone()),
+            );
+        }
+    }
+    names
+        .into_iter()
+        .map(|(project, logstores)| (project, logstores.into_iter().collect()))
         .collect()
 }
 

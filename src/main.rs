@@ -1,4 +1,5 @@
 //! The `tollgate` binary.
+#![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
     tollgate::cli::main()

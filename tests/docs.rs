@@ -58,6 +58,67 @@ fn every_example_answers_as_printed() {
     }
 }
 
+/// The blocks of the README's tour, with the addresses and the binary of this test.
+fn tour(tollgate: &Tollgate) -> Vec<String> {
+    let readme = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let (_, tour) = text.split_once("## Five minutes").unwrap();
+    let (tour, _) = tour.split_once("\n## ").unwrap();
+    let binary = env!("CARGO_BIN_EXE_tollgate");
+    let data = tollgate.data_dir().display();
+    let ingest = tollgate.ingest.unwrap();
+    let logstore = tollgate.logstore.unwrap();
+    let tour = tour
+        .replace("/tmp/", &format!("{data}/"))
+        .replace("127.0.0.1:8080", &ingest.to_string())
+        .replace("127.0.0.1:8081", &tollgate.admin.to_string())
+        .replace(
+            "target/release/tollgate token mint",
+            &format!("{binary} token mint --data-dir {data}"),
+        )
+        .replace(
+            "target/release/tollgate tail",
+            &format!("sleep 3; {binary} tail --data-dir {data} --logstore-url http://{logstore}"),
+        )
+        .replace(
+            "target/release/tollgate send",
+            &format!("{binary} send --data-dir {data} --url http://{ingest}"),
+        );
+    assert!(!tour.contains("target/release"), "{tour}");
+    let blocks = tour.split("```sh\n").skip(1);
+    blocks
+        .map(|block| block.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_tour_of_the_readme_works_as_printed() {
+    let tollgate = Tollgate::start();
+    let blocks = tour(&tollgate);
+    let expected: [&[&str]; 6] = [
+        &["HTTP/1.1 200 OK", "x-tollgate-ack: memory"],
+        &["HTTP/1.1 401 Unauthorized", "token_missing"],
+        &["HTTP/1.1 200 OK"],
+        &["event=view_product product=Tablet price=500", "event=click"],
+        &["3"],
+        &["tollgate_events_accepted_total"],
+    ];
+    assert_eq!(blocks.len(), expected.len(), "{blocks:#?}");
+    for (block, expected) in blocks.iter().zip(expected) {
+        let script = format!("set -eu\n{block}");
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        let answer = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{block}\n{answer}\n{errors}");
+        for text in expected {
+            assert!(
+                answer.contains(text),
+                "{block}\n\nhas no `{text}`:\n{answer}\n{errors}"
+            );
+        }
+    }
+}
+
 fn reasons() -> String {
     let mut table =
         "| reason | status | errorCode | what happened | how to mend it |\n|---|---|---|---|---|\n"

@@ -355,7 +355,7 @@ fn sizes_of_bodies_are_bounded_declared_or_not() {
 #[test]
 fn an_unverified_body_has_a_smaller_bound() {
     let tollgate = Tollgate::start();
-    let padding = " ".repeat(1 << 20);
+    let padding = " ".repeat(3 << 20);
     let body = format!("{padding}{EVENT}");
     assert_eq!(
         tollgate.track(GUARDED, "", &body).refusal().2,
@@ -574,4 +574,317 @@ fn a_million_odd_names_add_no_series() {
         drop(tollgate.get(&format!("/logstores/odd-{i}/track?token={i}")));
     }
     assert_eq!(tollgate.metrics().lines().count(), before);
+}
+
+#[test]
+fn rules_of_a_logstore_keep_honest_mistakes_out() {
+    let config = r#"
+        [ingest]
+        default_project = "sls-webtracking-mini"
+        [[upstream]]
+        name = "embedded"
+        kind = "embedded"
+        [[project]]
+        name = "sls-webtracking-mini"
+        upstream = "embedded"
+        [[project.logstore]]
+        name = "anonymous-demo"
+        anonymous = true
+        appids = ["wx01"]
+        development = false
+        allow_origins = ["https://shop.example.com"]
+        json_answer = true
+        client_address = "field"
+    "#;
+    let tollgate = Tollgate::start_config(config);
+    let send = |header: &str| tollgate.track(OPEN, &format!("{header}\r\n"), EVENT);
+    let referer = |rest: &str| {
+        send(&format!(
+            "Referer: https://servicewechat.com/{rest}/page-frame.html"
+        ))
+    };
+    assert_eq!(referer("wx02/12").refusal().2, "appid_not_allowed");
+    assert_eq!(referer("wx01/devtools").refusal().2, "development_refused");
+    let evil = send("Origin: https://evil.example.com");
+    assert_eq!(
+        evil.header("access-control-allow-origin"),
+        Some("*"),
+        "it may read why"
+    );
+    assert_eq!(evil.refusal().2, "origin_not_allowed");
+    let good = referer("wx01/12");
+    assert_eq!((good.status, good.text().as_str()), (200, "{}"));
+    assert_eq!(good.header("content-type"), Some("application/json"));
+    let shop = send("Origin: https://shop.example.com");
+    assert_eq!(shop.status, 200);
+    assert_eq!(
+        shop.header("access-control-allow-origin"),
+        Some("https://shop.example.com")
+    );
+    assert_eq!(
+        shop.header("access-control-allow-credentials"),
+        Some("true")
+    );
+    // As a field, the address lets the requests share a batch.
+    let events = tollgate.events(OPEN, 2);
+    assert!(
+        events
+            .iter()
+            .all(|event| event["__tag__:__client_ip__"] == "127.0.0.1")
+    );
+    assert_eq!(
+        events[0]["__tag__:__pack_id__"],
+        events[1]["__tag__:__pack_id__"]
+    );
+}
+
+#[test]
+fn a_full_memory_budget_answers_503_and_says_when_to_try_again() {
+    let config = r#"
+        [ingest]
+        default_project = "sls-webtracking-mini"
+        [limits]
+        memory = "2MiB"
+        body = "512KiB"
+        unverified_body = "64KiB"
+        [batch]
+        max_bytes = "256KiB"
+        [delivery]
+        stop_deadline = "1s"
+        [[upstream]]
+        name = "nowhere"
+        kind = "sls"
+        endpoint = "http://localhost:1"
+        region = "local"
+        access_key_id = "id"
+        access_key_secret = "file:/etc/hostname"
+        [[project]]
+        name = "sls-webtracking-mini"
+        upstream = "nowhere"
+        [[project.logstore]]
+        name = "anonymous-demo"
+        anonymous = true
+    "#;
+    let mut tollgate = Tollgate::start_config(config);
+    let body = format!("{{\"__logs__\":[{{\"k\":\"{}\"}}]}}", "v".repeat(100_000));
+    let mut accepted = 0;
+    let refused = loop {
+        let answer = tollgate.track(OPEN, "", &body);
+        if answer.status != 200 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 20, "2 MiB cannot hold so many bodies of 100 kB");
+    };
+    assert!(accepted > 3, "only {accepted}");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(
+        refused.refusal(),
+        (503, "ServerBusy".into(), "memory_full".into())
+    );
+    let leased = tollgate.metric("tollgate_memory_leased_bytes");
+    assert!(
+        leased <= 1 << 20,
+        "one logstore may hold half of 2 MiB, and holds {leased}"
+    );
+    assert_eq!(tollgate.stop().code(), Some(75));
+    let told = format!("{accepted} events undelivered");
+    assert!(tollgate.stderr().contains(&told), "{}", tollgate.stderr());
+}
+
+#[test]
+fn a_slow_body_is_answered_408_and_a_silent_connection_is_closed() {
+    let config = r#"
+        [ingest]
+        default_project = "sls-webtracking-mini"
+        header_timeout = "1s"
+        body_timeout = "1s"
+        [[upstream]]
+        name = "embedded"
+        kind = "embedded"
+        [[project]]
+        name = "sls-webtracking-mini"
+        upstream = "embedded"
+        [[project.logstore]]
+        name = "anonymous-demo"
+        anonymous = true
+    "#;
+    let tollgate = Tollgate::start_config(config);
+    let mut silent = connect(tollgate.ingest.unwrap());
+    let mut slow = connect(tollgate.ingest.unwrap());
+    let head = format!(
+        "POST /logstores/{OPEN}/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{{"
+    );
+    slow.write_all(head.as_bytes()).unwrap();
+    let answer = read_answer(&mut slow);
+    assert_eq!(
+        answer.refusal(),
+        (408, "RequestTimeout".into(), "body_timeout".into())
+    );
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut silent, &mut rest).unwrap();
+    assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+}
+
+#[test]
+fn events_of_many_addresses_share_a_few_writes() {
+    let tollgate = Tollgate::start();
+    let ingest = tollgate.ingest.unwrap();
+    for last in 1..=60u8 {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket
+            .bind(&std::net::SocketAddr::from(([127, 0, 0, last], 0)).into())
+            .unwrap();
+        socket.connect(&ingest.into()).unwrap();
+        let mut stream = std::net::TcpStream::from(socket);
+        let head = format!(
+            "POST /logstores/{OPEN}/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            EVENT.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(EVENT.as_bytes()).unwrap();
+        assert_eq!(read_answer(&mut stream).status, 200);
+    }
+    let events = tollgate.events(OPEN, 60);
+    let addresses: std::collections::BTreeSet<String> = events
+        .iter()
+        .map(|event| event["__tag__:__client_ip__"].to_string())
+        .collect();
+    assert_eq!(addresses.len(), 60);
+    let line = format!(
+        "tollgate_groups_delivered_total{{project=\"sls-webtracking-mini\",logstore=\"{OPEN}\"}}"
+    );
+    let groups = tollgate.metric(&line);
+    assert!(groups <= 10, "60 events took {groups} writes");
+}
+
+const SMALL: &str = r#"
+    [ingest]
+    default_project = "sls-webtracking-mini"
+    max_connections = 4
+    write_timeout = "1s"
+    [limits]
+    memory = "16MiB"
+    body = "1MiB"
+    unverified_body = "1MiB"
+    [[identity.jwt]]
+    kid = "quickstart"
+    issuer = "tollgate"
+    audience = "tollgate"
+    [[upstream]]
+    name = "embedded"
+    kind = "embedded"
+    [[project]]
+    name = "sls-webtracking-mini"
+    upstream = "embedded"
+    [[project.logstore]]
+    name = "web-tracking-logstore"
+    [[project.logstore]]
+    name = "anonymous-demo"
+    anonymous = true
+"#;
+
+#[test]
+fn clients_that_never_read_their_answers_lose_their_connection() {
+    let tollgate = Tollgate::start_config(SMALL);
+    let ingest = tollgate.ingest.unwrap();
+    let deaf: Vec<_> = (0..4)
+        .map(|_| {
+            let socket =
+                socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            socket.connect(&ingest.into()).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let mut stream = std::net::TcpStream::from(socket);
+            let get =
+                format!("GET /logstores/{OPEN}/track?k=v HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let many = get.repeat(2000);
+            let until = std::time::Instant::now() + std::time::Duration::from_millis(1500);
+            while std::time::Instant::now() < until {
+                if stream.write(many.as_bytes()).is_err() {
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            }
+            stream
+        })
+        .collect();
+    // All four places are taken by the deaf; the fifth client gets one when they are cut.
+    assert_eq!(tollgate.track(OPEN, "", EVENT).status, 200);
+    drop(deaf);
+}
+
+#[test]
+fn strangers_with_slow_bodies_do_not_take_the_memory_of_those_with_a_token() {
+    let config = SMALL.replace("max_connections = 4", "max_connections = 100");
+    let tollgate = Tollgate::start_config(&config);
+    let held: Vec<_> = (0..20)
+        .map(|_| {
+            let mut stream = connect(tollgate.ingest.unwrap());
+            let head = format!(
+                "POST /logstores/{GUARDED}/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
+            );
+            drop(stream.write_all(head.as_bytes()));
+            drop(stream.write_all(&vec![b' '; 999_999]));
+            stream
+        })
+        .collect();
+    let bearer = format!("Authorization: Bearer {}\r\n", tollgate.token());
+    assert_accepted(&tollgate.track(GUARDED, &bearer, EVENT));
+    let leased = tollgate.metric("tollgate_memory_leased_bytes");
+    assert!(leased < 2 << 20, "strangers hold {leased} of 8 MiB");
+    drop(held);
+}
+
+#[test]
+fn framings_that_can_be_read_in_two_ways_are_refused() {
+    let tollgate = Tollgate::start();
+    let reason = |head: &str| {
+        let head = head.replace("OPEN", &format!("/logstores/{OPEN}/track"));
+        tollgate
+            .send(&format!("{head}\r\n\r\n"), b"0\r\n\r\n")
+            .refusal()
+            .2
+    };
+    for head in [
+        "POST OPEN HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "POST OPEN HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked, chunked",
+        "POST OPEN HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 200-maybe",
+        "GET OPEN HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5",
+    ] {
+        assert_eq!(reason(head), "bad_framing", "{head}");
+    }
+    let hosts =
+        "POST http://localhost/logstores/anonymous-demo/track HTTP/1.1\r\nHost: a\r\nHost: b";
+    assert_eq!(
+        reason(&format!("{hosts}\r\nContent-Length: 5")),
+        "invalid_host"
+    );
+}
+
+#[test]
+fn a_token_where_it_does_not_belong_is_refused_or_left_out() {
+    let tollgate = Tollgate::start();
+    let token = tollgate.token();
+    let bearer = format!("Authorization: Bearer {token}\r\n");
+    let tagged = format!(r#"{{"__logs__":[{{"k":"v"}}],"__tags__":{{"__token__":"{token}"}}}}"#);
+    assert_eq!(
+        tollgate.track(GUARDED, &bearer, &tagged).refusal().2,
+        "token_ambiguous"
+    );
+    // A stale cookie is ambient: the token in the body decides.
+    let stale = "Cookie: tollgate_token=stale\r\n";
+    assert_accepted(&tollgate.track(GUARDED, stale, &tagged));
+    assert_eq!(
+        tollgate.track(GUARDED, stale, EVENT).refusal().2,
+        "token_malformed"
+    );
+    let as_field = format!(r#"{{"__logs__":[{{"k":"v","__token__":"{token}"}}]}}"#);
+    assert_accepted(&tollgate.track(OPEN, "", &as_field));
+    assert_accepted(&tollgate.get(&format!("/logstores/{OPEN}/track?k=v&__token__={token}")));
+    let events = tollgate.events(OPEN, 2);
+    assert!(
+        events.iter().all(|event| event.get("__token__").is_none()),
+        "{events:?}"
+    );
 }

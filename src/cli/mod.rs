@@ -26,7 +26,7 @@ const LONG_VERSION: &str = concat!(
 
 const EXAMPLES: &str = "\
 Examples:
-  tollgate run                             start on built-in defaults, with an embedded logstore
+  tollgate                                 start on built-in defaults, with an embedded logstore
   tollgate check --config tollgate.toml    find every mistake of a configuration
   tollgate token mint --project sls-webtracking-mini --logstore web-tracking-logstore
   tollgate tail --follow                   watch events arrive
@@ -47,14 +47,11 @@ Exit codes:
 /// events into LogGroups and delivers them.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version = LONG_VERSION, after_long_help = EXAMPLES)]
-#[command(
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(propagate_version = true)]
 struct Cli {
+    /// Without a command: `run` on built-in defaults.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,11 +74,12 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Run(args) => run::run(&args),
-        Command::Check(args) => check::run(&args),
-        Command::Token(command) => token::run(&command),
-        Command::Tail(args) => tail::run(&args),
-        Command::Send(args) => send::run(&args),
+        None => run::run(&run::RunArgs::default()),
+        Some(Command::Run(args)) => run::run(&args),
+        Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Token(command)) => token::run(&command),
+        Some(Command::Tail(args)) => tail::run(&args),
+        Some(Command::Send(args)) => send::run(&args),
     };
     match result {
         Ok(exit) => exit.into(),
@@ -89,5 +87,22 @@ pub fn main() -> ExitCode {
             output::failure(&failure);
             failure.exit().into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_runs_without_a_command() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["tollgate"]).unwrap().command.is_none());
+        let version = Cli::try_parse_from(["tollgate", "--version"])
+            .unwrap_err()
+            .to_string();
+        assert!(version.contains("commit"), "{version}");
     }
 }

@@ -27,7 +27,7 @@ SIGTERM or SIGINT stops it: no new connections, requests in flight answered, eve
 delivery.stop_deadline. A second signal stops at once.";
 
 /// Arguments of `tollgate run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct RunArgs {
     /// Configuration file. Without it: the built-in defaults (config/quickstart.toml).

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Exit, Failure, output};
 use crate::config::{Checked, Config, Overrides, Problems};
 use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::secret::Secret;
 
 /// The configuration of a command that talks to a running service.
 #[derive(Debug, Args)]
@@ -56,6 +57,12 @@ pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config,
 /// The failure that tells every mistake of a configuration.
 pub(super) fn problems_failure(problems: &Problems) -> Failure {
     Failure::rendered(Exit::Config, output::problems(problems))
+}
+
+/// A secret on the command line. Every text is taken: an error of the command line repeats its
+/// argument. What is wrong with it is found where it is used.
+pub(super) fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
 }
 
 /// The project and logstore that a command is about: the ones named, or else the first of the

@@ -82,12 +82,22 @@ impl Problem {
     }
 
     /// `key: message`, or only the message.
+    /// On one line, and without control characters: a quoted key of TOML may hold any.
     fn headline(&self) -> String {
-        if self.key.is_empty() {
+        let headline = if self.key.is_empty() {
             self.message.clone()
         } else {
             format!("{}: {}", self.key, self.message)
+        };
+        let mut shown = String::with_capacity(headline.len());
+        for character in headline.chars() {
+            if character.is_control() {
+                shown.extend(character.escape_default());
+            } else {
+                shown.push(character);
+            }
         }
+        shown
     }
 }
 
@@ -235,6 +245,15 @@ mod tests {
             "x.toml:12:1: error: batch.max_byte: unknown key\n   \
              |\n12 | max_byte = 1\n   | ^^^^^^^^\nhelp: did you mean `max_bytes`?\n\
              \nx.toml: error: no project\n"
+        );
+    }
+
+    #[test]
+    fn a_control_character_in_a_key_does_not_reach_the_terminal() {
+        let problem = Problem::error("\u{1b}[31m\n", "unknown key");
+        assert_eq!(
+            Problems::one("", problem).to_string(),
+            "error: \\u{1b}[31m\\n: unknown key\n"
         );
     }
 

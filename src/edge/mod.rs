@@ -15,6 +15,7 @@ pub fn options(ingest: &Ingest) -> ServeOptions {
     ServeOptions {
         max_connections: ingest.max_connections,
         header_timeout: ingest.header_timeout.get(),
+        write_timeout: ingest.write_timeout.get(),
         max_header: ingest.max_header.as_usize(),
     }
 }

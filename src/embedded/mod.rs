@@ -8,7 +8,7 @@
 mod api;
 mod faults;
 mod group;
-mod query;
+pub mod query;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -66,6 +66,7 @@ impl EmbeddedLogstore {
         let options = ServeOptions {
             max_connections: config.max_connections,
             header_timeout: HEADER_TIMEOUT,
+            write_timeout: HEADER_TIMEOUT,
             max_header: MAX_HEADER,
         };
         Ok(Self {

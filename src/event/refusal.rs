@@ -106,6 +106,8 @@ reasons! {
         "this route does not take that method", "Use one of the methods in the Allow header.";
     InvalidHost, "invalid_host", BAD_REQUEST, InvalidHost,
         "the Host header is missing or not a host", "Send one Host header: {project}.{endpoint}.";
+    BadFraming, "bad_framing", BAD_REQUEST, ParameterInvalid,
+        "the request's framing can be read in two ways", "Send Content-Length, or Transfer-Encoding: chunked once; no body with GET.";
     UnknownProject, "unknown_project", NOT_FOUND, ProjectNotExist,
         "The Project does not exist", "Name a configured project as the first label of the host, or in x-log-project.";
     UnknownLogstore, "unknown_logstore", NOT_FOUND, LogStoreNotExist,

@@ -2,7 +2,7 @@
 //! the requests in flight.
 //!
 //! Promise: never more than `max_connections` at once; a client that sends no head in
-//! `header_timeout` is closed; after `stop` no new connection is taken, requests in flight are
+//! `header_timeout`, or does not read its answers for `write_timeout`, is closed; after `stop` no new connection is taken, requests in flight are
 //! answered, idle connections are closed. When it cannot accept (no descriptors): it pauses and
 //! tries again, without spinning.
 
@@ -17,11 +17,13 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::stall::StallGuard;
 
 /// Bounds of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ pub struct ServeOptions {
     /// Time for a whole request head, counted from the start of the connection or the end of the
     /// request before.
     pub header_timeout: Duration,
+    /// Time that writing an answer may stand still because the client does not read.
+    pub write_timeout: Duration,
     /// Bytes of a request head.
     pub max_header: usize,
 }
@@ -105,7 +109,7 @@ async fn serve_connection<S, B>(
         .max_buf_size(options.max_header.max(MIN_BUFFER))
         // Without it hyper drops a request whose client hangs up after the body, before it is kept.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(StallGuard::new(stream, options.write_timeout), service);
     tokio::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

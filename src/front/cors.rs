@@ -85,8 +85,12 @@ pub(super) fn allow(headers: &mut HeaderMap, verdict: OriginVerdict<'_>) {
             return;
         }
         // A refused page may read why: the answer holds nothing that it did not send.
-        OriginVerdict::Any | OriginVerdict::Refused => {
+        OriginVerdict::Any => {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+        }
+        OriginVerdict::Refused => {
+            headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+            headers.insert(VARY, HeaderValue::from_static("origin"));
         }
         OriginVerdict::Named(origin) => {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());

@@ -35,7 +35,15 @@ pub(super) fn find<'a>(
             add(&mut found, Some(value.as_bytes()), TokenPlace::Query)?;
         }
     }
-    let cookie_counts = matches!(origin, OriginVerdict::Absent | OriginVerdict::Named(_));
+    let cookie_counts = match origin {
+        OriginVerdict::Named(_) => true,
+        // An image of another site sends no Origin; browsers then say so here.
+        OriginVerdict::Absent => parts
+            .headers
+            .get("sec-fetch-site")
+            .is_none_or(|site| site != "cross-site"),
+        OriginVerdict::Any | OriginVerdict::Refused => false,
+    };
     if found.is_none() && cookie_counts && accepts(TokenPlace::Cookie) {
         for value in cookie_values(&parts.headers, &identity.cookie) {
             add(&mut found, Some(value), TokenPlace::Cookie)?;
@@ -215,5 +223,7 @@ mod tests {
         let by = |verdict| found_from(TRACK, &cookie, verdict);
         assert_eq!(by(OriginVerdict::Any), Ok("None".to_owned()));
         assert_eq!(by(OriginVerdict::Named(&origin)), Ok("Cookie c".to_owned()));
+        let image = [cookie[0], ("sec-fetch-site", "cross-site")];
+        assert_eq!(found(TRACK, &image), Ok("None".to_owned()));
     }
 }

@@ -10,14 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::Request;
-use http::header::{CONTENT_TYPE, REFERER, USER_AGENT};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, REFERER, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
 use hyper::body::Incoming;
 
-use super::body::{self, BodyLimits, Encoding};
+use super::body::{self, Encoding};
 use super::cors::OriginVerdict;
 use super::credential;
-use super::platform::Platform;
+use super::platform::{self, Platform};
 use super::reply::{Replier, Reply};
 use super::route::{Action, Kind, Route};
 use super::service::Front;
@@ -29,7 +29,7 @@ use crate::foundation::budget::Lease;
 use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::{Credential, Principal};
-use crate::telemetry::RouteLabel;
+use crate::telemetry::{RouteLabel, TokenSource};
 
 /// A request whose logstore is known.
 struct Arrival<'a> {
@@ -44,10 +44,10 @@ struct Arrival<'a> {
 }
 
 /// Who sends the events: known from the head, or to be learnt from the body.
-#[derive(Clone, Copy)]
 enum Caller {
     Known(Principal),
-    InBody,
+    /// Only the body can tell; if it does not, this is the refusal.
+    InBody(Refusal),
 }
 
 impl Front {
@@ -112,6 +112,8 @@ impl Front {
             {
                 replier.pixel()
             }
+            Ok(()) if logstore.rules.json_answer => replier.accepted_json(),
+            Ok(()) if matches!(action, Action::TrackQuery(_)) => replier.accepted_uncached(),
             Ok(()) => replier.accepted(),
             Err(refusal) => {
                 let reason = refusal.reason();
@@ -151,6 +153,7 @@ impl Front {
     }
 
     fn locate(&self, parts: &Parts, route: &Route<'_>) -> Result<(&str, &SiteLogstore), Refusal> {
+        framing_is_plain(parts)?;
         let host = host_of(parts.uri.authority(), &parts.headers)?;
         let found = self.site.project(&host, &parts.headers)?;
         if found.doubled {
@@ -164,20 +167,21 @@ impl Front {
         let caller = self.identify(arrival)?;
         let logstore = arrival.logstore;
         match arrival.action {
-            Action::TrackQuery(_) => self.take_query(arrival, caller),
+            Action::TrackQuery(_) => self.take_query(arrival, &caller),
             Action::TrackBody | Action::PutLogs | Action::Preflight => {
                 let encoding = Encoding::of(&arrival.parts.headers)?;
-                let limits = self.body_limits(caller);
-                let (bytes, lease) = body::read(body, limits, logstore.lane.budget()).await?;
-                self.take_body(arrival, caller, encoding, &bytes, lease)
+                let (limits, budget) = match caller {
+                    Caller::Known(_) => (self.body, &logstore.arriving),
+                    Caller::InBody(_) => (self.unverified_body, &logstore.unverified),
+                };
+                let (bytes, arrived) = body::read(body, limits, budget).await?;
+                // The whole body is here: it leaves the memory for arriving ones.
+                let size = arrived.bytes();
+                drop(arrived);
+                let lease = logstore.lane.budget().lease(size);
+                let lease = lease.map_err(|_| Reason::MemoryFull)?;
+                self.take_body(arrival, &caller, encoding, &bytes, lease)
             }
-        }
-    }
-
-    fn body_limits(&self, caller: Caller) -> BodyLimits {
-        match caller {
-            Caller::Known(_) => self.body,
-            Caller::InBody => self.unverified_body,
         }
     }
 
@@ -198,19 +202,20 @@ impl Front {
             rules,
             &self.identity,
         )?;
+        let has_body = !matches!(arrival.action, Action::TrackQuery(_));
+        let body_may_tell = has_body && rules.token_from.contains(&TokenPlace::Body);
         match credential {
-            Credential::Token(token, place) => {
-                self.verify(arrival, token, place).map(Caller::Known)
-            }
-            Credential::Signed => Err(Reason::SignatureUnsupported.into()),
-            Credential::None => {
-                let has_body = !matches!(arrival.action, Action::TrackQuery(_));
-                if has_body && rules.token_from.contains(&TokenPlace::Body) {
-                    Ok(Caller::InBody)
-                } else {
-                    Err(Reason::TokenMissing.into())
+            Credential::Token(token, place) => match self.verify(arrival, token, place) {
+                Ok(principal) => Ok(Caller::Known(principal)),
+                // A stale cookie does not stand in the way of a token that is renewed in the body.
+                Err(refusal) if place == TokenPlace::Cookie && body_may_tell => {
+                    Ok(Caller::InBody(refusal))
                 }
-            }
+                Err(refusal) => Err(refusal),
+            },
+            Credential::Signed => Err(Reason::SignatureUnsupported.into()),
+            Credential::None if body_may_tell => Ok(Caller::InBody(Reason::TokenMissing.into())),
+            Credential::None => Err(Reason::TokenMissing.into()),
         }
     }
 
@@ -243,7 +248,7 @@ impl Front {
             .verify(token, place, arrival.project, logstore)
     }
 
-    fn take_query(&self, arrival: &Arrival<'_>, caller: Caller) -> Result<(), Refusal> {
+    fn take_query(&self, arrival: &Arrival<'_>, caller: &Caller) -> Result<(), Refusal> {
         let query = arrival.parts.uri.query().unwrap_or_default();
         if query.len() > self.query_max {
             return Err(Refusal::new(
@@ -255,7 +260,7 @@ impl Front {
         let lease = lease.map_err(|_| Reason::MemoryFull)?;
         with_scratch(|scratch| {
             let Scratch { group, stamp, .. } = scratch;
-            arrival.stamp(stamp);
+            arrival.stamp(stamp, &self.identity.query_parameter);
             let context = self.context(arrival, stamp);
             let parameter = &self.identity.query_parameter;
             transcode::query(query.as_bytes(), parameter, &context, group)
@@ -273,12 +278,15 @@ impl Front {
     fn take_body(
         &self,
         arrival: &Arrival<'_>,
-        caller: Caller,
+        caller: &Caller,
         encoding: Encoding,
         body: &Bytes,
         mut lease: Lease,
     ) -> Result<(), Refusal> {
-        let cap = self.body_limits(caller).cap;
+        let cap = match caller {
+            Caller::Known(_) => self.body.cap,
+            Caller::InBody(_) => self.unverified_body.cap,
+        };
         with_scratch(|scratch| {
             let Scratch {
                 plain,
@@ -286,7 +294,7 @@ impl Front {
                 stamp,
             } = scratch;
             let plain = encoding.decode(body, cap, &mut lease, plain)?;
-            arrival.stamp(stamp);
+            arrival.stamp(stamp, &self.identity.query_parameter);
             let context = self.context(arrival, stamp);
             let read = if arrival.body_is_json(plain) {
                 transcode::json(plain, &context, group)
@@ -316,14 +324,20 @@ impl Front {
     fn submit(
         &self,
         arrival: &Arrival<'_>,
-        caller: Caller,
+        caller: &Caller,
         group: &mut EventGroup,
         lease: Lease,
     ) -> Result<(), Refusal> {
+        let in_body = || self.verify(arrival, &group.token, TokenPlace::Body);
         let principal = match caller {
-            Caller::Known(principal) => Ok(principal),
-            Caller::InBody if group.token.is_empty() => Err(Reason::TokenMissing.into()),
-            Caller::InBody => self.verify(arrival, &group.token, TokenPlace::Body),
+            Caller::Known(known) if group.token.is_empty() => Ok(*known),
+            Caller::Known(known) => match known.source() {
+                TokenSource::Anonymous => Ok(*known),
+                TokenSource::Cookie => in_body(),
+                _ => Err(Reason::TokenAmbiguous.into()),
+            },
+            Caller::InBody(refusal) if group.token.is_empty() => Err(refusal.clone()),
+            Caller::InBody(_) => in_body(),
         };
         let principal = principal.map_err(|refusal| arrival.count_refused(refusal, group))?;
         if group.events > 0 {
@@ -359,23 +373,22 @@ impl Arrival<'_> {
     }
 
     /// Writes the fields that every event of this request gets from us.
-    fn stamp(&self, stamp: &mut Vec<u8>) {
+    fn stamp(&self, stamp: &mut Vec<u8>, token_parameter: &str) {
         stamp.clear();
         if self.logstore.rules.client_address == ClientAddress::Field {
             let address = self.client.to_string();
             transcode::put_content(stamp, b"__tag__:__client_ip__", address.as_bytes());
         }
         if self.action == Action::TrackQuery(Kind::TrackUaGif) {
-            for (field, header) in [("__userAgent__", USER_AGENT), ("__referer__", REFERER)] {
-                let value = self
-                    .parts
+            let text = |header| {
+                self.parts
                     .headers
                     .get(header)
-                    .map_or(&b""[..], |v| v.as_bytes());
-                let value = value.get(..MAX_HEADER_FIELD).unwrap_or(value);
-                let text = String::from_utf8_lossy(value);
-                transcode::put_content(stamp, field.as_bytes(), text.as_bytes());
-            }
+                    .map_or(&b""[..], |v| v.as_bytes())
+            };
+            put_header(stamp, b"__userAgent__", text(USER_AGENT));
+            let referer = platform::without_secrets(text(REFERER), token_parameter);
+            put_header(stamp, b"__referer__", &referer);
         }
     }
 
@@ -409,6 +422,37 @@ impl Arrival<'_> {
     }
 }
 
+fn put_header(stamp: &mut Vec<u8>, field: &[u8], value: &[u8]) {
+    let text = String::from_utf8_lossy(value.get(..MAX_HEADER_FIELD).unwrap_or(value));
+    transcode::put_content(stamp, field, text.as_bytes());
+}
+
+/// Refuses framings that hyper takes and that a server before or behind it may read differently.
+fn framing_is_plain(parts: &Parts) -> Result<(), Refusal> {
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let refuse = |what: &'static str| Err(Refusal::new(Reason::BadFraming, what));
+    match (codings.next(), codings.next()) {
+        (None, _) => {}
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
+        _ => return refuse("transfer-encoding is not exactly one chunked"),
+    }
+    match parts.headers.get(EXPECT) {
+        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            return refuse("expect is not 100-continue");
+        }
+        _ => {}
+    }
+    let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
+        || parts
+            .headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length.as_bytes() != b"0");
+    if has_body && parts.method == http::Method::GET {
+        return refuse("a GET with a body");
+    }
+    Ok(())
+}
+
 /// The part of a User-Agent or Referer that `track_ua.gif` stores, in bytes.
 const MAX_HEADER_FIELD: usize = 2048;
 
@@ -434,7 +478,8 @@ fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
         if scratch.plain.capacity() > SCRATCH_KEPT {
             scratch.plain = Vec::new();
         }
-        if scratch.group.logs.capacity() > SCRATCH_KEPT {
+        let EventGroup { logs, tags, .. } = &scratch.group;
+        if logs.capacity() + tags.capacity() > SCRATCH_KEPT {
             scratch.group = EventGroup::default();
         }
         result

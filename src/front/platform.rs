@@ -99,6 +99,35 @@ impl<'a> Platform<'a> {
     }
 }
 
+/// A Referer as it may be stored: without the page and its query that Alipay puts behind `#`, which
+/// are the user's, and without a token that stands in its path or query.
+pub(super) fn without_secrets(referer: &[u8], token_parameter: &str) -> Vec<u8> {
+    let of_alipay = memchr::memmem::find(referer, b".hybrid.alipay-eco.com/").is_some();
+    let page = memchr::memchr(b'#', referer).filter(|_| of_alipay);
+    let referer = page.and_then(|page| referer.get(..page)).unwrap_or(referer);
+    let without_path = cut_after(referer, b"/t/");
+    ["?", "&"].iter().fold(without_path, |referer, mark| {
+        cut_after(&referer, format!("{mark}{token_parameter}=").as_bytes())
+    })
+}
+
+/// The text without what stands between each `mark` and the next delimiter of a URL.
+fn cut_after(text: &[u8], mark: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(found) = memchr::memmem::find(rest, mark) {
+        let (before, after) = rest.split_at(found + mark.len());
+        kept.extend_from_slice(before);
+        let end = after
+            .iter()
+            .position(|b| b"/?&#".contains(b))
+            .unwrap_or(after.len());
+        rest = after.get(end..).unwrap_or_default();
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split('&')
@@ -199,6 +228,28 @@ mod tests {
         assert_eq!(Platform::of(&headers).label, PlatformLabel::Other);
         headers.insert(ORIGIN, HeaderValue::from_static("https://shop.example.com"));
         assert_eq!(Platform::of(&headers).label, PlatformLabel::Browser);
+    }
+
+    #[test]
+    fn the_page_of_an_alipay_user_is_cut_off() {
+        let whole = b"https://2021.hybrid.alipay-eco.com/2021/0.3.2/index.html#pages/a?phone=1";
+        let cut = b"https://2021.hybrid.alipay-eco.com/2021/0.3.2/index.html";
+        assert_eq!(without_secrets(whole, "token"), cut);
+        let plain = b"https://shop.example.com/?tokens=1#a";
+        assert_eq!(without_secrets(plain, "token"), plain);
+    }
+
+    #[test]
+    fn a_token_in_a_referer_is_cut_out() {
+        let cut =
+            |text: &str| String::from_utf8(without_secrets(text.as_bytes(), "token")).unwrap();
+        let both = cut("https://h/t/SECRET/logstores/x?token=SECRET&a=1");
+        assert_eq!(both, "https://h/t//logstores/x?token=&a=1");
+        assert_eq!(
+            cut("https://h/?a=1&token=SECRET#b"),
+            "https://h/?a=1&token=#b"
+        );
+        assert_eq!(cut("https://h/t/SECRET"), "https://h/t/");
     }
 
     #[test]

@@ -54,6 +54,23 @@ impl Replier<'_> {
         reply
     }
 
+    /// As [`Replier::accepted`], for a GET: a cached answer would swallow the next event.
+    pub(super) fn accepted_uncached(&self) -> Reply {
+        let mut reply = self.accepted();
+        let no_store = HeaderValue::from_static("no-store");
+        reply.headers_mut().insert(CACHE_CONTROL, no_store);
+        reply
+    }
+
+    /// As [`Replier::accepted`], for clients that take an empty answer for a failure.
+    pub(super) fn accepted_json(&self) -> Reply {
+        let mut reply = self.reply(StatusCode::OK, Bytes::from_static(b"{}"));
+        let headers = reply.headers_mut();
+        acknowledge(headers);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        reply
+    }
+
     /// As [`Replier::accepted`], for an image.
     pub(super) fn pixel(&self) -> Reply {
         let mut reply = self.reply(StatusCode::OK, Bytes::from_static(PIXEL));

@@ -7,8 +7,9 @@ use http::HeaderMap;
 use http::uri::Authority;
 
 use super::cors::Origins;
-use crate::config::{Ingest, Logstore};
+use crate::config::{Ingest, Limits, Logstore};
 use crate::event::{Reason, Refusal};
+use crate::foundation::budget::Budget;
 use crate::foundation::names::ProjectName;
 use crate::pipeline::Lane;
 use crate::telemetry::LogstoreMetrics;
@@ -22,19 +23,37 @@ pub struct SiteLogstore {
     pub(super) origins: Origins,
     /// Where its events go.
     pub lane: Arc<Lane>,
+    /// The part of the lane's memory that bodies may take while they arrive.
+    pub(super) arriving: Arc<Budget>,
+    /// The part of that for bodies of senders that are not known yet.
+    pub(super) unverified: Arc<Budget>,
     /// What is counted for it.
     pub metrics: Arc<LogstoreMetrics>,
 }
 
 impl SiteLogstore {
     /// Makes ready what the configuration says.
+    ///
+    /// Slow bodies hold memory for as long as they may take to arrive. So that they never hold all
+    /// of it, they get half of the lane's, and those of unknown senders an eighth, but always room
+    /// for one body of the greatest size.
     #[must_use]
-    pub fn new(rules: Logstore, lane: Arc<Lane>, metrics: Arc<LogstoreMetrics>) -> Self {
+    pub fn new(
+        rules: Logstore,
+        lane: Arc<Lane>,
+        metrics: Arc<LogstoreMetrics>,
+        limits: &Limits,
+    ) -> Self {
         let origins = Origins::new(&rules.allow_origins);
+        let memory = lane.budget().limit();
+        let arriving = Budget::share(lane.budget(), (memory / 2).max(limits.body.get()));
+        let unverified = Budget::share(&arriving, (memory / 8).max(limits.unverified_body.get()));
         Self {
             rules,
             origins,
             lane,
+            arriving,
+            unverified,
             metrics,
         }
     }
@@ -143,17 +162,18 @@ fn names_no_project(host: &str) -> bool {
 /// The host of a request, without port and in lower case: of the target when that is absolute, else
 /// of the one Host header.
 pub(super) fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result<String, Refusal> {
-    let text = match target {
-        Some(authority) => authority.as_str(),
-        None => {
-            let mut hosts = headers.get_all(http::header::HOST).iter();
-            let (Some(host), None) = (hosts.next(), hosts.next()) else {
-                return Err(Reason::InvalidHost.into());
-            };
-            host.to_str()
-                .map_err(|_| Refusal::from(Reason::InvalidHost))?
-        }
+    let mut hosts = headers.get_all(http::header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(Reason::InvalidHost.into());
     };
+    let host = read_host(host.to_str().map_err(|_| Reason::InvalidHost)?)?;
+    match target {
+        Some(authority) => read_host(authority.as_str()),
+        None => Ok(host),
+    }
+}
+
+fn read_host(text: &str) -> Result<String, Refusal> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
             let (address, port) = rest.split_once(']').ok_or(Reason::InvalidHost)?;
@@ -177,7 +197,8 @@ pub(super) fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result
     if host.is_empty() || host.len() > 253 || !host.bytes().all(plain) || !port_is_good {
         return Err(Reason::InvalidHost.into());
     }
-    Ok(host.to_ascii_lowercase())
+    // A trailing dot is the root of DNS, and the same name.
+    Ok(host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -275,9 +296,13 @@ mod tests {
             assert_eq!(host(bad), Err(Reason::InvalidHost), "{bad:?}");
         }
         let target: Authority = "shop.edge:80".parse().unwrap();
-        assert_eq!(
-            host_of(Some(&target), &HeaderMap::new()).unwrap(),
-            "shop.edge"
+        let mut headers = HeaderMap::new();
+        assert!(
+            host_of(Some(&target), &headers).is_err(),
+            "a Host is needed all the same"
         );
+        headers.insert(HOST, HeaderValue::from_static("other"));
+        assert_eq!(host_of(Some(&target), &headers).unwrap(), "shop.edge");
+        assert_eq!(host(&["shop.localhost."]), Ok("shop.localhost".to_owned()));
     }
 }

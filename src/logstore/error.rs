@@ -108,7 +108,7 @@ pub enum RetryReason {
     Network,
     /// The store has too much to do, or broke.
     Busy,
-    /// A quota of the project or shard is used up: send less at once.
+    /// A quota of the project or shard is used up.
     Quota,
     /// The access key is not accepted or cannot be sent, or may not do this: an operator mends it, so
     /// try slowly.
@@ -178,8 +178,6 @@ fn cut(text: &str, characters: usize) -> String {
 pub fn next_step(error: &StoreError) -> NextStep {
     let reason = match error {
         StoreError::Refused(answer) => return after_refusal(answer),
-        // A 413 needs no words: whatever stands in the way will not let this body pass tomorrow.
-        StoreError::NotTheStore { status: 413, .. } => return NextStep::Drop,
         StoreError::NotTheStore { status, .. } if is_busy(*status) => RetryReason::Busy,
         StoreError::NotTheStore { .. } => RetryReason::Intermediary,
         StoreError::Transport { failure, .. } => match failure {
@@ -242,7 +240,6 @@ fn after_refusal(answer: &ErrorAnswer) -> NextStep {
 /// A code that names the content, or that is not known: the status decides.
 fn after_unlisted(answer: &ErrorAnswer) -> NextStep {
     let reason = match answer.status {
-        413 => return NextStep::Drop,
         401 | 403 => RetryReason::Credential,
         404 => RetryReason::NotFound,
         // Only the store itself may condemn events, and it never answers without an id.
@@ -338,7 +335,7 @@ mod tests {
             (403, retry(RetryReason::Intermediary)),
             (502, retry(RetryReason::Busy)),
             (429, retry(RetryReason::Busy)),
-            (413, NextStep::Drop),
+            (413, retry(RetryReason::Intermediary)),
         ] {
             let what = "";
             let error = StoreError::NotTheStore { status, what };

@@ -71,13 +71,14 @@ impl Lane {
     ///
     /// # Errors
     /// [`Reason::Stopping`] after the pipeline began to stop, and [`Reason::MemoryFull`] when the
-    /// lease is smaller than what must be kept and cannot grow. Nothing is kept then.
+    /// lease is smaller than what must be kept and cannot grow, and [`Reason::BodyTooLarge`] when
+    /// one event is larger than the largest LogGroup. Nothing is kept then.
     pub fn submit(&self, group: &EventGroup, lease: Lease) -> Result<(), Refusal> {
         let mut open = self.lock();
         let batches = open.as_mut().ok_or(Reason::Stopping)?;
         batches
             .add(group, lease, Instant::now())
-            .map_err(|_| Reason::MemoryFull.into())
+            .map_err(Refusal::from)
     }
 
     /// Seals the batches that are old enough.

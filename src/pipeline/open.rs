@@ -17,9 +17,12 @@ use super::batch::{Logs, OpenBatch, PackIds, write_key};
 use super::parts::Parts;
 use super::queue::SealedQueue;
 use crate::config::Batch;
-use crate::event::EventGroup;
+use crate::event::{EventGroup, Reason};
 use crate::foundation::budget::{BudgetFull, Lease};
 use crate::telemetry::LogstoreMetrics;
+
+/// The largest LogGroup that a store takes (SLS: PostBodyTooLarge), in bytes.
+const MAX_LOG_GROUP: usize = 10 << 20;
 
 /// When a batch is sealed.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +76,14 @@ impl OpenBatches {
     /// Adds the events of a request. What `lease` holds beyond their price goes back.
     ///
     /// # Errors
-    /// [`BudgetFull`] when the lease is smaller than the price and cannot grow; nothing is kept.
+    /// [`Reason::MemoryFull`] when the lease is smaller than the price and cannot grow, and
+    /// [`Reason::BodyTooLarge`] when one event is larger than the largest LogGroup. Nothing is kept.
     pub(super) fn add(
         &mut self,
         group: &EventGroup,
         mut lease: Lease,
         now: Instant,
-    ) -> Result<(), BudgetFull> {
+    ) -> Result<(), Reason> {
         write_key(group, &mut self.key);
         let logs = Logs {
             bytes: &group.logs,
@@ -88,11 +92,19 @@ impl OpenBatches {
         let ending = OpenBatch::ending(self.key.len());
         let max_part = self.limits.max_bytes.saturating_sub(ending);
         let parts = Parts::new(logs, max_part, self.limits.max_events);
+        if parts
+            .clone()
+            .any(|part| part.bytes.len() + ending > MAX_LOG_GROUP)
+        {
+            return Err(Reason::BodyTooLarge);
+        }
         // Paid in front, as if each part opened a batch, so that nothing can fail half-way.
         let batches = OpenBatch::fixed_cost(self.key.len()) * parts.clone().count();
         let price = (group.logs.len() + batches) as u64;
         if lease.bytes() < price {
-            lease.resize(price)?;
+            lease
+                .resize(price)
+                .map_err(|BudgetFull| Reason::MemoryFull)?;
         }
         for part in parts {
             self.place(part, &mut lease, now);

@@ -1,4 +1,4 @@
-# Installs what the client tests need, only what is missing: system packages by apt-get, the clients
+# Installs what the tests need, only what is missing: system packages by apt-get, the clients
 # themselves from package-lock.json and requirements.txt. Sourced by ./test.
 
 venv=$PWD/.test/venv
@@ -6,6 +6,8 @@ clients=tests/clients
 
 # A command or file that shows that a Debian package is there, and the package.
 needed_packages() {
+  command -v cc >/dev/null || echo gcc libc6-dev
+  command -v curl >/dev/null || echo curl
   command -v node >/dev/null || echo nodejs
   command -v npm >/dev/null || echo npm
   command -v python3 >/dev/null || echo python3
@@ -25,7 +27,7 @@ as_root() {
 
 install_packages() {
   local packages
-  mapfile -t packages < <(needed_packages)
+  mapfile -t packages < <(needed_packages | tr ' ' '\n')
   if ((${#packages[@]} == 0)); then
     echo "system packages: all there"
     return

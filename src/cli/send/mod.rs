@@ -25,7 +25,7 @@ use clap::Args;
 use http::Uri;
 
 use self::job::Job;
-use super::source::ConfigSource;
+use super::source::{ConfigSource, secret};
 use super::{Exit, Failure, output};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
@@ -38,7 +38,8 @@ Examples:
       copy events from one logstore to another
   tollgate send events.ndjson --rate 50 --topic replay --tag run=7
       50 events a second, with a topic and a tag
-  TOLLGATE_TOKEN=eyJ... tollgate send events.ndjson --url https://logs.example.com --project shop --logstore web
+  TOLLGATE_TOKEN=eyJ... tollgate send events.ndjson --url https://logs.example.com \\
+      --project shop --logstore web
       send to another machine
 
 A line is one event: {\"event\":\"click\",\"page\":\"/home\"}. Blank lines are skipped.
@@ -86,17 +87,12 @@ pub(super) struct SendArgs {
     /// Tag of the events. May be given several times.
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
     tags: Vec<(String, String)>,
-    /// Requests on their way at once.
+    /// Requests on their way at once. With 1, events arrive in the order of the lines.
     #[arg(long, value_name = "REQUESTS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     /// Attempts for a request while the service is busy or restarting.
     #[arg(long, value_name = "ATTEMPTS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     tries: u32,
-}
-
-/// Takes every text: an error of the command line would repeat the token.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
 }
 
 fn rate(text: &str) -> Result<f64, &'static str> {

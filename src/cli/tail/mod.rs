@@ -19,7 +19,7 @@ use self::reader::{Reader, passes};
 use self::record::in_order;
 use self::start::Start;
 use self::store::Readable;
-use super::source::ConfigSource;
+use super::source::{ConfigSource, secret};
 use super::{Exit, Failure, output};
 use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -105,11 +105,6 @@ pub(super) struct TailArgs {
     /// How events are written.
     #[arg(long, value_enum, default_value_t = Format::Pretty)]
     format: Format,
-}
-
-/// Takes every text: an error of the command line would repeat a secret given by mistake.
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
-    Ok(Secret::new(text))
 }
 
 impl TailArgs {

@@ -4,6 +4,9 @@ use super::{Findings, runs_embedded, unique};
 use crate::config::Config;
 use crate::foundation::units::Span;
 
+/// Beyond a day it would not be a clock difference, and `exp` would mean nothing.
+const MAX_LEEWAY: Span = Span::secs(86_400);
+
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let identity = &config.identity;
     for (key, name) in [
@@ -42,6 +45,9 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             if text.is_empty() {
                 findings.error(key(name), "must not be empty");
             }
+        }
+        if jwt.leeway > MAX_LEEWAY {
+            findings.error(key("leeway"), format!("must be at most {MAX_LEEWAY}"));
         }
         if jwt.max_lifetime == Span::default() {
             findings.error(key("max_lifetime"), "must be more than 0");

@@ -32,7 +32,7 @@ pub struct JwtKey {
     pub issuer: String,
     /// The `aud` that a token must have.
     pub audience: String,
-    /// Clock difference that is forgiven on `exp` and `nbf`.
+    /// Clock difference that is forgiven on `exp` and `nbf`, at most a day. A longer one is a grace period for mini programs that send late.
     #[serde(default = "default_leeway")]
     pub leeway: Span,
     /// The longest life that a token may still have.

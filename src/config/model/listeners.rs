@@ -23,6 +23,8 @@ pub struct Ingest {
     pub header_timeout: Span,
     /// Time for a whole body to arrive. Past it: 408 `RequestTimeout`.
     pub body_timeout: Span,
+    /// Time that writing an answer may stand still because the client does not read it. Then the connection is closed.
+    pub write_timeout: Span,
     /// Bytes of a request head. Mini programs of Alipay send long Referers. Past it: 431.
     pub max_header: ByteSize,
     /// The project of requests whose Host names none: an IP address or a name without a dot.
@@ -114,6 +116,7 @@ impl Default for Ingest {
             max_connections: 10_000,
             header_timeout: Span::secs(10),
             body_timeout: Span::secs(30),
+            write_timeout: Span::secs(10),
             max_header: ByteSize::kib(48),
             default_project: None,
             domains: Vec::new(),
@@ -136,7 +139,7 @@ impl Default for Limits {
             memory: ByteSize::mib(256),
             memory_share: 50,
             body: ByteSize::mib(10),
-            unverified_body: ByteSize::mib(1),
+            unverified_body: ByteSize::mib(3),
             events: 4096,
             query: ByteSize::kib(16),
             fields: 1024,

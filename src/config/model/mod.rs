@@ -95,6 +95,7 @@ impl Config {
             allow_origins: default_allow_origins(),
             appids: Vec::new(),
             development: default_development(),
+            json_answer: false,
             client_address: default_client_address(),
         };
         Self {

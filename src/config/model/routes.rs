@@ -129,6 +129,9 @@ pub struct Logstore {
     /// Takes events of mini programs that run in a simulator, or as a trial or review build, by their Referer.
     #[serde(default = "default_development")]
     pub development: bool,
+    /// Answers success with the body `{}` and a JSON content type instead of an empty body: Alipay mini programs on base libraries before 2.9.5 take an empty answer for a failure. Other SLS clients dislike a body.
+    #[serde(default)]
+    pub json_answer: bool,
     /// How the client's address is kept.
     #[serde(default = "default_client_address")]
     pub client_address: ClientAddress,
@@ -159,7 +162,7 @@ pub(super) fn default_allow_origins() -> Vec<String> {
 }
 
 pub(super) fn default_client_address() -> ClientAddress {
-    ClientAddress::Tag
+    ClientAddress::Field
 }
 
 pub(super) fn default_development() -> bool {

@@ -11,12 +11,12 @@ mod matching;
 mod parse;
 mod search;
 
-pub(super) use self::parse::{ParseError, parse};
+pub use self::parse::{ParseError, parse};
 pub(super) use self::search::{Bounds, Page, Row, Search, histogram, logs};
 
 /// A condition on a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Query {
+pub enum Query {
     /// True for every log.
     All,
     /// Some value holds this text, which is in lower case.
@@ -38,7 +38,7 @@ pub(super) enum Query {
 
 /// What a value must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Pattern {
+pub enum Pattern {
     /// Exactly this.
     Exact(String),
     /// Anything that begins like this.

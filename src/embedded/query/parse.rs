@@ -11,11 +11,11 @@ const TAG_PREFIX: &str = "__tag__:";
 
 /// Why a query cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::embedded) enum ParseError {
-    /// Longer than [`MAX_LENGTH`].
+pub enum ParseError {
+    /// Longer than 4096 bytes.
     #[error("a query has at most {MAX_LENGTH} bytes")]
     TooLong,
-    /// Deeper than [`MAX_DEPTH`].
+    /// More than 32 parentheses and `not` inside one another.
     #[error("a query is nested at most {MAX_DEPTH} levels deep")]
     TooDeep,
     /// A pipe.
@@ -36,7 +36,10 @@ pub(in crate::embedded) enum ParseError {
 }
 
 /// Reads a query.
-pub(in crate::embedded) fn parse(text: &str) -> Result<Query, ParseError> {
+///
+/// # Errors
+/// See [`ParseError`].
+pub fn parse(text: &str) -> Result<Query, ParseError> {
     if text.len() > MAX_LENGTH {
         return Err(ParseError::TooLong);
     }

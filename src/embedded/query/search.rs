@@ -1,17 +1,25 @@
 //! Walking through a logstore for a query. There is no index: heads say which LogGroups may hold
 //! events of the time asked for, and those are read.
 //!
-//! Promise: a search reads at most so many heads, groups and bytes; what was found until then is
-//! the answer, marked as not complete.
+//! Promise: a search reads at most so many heads, groups and bytes, for so long, and answers with so
+//! many bytes; what was found until then is the answer, marked as not complete.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
 use super::Query;
 use crate::embedded::group::{Group, Log};
 use crate::embedded::store::{Direction, Logstore, Shard, Store, StoreError};
+
+/// Time that a search takes at most, but for the LogGroup at hand. Its terms decide how dear a byte
+/// is, so bytes alone are no bound.
+const MAX_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of names and values that an answer holds at most, but for one event.
+const MAX_ANSWER: usize = 8 << 20;
 
 /// How much a search may read, in all shards together.
 #[derive(Clone, Copy, Debug)]
@@ -124,15 +132,26 @@ pub(in crate::embedded) fn logs(
             first.pop();
         }
     })?;
-    let mut items = Vec::with_capacity(page.lines);
+    let mut items: Vec<Row> = Vec::with_capacity(page.lines);
     let mut plain = Vec::new();
+    let mut bytes = 0;
     for position in first.into_sorted_vec().into_iter().skip(page.offset) {
         let position = if page.reverse {
             position.flipped()
         } else {
             position
         };
-        items.extend(read_row(store, logstore, position, &mut plain)?);
+        let Some(row) = read_row(store, logstore, position, &mut plain)? else {
+            continue;
+        };
+        bytes += row_bytes(&row);
+        if bytes > MAX_ANSWER && !items.is_empty() {
+            return Ok(Found {
+                items,
+                complete: false,
+            });
+        }
+        items.push(row);
     }
     Ok(Found { items, complete })
 }
@@ -169,6 +188,7 @@ fn walk(
     found: &mut dyn FnMut(Position),
 ) -> Result<bool, StoreError> {
     let shards = logstore.shards.len().max(1);
+    let deadline = Instant::now() + MAX_TIME;
     let mut complete = true;
     for shard in &logstore.shards {
         let mut walk = Walk {
@@ -176,6 +196,7 @@ fn walk(
             shard,
             search,
             left: search.bounds.share(shards),
+            deadline,
         };
         complete &= walk.run(direction, found)?;
     }
@@ -188,6 +209,7 @@ struct Walk<'a> {
     shard: &'a Arc<Shard>,
     search: &'a Search,
     left: Bounds,
+    deadline: Instant,
 }
 
 impl Walk<'_> {
@@ -206,7 +228,8 @@ impl Walk<'_> {
             if head.last_time < self.search.from || head.first_time >= self.search.to {
                 continue;
             }
-            if self.left.groups == 0 || self.left.bytes == 0 {
+            let late = Instant::now() >= self.deadline;
+            if late || self.left.groups == 0 || self.left.bytes == 0 {
                 return Ok(false);
             }
             self.left.groups -= 1;
@@ -247,6 +270,12 @@ impl Walk<'_> {
 }
 
 /// Reads one event again; `None` when it was removed meanwhile.
+fn row_bytes(row: &Row) -> usize {
+    row.iter()
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+        .sum()
+}
+
 fn read_row(
     store: &Store,
     logstore: &Logstore,

@@ -6,7 +6,7 @@ use super::nested::{nested, too_deep};
 use super::rules::Context;
 use super::scan::{Scanned, Scanner};
 use super::scratch::Scratch;
-use super::seen::KeySpan;
+use super::seen::Key;
 use crate::event::{EventGroup, Reason};
 
 /// What a value is, as far as it matters here.
@@ -50,10 +50,10 @@ pub(super) struct Document<'a> {
 impl<'a> Document<'a> {
     /// Checks a key against the limit and against the keys before it.
     #[inline]
-    pub(super) fn new_key(&mut self, key: KeySpan) -> Scanned<()> {
+    pub(super) fn new_key(&mut self, key: Key<'_>) -> Scanned<()> {
         let limit = self.context.rules.key;
-        if key.length == 0 || key.length > limit {
-            let what = format!("a key of {} bytes; the limit is {limit}", key.length);
+        if key.length() == 0 || key.length() > limit {
+            let what = format!("a key of {} bytes; the limit is {limit}", key.length());
             return Err(Fault::new(Reason::InvalidKey, self.scan.offset(), what));
         }
         if self.scratch.seen.insert(self.scan.bytes(), key) {
@@ -64,11 +64,11 @@ impl<'a> Document<'a> {
 
     /// Reads the object at the next byte, which lies at `depth`, and hands each key to `member`,
     /// which reads the value.
-    #[inline]
+    #[inline(always)]
     pub(super) fn object(
         &mut self,
         depth: usize,
-        mut member: impl FnMut(&mut Self, KeySpan) -> Scanned<()>,
+        mut member: impl FnMut(&mut Self, Key<'a>) -> Scanned<()>,
     ) -> Scanned<()> {
         self.enter(depth)?;
         self.scan.advance();
@@ -97,39 +97,41 @@ impl<'a> Document<'a> {
 
     /// The bytes of a key of the object being read.
     #[inline]
-    pub(super) fn name(&self, key: KeySpan) -> &[u8] {
-        self.scratch.seen.key(self.scan.bytes(), key)
+    pub(super) fn name<'b>(&'b self, key: Key<'b>) -> &'b [u8] {
+        self.scratch.seen.name(self.scan.bytes(), key)
     }
 
-    #[inline]
-    fn key(&mut self) -> Scanned<KeySpan> {
+    #[inline(always)]
+    fn key(&mut self) -> Scanned<Key<'a>> {
         let token = self.scan.string()?;
         if token.escaped {
             let raw = self.scan.slice(token.start, token.end);
             return Ok(self.scratch.seen.unescaped(self.scan.bytes(), raw));
         }
-        Ok(KeySpan {
-            start: token.start,
-            length: token.end - token.start,
-        })
+        let name = self.scan.slice(token.start, token.end);
+        Ok(Key::Plain(token.start, name))
     }
 
     /// Reads a value; if it is a container, it lies at `depth`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&mut self, depth: usize) -> Scanned<(Kind, Text<'a>)> {
-        let next = self.scan.significant();
+        if self.scan.significant() != Some(b'"') {
+            return self.value_without_quotes(depth);
+        }
+        let token = self.scan.string()?;
+        let raw = self.scan.slice(token.start, token.end);
+        if !token.escaped {
+            return Ok((Kind::Scalar, Text::Plain(raw)));
+        }
+        self.scratch.text.clear();
+        unescape(raw, &mut self.scratch.text);
+        Ok((Kind::Scalar, Text::Scratch))
+    }
+
+    #[inline(never)]
+    fn value_without_quotes(&mut self, depth: usize) -> Scanned<(Kind, Text<'a>)> {
         let start = self.scan.offset();
-        let kind = match next {
-            Some(b'"') => {
-                let token = self.scan.string()?;
-                let raw = self.scan.slice(token.start, token.end);
-                if !token.escaped {
-                    return Ok((Kind::Scalar, Text::Plain(raw)));
-                }
-                self.scratch.text.clear();
-                unescape(raw, &mut self.scratch.text);
-                return Ok((Kind::Scalar, Text::Scratch));
-            }
+        let kind = match self.scan.significant() {
             Some(b'{' | b'[') => {
                 let Scratch {
                     containers, text, ..
@@ -141,28 +143,22 @@ impl<'a> Document<'a> {
                 }
                 Kind::Nested
             }
-            Some(b'-' | b'0'..=b'9') => {
-                self.scan.number()?;
-                Kind::Scalar
-            }
-            Some(b't') => {
-                self.scan.literal(b"true")?;
-                Kind::Scalar
-            }
-            Some(b'f') => {
-                self.scan.literal(b"false")?;
-                Kind::Scalar
-            }
             Some(b'n') => {
                 self.scan.literal(b"null")?;
                 Kind::Null
             }
-            _ => return Err(self.scan.unexpected("expected a JSON value")),
+            other => {
+                match other {
+                    Some(b'-' | b'0'..=b'9') => self.scan.number()?,
+                    Some(b't') => self.scan.literal(b"true")?,
+                    Some(b'f') => self.scan.literal(b"false")?,
+                    _ => return Err(self.scan.unexpected("expected a JSON value")),
+                }
+                Kind::Scalar
+            }
         };
-        Ok((
-            kind,
-            Text::Plain(self.scan.slice(start, self.scan.offset())),
-        ))
+        let text = self.scan.slice(start, self.scan.offset());
+        Ok((kind, Text::Plain(text)))
     }
 
     /// Checks that a container may lie at `depth`.

@@ -4,12 +4,12 @@ use std::mem;
 
 use super::document::{Document, Kind, named_before};
 use super::fault::Fault;
-use super::names::{EnvelopeName, FieldName, TagName};
+use super::names::{EnvelopeName, FieldName, MAX_TOKEN, TagName};
 use super::open_log::{OpenLog, put_content};
 use super::rules::Context;
 use super::scan::{Scanned, Scanner};
 use super::scratch::{self, Scratch};
-use super::seen::KeySpan;
+use super::seen::Key;
 use crate::event::{EventGroup, Reason, Refusal};
 
 const ENVELOPE_DEPTH: usize = 1;
@@ -107,7 +107,7 @@ impl Document<'_> {
         Ok(())
     }
 
-    fn envelope_member(&mut self, key: KeySpan, envelope: &mut Envelope) -> Scanned<()> {
+    fn envelope_member(&mut self, key: Key<'_>, envelope: &mut Envelope) -> Scanned<()> {
         let Some(name) = EnvelopeName::of(self.name(key)) else {
             let read = self.value(ENVELOPE_DEPTH + 1);
             let read = read.map_err(|fault| fault.within(self.name(key)));
@@ -155,10 +155,10 @@ impl Document<'_> {
         })
     }
 
-    fn tag(&mut self, key: KeySpan, count: &mut usize) -> Scanned<()> {
+    fn tag(&mut self, key: Key<'_>, count: &mut usize) -> Scanned<()> {
         let (body, rules) = (self.scan.bytes(), self.context.rules);
         self.new_key(key)?;
-        let name = TagName::of(self.scratch.seen.key(body, key));
+        let name = TagName::of(self.scratch.seen.name(body, key));
         if name != TagName::Token {
             *count += 1;
             if *count > rules.tags {
@@ -178,10 +178,13 @@ impl Document<'_> {
         match name {
             TagName::Reserved => self.out.reserved_fields += 1,
             _ if kind == Kind::Null => {}
-            TagName::Token => self.out.token.extend_from_slice(text),
+            TagName::Token => {
+                within(text.len(), MAX_TOKEN, offset)?;
+                self.out.token.extend_from_slice(text);
+            }
             TagName::Plain => {
                 within(text.len(), rules.tag_value, offset)?;
-                self.out.put_tag(self.scratch.seen.key(body, key), text);
+                self.out.put_tag(self.scratch.seen.name(body, key), text);
             }
         }
         Ok(())
@@ -239,7 +242,7 @@ impl Document<'_> {
     }
 
     #[inline]
-    fn field(&mut self, key: KeySpan, fields: usize, log: &mut OpenLog) -> Scanned<()> {
+    fn field(&mut self, key: Key<'_>, fields: usize, log: &mut OpenLog) -> Scanned<()> {
         let (body, rules) = (self.scan.bytes(), self.context.rules);
         if fields > rules.fields {
             let offset = self.scan.offset();
@@ -256,7 +259,7 @@ impl Document<'_> {
         let (_, text) = self.value(LOG_DEPTH + 1)?;
         let text = text.resolve(&self.scratch.text);
         within(text.len(), rules.value, offset)?;
-        let name = self.scratch.seen.key(body, key);
+        let name = self.scratch.seen.name(body, key);
         match FieldName::of(name) {
             FieldName::Plain => put_content(&mut self.out.logs, name, text),
             FieldName::Time => log.set_time(text, offset, self.context, self.out)?,

@@ -3,6 +3,12 @@
 /// Where the text of a time that was outside the window is kept.
 pub(super) const CLIENT_TIME: &[u8] = b"__client_time__";
 
+/// The tag that carries a token. As a field it is a mistake, and is not stored either.
+const TOKEN: &[u8] = b"__token__";
+
+/// The longest token that is taken from a tag, in bytes.
+pub(super) const MAX_TOKEN: usize = 8192;
+
 /// The names of the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EnvelopeName {
@@ -19,8 +25,13 @@ pub(super) enum EnvelopeName {
 impl EnvelopeName {
     /// Sorts a decoded name. `None`: a name that the envelope does not know.
     pub(super) fn of(name: &[u8]) -> Option<Self> {
-        let known = [Self::Logs, Self::Topic, Self::Source, Self::Tags];
-        known.into_iter().find(|known| known.as_bytes() == name)
+        Some(match name {
+            b"__logs__" => Self::Logs,
+            b"__topic__" => Self::Topic,
+            b"__source__" => Self::Source,
+            b"__tags__" => Self::Tags,
+            _ => return None,
+        })
     }
 
     /// The name as clients write it.
@@ -68,6 +79,7 @@ impl FieldName {
             | b"_extract_others_"
             | b"__extract_others__"
             | b"__pack_id__"
+            | TOKEN
             | CLIENT_TIME => Self::Reserved,
             _ if name.starts_with(b"__tag__:") => Self::Reserved,
             _ => Self::Plain,

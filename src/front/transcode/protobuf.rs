@@ -3,7 +3,7 @@
 use std::str;
 
 use super::fault::Fault;
-use super::names::{FieldName, TagName};
+use super::names::{FieldName, MAX_TOKEN, TagName};
 use super::open_log::{OpenLog, content_length, put_content};
 use super::rules::Context;
 use super::scan::Scanned;
@@ -79,6 +79,12 @@ fn put_tag(
     tag.check_text(rules.key)?;
     let name = TagName::of(tag.key);
     if name == TagName::Token {
+        bounded(
+            tag.value.len(),
+            MAX_TOKEN,
+            tag.offset,
+            Reason::ValueTooLarge,
+        )?;
         out.token.clear();
         out.token.extend_from_slice(tag.value);
         return Ok(());

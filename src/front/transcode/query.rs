@@ -6,7 +6,7 @@ use super::open_log::{OpenLog, put_content};
 use super::rules::Context;
 use super::scan::Scanned;
 use super::scratch::{self, Scratch};
-use super::seen::KeySpan;
+use super::seen::Key;
 use crate::event::{EventGroup, Reason, Refusal};
 
 const API_VERSION: &[u8] = b"APIVersion";
@@ -72,17 +72,17 @@ impl QueryEvent<'_> {
         };
         let Scratch { seen, text, .. } = &mut *self.scratch;
         let key = seen.decoded(self.query, |arena| decode(raw_key, text, arena));
-        let name = seen.key(self.query, key);
+        let name = seen.name(self.query, key);
         if name == API_VERSION || name == self.token_parameter {
             return Ok(());
         }
         self.parameter(key, raw_value, offset).map_err(|fault| {
-            let name = self.scratch.seen.key(self.query, key);
+            let name = self.scratch.seen.name(self.query, key);
             fault.within(name)
         })
     }
 
-    fn parameter(&mut self, key: KeySpan, raw_value: &[u8], offset: usize) -> Scanned<()> {
+    fn parameter(&mut self, key: Key<'_>, raw_value: &[u8], offset: usize) -> Scanned<()> {
         let rules = self.context.rules;
         self.fields += 1;
         if self.fields > rules.fields {
@@ -93,8 +93,12 @@ impl QueryEvent<'_> {
                 rules.fields,
             ));
         }
-        if key.length == 0 || key.length > rules.key {
-            let what = format!("a key of {} bytes; the limit is {}", key.length, rules.key);
+        if key.length() == 0 || key.length() > rules.key {
+            let what = format!(
+                "a key of {} bytes; the limit is {}",
+                key.length(),
+                rules.key
+            );
             return Err(Fault::new(Reason::InvalidKey, offset, what));
         }
         if !self.scratch.seen.insert(self.query, key) {
@@ -106,7 +110,7 @@ impl QueryEvent<'_> {
         } = &mut *self.scratch;
         text.clear();
         decode(raw_value, body, text);
-        let name = seen.key(self.query, key);
+        let name = seen.name(self.query, key);
         let envelope = EnvelopeName::of(name);
         let label = match envelope {
             Some(EnvelopeName::Topic) => Some(&mut self.out.topic),

@@ -13,26 +13,44 @@ use super::escape::unescape;
 
 const FIRST_SLOTS: usize = 64;
 
+/// A decoded key.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Key<'a> {
+    /// It stands in the body as it is, at this offset.
+    Plain(usize, &'a [u8]),
+    /// It had to be decoded, and stands in the arena.
+    Decoded(Span),
+}
+
+impl Key<'_> {
+    /// Bytes of the key.
+    #[inline]
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Plain(_, bytes) => bytes.len(),
+            Self::Decoded(span) => span.length,
+        }
+    }
+}
+
 /// Where a decoded key stands: in the body, or past its end, in the arena of decoded keys.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct KeySpan {
-    /// Offset of the first byte.
-    pub(super) start: usize,
-    /// Number of bytes.
-    pub(super) length: usize,
+pub(super) struct Span {
+    start: usize,
+    length: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Slot {
     generation: u32,
     hash: u64,
-    key: KeySpan,
+    key: Span,
 }
 
 const FREE: Slot = Slot {
     generation: 0,
     hash: 0,
-    key: KeySpan {
+    key: Span {
         start: 0,
         length: 0,
     },
@@ -63,36 +81,49 @@ impl Seen {
         }
     }
 
-    /// Decodes a JSON key with escapes into the arena. `body` is what spans refer to.
-    pub(super) fn unescaped(&mut self, body: &[u8], raw: &[u8]) -> KeySpan {
+    /// Decodes a JSON key with escapes into the arena. `body` is what offsets refer to.
+    pub(super) fn unescaped<'a>(&mut self, body: &[u8], raw: &[u8]) -> Key<'a> {
         self.decoded(body, |arena| unescape(raw, arena))
     }
 
-    /// Has `decode` append a key to the arena. `body` is what spans refer to.
-    pub(super) fn decoded(&mut self, body: &[u8], decode: impl FnOnce(&mut Vec<u8>)) -> KeySpan {
+    /// Has `decode` append a key to the arena. `body` is what offsets refer to.
+    pub(super) fn decoded<'a>(
+        &mut self,
+        body: &[u8],
+        decode: impl FnOnce(&mut Vec<u8>),
+    ) -> Key<'a> {
         let from = self.arena.len();
         decode(&mut self.arena);
-        KeySpan {
+        Key::Decoded(Span {
             start: body.len() + from,
             length: self.arena.len() - from,
-        }
+        })
     }
 
-    /// The bytes of a decoded key.
+    /// The bytes of a key.
     #[inline]
-    pub(super) fn key<'b>(&'b self, body: &'b [u8], span: KeySpan) -> &'b [u8] {
-        bytes(body, &self.arena, span)
+    pub(super) fn name<'b>(&'b self, body: &'b [u8], key: Key<'b>) -> &'b [u8] {
+        match key {
+            Key::Plain(_, name) => name,
+            Key::Decoded(span) => bytes(body, &self.arena, span),
+        }
     }
 
     /// Notes a key. `false`: the object has named it before.
     #[inline]
-    pub(super) fn insert(&mut self, body: &[u8], span: KeySpan) -> bool {
+    pub(super) fn insert(&mut self, body: &[u8], key: Key<'_>) -> bool {
         if self.slots.len() <= self.keys * 2 {
             self.grow();
         }
-        let key = bytes(body, &self.arena, span);
+        let (name, span) = match key {
+            Key::Plain(start, name) => {
+                let length = name.len();
+                (name, Span { start, length })
+            }
+            Key::Decoded(span) => (bytes(body, &self.arena, span), span),
+        };
         let mut hasher = self.state.build_hasher();
-        hasher.write(key);
+        hasher.write(name);
         let hash = hasher.finish();
         let mask = self.slots.len().wrapping_sub(1);
         let mut index = start_of_probe(hash) & mask;
@@ -106,7 +137,7 @@ impl Seen {
                 self.keys += 1;
                 return true;
             }
-            if slot.hash == hash && bytes(body, &self.arena, slot.key) == key {
+            if slot.hash == hash && bytes(body, &self.arena, slot.key) == name {
                 return false;
             }
             index = (index + 1) & mask;
@@ -150,7 +181,7 @@ fn start_of_probe(hash: u64) -> usize {
 }
 
 #[inline]
-fn bytes<'b>(body: &'b [u8], arena: &'b [u8], span: KeySpan) -> &'b [u8] {
+fn bytes<'b>(body: &'b [u8], arena: &'b [u8], span: Span) -> &'b [u8] {
     let (bytes, start) = match span.start.checked_sub(body.len()) {
         None => (body, span.start),
         Some(start) => (arena, start),
@@ -162,8 +193,8 @@ fn bytes<'b>(body: &'b [u8], arena: &'b [u8], span: KeySpan) -> &'b [u8] {
 mod tests {
     use super::*;
 
-    fn span(start: usize, length: usize) -> KeySpan {
-        KeySpan { start, length }
+    fn plain(body: &[u8], start: usize, length: usize) -> Key<'_> {
+        Key::Plain(start, &body[start..start + length])
     }
 
     #[test]
@@ -172,9 +203,9 @@ mod tests {
         let mut seen = Seen::default();
         for _ in 0..3 {
             seen.begin();
-            assert!(seen.insert(body, span(0, 2)));
-            assert!(seen.insert(body, span(0, 1)));
-            assert!(!seen.insert(body, span(2, 2)));
+            assert!(seen.insert(body, plain(body, 0, 2)));
+            assert!(seen.insert(body, plain(body, 0, 1)));
+            assert!(!seen.insert(body, plain(body, 2, 2)));
         }
     }
 
@@ -183,9 +214,9 @@ mod tests {
         let body = b"k";
         let mut seen = Seen::default();
         seen.begin();
-        assert!(seen.insert(body, span(0, 1)));
+        assert!(seen.insert(body, plain(body, 0, 1)));
         let twin = seen.unescaped(body, br"\u006b");
-        assert_eq!(seen.key(body, twin), b"k");
+        assert_eq!(seen.name(body, twin), b"k");
         assert!(!seen.insert(body, twin));
     }
 
@@ -195,10 +226,10 @@ mod tests {
         let mut seen = Seen::default();
         seen.begin();
         for index in 0..4000 {
-            assert!(seen.insert(&body, span(index * 4, 4)));
+            assert!(seen.insert(&body, plain(&body, index * 4, 4)));
         }
         for index in 0..4000 {
-            assert!(!seen.insert(&body, span(index * 4, 4)));
+            assert!(!seen.insert(&body, plain(&body, index * 4, 4)));
         }
     }
 
@@ -206,9 +237,9 @@ mod tests {
     fn slots_of_an_old_object_do_not_come_back_when_the_generation_wraps() {
         let mut seen = Seen::default();
         seen.begin();
-        assert!(seen.insert(b"ab", span(0, 1)));
+        assert!(seen.insert(b"ab", plain(b"ab", 0, 1)));
         seen.generation = u32::MAX;
         seen.begin();
-        assert!(seen.insert(b"ab", span(0, 1)));
+        assert!(seen.insert(b"ab", plain(b"ab", 0, 1)));
     }
 }

@@ -82,6 +82,9 @@ fn json_tags(tags: &str, setting: &Setting, out: &mut EventGroup) -> Result<(), 
         } else if value == "null" {
         } else if key == "__token__" {
             out.token = text(value).into_bytes();
+            if out.token.len() > 8192 {
+                return Err(Reason::ValueTooLarge);
+            }
         } else {
             put_tag(key, &text(value), setting, out)?;
         }

@@ -30,7 +30,7 @@ pub struct Setting {
     pub stamp: Vec<u8>,
 }
 
-const CONTENT_NAMES_OF_OURS: [&str; 7] = [
+const CONTENT_NAMES_OF_OURS: [&str; 8] = [
     "__source__",
     "__topic__",
     "__partition_time__",
@@ -38,6 +38,7 @@ const CONTENT_NAMES_OF_OURS: [&str; 7] = [
     "__extract_others__",
     "__client_time__",
     "__pack_id__",
+    "__token__",
 ];
 const TAG_NAMES_OF_OURS: [&str; 3] = ["__client_ip__", "__receive_time__", "__pack_id__"];
 

@@ -79,6 +79,9 @@ pub fn protobuf(body: &[u8], setting: &Setting) -> Outcome {
         let (key, value) = tag.texts(setting)?;
         if key == "__token__" {
             out.token = value.into_bytes();
+            if out.token.len() > 8192 {
+                return Err(Reason::ValueTooLarge);
+            }
             continue;
         }
         tags += 1;

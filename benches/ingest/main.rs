@@ -1,0 +1,80 @@
+//! What Tollgate's ingest costs: processor time and latency of a request beside bare hyper on the
+//! same machine in the same minute, and memory over a million events.
+//!
+//! `cargo bench --bench ingest -- --help` tells the options; `benches/README.md` how to read the
+//! figures. Linux only: it reads `/proc`.
+
+mod bare;
+mod compare;
+mod generator;
+mod machine;
+mod memory;
+mod report;
+mod scenario;
+mod servers;
+mod traffic;
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What Tollgate's ingest costs, beside bare hyper.
+#[derive(Debug, Parser)]
+#[command(name = "ingest", args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(flatten)]
+    compare: compare::Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Resident memory of the gateway while a million events go through it.
+    Memory(memory::Options),
+    /// The yardstick, in a process of its own.
+    #[command(hide = true)]
+    HyperBare,
+}
+
+/// Cargo adds it for `cargo bench`. Without it this is a build check of `cargo test`, and does nothing.
+const FROM_CARGO: &str = "--bench";
+
+fn main() -> ExitCode {
+    let (from_cargo, arguments): (Vec<_>, _) = std::env::args().partition(|a| a == FROM_CARGO);
+    match run(
+        &Cli::parse_from::<Vec<_>, _>(arguments),
+        !from_cargo.is_empty(),
+    ) {
+        Ok(code) => code,
+        Err(error) => {
+            tell(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
+    let honest = match &cli.command {
+        Some(Command::HyperBare) => return bare::run().map(|()| ExitCode::SUCCESS),
+        _ if !bench => {
+            tell(format_args!(
+                "a bench does nothing in a test run; use `cargo bench`"
+            ));
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::Memory(options)) => memory::run(options)?,
+        None => compare::run(&cli.compare)?,
+    };
+    Ok(if honest {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Prints one line. A reader who closed the pipe wants no more of it, which is no failure.
+fn tell(line: std::fmt::Arguments<'_>) {
+    drop(writeln!(stdout(), "{line}"));
+}

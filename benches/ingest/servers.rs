@@ -1,0 +1,246 @@
+//! The servers under measurement, each a process of its own: bare hyper, and Tollgate's gateway with
+//! its embedded logstore in a third process. All are killed when dropped.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+use tollgate::config::Config;
+
+/// What the line says that ends a server's first output.
+pub const READY: &str = "Ctrl-C stops it";
+
+/// Tokio takes the number of its worker threads from here, in all servers.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+
+/// A server process.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    banner: String,
+}
+
+impl Server {
+    /// Starts a server and waits until it says that it is ready. Its log goes to `log`.
+    fn start(mut command: Command, workers: usize, log: &Path) -> anyhow::Result<Self> {
+        let mut child = command
+            .env(WORKERS, workers.to_string())
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(log)?)
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let mut lines = BufReader::new(child.stdout.take().context("no standard output")?);
+        let mut server = Self {
+            child,
+            banner: String::new(),
+        };
+        while !server.banner.contains(READY) {
+            if lines.read_line(&mut server.banner)? == 0 {
+                let said = std::fs::read_to_string(log).unwrap_or_default();
+                bail!("{command:?} did not start:\n{}{said}", server.banner);
+            }
+        }
+        Ok(server)
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The address of a listener, as its first output names it.
+    fn address(&self, what: &str) -> anyhow::Result<SocketAddr> {
+        self.banner
+            .lines()
+            .find_map(|line| {
+                let rest = line.trim_start().strip_prefix(what)?.trim_start();
+                rest.strip_prefix("http://")?
+                    .split(' ')
+                    .next()?
+                    .parse()
+                    .ok()
+            })
+            .with_context(|| format!("`{what}` is missing in:\n{}", self.banner))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Bare hyper: this program again, with another argument.
+#[derive(Debug)]
+pub struct Bare {
+    server: Server,
+    _folder: TempDir,
+    /// Where it takes requests.
+    pub ingest: SocketAddr,
+}
+
+impl Bare {
+    /// Starts it.
+    pub fn start(workers: usize) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("hyper-bare");
+        let server = Server::start(command, workers, &folder.path().join("bare.log"))?;
+        let ingest = server.address("events in")?;
+        Ok(Self {
+            server,
+            _folder: folder,
+            ingest,
+        })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+}
+
+/// Tollgate as it is built for release, and the store that it delivers to.
+#[derive(Debug)]
+pub struct Tollgate {
+    gateway: Server,
+    logstore: Server,
+    _folder: TempDir,
+    /// The configuration of both processes.
+    pub config: Config,
+    /// Where it takes requests.
+    pub ingest: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Tollgate {
+    /// Starts both on the built-in configuration, in a data directory of their own. `change` may
+    /// change it before.
+    pub fn start(workers: usize, change: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut config = Config::quickstart();
+        config.data_dir = folder.path().join("data");
+        change(&mut config);
+        // Made before the processes start, so that both find the same keys.
+        tollgate::gate::identity::load_jwt_keys(&config.identity, &config.data_dir)?;
+        let start = |only: &str, config: &Config| {
+            let path = write_config(folder.path(), only, config)?;
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+            command.args(["run", "--only", only, "--admin-listen", "127.0.0.1:0"]);
+            command
+                .args(["--listen", "127.0.0.1:0", "--config"])
+                .arg(path);
+            if only == "logstore" {
+                command.args(["--logstore-listen", "127.0.0.1:0"]);
+            }
+            Server::start(command, workers, &folder.path().join(format!("{only}.log")))
+        };
+        let logstore = start("logstore", &config)?;
+        config.embedded.listen = logstore.address("logstore")?;
+        let gateway = start("gateway", &config)?;
+        let ingest = gateway.address("events in")?;
+        let admin = gateway.address("private")?;
+        Ok(Self {
+            gateway,
+            logstore,
+            _folder: folder,
+            config,
+            ingest,
+            admin,
+        })
+    }
+
+    /// Process id of the gateway.
+    pub fn pid(&self) -> u32 {
+        self.gateway.pid()
+    }
+
+    /// Process id of the store.
+    pub fn logstore_pid(&self) -> u32 {
+        self.logstore.pid()
+    }
+
+    /// What the gateway counted so far.
+    pub fn counts(&self) -> anyhow::Result<Counts> {
+        let text = get(self.admin, "/metrics")?;
+        let total = |family: &str| sum_of(&text, family);
+        Ok(Counts {
+            accepted: total("tollgate_events_accepted_total"),
+            delivered: total("tollgate_events_delivered_total"),
+            dropped: total("tollgate_events_dropped_total"),
+            held: total("tollgate_events_held"),
+            retries: total("tollgate_delivery_retries_total"),
+        })
+    }
+
+    /// Waits until nothing is held. Returns the last counts either way.
+    pub fn settle(&self, deadline: Duration) -> anyhow::Result<Counts> {
+        let until = Instant::now() + deadline;
+        loop {
+            let counts = self.counts()?;
+            if counts.held == 0 || Instant::now() > until {
+                return Ok(counts);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Events by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// In requests answered with 200.
+    pub accepted: u64,
+    /// Acknowledged by the store.
+    pub delivered: u64,
+    /// Given up.
+    pub dropped: u64,
+    /// Not yet delivered.
+    pub held: u64,
+    /// Attempts that failed and were repeated.
+    pub retries: u64,
+}
+
+fn write_config(folder: &Path, name: &str, config: &Config) -> anyhow::Result<PathBuf> {
+    let path = folder.join(format!("{name}.toml"));
+    std::fs::write(&path, toml::to_string(config)?)?;
+    Ok(path)
+}
+
+/// The sum over all series of a family.
+fn sum_of(metrics: &str, family: &str) -> u64 {
+    metrics
+        .lines()
+        .filter_map(|line| {
+            let rest = line.strip_prefix(family)?;
+            let value = match rest.strip_prefix('{') {
+                Some(labels) => labels.rsplit_once('}')?.1,
+                None => rest,
+            };
+            value.strip_prefix(' ')?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer
+        .split_once("\r\n\r\n")
+        .context("no answer from the private listener")?;
+    Ok(body.to_owned())
+}
