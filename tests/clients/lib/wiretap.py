@@ -34,14 +34,18 @@ class Wiretap:
         self._ended = threading.Event()
         self._sent = []
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self.port = self._listener.getsockname()[1]
 
     def __enter__(self):
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._acceptor.start()
         return self
 
     def __exit__(self, *_):
         self._ended.set()
+        # Closing alone leaves the thread in accept(), on a descriptor that the next tap may get.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join(10)
         self._listener.close()
 
     def requests(self):
@@ -62,10 +66,12 @@ class Wiretap:
             upstream.settimeout(None)
             sent = bytearray()
             self._sent.append(sent)
-            threading.Thread(target=self._forward, args=(client, upstream, sent), daemon=True).start()
-            threading.Thread(target=self._answer, args=(upstream, client), daemon=True).start()
+            threading.Thread(target=self._relay, args=(client, upstream, sent), daemon=True).start()
 
-    def _forward(self, client, upstream, sent):
+    def _relay(self, client, upstream, sent):
+        """Carries one connection; closes both sides when neither is read any more."""
+        answers = threading.Thread(target=self._answer, args=(upstream, client), daemon=True)
+        answers.start()
         for data in _received(client):
             sent += data
             try:
@@ -73,6 +79,9 @@ class Wiretap:
             except OSError:
                 break
         _shut(upstream)
+        answers.join()
+        client.close()
+        upstream.close()
 
     def _answer(self, upstream, client):
         for data in _received(upstream):
@@ -98,7 +107,6 @@ def _received(side):
 def _shut(side):
     with contextlib.suppress(OSError):
         side.shutdown(socket.SHUT_RDWR)
-    side.close()
 
 
 def parse_requests(data):
