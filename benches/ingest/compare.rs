@@ -1,6 +1,6 @@
 //! The comparison: for each scenario bare hyper and Tollgate in turn, several times.
 //!
-//! A repetition is noisy when the rest of the machine took a tenth of it; the quietest ones count.
+//! A repetition is noisy when the rest of the machine took a seventh of it; the quietest ones count.
 //! Tollgate's processor time includes packing, signing and sending of what it accepted: a repetition
 //! ends when its batches have had time to age out and leave. The store runs in another process and
 //! is not counted.
