@@ -888,3 +888,50 @@ fn a_token_where_it_does_not_belong_is_refused_or_left_out() {
         "{events:?}"
     );
 }
+
+#[test]
+fn an_event_that_no_log_group_can_hold_is_refused_at_the_door() {
+    let tollgate = Tollgate::start();
+    let body = |size: usize| {
+        let value = "v".repeat(size);
+        let fields: Vec<String> = (0..10).map(|i| format!("\"k{i}\":\"{value}\"")).collect();
+        format!("{{\"__logs__\":[{{{}}}]}}", fields.join(","))
+    };
+    let largest = body((10 << 20) / 10 - 12);
+    assert!(largest.len() <= 10 << 20, "{}", largest.len());
+    assert_eq!(
+        tollgate.track(OPEN, "", &largest).refusal().2,
+        "body_too_large"
+    );
+    assert_accepted(&tollgate.track(OPEN, "", body((10 << 20) / 10 - 100)));
+    tollgate.events(OPEN, 1);
+}
+
+#[test]
+fn projects_that_share_one_at_the_upstream_keep_all_their_logstores() {
+    let config = r#"
+        [[upstream]]
+        name = "embedded"
+        kind = "embedded"
+        [[project]]
+        name = "shop-cn"
+        upstream = "embedded"
+        upstream_project = "sls-webtracking-mini"
+        [[project.logstore]]
+        name = "clicks"
+        anonymous = true
+        [[project]]
+        name = "shop-eu"
+        upstream = "embedded"
+        upstream_project = "sls-webtracking-mini"
+        [[project.logstore]]
+        name = "views"
+        anonymous = true
+    "#;
+    let tollgate = Tollgate::start_config(config);
+    for (project, logstore) in [("shop-cn", "clicks"), ("shop-eu", "views")] {
+        let named = format!("x-log-project: {project}\r\n");
+        assert_accepted(&tollgate.track(logstore, &named, EVENT));
+        tollgate.events(logstore, 1);
+    }
+}

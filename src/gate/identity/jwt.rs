@@ -3,11 +3,21 @@
 //! The key decides the algorithm, never the token. `exp`, `iss` and `aud` must be there and right,
 //! `nbf` is honoured, and a token that would live longer than `max_lifetime` is refused. The claims
 //! `project` and `logstore` say where its bearer may write; without them it may write nowhere.
+//!
+//! Tokens are verified here and not by the crate that makes them: it parses header and claims
+//! several times into owned structures, which took 5.4 us of the 30 us of a whole request, four
+//! fifths of it before or after the HMAC. Here the signature comes first, and a forged token costs
+//! its HMAC and no more.
 
-use jsonwebtoken::errors::{Error as JwtError, ErrorKind};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use jsonwebtoken::errors::Error as JwtError;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde::Serialize;
+use sha2::Sha256;
 
+use super::claims::{Claims, TokenHeader};
 use super::{Principal, SigningKey};
 use crate::config::TokenPlace;
 use crate::event::{Reason, Refusal};
@@ -15,43 +25,16 @@ use crate::foundation::clock;
 
 /// Tokens longer than this are refused unread.
 const MAX_TOKEN: usize = 8192;
-
-/// One name or several.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Names {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl Names {
-    fn contains(&self, name: &str) -> bool {
-        match self {
-            Self::One(one) => one == name,
-            Self::Many(many) => many.iter().any(|one| one == name),
-        }
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Claims {
-    iss: String,
-    aud: Names,
-    exp: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    iat: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sub: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    project: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logstore: Option<Names>,
-}
+/// Headers longer than this, decoded, are refused unread.
+const MAX_HEADER: usize = 512;
 
 struct Verifier {
     kid: String,
-    key: DecodingKey,
-    validation: Validation,
+    /// The keyed state, so that the key is scheduled once.
+    mac: Hmac<Sha256>,
+    issuer: String,
+    audience: String,
+    leeway: u64,
     max_lifetime: u64,
 }
 
@@ -73,25 +56,21 @@ impl Authenticator {
     /// An authenticator that knows `keys`.
     #[must_use]
     pub fn new(keys: &[SigningKey]) -> Self {
-        use_crypto_provider();
-        let verifiers = keys
-            .iter()
-            .map(|key| {
-                let mut validation = Validation::new(Algorithm::HS256);
-                validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-                validation.set_issuer(&[&key.rules.issuer]);
-                validation.set_audience(&[&key.rules.audience]);
-                validation.validate_nbf = true;
-                validation.leeway = key.rules.leeway.as_secs();
-                Verifier {
-                    kid: key.rules.kid.clone(),
-                    key: DecodingKey::from_secret(key.secret.expose()),
-                    validation,
-                    max_lifetime: key.rules.max_lifetime.as_secs(),
-                }
+        let verifier = |key: &SigningKey| {
+            // HMAC takes keys of every length.
+            let mac = Hmac::<Sha256>::new_from_slice(key.secret.expose()).ok()?;
+            Some(Verifier {
+                kid: key.rules.kid.clone(),
+                mac,
+                issuer: key.rules.issuer.clone(),
+                audience: key.rules.audience.clone(),
+                leeway: key.rules.leeway.as_secs(),
+                max_lifetime: key.rules.max_lifetime.as_secs(),
             })
-            .collect();
-        Self { verifiers }
+        };
+        Self {
+            verifiers: keys.iter().filter_map(verifier).collect(),
+        }
     }
 
     /// Says who may write to `project` and `logstore` with `token`.
@@ -111,51 +90,101 @@ impl Authenticator {
                 "it is longer than 8 KiB",
             ));
         }
-        let verifier = self.verifier(token)?;
-        let data = jsonwebtoken::decode::<Claims>(token, &verifier.key, &verifier.validation)
-            .map_err(|error| refusal(&error))?;
-        if data.header.kid.is_some_and(|kid| kid != verifier.kid) {
-            return Err(Reason::TokenUnknownKey.into());
-        }
-        if data.header.crit.is_some() {
-            return Err(Refusal::new(Reason::TokenMalformed, "its header has crit"));
-        }
-        let claims = data.claims;
-        let lifetime = claims.exp.saturating_sub(clock::unix_seconds());
-        if lifetime > verifier.max_lifetime {
-            return Err(Refusal::new(
-                Reason::TokenClaims,
-                "exp is later than max_lifetime allows",
-            ));
-        }
-        let scope = claims.project.as_deref() == Some(project)
+        let token = std::str::from_utf8(token).map_err(|_| Reason::TokenMalformed)?;
+        let (message, signature) = token.rsplit_once('.').ok_or(Reason::TokenMalformed)?;
+        let (header, payload) = message.split_once('.').ok_or(Reason::TokenMalformed)?;
+        let verifier = self.verifier(header)?;
+        verifier.check_signature(message, signature)?;
+        let payload = URL_SAFE_NO_PAD
+            .decode(payload)
+            .map_err(|_| Reason::TokenMalformed)?;
+        let claims = Claims::read(&payload)?;
+        verifier.check_claims(&claims, clock::unix_seconds())?;
+        let in_scope = claims.project.as_deref() == Some(project)
             && claims
                 .logstore
                 .is_some_and(|names| names.contains(logstore));
-        if !scope {
+        if !in_scope {
             return Err(Reason::TokenScope.into());
         }
         Ok(Principal::of_token(place))
     }
 
-    /// The one key that may verify this token. With a single key, the header is read only once,
-    /// by the verification itself.
-    fn verifier(&self, token: &[u8]) -> Result<&Verifier, Refusal> {
-        if let [only] = self.verifiers.as_slice() {
-            return Ok(only);
+    /// The one key that may verify a token with this header.
+    fn verifier(&self, header: &str) -> Result<&Verifier, Refusal> {
+        let mut decoded = [0u8; MAX_HEADER];
+        let length = URL_SAFE_NO_PAD
+            .decode_slice(header, &mut decoded)
+            .map_err(|_| Reason::TokenMalformed)?;
+        let header = TokenHeader::read(decoded.get(..length).unwrap_or_default())?;
+        if header.alg != "HS256" {
+            return Err(Reason::TokenUnknownKey.into());
         }
-        let header = jsonwebtoken::decode_header(token).map_err(|error| refusal(&error))?;
-        let Some(kid) = header.kid else {
-            return Err(Refusal::new(
-                Reason::TokenUnknownKey,
-                "its header has no kid",
-            ));
+        let found = match (&header.kid, self.verifiers.as_slice()) {
+            (Some(kid), verifiers) => verifiers.iter().find(|v| v.kid == *kid),
+            (None, [only]) => Some(only),
+            (None, _) => {
+                return Err(Refusal::new(
+                    Reason::TokenUnknownKey,
+                    "its header has no kid",
+                ));
+            }
         };
-        self.verifiers
-            .iter()
-            .find(|v| v.kid == kid)
-            .ok_or(Reason::TokenUnknownKey.into())
+        found.ok_or(Reason::TokenUnknownKey.into())
     }
+}
+
+impl Verifier {
+    fn check_signature(&self, message: &str, signature: &str) -> Result<(), Refusal> {
+        let mut decoded = [0u8; 64];
+        let length = URL_SAFE_NO_PAD
+            .decode_slice(signature, &mut decoded)
+            .map_err(|_| Reason::TokenSignature)?;
+        let mut mac = self.mac.clone();
+        mac.update(message.as_bytes());
+        // Compares in constant time, and refuses every length but the full one.
+        mac.verify_slice(decoded.get(..length).unwrap_or_default())
+            .map_err(|_| Reason::TokenSignature.into())
+    }
+
+    fn check_claims(&self, claims: &Claims<'_>, now: u64) -> Result<(), Refusal> {
+        let refuse = |what: &'static str| Err(Refusal::new(Reason::TokenClaims, what));
+        let (Some(exp), Some(iss), Some(aud)) = (claims.exp, &claims.iss, &claims.aud) else {
+            return refuse("exp, iss and aud must be there");
+        };
+        if *iss != self.issuer {
+            return refuse("iss");
+        }
+        if !aud.contains(&self.audience) {
+            return refuse("aud");
+        }
+        if exp.saturating_add(self.leeway) < now {
+            return Err(Reason::TokenExpired.into());
+        }
+        if claims
+            .nbf
+            .is_some_and(|nbf| nbf > now.saturating_add(self.leeway))
+        {
+            return Err(Reason::TokenNotYetValid.into());
+        }
+        if exp.saturating_sub(now) > self.max_lifetime {
+            return refuse("exp is later than max_lifetime allows");
+        }
+        Ok(())
+    }
+}
+
+/// The claims of a token that is made here.
+#[derive(Debug, Serialize)]
+struct NewClaims<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    exp: u64,
+    iat: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sub: Option<&'a str>,
+    project: &'a str,
+    logstore: &'a str,
 }
 
 /// Makes a token for one project and logstore that is valid for `ttl_seconds` from now.
@@ -171,14 +200,14 @@ pub fn mint(
 ) -> Result<String, JwtError> {
     use_crypto_provider();
     let now = clock::unix_seconds();
-    let claims = Claims {
-        iss: key.rules.issuer.clone(),
-        aud: Names::One(key.rules.audience.clone()),
+    let claims = NewClaims {
+        iss: &key.rules.issuer,
+        aud: &key.rules.audience,
         exp: now.saturating_add(ttl_seconds),
-        iat: Some(now),
-        sub: subject.map(str::to_owned),
-        project: Some(project.to_owned()),
-        logstore: Some(Names::One(logstore.to_owned())),
+        iat: now,
+        sub: subject,
+        project,
+        logstore,
     };
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some(key.rules.kid.clone());
@@ -197,26 +226,6 @@ fn use_crypto_provider() {
     {
         tracing::trace!("the crypto provider of tokens is installed already");
     }
-}
-
-fn refusal(error: &JwtError) -> Refusal {
-    let reason = match error.kind() {
-        ErrorKind::InvalidSignature => Reason::TokenSignature,
-        ErrorKind::ExpiredSignature => Reason::TokenExpired,
-        ErrorKind::ImmatureSignature => Reason::TokenNotYetValid,
-        ErrorKind::InvalidIssuer => return Refusal::new(Reason::TokenClaims, "iss"),
-        ErrorKind::InvalidAudience => return Refusal::new(Reason::TokenClaims, "aud"),
-        ErrorKind::MissingRequiredClaim(_) => {
-            return Refusal::new(Reason::TokenClaims, "exp, iss and aud must be there");
-        }
-        ErrorKind::InvalidClaimFormat(_) => {
-            return Refusal::new(Reason::TokenClaims, "exp and nbf are whole seconds");
-        }
-        ErrorKind::InvalidAlgorithm => Reason::TokenUnknownKey,
-        // The rest, which the crate may extend: the token is not one that can be read.
-        _ => Reason::TokenMalformed,
-    };
-    reason.into()
 }
 
 #[cfg(test)]
@@ -405,7 +414,6 @@ mod tests {
     }
 
     fn base64_url(bytes: &[u8]) -> String {
-        use base64::Engine as _;
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 }

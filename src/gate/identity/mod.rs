@@ -3,6 +3,7 @@
 //! Promise: only [`Authenticator::verify`] and [`Principal::anonymous`] make a principal, and a
 //! refusal never repeats the token. Not here: where in a request a credential stands (`front`).
 
+mod claims;
 mod jwt;
 mod keys;
 
