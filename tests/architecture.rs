@@ -12,7 +12,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("telemetry", &["event", "foundation"]),
     ("logstore", &["config", "event", "foundation"]),
     ("embedded", &["config", "event", "foundation", "logstore"]),
-    ("gate", &["config", "event", "foundation", "telemetry"]),
+    (
+        "gate",
+        &["config", "event", "foundation", "logstore", "telemetry"],
+    ),
     (
         "pipeline",
         &["config", "event", "foundation", "logstore", "telemetry"],
@@ -30,7 +33,10 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("edge", &["config", "foundation", "front"]),
-    ("admin", &["foundation", "telemetry"]),
+    (
+        "admin",
+        &["config", "event", "foundation", "gate", "telemetry"],
+    ),
     (
         "app",
         &[

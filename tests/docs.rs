@@ -97,7 +97,7 @@ fn the_tour_of_the_readme_works_as_printed() {
     let blocks = tour(&tollgate);
     let expected: [&[&str]; 6] = [
         &["HTTP/1.1 200 OK", "x-tollgate-ack: memory"],
-        &["HTTP/1.1 401 Unauthorized", "token_missing"],
+        &["HTTP/1.1 401 Unauthorized", "credential_missing"],
         &["HTTP/1.1 200 OK"],
         &["event=view_product product=Tablet price=500", "event=click"],
         &["3"],

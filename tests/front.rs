@@ -100,7 +100,7 @@ fn without_a_good_token_nothing_is_stored_and_the_answer_says_why() {
     let mut forged = good.clone();
     forged.truncate(good.len() - 4);
     forged.push_str("AAAA");
-    assert_eq!(refusal("", EVENT), unauthorized("token_missing"));
+    assert_eq!(refusal("", EVENT), unauthorized("credential_missing"));
     assert_eq!(
         refusal("Authorization: Bearer nonsense\r\n", EVENT),
         unauthorized("token_malformed")
@@ -119,7 +119,7 @@ fn without_a_good_token_nothing_is_stored_and_the_answer_says_why() {
     let signed = "Authorization: LOG :c2ln\r\n";
     assert_eq!(
         refusal(signed, EVENT),
-        unauthorized("signature_unsupported")
+        unauthorized("credential_not_accepted")
     );
     let in_body = r#"{"__logs__":[{"k":"v"}],"__tags__":{"__token__":"nonsense"}}"#;
     assert_eq!(refusal("", in_body), unauthorized("token_malformed"));
@@ -510,7 +510,7 @@ fn signed_and_protobuf_requests_are_taken_where_the_logstore_is_open() {
         let guarded = head.replace(OPEN, GUARDED);
         assert_eq!(
             tollgate.send(&guarded, group).refusal().2,
-            "signature_unsupported"
+            "credential_not_accepted"
         );
     }
     let json = r#"{"__logs__":[{"event":"json"}],"__topic__":"web"}"#;

@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, output, source};
 use crate::app::{self, Only, Running, StartError};
-use crate::config::{Config, Log, LogFormat, Overrides};
+use crate::config::{Accept, Config, Log, LogFormat, Overrides};
 use crate::gate::identity;
 use crate::pipeline::StopReport;
 
@@ -167,7 +167,8 @@ fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result
             .iter()
             .map(move |logstore| (project, logstore))
     });
-    let mut with_token = logstores.filter(|(_, logstore)| !logstore.anonymous);
+    let mut with_token =
+        logstores.filter(|(_, logstore)| !logstore.accept.contains(&Accept::Anonymous));
     let (Some((project, logstore)), Some(key)) = (with_token.next(), running.keys().first()) else {
         return Ok(());
     };

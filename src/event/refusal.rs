@@ -20,13 +20,16 @@ pub enum ErrorCode {
     InvalidKey,
     InvalidMethod,
     LogStoreNotExist,
+    MissingParameter,
     ParameterInvalid,
     PostBodyInvalid,
     PostBodyTooLarge,
     PostBodyUncompressError,
     ProjectNotExist,
+    RequestTimeExpired,
     RequestTimeout,
     ServerBusy,
+    SignatureNotMatch,
     Unauthorized,
 }
 
@@ -41,13 +44,16 @@ impl ErrorCode {
             Self::InvalidKey => "InvalidKey",
             Self::InvalidMethod => "InvalidMethod",
             Self::LogStoreNotExist => "LogStoreNotExist",
+            Self::MissingParameter => "MissingParameter",
             Self::ParameterInvalid => "ParameterInvalid",
             Self::PostBodyInvalid => "PostBodyInvalid",
             Self::PostBodyTooLarge => "PostBodyTooLarge",
             Self::PostBodyUncompressError => "PostBodyUncompressError",
             Self::ProjectNotExist => "ProjectNotExist",
+            Self::RequestTimeExpired => "RequestTimeExpired",
             Self::RequestTimeout => "RequestTimeout",
             Self::ServerBusy => "ServerBusy",
+            Self::SignatureNotMatch => "SignatureNotMatch",
             Self::Unauthorized => "Unauthorized",
         }
     }
@@ -118,14 +124,26 @@ reasons! {
         "this mini program may not write here", "Add its appid to appids of the logstore.";
     DevelopmentRefused, "development_refused", UNAUTHORIZED, Unauthorized,
         "this logstore takes no events of simulators, trial or review builds", "Send from a released build, or set development of the logstore.";
-    TokenMissing, "token_missing", UNAUTHORIZED, Unauthorized,
-        "this logstore takes no events without a token", "Send a token as Authorization: Bearer, in the path /t/{token}/, or as the tag __token__.";
+    CookieLimits, "cookie_limits", BAD_REQUEST, ParameterInvalid,
+        "the request carries more cookies than the limit", "Send fewer or shorter cookies.";
+    CredentialMissing, "credential_missing", UNAUTHORIZED, Unauthorized,
+        "this logstore takes no events without a credential", "Send a token as Authorization: Bearer, in the path /t/{token}/, or as the tag __token__; or sign the request.";
+    CredentialNotAccepted, "credential_not_accepted", UNAUTHORIZED, Unauthorized,
+        "this logstore does not accept that kind of credential", "Send a kind that accept of the logstore names, or add this one to it.";
+    CredentialRevoked, "credential_revoked", UNAUTHORIZED, Unauthorized,
+        "the credential has been revoked", "Get a new one; whoever runs this service knows why.";
+    PlatformMismatch, "platform_mismatch", UNAUTHORIZED, Unauthorized,
+        "the token is for another mini program than the one that the Referer names", "Send the token of this mini program.";
+    PolicyDenied, "policy_denied", UNAUTHORIZED, Unauthorized,
+        "denied by sts or ram", "Allow the action on the resource in a policy of the key or role, and in the session policy; `tollgate policy test` says which statement decides.";
     TokenAmbiguous, "token_ambiguous", UNAUTHORIZED, Unauthorized,
         "the request carries more than one token", "Send exactly one token.";
     TokenMalformed, "token_malformed", UNAUTHORIZED, Unauthorized,
         "the token is not a JWT that this service can read", "Send an unmodified token from your token service.";
     TokenUnknownKey, "token_unknown_key", UNAUTHORIZED, Unauthorized,
         "the token is signed with a key or algorithm that is not configured", "Use a key of [[identity.jwt]].";
+    TokenKeysUnavailable, "token_keys_unavailable", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: the keys of this token's issuer could not be fetched yet", "Send again; the operator can look at jwks_url.";
     TokenSignature, "token_signature", UNAUTHORIZED, Unauthorized,
         "The security token you provided is invalid: its signature does not match", "Sign with the configured secret, and send the token unchanged.";
     TokenExpired, "token_expired", UNAUTHORIZED, Unauthorized,
@@ -135,9 +153,53 @@ reasons! {
     TokenClaims, "token_claims", UNAUTHORIZED, Unauthorized,
         "the token's issuer, audience or claims are not what this service asks for", "Compare iss, aud, exp, project and logstore of the token with the configuration.";
     TokenScope, "token_scope", UNAUTHORIZED, Unauthorized,
-        "denied: the token is for another project or logstore", "Get a token whose project and logstore claims name this one.";
-    SignatureUnsupported, "signature_unsupported", UNAUTHORIZED, Unauthorized,
-        "signed requests are not accepted by this logstore", "Send a token, or write to a logstore that is open.";
+        "denied: the token is for another project, logstore or action", "Get a token whose project and logstore claims name this one.";
+    TicketUnknown, "ticket_unknown", UNAUTHORIZED, Unauthorized,
+        "no such ticket is known here", "Get a new link; tickets are kept where they were made.";
+    TicketExpired, "ticket_expired", UNAUTHORIZED, Unauthorized,
+        "the ticket has expired", "Get a new link, or have this one extended before it ends.";
+    TicketNotYetValid, "ticket_not_yet_valid", UNAUTHORIZED, Unauthorized,
+        "the ticket is not valid yet", "Wait, or have it made with an earlier start.";
+    TicketUsedUp, "ticket_used_up", UNAUTHORIZED, Unauthorized,
+        "the ticket has been used as often as it may be", "Get a new link.";
+    TicketAddress, "ticket_address", UNAUTHORIZED, Unauthorized,
+        "the ticket may not be used from this address", "Use it from a network that it was made for.";
+    TicketOrigin, "ticket_origin", UNAUTHORIZED, Unauthorized,
+        "the ticket may not be used by pages of this origin", "Use it from a site that it was made for.";
+    TicketAccount, "ticket_account", UNAUTHORIZED, Unauthorized,
+        "the ticket may not be used by this account", "Log in with an account that it was made for.";
+    TicketScope, "ticket_scope", UNAUTHORIZED, Unauthorized,
+        "denied: the ticket is for another use, project or logstore", "Get a ticket for this one.";
+    AccessKeyMissing, "access_key_missing", UNAUTHORIZED, Unauthorized,
+        "the request is signed with an empty AccessKeyId: its client had no credentials yet", "Wait for the first credentials before sending; the STS plugin sends before refreshSTSToken has answered.";
+    AccessKeyUnknown, "access_key_unknown", UNAUTHORIZED, Unauthorized,
+        "AccessKeyId not found", "Use a key of [[identity.access_key]], or temporary credentials of this service.";
+    AccessKeyDisabled, "access_key_disabled", UNAUTHORIZED, Unauthorized,
+        "AccessKeyId is disabled", "Use another key, or enable this one.";
+    SecurityTokenInvalid, "security_token_invalid", UNAUTHORIZED, Unauthorized,
+        "The security token you provided is invalid", "Send the SecurityToken that came with the AccessKeyId, unchanged, as x-acs-security-token.";
+    SecurityTokenExpired, "security_token_expired", UNAUTHORIZED, Unauthorized,
+        "The security token you provided has expired", "Get new temporary credentials and send the events again.";
+    RoleUnknown, "role_unknown", UNAUTHORIZED, Unauthorized,
+        "the role of these temporary credentials is gone", "Get new credentials of a configured role.";
+    SignatureHeaderMissing, "signature_header_missing", BAD_REQUEST, MissingParameter,
+        "missing http extend header key", "Send every header that the signature scheme asks for.";
+    SignatureHeaderInvalid, "signature_header_invalid", BAD_REQUEST, ParameterInvalid,
+        "a header of the signed request cannot be read", "Send it once, in the form of the signature scheme.";
+    SignatureTime, "signature_time", BAD_REQUEST, RequestTimeExpired,
+        "the time of the signed request is too far from the server's", "Set the client's clock; x-log-time of this answer is the server's.";
+    SignatureMismatch, "signature_mismatch", UNAUTHORIZED, SignatureNotMatch,
+        "the signature does not match", "Compare the string-to-sign line by line with the client's.";
+    SignatureReplayed, "signature_replayed", UNAUTHORIZED, Unauthorized,
+        "a request with this signature was taken before", "Sign each request anew, at most one of a kind in a second.";
+    BodyDigest, "body_digest", UNAUTHORIZED, SignatureNotMatch,
+        "the body is not the one that was signed", "Send Content-MD5 (v1) or x-log-content-sha256 (v4) of the body as sent, after compression.";
+    RelayKeyRefused, "relay_key_refused", UNAUTHORIZED, Unauthorized,
+        "the logstore has refused this AccessKeyId", "Use a key that the logstore knows.";
+    RelayUnavailable, "relay_unavailable", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: the logstore could not be reached to relay the request", "Send again later; the operator can look at the upstream.";
+    TooManyCalls, "too_many_calls", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: too many calls of this service in a second", "Keep credentials until shortly before they expire.";
     BodyTooLarge, "body_too_large", PAYLOAD_TOO_LARGE, PostBodyTooLarge,
         "the body is larger than the limit", "Send fewer events in a request.";
     BodyIncomplete, "body_incomplete", BAD_REQUEST, PostBodyInvalid,
@@ -187,6 +249,8 @@ reasons! {
 #[error("{}", self.message())]
 pub struct Refusal {
     reason: Reason,
+    /// Stands in place of what the reason says itself, not after it.
+    whole: bool,
     detail: Cow<'static, str>,
 }
 
@@ -197,7 +261,19 @@ impl Refusal {
     pub fn new(reason: Reason, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             reason,
+            whole: false,
             detail: detail.into(),
+        }
+    }
+
+    /// A refusal whose sentence replaces the reason's own, where clients know its exact words. The
+    /// rules for a detail hold.
+    #[must_use]
+    pub fn told(reason: Reason, sentence: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            reason,
+            whole: true,
+            detail: sentence.into(),
         }
     }
 
@@ -211,7 +287,9 @@ impl Refusal {
     #[must_use]
     pub fn message(&self) -> String {
         let (what, fix) = (self.reason.what(), self.reason.fix());
-        if self.detail.is_empty() {
+        if self.whole {
+            format!("{}. {fix}", self.detail)
+        } else if self.detail.is_empty() {
             format!("{what}. {fix}")
         } else {
             format!("{what}: {}. {fix}", self.detail)
@@ -221,7 +299,7 @@ impl Refusal {
     /// Seconds after which trying again makes sense, if it ever does.
     #[must_use]
     pub fn retry_after(&self) -> Option<u32> {
-        matches!(self.reason, Reason::MemoryFull | Reason::Stopping).then_some(1)
+        (self.reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
     }
 }
 
@@ -229,6 +307,7 @@ impl From<Reason> for Refusal {
     fn from(reason: Reason) -> Self {
         Self {
             reason,
+            whole: false,
             detail: Cow::Borrowed(""),
         }
     }

@@ -23,7 +23,7 @@ use super::route::{Action, Kind, Route};
 use super::service::Front;
 use super::site::{SiteLogstore, host_of};
 use super::transcode::{self, Context};
-use crate::config::{ClientAddress, TokenPlace};
+use crate::config::{Accept, ClientAddress, TokenPlace};
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::foundation::clock;
@@ -192,7 +192,7 @@ impl Front {
             return Err(Reason::OriginNotAllowed.into());
         }
         self.platform_is_allowed(arrival)?;
-        if rules.anonymous {
+        if rules.accept.contains(&Accept::Anonymous) {
             return Ok(Caller::Known(Principal::anonymous()));
         }
         let credential = credential::find(
@@ -213,9 +213,11 @@ impl Front {
                 }
                 Err(refusal) => Err(refusal),
             },
-            Credential::Signed => Err(Reason::SignatureUnsupported.into()),
-            Credential::None if body_may_tell => Ok(Caller::InBody(Reason::TokenMissing.into())),
-            Credential::None => Err(Reason::TokenMissing.into()),
+            Credential::Signed => Err(Reason::CredentialNotAccepted.into()),
+            Credential::None if body_may_tell => {
+                Ok(Caller::InBody(Reason::CredentialMissing.into()))
+            }
+            Credential::None => Err(Reason::CredentialMissing.into()),
         }
     }
 

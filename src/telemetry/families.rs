@@ -9,7 +9,8 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use prometheus::{Encoder, TextEncoder};
 
 use super::metrics::{
-    DropReason, LogstoreMetrics, Metrics, PlatformLabel, RouteLabel, TokenSource,
+    CredentialKind, DropReason, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome, RouteLabel,
+    TokenSource,
 };
 use crate::event::Reason;
 
@@ -96,6 +97,36 @@ impl Metrics {
                 refused.push(vec![("reason", reason.label())], count);
             }
         }
+        let mut credentials = Family::new(
+            "tollgate_credentials_refused_total",
+            "Credentials refused, by kind and reason; of every route.",
+            MetricType::COUNTER,
+        );
+        for kind in CredentialKind::ALL {
+            for reason in Reason::ALL {
+                let count = self.credentials_refused(*kind, *reason).get();
+                if count > 0 {
+                    let labels = vec![("kind", kind.label()), ("reason", reason.label())];
+                    credentials.push(labels, count);
+                }
+            }
+        }
+        let mut issued = Family::new(
+            "tollgate_sts_credentials_issued_total",
+            "Temporary credentials given out by AssumeRole and /get_sts_token.",
+            MetricType::COUNTER,
+        );
+        issued.push(vec![], self.sts_issued.get());
+        let mut security = Family::new(
+            "tollgate_security_events_total",
+            "Security events, by whether they were written or dropped (too many in a second, or no memory).",
+            MetricType::COUNTER,
+        );
+        security.push(vec![("outcome", "written")], self.security_events.get());
+        security.push(
+            vec![("outcome", "dropped")],
+            self.security_events_dropped.get(),
+        );
         let mut doubled = Family::new(
             "tollgate_doubled_project_requests_total",
             "Requests whose host names the project twice, a mistake of a published sample.",
@@ -126,7 +157,17 @@ impl Metrics {
             ("commit", env!("TOLLGATE_COMMIT")),
         ];
         build.push(labels, 1);
-        vec![requests, refused, doubled, leased, limit, build]
+        vec![
+            requests,
+            refused,
+            credentials,
+            issued,
+            security,
+            doubled,
+            leased,
+            limit,
+            build,
+        ]
     }
 
     fn logstore_families(&self) -> Vec<Family> {
@@ -285,6 +326,35 @@ const BY_LABEL: &[ByLabel] = &[
                 .iter()
                 .map(|r| (r.label(), m.events_refused.at(r.index()).get()))
                 .collect()
+        },
+    },
+    ByLabel {
+        name: "tollgate_requests_observed_total",
+        help: "Requests taken only because identity_mode is observe, by the reason that would have refused them.",
+        label: "reason",
+        values: |m| {
+            Reason::ALL
+                .iter()
+                .map(|r| (r.label(), m.requests_observed.at(r.index()).get()))
+                .collect()
+        },
+    },
+    ByLabel {
+        name: "tollgate_requests_relayed_total",
+        help: "Requests relayed unchanged to the upstream, by its answer.",
+        label: "outcome",
+        values: |m| {
+            let cell = |o: &RelayOutcome| (o.label(), m.requests_relayed.at(*o as usize).get());
+            RelayOutcome::ALL.iter().map(cell).collect()
+        },
+    },
+    ByLabel {
+        name: "tollgate_credentials_accepted_total",
+        help: "Accepted requests, by the kind of their credential.",
+        label: "kind",
+        values: |m| {
+            let cell = |k: &CredentialKind| (k.label(), m.credential.at(*k as usize).get());
+            CredentialKind::ALL.iter().map(cell).collect()
         },
     },
     ByLabel {

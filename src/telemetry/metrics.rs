@@ -92,6 +92,12 @@ label_enum! {
         PutLogs => "put_logs",
         /// `OPTIONS`, answered as a CORS preflight.
         Preflight => "preflight",
+        /// `AssumeRole` at `/`.
+        AssumeRole => "assume_role",
+        /// `GET /get_sts_token`.
+        GetStsToken => "get_sts_token",
+        /// `POST /session`.
+        Session => "session",
         /// Anything else.
         Unknown => "unknown",
     }
@@ -110,8 +116,30 @@ label_enum! {
         Cookie => "cookie",
         /// The tag `__token__` of the body.
         Body => "body",
+        /// The signature of the request.
+        Signature => "signature",
         /// None: the logstore is open.
         Anonymous => "anonymous",
+    }
+}
+
+label_enum! {
+    /// The kind of a credential, as a metric label.
+    CredentialKind {
+        /// A long-lived access key.
+        AccessKey => "access_key",
+        /// Temporary credentials of ours.
+        Sts => "sts",
+        /// A token.
+        Jwt => "jwt",
+        /// A ticket.
+        Ticket => "ticket",
+        /// A signature by a key that is not ours.
+        Passthrough => "passthrough",
+        /// None, where the logstore is open.
+        Anonymous => "anonymous",
+        /// None, or none that could be told.
+        None => "none",
     }
 }
 
@@ -134,6 +162,18 @@ label_enum! {
         Browser => "browser",
         /// None of these.
         Other => "other",
+    }
+}
+
+label_enum! {
+    /// What became of a relayed request.
+    RelayOutcome {
+        /// The upstream took it.
+        Accepted => "accepted",
+        /// The upstream refused it.
+        Refused => "refused",
+        /// The upstream could not be reached, or failed.
+        Failed => "failed",
     }
 }
 
@@ -186,13 +226,20 @@ pub struct LogstoreMetrics {
     pub requests_accepted: Counter,
     /// Requests refused, by reason.
     pub requests_refused: Cells<REASONS>,
+    /// Requests that were taken only because the logstore observes, by the reason that would have
+    /// refused them.
+    pub requests_observed: Cells<REASONS>,
+    /// Requests relayed to the upstream, by the class of its answer.
+    pub requests_relayed: Cells<{ RelayOutcome::COUNT }>,
     /// Events in accepted requests.
     pub events_accepted: Counter,
     /// Events in refused requests, as far as they were counted before the refusal.
     pub events_refused: Cells<REASONS>,
     /// Bytes of accepted requests before compression.
     pub bytes_accepted: Counter,
-    /// Credential of accepted requests.
+    /// Kind of credential of accepted requests.
+    pub credential: Cells<{ CredentialKind::COUNT }>,
+    /// Where the credential of accepted requests stood.
     pub token_source: Cells<{ TokenSource::COUNT }>,
     /// Platform of accepted requests.
     pub platform: Cells<{ PlatformLabel::COUNT }>,
@@ -222,6 +269,10 @@ pub struct LogstoreMetrics {
     pub delivery_retries: Counter,
 }
 
+/// Cells by kind of credential and reason.
+#[derive(Debug, Default)]
+struct CredentialCells([Cells<REASONS>; CredentialKind::COUNT]);
+
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -229,6 +280,14 @@ pub struct Metrics {
     pub requests: Cells<{ RouteLabel::COUNT }>,
     /// Requests refused before their logstore was known, by reason.
     pub requests_refused: Cells<REASONS>,
+    /// Credentials refused, by kind and reason: row by row of [`CredentialKind`], [`REASONS`] each.
+    credentials_refused: CredentialCells,
+    /// Calls of the token service that were answered with credentials.
+    pub sts_issued: Counter,
+    /// Security events that were written.
+    pub security_events: Counter,
+    /// Security events that were too many, or had no room.
+    pub security_events_dropped: Counter,
     /// Requests whose host names the project twice, a mistake of a published sample.
     pub doubled_project: Counter,
     /// Cells per project and logstore, from the configuration.
@@ -253,6 +312,13 @@ impl Metrics {
             .unwrap_or_else(PoisonError::into_inner);
         let key = (project.to_owned(), logstore.to_owned());
         Arc::clone(map.entry(key).or_default())
+    }
+
+    /// The count of refusals of a kind of credential for a reason.
+    #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "the array has a row for each kind")]
+    pub fn credentials_refused(&self, kind: CredentialKind, reason: Reason) -> &Counter {
+        self.credentials_refused.0[kind as usize].at(reason.index())
     }
 
     /// Shows `budget` as the memory gauges.

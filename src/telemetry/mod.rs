@@ -8,5 +8,6 @@ mod families;
 mod metrics;
 
 pub use self::metrics::{
-    Counter, DropReason, Gauge, LogstoreMetrics, Metrics, PlatformLabel, RouteLabel, TokenSource,
+    Counter, CredentialKind, DropReason, Gauge, LogstoreMetrics, Metrics, PlatformLabel,
+    RelayOutcome, RouteLabel, TokenSource,
 };

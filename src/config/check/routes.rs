@@ -3,7 +3,7 @@
 use super::listeners::is_loopback;
 use super::{Findings, unique};
 use crate::config::walk::nearest;
-use crate::config::{Config, Logstore, Project};
+use crate::config::{Accept, Config, Logstore, Project};
 use crate::foundation::names::ProjectName;
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -63,33 +63,14 @@ fn check_project(config: &Config, project: &Project, path: &str, findings: &mut 
 }
 
 fn check_logstore(config: &Config, logstore: &Logstore, path: &str, findings: &mut Findings) {
-    let anonymous = format!("{path}.anonymous");
-    if logstore.anonymous {
+    let accept = format!("{path}.accept");
+    if logstore.accept.contains(&Accept::Anonymous) {
         if !is_loopback(config.ingest.listen) {
             let message = format!("anyone who reaches {} can write here", config.ingest.listen);
             findings
-                .warning(anonymous, message)
+                .warning(accept, message)
                 .help("ask for tokens, or listen on a loopback address")
                 .beside("ingest.listen");
-        }
-    } else {
-        if config.identity.jwt.is_empty() {
-            findings
-                .error(
-                    format!("{path}.name"),
-                    "the logstore asks for tokens, and there is no key to verify them",
-                )
-                .help("add an [[identity.jwt]], or set anonymous = true")
-                .beside("identity.jwt");
-        }
-        if logstore.token_from.is_empty() {
-            findings
-                .error(
-                    format!("{path}.token_from"),
-                    "the logstore asks for tokens, and takes them from nowhere",
-                )
-                .help("name a place such as \"authorization\", or set anonymous = true")
-                .beside(anonymous);
         }
     }
     for (index, origin) in logstore.allow_origins.iter().enumerate() {

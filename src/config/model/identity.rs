@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::foundation::secret::SecretRef;
-use crate::foundation::units::Span;
+use super::jwt::JwtKey;
+use super::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
+use super::ticket::{Cookies, Revocations, Session, Tickets};
 
-/// Who may send: keys of tokens, and where a token is looked for.
+/// Who may send: keys, roles and policies, and where a token is looked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
@@ -14,30 +15,49 @@ pub struct Identity {
     pub query_parameter: String,
     /// Name of the cookie that may carry a token. Counts only without an Origin header, or from an origin that `allow_origins` names (never through `*`).
     pub cookie: String,
+    /// Rules for signed requests.
+    pub signed: Signed,
+    /// The token service: `AssumeRole` and the keys that seal its security tokens. It answers when there is a role.
+    pub sts: Sts,
+    /// `GET /get_sts_token`: temporary credentials for pages and mini programs of sites without an app server. Off until a role is named.
+    pub sts_token: StsToken,
+    /// Tickets: links that open without a login. Made by `tollgate ticket create` and the admin API.
+    pub ticket: Tickets,
+    /// Cookies that clients send.
+    pub cookies: Cookies,
+    /// `POST /session`: a session cookie for the bearer of a JWT or ticket. Off by default.
+    pub session: Session,
+    /// Revoked credentials.
+    pub revocation: Revocations,
     /// Keys of tokens.
     pub jwt: Vec<JwtKey>,
+    /// Long-lived access keys, for servers.
+    #[serde(rename = "access_key")]
+    pub access_keys: Vec<AccessKeyRule>,
+    /// Policy documents (RAM), by name.
+    #[serde(rename = "policy")]
+    pub policies: Vec<PolicyRule>,
+    /// Roles that holders of access keys may assume for a while.
+    #[serde(rename = "role")]
+    pub roles: Vec<Role>,
 }
 
-/// A key that verifies tokens (JWT, HS256).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JwtKey {
-    /// Name of the key. A token with a `kid` header must name one of these.
-    pub kid: String,
-    /// The HMAC secret, at least 32 bytes. Left out: made on first start, in `{data_dir}/keys/{kid}.key`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = "file:/etc/tollgate/jwt.key")]
-    pub secret: Option<SecretRef>,
-    /// The `iss` that a token must have.
-    pub issuer: String,
-    /// The `aud` that a token must have.
-    pub audience: String,
-    /// Clock difference that is forgiven on `exp` and `nbf`, at most a day. A longer one is a grace period for mini programs that send late.
-    #[serde(default = "default_leeway")]
-    pub leeway: Span,
-    /// The longest life that a token may still have.
-    #[serde(default = "default_max_lifetime")]
-    pub max_lifetime: Span,
+/// Kinds of credential that a logstore may accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Accept {
+    /// A request signed with a long-lived access key of `[[identity.access_key]]`.
+    AccessKey,
+    /// A request signed with temporary credentials that Tollgate gave out.
+    Sts,
+    /// A token (JWT) of `[[identity.jwt]]`.
+    Jwt,
+    /// A ticket.
+    Ticket,
+    /// A request signed with a key that Tollgate does not know: checked, then relayed unchanged to the upstream, whose answer is returned.
+    Passthrough,
+    /// None. Anyone on the network can then write here.
+    Anonymous,
 }
 
 /// Places where a token may stand.
@@ -50,18 +70,14 @@ pub enum TokenPlace {
     Path,
     /// A query parameter, named in `identity.query_parameter`.
     Query,
-    /// A cookie, named in `identity.cookie`.
+    /// A cookie, named in `identity.cookie` or `identity.session.cookie`.
     Cookie,
     /// The tag `__token__` of a JSON body: the one place where the mini-program SDK can renew it.
     Body,
 }
 
-pub(super) fn default_leeway() -> Span {
-    Span::secs(30)
-}
-
-pub(super) fn default_max_lifetime() -> Span {
-    Span::secs(7 * 86_400)
+pub(super) fn default_accept() -> Vec<Accept> {
+    vec![Accept::AccessKey, Accept::Sts, Accept::Jwt, Accept::Ticket]
 }
 
 pub(super) fn default_token_places() -> Vec<TokenPlace> {
@@ -79,7 +95,17 @@ impl Default for Identity {
         Self {
             query_parameter: "token".to_owned(),
             cookie: "tollgate_token".to_owned(),
+            signed: Signed::default(),
+            sts: Sts::default(),
+            sts_token: StsToken::default(),
+            ticket: Tickets::default(),
+            cookies: Cookies::default(),
+            session: Session::default(),
+            revocation: Revocations::default(),
             jwt: Vec::new(),
+            access_keys: Vec::new(),
+            policies: Vec::new(),
+            roles: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::foundation::names::ProjectName;
+use crate::foundation::secret::SecretRef;
 use crate::foundation::units::{ByteSize, Span};
 
 /// The public listener, where clients send events.
@@ -38,13 +39,17 @@ pub struct Ingest {
     pub hosts: BTreeMap<String, ProjectName>,
 }
 
-/// The private listener: health and metrics.
+/// The private listener: health, metrics and the admin API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
     /// Address and port. Keep it off the public network.
     #[schemars(extend("format" = "socket-address"))]
     pub listen: SocketAddr,
+    /// The bearer token that the admin API asks for. Left out: made on first start, in `{data_dir}/keys/admin.key`, where the commands of this machine find it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "file:/etc/tollgate/admin.key")]
+    pub token: Option<SecretRef>,
 }
 
 /// Bounds on what a client may send and on memory. The defaults equal the store's own limits.
@@ -129,6 +134,7 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: loopback(8081),
+            token: None,
         }
     }
 }

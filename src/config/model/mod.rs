@@ -3,9 +3,13 @@
 mod delivery;
 mod embedded;
 mod identity;
+mod jwt;
 mod listeners;
 mod routes;
+mod signed;
+mod ticket;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
@@ -13,16 +17,20 @@ use serde::{Deserialize, Serialize};
 
 pub use self::delivery::{Batch, Delivery, Log, LogFormat};
 pub use self::embedded::{Embedded, Faults, SyncMode};
-pub use self::identity::{Identity, JwtKey, TokenPlace};
-use self::identity::{default_leeway, default_max_lifetime, default_token_places};
+pub use self::identity::{Accept, Identity, TokenPlace};
+use self::identity::{default_accept, default_token_places};
+pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Ingest, Limits, OutsideWindow, TimeWindow};
 pub use self::routes::{
-    ClientAddress, Compression, Logstore, Project, SignatureVersion, Upstream, UpstreamKind,
+    ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
+    UpstreamKind,
 };
 use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
     default_signature,
 };
+pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
+pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
 use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// The whole configuration.
@@ -33,14 +41,16 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The public listener, where clients send events.
     pub ingest: Ingest,
-    /// The private listener: health and metrics.
+    /// The private listener: health, metrics and the admin API.
     pub admin: Admin,
     /// Bounds on what a client may send and on memory.
     pub limits: Limits,
     /// What happens with the time that a client gives an event.
     pub time: TimeWindow,
-    /// Who may send: keys of tokens, and where a token is looked for.
+    /// Who may send: keys, roles and policies, and where a token is looked for.
     pub identity: Identity,
+    /// Security events: failed logons, revoked keys in use, replays and policy denials, as events in a logstore.
+    pub security_events: SecurityEvents,
     /// How events are packed into LogGroups.
     pub batch: Batch,
     /// How LogGroups are delivered, and what happens on failure and on stopping.
@@ -67,6 +77,7 @@ impl Default for Config {
             limits: Limits::default(),
             time: TimeWindow::default(),
             identity: Identity::default(),
+            security_events: SecurityEvents::default(),
             batch: Batch::default(),
             delivery: Delivery::default(),
             log: Log::default(),
@@ -87,15 +98,17 @@ impl Config {
     )]
     pub fn quickstart() -> Self {
         let project = ProjectName::new("sls-webtracking-mini").expect("a project name");
-        let logstore = |name: &str, anonymous| Logstore {
+        let logstore = |name: &str, accept| Logstore {
             name: LogstoreName::new(name).expect("a logstore name"),
             upstream_logstore: None,
-            anonymous,
+            accept,
+            identity_mode: IdentityMode::Enforce,
             token_from: default_token_places(),
             allow_origins: default_allow_origins(),
             appids: Vec::new(),
             development: default_development(),
             json_answer: false,
+            cookie_fields: BTreeMap::new(),
             client_address: default_client_address(),
         };
         Self {
@@ -104,14 +117,7 @@ impl Config {
                 ..Ingest::default()
             },
             identity: Identity {
-                jwt: vec![JwtKey {
-                    kid: "quickstart".to_owned(),
-                    secret: None,
-                    issuer: "tollgate".to_owned(),
-                    audience: "tollgate".to_owned(),
-                    leeway: default_leeway(),
-                    max_lifetime: default_max_lifetime(),
-                }],
+                jwt: vec![JwtKey::named("quickstart", "tollgate", "tollgate")],
                 ..Identity::default()
             },
             upstreams: vec![Upstream {
@@ -131,9 +137,10 @@ impl Config {
                 name: project,
                 upstream: "embedded".to_owned(),
                 upstream_project: None,
+                policy: None,
                 logstores: vec![
-                    logstore("web-tracking-logstore", false),
-                    logstore("anonymous-demo", true),
+                    logstore("web-tracking-logstore", default_accept()),
+                    logstore("anonymous-demo", vec![Accept::Anonymous]),
                 ],
             }],
             ..Self::default()

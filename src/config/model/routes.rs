@@ -1,12 +1,13 @@
 //! Upstreams, projects and logstores.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::identity::{TokenPlace, default_token_places};
+use super::identity::{Accept, TokenPlace, default_accept, default_token_places};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 
@@ -98,6 +99,10 @@ pub struct Project {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "project-at-the-store")]
     pub upstream_project: Option<ProjectName>,
+    /// Name of the project's own policy. Its Deny binds every caller, anonymous ones too; its Allow adds to the policies of access keys and roles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "office-only")]
+    pub policy: Option<String>,
     /// Its logstores.
     #[serde(rename = "logstore", default)]
     pub logstores: Vec<Logstore>,
@@ -113,9 +118,12 @@ pub struct Logstore {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "logstore-at-the-store")]
     pub upstream_logstore: Option<LogstoreName>,
-    /// Takes events without a token. Anyone on the network can then write here.
-    #[serde(default)]
-    pub anonymous: bool,
+    /// Kinds of credential that it takes, in the order of preference: where a request carries several, such as a cookie beside a signature, the first of the list counts. `anonymous` opens the logstore to anyone on the network.
+    #[serde(default = "default_accept")]
+    pub accept: Vec<Accept>,
+    /// What happens to a request whose credential is missing or refused.
+    #[serde(default = "default_identity_mode")]
+    pub identity_mode: IdentityMode,
     /// Where a token may stand.
     #[serde(default = "default_token_places")]
     pub token_from: Vec<TokenPlace>,
@@ -132,6 +140,9 @@ pub struct Logstore {
     /// Answers success with the body `{}` and a JSON content type instead of an empty body: Alipay mini programs on base libraries before 2.9.5 take an empty answer for a failure. Other SLS clients dislike a body.
     #[serde(default)]
     pub json_answer: bool,
+    /// Trusted cookies (`identity.cookies.allow`) that every event gets as a field: cookie = "field". Values are URL-decoded.
+    #[serde(default)]
+    pub cookie_fields: BTreeMap<String, String>,
     /// How the client's address is kept.
     #[serde(default = "default_client_address")]
     pub client_address: ClientAddress,
@@ -147,6 +158,20 @@ pub enum ClientAddress {
     Field,
     /// Not at all.
     Off,
+}
+
+/// What happens to a request whose credential is missing or refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IdentityMode {
+    /// It is refused.
+    Enforce,
+    /// It is counted as one that would have been refused, and its events are taken as if the logstore were open.
+    Observe,
+}
+
+fn default_identity_mode() -> IdentityMode {
+    IdentityMode::Enforce
 }
 
 pub(super) fn default_signature() -> SignatureVersion {

@@ -240,12 +240,9 @@ mod tests {
 
     fn key(kid: &str, secret: &str) -> SigningKey {
         let rules = JwtKey {
-            kid: kid.to_owned(),
-            secret: None,
-            issuer: "tollgate".to_owned(),
-            audience: "edge".to_owned(),
             leeway: Span::secs(0),
             max_lifetime: Span::secs(3600),
+            ..JwtKey::named(kid, "tollgate", "edge")
         };
         SigningKey {
             rules,

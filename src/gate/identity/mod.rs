@@ -4,9 +4,11 @@
 //! refusal never repeats the token. Not here: where in a request a credential stands (`front`).
 
 mod claims;
+mod facts;
 mod jwt;
 mod keys;
 
+pub use self::facts::{Action, Facts};
 pub use self::jwt::{Authenticator, mint};
 pub use self::keys::{KeyError, SigningKey, load_jwt_keys, load_or_make};
 

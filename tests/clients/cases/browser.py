@@ -94,7 +94,7 @@ def no_token(t):
     shop = Shop(t)
     marker, events = marked(1)
     shop.track("immediate", events)
-    until(lambda: shop.tollgate.metric("tollgate_requests_refused_total", reason="token_missing") == 1, "a refusal")
+    until(lambda: shop.tollgate.metric("tollgate_requests_refused_total", reason="credential_missing") == 1, "a refusal")
     equal(Store(shop.tollgate).settled(marker), [], "the events stored")
 
 

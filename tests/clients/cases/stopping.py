@@ -133,9 +133,9 @@ upstream = "elsewhere"
 
 [[project.logstore]]
 name = "{OPEN}"
-anonymous = true
+accept = ["anonymous"]
 
 [[project.logstore]]
 name = "{GUARDED}"
-anonymous = true
+accept = ["anonymous"]
 """

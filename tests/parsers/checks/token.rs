@@ -36,12 +36,8 @@ static MINTED: LazyLock<String> =
 
 fn key(kid: &str, secret: &[u8]) -> SigningKey {
     let rules = JwtKey {
-        kid: kid.to_owned(),
-        secret: None,
-        issuer: "tollgate".to_owned(),
-        audience: "edge".to_owned(),
-        leeway: Span::secs(30),
         max_lifetime: Span::secs(MAX_LIFETIME),
+        ..JwtKey::named(kid, "tollgate", "edge")
     };
     SigningKey {
         rules,
