@@ -20,6 +20,22 @@ impl Config {
             let key = format!("identity.jwt[{index}].secret");
             check(key, jwt.secret.as_ref(), jwt_fault, &mut problems);
         }
+        for (index, access_key) in self.identity.access_keys.iter().enumerate() {
+            let key = format!("identity.access_key[{index}].secret");
+            check(key, Some(&access_key.secret), text_fault, &mut problems);
+        }
+        for (name, keys) in [
+            ("sts", &self.identity.sts.keys),
+            ("ticket", &self.identity.ticket.keys),
+        ] {
+            for (index, reference) in keys.iter().enumerate() {
+                let key = format!("identity.{name}.keys[{index}]");
+                check(key, Some(reference), sealing_fault, &mut problems);
+            }
+        }
+        let key = "admin.token".to_owned();
+        let token = self.admin.token.as_ref();
+        check(key, token, sealing_fault, &mut problems);
         let own = self.embedded.access_key_secret.as_ref();
         let key = "embedded.access_key_secret".to_owned();
         check(key, own, text_fault, &mut problems);
@@ -50,6 +66,12 @@ fn check(
         Err(error) => Some(error.to_string()),
     };
     problems.extend(message.map(|message| Problem::error(key, message)));
+}
+
+fn sealing_fault(secret: &Secret) -> Option<String> {
+    let length = secret.expose().len();
+    (length < SHORTEST_JWT_SECRET)
+        .then(|| format!("has {length} bytes; at least {SHORTEST_JWT_SECRET} are needed"))
 }
 
 fn jwt_fault(secret: &Secret) -> Option<String> {

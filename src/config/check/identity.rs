@@ -1,6 +1,6 @@
 //! Keys of tokens, and the names of what carries a token.
 
-use super::{Findings, runs_embedded, unique};
+use super::{Findings, is_word, runs_embedded, unique};
 use crate::config::Config;
 use crate::foundation::units::Span;
 
@@ -53,12 +53,4 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             findings.error(key("max_lifetime"), "must be more than 0");
         }
     }
-}
-
-/// Characters that a cookie name, a query parameter and a file name share.
-fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }

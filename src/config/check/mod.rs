@@ -4,6 +4,7 @@
 //! (`walk`, by the schema), and whether secrets can be read ([`super::Config::check_secrets`]).
 
 mod bounds;
+mod credentials;
 mod identity;
 mod listeners;
 mod routes;
@@ -74,6 +75,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     listeners::check(config, &mut findings);
     bounds::check(config, &mut findings);
     identity::check(config, &mut findings);
+    credentials::check(config, &mut findings);
     upstreams::check(config, &mut findings);
     routes::check(config, &mut findings);
     findings.0
@@ -83,6 +85,14 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
 fn runs_embedded(config: &Config) -> bool {
     let mut upstreams = config.upstreams.iter();
     upstreams.any(|upstream| upstream.kind == UpstreamKind::Embedded)
+}
+
+/// Characters that a cookie name, a query parameter and a file name share.
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// Tells of every name that was there before.

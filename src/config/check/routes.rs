@@ -1,9 +1,10 @@
 //! Projects, logstores, and the hosts that lead to them.
 
+use super::credentials::policy_exists;
 use super::listeners::is_loopback;
 use super::{Findings, unique};
 use crate::config::walk::nearest;
-use crate::config::{Accept, Config, Logstore, Project};
+use crate::config::{Accept, Config, IdentityMode, Logstore, Project, Upstream, UpstreamKind};
 use crate::foundation::names::ProjectName;
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -52,6 +53,9 @@ fn check_project(config: &Config, project: &Project, path: &str, findings: &mut 
         "logstore of this project",
         findings,
     );
+    if let Some(name) = &project.policy {
+        policy_exists(config, format!("{path}.policy"), name, findings);
+    }
     for (index, logstore) in project.logstores.iter().enumerate() {
         check_logstore(
             config,
@@ -63,15 +67,13 @@ fn check_project(config: &Config, project: &Project, path: &str, findings: &mut 
 }
 
 fn check_logstore(config: &Config, logstore: &Logstore, path: &str, findings: &mut Findings) {
-    let accept = format!("{path}.accept");
-    if logstore.accept.contains(&Accept::Anonymous) {
-        if !is_loopback(config.ingest.listen) {
-            let message = format!("anyone who reaches {} can write here", config.ingest.listen);
-            findings
-                .warning(accept, message)
-                .help("ask for tokens, or listen on a loopback address")
-                .beside("ingest.listen");
-        }
+    check_accept(config, logstore, path, findings);
+    if logstore.identity_mode == IdentityMode::Observe {
+        let key = format!("{path}.identity_mode");
+        let message = "requests without a good credential are counted, and taken";
+        findings
+            .warning(key, message)
+            .help("set it to \"enforce\" once tollgate_requests_observed_total no longer grows");
     }
     for (index, origin) in logstore.allow_origins.iter().enumerate() {
         if let Some(help) = origin_fault(origin) {
@@ -83,8 +85,96 @@ fn check_logstore(config: &Config, logstore: &Logstore, path: &str, findings: &m
     }
 }
 
+/// The kinds of credential that a logstore accepts, and whether any of them can be had.
+fn check_accept(config: &Config, logstore: &Logstore, path: &str, findings: &mut Findings) {
+    let key = format!("{path}.accept");
+    let accepts = |kind| logstore.accept.contains(&kind);
+    if logstore.accept.is_empty() {
+        let events = &config.security_events;
+        if events.logstore.as_ref() != Some(&logstore.name) {
+            findings
+                .warning(key.clone(), "the logstore takes nothing from anyone")
+                .help("name kinds of credential, such as [\"jwt\"]");
+        }
+        return;
+    }
+    if accepts(Accept::Anonymous) {
+        if !is_loopback(config.ingest.listen) {
+            let message = format!("anyone who reaches {} can write here", config.ingest.listen);
+            findings
+                .warning(key.clone(), message)
+                .help("ask for tokens, or listen on a loopback address")
+                .beside("ingest.listen");
+        }
+        if logstore.accept.last() != Some(&Accept::Anonymous) {
+            findings
+                .error(key.clone(), "no kind after \"anonymous\" is ever looked at")
+                .help("put \"anonymous\" last");
+        }
+    }
+    for (index, kind) in logstore.accept.iter().enumerate() {
+        if logstore.accept.iter().take(index).any(|k| k == kind) {
+            let message = format!("`{}` is there twice", kind.as_str());
+            findings.error(format!("{key}[{index}]"), message);
+        }
+    }
+    let identity = &config.identity;
+    // Tickets are made while Tollgate runs.
+    let possible = |kind: &Accept| match kind {
+        Accept::Jwt => !identity.jwt.is_empty(),
+        Accept::AccessKey => !identity.access_keys.is_empty(),
+        Accept::Sts => !identity.roles.is_empty(),
+        Accept::Ticket | Accept::Passthrough | Accept::Anonymous => true,
+    };
+    if !logstore.accept.iter().any(possible) || only_default_tickets(config, logstore) {
+        findings
+            .error(
+                format!("{path}.name"),
+                "the logstore asks for a credential, and there is no key to check one with",
+            )
+            .help("add an [[identity.jwt]] or [[identity.access_key]], or set accept = [\"anonymous\"]")
+            .beside("identity.jwt");
+    }
+    let tokens = accepts(Accept::Jwt) || accepts(Accept::Ticket);
+    let signatures =
+        accepts(Accept::AccessKey) || accepts(Accept::Sts) || accepts(Accept::Passthrough);
+    if tokens && !signatures && logstore.token_from.is_empty() {
+        findings
+            .error(
+                format!("{path}.token_from"),
+                "the logstore asks for tokens, and takes them from nowhere",
+            )
+            .help("name a place such as \"authorization\"")
+            .beside(key.clone());
+    }
+    if accepts(Accept::Passthrough) {
+        let to_sls = config.projects.iter().any(|project| {
+            let here = project.logstores.iter().any(|l| std::ptr::eq(l, logstore));
+            let sls = |u: &&Upstream| u.name == project.upstream && u.kind == UpstreamKind::Sls;
+            here && config.upstreams.iter().any(|u| sls(&u))
+        });
+        if !to_sls {
+            findings
+                .error(
+                    key,
+                    "only an upstream of kind \"sls\" can check a signature by a key of its own",
+                )
+                .help("leave \"passthrough\" out, or send the project to SLS");
+        }
+    }
+}
+
+/// Nothing but tickets could be accepted, and only because the list was left at its default.
+fn only_default_tickets(config: &Config, logstore: &Logstore) -> bool {
+    let identity = &config.identity;
+    logstore.accept == Accept::by_default()
+        && identity.jwt.is_empty()
+        && identity.access_keys.is_empty()
+        && identity.roles.is_empty()
+}
+
 /// How to mend a text that no browser sends as an Origin.
-fn origin_fault(origin: &str) -> Option<String> {
+pub(super) fn origin_fault(origin: &str) -> Option<String> {
     if origin == "*" {
         return None;
     }

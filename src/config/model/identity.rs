@@ -76,8 +76,25 @@ pub enum TokenPlace {
     Body,
 }
 
-pub(super) fn default_accept() -> Vec<Accept> {
-    vec![Accept::AccessKey, Accept::Sts, Accept::Jwt, Accept::Ticket]
+impl Accept {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessKey => "access_key",
+            Self::Sts => "sts",
+            Self::Jwt => "jwt",
+            Self::Ticket => "ticket",
+            Self::Passthrough => "passthrough",
+            Self::Anonymous => "anonymous",
+        }
+    }
+
+    /// What a logstore accepts that does not say.
+    #[must_use]
+    pub fn by_default() -> Vec<Self> {
+        vec![Self::AccessKey, Self::Sts, Self::Jwt, Self::Ticket]
+    }
 }
 
 pub(super) fn default_token_places() -> Vec<TokenPlace> {

@@ -160,6 +160,12 @@ impl JwtAlgorithm {
 }
 
 impl JwtKey {
+    /// Whether the key is one secret, given or made on first start: then it can sign as well.
+    #[must_use]
+    pub fn holds_secret(&self) -> bool {
+        self.public_key.is_none() && self.jwks.is_none() && self.jwks_url.is_none()
+    }
+
     /// A key with its defaults, for HS256 and a secret that is made on first start.
     #[must_use]
     pub fn named(kid: &str, issuer: &str, audience: &str) -> Self {

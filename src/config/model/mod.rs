@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::delivery::{Batch, Delivery, Log, LogFormat};
 pub use self::embedded::{Embedded, Faults, SyncMode};
+use self::identity::default_token_places;
 pub use self::identity::{Accept, Identity, TokenPlace};
-use self::identity::{default_accept, default_token_places};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Ingest, Limits, OutsideWindow, TimeWindow};
 pub use self::routes::{
@@ -139,7 +139,7 @@ impl Config {
                 upstream_project: None,
                 policy: None,
                 logstores: vec![
-                    logstore("web-tracking-logstore", default_accept()),
+                    logstore("web-tracking-logstore", Accept::by_default()),
                     logstore("anonymous-demo", vec![Accept::Anonymous]),
                 ],
             }],

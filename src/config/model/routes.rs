@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Accept, TokenPlace, default_accept, default_token_places};
+use super::identity::{Accept, TokenPlace, default_token_places};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 
@@ -119,7 +119,7 @@ pub struct Logstore {
     #[schemars(example = "logstore-at-the-store")]
     pub upstream_logstore: Option<LogstoreName>,
     /// Kinds of credential that it takes, in the order of preference: where a request carries several, such as a cookie beside a signature, the first of the list counts. `anonymous` opens the logstore to anyone on the network.
-    #[serde(default = "default_accept")]
+    #[serde(default = "Accept::by_default")]
     pub accept: Vec<Accept>,
     /// What happens to a request whose credential is missing or refused.
     #[serde(default = "default_identity_mode")]
