@@ -589,7 +589,7 @@ fn rules_of_a_logstore_keep_honest_mistakes_out() {
         upstream = "embedded"
         [[project.logstore]]
         name = "anonymous-demo"
-        anonymous = true
+        accept = ["anonymous"]
         appids = ["wx01"]
         development = false
         allow_origins = ["https://shop.example.com"]
@@ -663,7 +663,7 @@ fn a_full_memory_budget_answers_503_and_says_when_to_try_again() {
         upstream = "nowhere"
         [[project.logstore]]
         name = "anonymous-demo"
-        anonymous = true
+        accept = ["anonymous"]
     "#;
     let mut tollgate = Tollgate::start_config(config);
     let body = format!("{{\"__logs__\":[{{\"k\":\"{}\"}}]}}", "v".repeat(100_000));
@@ -707,7 +707,7 @@ fn a_slow_body_is_answered_408_and_a_silent_connection_is_closed() {
         upstream = "embedded"
         [[project.logstore]]
         name = "anonymous-demo"
-        anonymous = true
+        accept = ["anonymous"]
     "#;
     let tollgate = Tollgate::start_config(config);
     let mut silent = connect(tollgate.ingest.unwrap());
@@ -782,7 +782,7 @@ const SMALL: &str = r#"
     name = "web-tracking-logstore"
     [[project.logstore]]
     name = "anonymous-demo"
-    anonymous = true
+    accept = ["anonymous"]
 "#;
 
 #[test]
@@ -919,14 +919,14 @@ fn projects_that_share_one_at_the_upstream_keep_all_their_logstores() {
         upstream_project = "sls-webtracking-mini"
         [[project.logstore]]
         name = "clicks"
-        anonymous = true
+        accept = ["anonymous"]
         [[project]]
         name = "shop-eu"
         upstream = "embedded"
         upstream_project = "sls-webtracking-mini"
         [[project.logstore]]
         name = "views"
-        anonymous = true
+        accept = ["anonymous"]
     "#;
     let tollgate = Tollgate::start_config(config);
     for (project, logstore) in [("shop-cn", "clicks"), ("shop-eu", "views")] {

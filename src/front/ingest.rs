@@ -5,19 +5,19 @@
 //! pipeline there is no `await`, so a client that hangs up (the normal end of a mini program) loses
 //! nothing that it had sent whole.
 
-use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::Request;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, REFERER, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
 use hyper::body::Incoming;
 
+use super::arrival::{Arrival, framing_is_plain};
 use super::body::{self, Encoding};
+use super::buffers::{Buffers, with_buffers};
 use super::cors::OriginVerdict;
 use super::credential;
-use super::platform::{self, Platform};
+use super::platform::Platform;
 use super::reply::{Replier, Reply};
 use super::route::{Action, Kind, Route};
 use super::service::Front;
@@ -30,18 +30,6 @@ use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::{Credential, Principal};
 use crate::telemetry::{RouteLabel, TokenSource};
-
-/// A request whose logstore is known.
-struct Arrival<'a> {
-    parts: &'a Parts,
-    route: Route<'a>,
-    action: Action,
-    project: &'a str,
-    logstore: &'a SiteLogstore,
-    origin: OriginVerdict<'a>,
-    client: IpAddr,
-    unix_seconds: u64,
-}
 
 /// Who sends the events: known from the head, or to be learnt from the body.
 enum Caller {
@@ -260,8 +248,8 @@ impl Front {
         }
         let lease = arrival.logstore.lane.budget().lease(query.len() as u64);
         let lease = lease.map_err(|_| Reason::MemoryFull)?;
-        with_scratch(|scratch| {
-            let Scratch { group, stamp, .. } = scratch;
+        with_buffers(|buffers| {
+            let Buffers { group, stamp, .. } = buffers;
             arrival.stamp(stamp, &self.identity.query_parameter);
             let context = self.context(arrival, stamp);
             let parameter = &self.identity.query_parameter;
@@ -289,12 +277,12 @@ impl Front {
             Caller::Known(_) => self.body.cap,
             Caller::InBody(_) => self.unverified_body.cap,
         };
-        with_scratch(|scratch| {
-            let Scratch {
+        with_buffers(|buffers| {
+            let Buffers {
                 plain,
                 group,
                 stamp,
-            } = scratch;
+            } = buffers;
             let plain = encoding.decode(body, cap, &mut lease, plain)?;
             arrival.stamp(stamp, &self.identity.query_parameter);
             let context = self.context(arrival, stamp);
@@ -356,134 +344,4 @@ impl Front {
         arrival.count_accepted(principal, group);
         Ok(())
     }
-}
-
-impl Arrival<'_> {
-    /// JSON is sniffed, whatever the content type says; only where protobuf may come too is the
-    /// type asked, since a LogGroup and a JSON text may both begin with a line feed.
-    fn body_is_json(&self, plain: &[u8]) -> bool {
-        if self.action != Action::PutLogs || plain.first() == Some(&b'{') {
-            return true;
-        }
-        let kind = self
-            .parts
-            .headers
-            .get(CONTENT_TYPE)
-            .map_or(&b""[..], |v| v.as_bytes());
-        kind.get(..16)
-            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"))
-    }
-
-    /// Writes the fields that every event of this request gets from us.
-    fn stamp(&self, stamp: &mut Vec<u8>, token_parameter: &str) {
-        stamp.clear();
-        if self.logstore.rules.client_address == ClientAddress::Field {
-            let address = self.client.to_string();
-            transcode::put_content(stamp, b"__tag__:__client_ip__", address.as_bytes());
-        }
-        if self.action == Action::TrackQuery(Kind::TrackUaGif) {
-            let text = |header| {
-                self.parts
-                    .headers
-                    .get(header)
-                    .map_or(&b""[..], |v| v.as_bytes())
-            };
-            put_header(stamp, b"__userAgent__", text(USER_AGENT));
-            let referer = platform::without_secrets(text(REFERER), token_parameter);
-            put_header(stamp, b"__referer__", &referer);
-        }
-    }
-
-    fn count_accepted(&self, principal: Principal, group: &EventGroup) {
-        let metrics = &self.logstore.metrics;
-        metrics.requests_accepted.inc();
-        metrics.events_accepted.add(u64::from(group.events));
-        metrics.token_source.at(principal.source() as usize).inc();
-        metrics
-            .platform
-            .at(Platform::of(&self.parts.headers).label as usize)
-            .inc();
-        if group.reserved_fields > 0 {
-            metrics
-                .fields_reserved
-                .add(u64::from(group.reserved_fields));
-        }
-        if group.times_replaced > 0 {
-            metrics.times_replaced.add(u64::from(group.times_replaced));
-        }
-    }
-
-    fn count_refused(&self, refusal: Refusal, group: &EventGroup) -> Refusal {
-        let cell = self
-            .logstore
-            .metrics
-            .events_refused
-            .at(refusal.reason().index());
-        cell.add(u64::from(group.events));
-        refusal
-    }
-}
-
-fn put_header(stamp: &mut Vec<u8>, field: &[u8], value: &[u8]) {
-    let text = String::from_utf8_lossy(value.get(..MAX_HEADER_FIELD).unwrap_or(value));
-    transcode::put_content(stamp, field, text.as_bytes());
-}
-
-/// Refuses framings that hyper takes and that a server before or behind it may read differently.
-fn framing_is_plain(parts: &Parts) -> Result<(), Refusal> {
-    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
-    let refuse = |what: &'static str| Err(Refusal::new(Reason::BadFraming, what));
-    match (codings.next(), codings.next()) {
-        (None, _) => {}
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
-        _ => return refuse("transfer-encoding is not exactly one chunked"),
-    }
-    match parts.headers.get(EXPECT) {
-        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
-            return refuse("expect is not 100-continue");
-        }
-        _ => {}
-    }
-    let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
-        || parts
-            .headers
-            .get(CONTENT_LENGTH)
-            .is_some_and(|length| length.as_bytes() != b"0");
-    if has_body && parts.method == http::Method::GET {
-        return refuse("a GET with a body");
-    }
-    Ok(())
-}
-
-/// The part of a User-Agent or Referer that `track_ua.gif` stores, in bytes.
-const MAX_HEADER_FIELD: usize = 2048;
-
-/// Buffers of a worker thread, used by one request at a time.
-#[derive(Default)]
-struct Scratch {
-    plain: Vec<u8>,
-    group: EventGroup,
-    stamp: Vec<u8>,
-}
-
-/// A buffer that one large request has grown beyond this is given back.
-const SCRATCH_KEPT: usize = 1 << 20;
-
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
-fn with_scratch<T>(work: impl FnOnce(&mut Scratch) -> T) -> T {
-    SCRATCH.with_borrow_mut(|scratch| {
-        scratch.group.clear();
-        let result = work(scratch);
-        if scratch.plain.capacity() > SCRATCH_KEPT {
-            scratch.plain = Vec::new();
-        }
-        let EventGroup { logs, tags, .. } = &scratch.group;
-        if logs.capacity() + tags.capacity() > SCRATCH_KEPT {
-            scratch.group = EventGroup::default();
-        }
-        result
-    })
 }

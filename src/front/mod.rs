@@ -1,6 +1,8 @@
 //! The wire protocols that clients speak, and the story of a request (`ingest`).
 
+mod arrival;
 mod body;
+mod buffers;
 mod cors;
 mod credential;
 mod ingest;

@@ -111,12 +111,6 @@ impl Metrics {
                 }
             }
         }
-        let mut issued = Family::new(
-            "tollgate_sts_credentials_issued_total",
-            "Temporary credentials given out by AssumeRole and /get_sts_token.",
-            MetricType::COUNTER,
-        );
-        issued.push(vec![], self.sts_issued.get());
         let mut security = Family::new(
             "tollgate_security_events_total",
             "Security events, by whether they were written or dropped (too many in a second, or no memory).",
@@ -127,12 +121,6 @@ impl Metrics {
             vec![("outcome", "dropped")],
             self.security_events_dropped.get(),
         );
-        let mut doubled = Family::new(
-            "tollgate_doubled_project_requests_total",
-            "Requests whose host names the project twice, a mistake of a published sample.",
-            MetricType::COUNTER,
-        );
-        doubled.push(vec![], self.doubled_project.get());
         let mut leased = Family::new(
             "tollgate_memory_leased_bytes",
             "Memory held by bodies, open batches and undelivered LogGroups. Alert above 80 % of the limit.",
@@ -157,17 +145,14 @@ impl Metrics {
             ("commit", env!("TOLLGATE_COMMIT")),
         ];
         build.push(labels, 1);
-        vec![
-            requests,
-            refused,
-            credentials,
-            issued,
-            security,
-            doubled,
-            leased,
-            limit,
-            build,
-        ]
+        let mut families: Vec<Family> = vec![requests, refused, credentials, security];
+        families.extend(PROCESS.iter().map(|(name, help, read)| {
+            let mut family = Family::new(name, help, MetricType::COUNTER);
+            family.push(vec![], read(self));
+            family
+        }));
+        families.extend([leased, limit, build]);
+        families
     }
 
     fn logstore_families(&self) -> Vec<Family> {
@@ -190,6 +175,20 @@ impl Metrics {
 fn base<'a>(project: &'a str, logstore: &'a str) -> Labels<'a> {
     vec![("project", project), ("logstore", logstore)]
 }
+
+/// Counters of the process with no label.
+const PROCESS: &[(&str, &str, fn(&Metrics) -> u64)] = &[
+    (
+        "tollgate_sts_credentials_issued_total",
+        "Temporary credentials given out by AssumeRole and /get_sts_token.",
+        |m| m.sts_issued.get(),
+    ),
+    (
+        "tollgate_doubled_project_requests_total",
+        "Requests whose host names the project twice, a mistake of a published sample.",
+        |m| m.doubled_project.get(),
+    ),
+];
 
 type Read = fn(&LogstoreMetrics) -> u64;
 

@@ -1,0 +1,127 @@
+//! A request whose logstore is known: what is read of its head, and what is counted for it.
+
+use std::net::IpAddr;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, REFERER, TRANSFER_ENCODING, USER_AGENT};
+use http::request::Parts;
+
+use super::cors::OriginVerdict;
+use super::platform::{self, Platform};
+use super::route::{Action, Kind, Route};
+use super::site::SiteLogstore;
+use super::transcode;
+use crate::config::ClientAddress;
+use crate::event::{EventGroup, Reason, Refusal};
+use crate::gate::identity::Principal;
+
+/// The part of a User-Agent or Referer that `track_ua.gif` stores, in bytes.
+const MAX_HEADER_FIELD: usize = 2048;
+
+/// A request whose logstore is known.
+pub(super) struct Arrival<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) route: Route<'a>,
+    pub(super) action: Action,
+    pub(super) project: &'a str,
+    pub(super) logstore: &'a SiteLogstore,
+    pub(super) origin: OriginVerdict<'a>,
+    pub(super) client: IpAddr,
+    pub(super) unix_seconds: u64,
+}
+
+impl Arrival<'_> {
+    /// JSON is sniffed, whatever the content type says; only where protobuf may come too is the
+    /// type asked, since a LogGroup and a JSON text may both begin with a line feed.
+    pub(super) fn body_is_json(&self, plain: &[u8]) -> bool {
+        if self.action != Action::PutLogs || plain.first() == Some(&b'{') {
+            return true;
+        }
+        let kind = self
+            .parts
+            .headers
+            .get(CONTENT_TYPE)
+            .map_or(&b""[..], |v| v.as_bytes());
+        kind.get(..16)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"))
+    }
+
+    /// Writes the fields that every event of this request gets from us.
+    pub(super) fn stamp(&self, stamp: &mut Vec<u8>, token_parameter: &str) {
+        stamp.clear();
+        if self.logstore.rules.client_address == ClientAddress::Field {
+            let address = self.client.to_string();
+            transcode::put_content(stamp, b"__tag__:__client_ip__", address.as_bytes());
+        }
+        if self.action == Action::TrackQuery(Kind::TrackUaGif) {
+            let text = |header| {
+                self.parts
+                    .headers
+                    .get(header)
+                    .map_or(&b""[..], |v| v.as_bytes())
+            };
+            put_header(stamp, b"__userAgent__", text(USER_AGENT));
+            let referer = platform::without_secrets(text(REFERER), token_parameter);
+            put_header(stamp, b"__referer__", &referer);
+        }
+    }
+
+    pub(super) fn count_accepted(&self, principal: Principal, group: &EventGroup) {
+        let metrics = &self.logstore.metrics;
+        metrics.requests_accepted.inc();
+        metrics.events_accepted.add(u64::from(group.events));
+        metrics.token_source.at(principal.source() as usize).inc();
+        metrics
+            .platform
+            .at(Platform::of(&self.parts.headers).label as usize)
+            .inc();
+        if group.reserved_fields > 0 {
+            metrics
+                .fields_reserved
+                .add(u64::from(group.reserved_fields));
+        }
+        if group.times_replaced > 0 {
+            metrics.times_replaced.add(u64::from(group.times_replaced));
+        }
+    }
+
+    pub(super) fn count_refused(&self, refusal: Refusal, group: &EventGroup) -> Refusal {
+        let cell = self
+            .logstore
+            .metrics
+            .events_refused
+            .at(refusal.reason().index());
+        cell.add(u64::from(group.events));
+        refusal
+    }
+}
+
+fn put_header(stamp: &mut Vec<u8>, field: &[u8], value: &[u8]) {
+    let text = String::from_utf8_lossy(value.get(..MAX_HEADER_FIELD).unwrap_or(value));
+    transcode::put_content(stamp, field, text.as_bytes());
+}
+
+/// Refuses framings that hyper takes and that a server before or behind it may read differently.
+pub(super) fn framing_is_plain(parts: &Parts) -> Result<(), Refusal> {
+    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    let refuse = |what: &'static str| Err(Refusal::new(Reason::BadFraming, what));
+    match (codings.next(), codings.next()) {
+        (None, _) => {}
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
+        _ => return refuse("transfer-encoding is not exactly one chunked"),
+    }
+    match parts.headers.get(EXPECT) {
+        Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            return refuse("expect is not 100-continue");
+        }
+        _ => {}
+    }
+    let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
+        || parts
+            .headers
+            .get(CONTENT_LENGTH)
+            .is_some_and(|length| length.as_bytes() != b"0");
+    if has_body && parts.method == http::Method::GET {
+        return refuse("a GET with a body");
+    }
+    Ok(())
+}
