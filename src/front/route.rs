@@ -34,6 +34,31 @@ pub(super) enum Action {
     Preflight,
 }
 
+/// Where a path leads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target<'a> {
+    /// To a logstore.
+    Logstore(Route<'a>),
+    /// `/`: calls of the token service, such as AssumeRole.
+    TokenService,
+    /// `/get_sts_token`.
+    StsToken,
+    /// `/session`.
+    Session,
+}
+
+impl<'a> Target<'a> {
+    /// Reads a path, or `None` when it leads nowhere.
+    pub(super) fn parse(path: &'a str) -> Option<Self> {
+        match path {
+            "/" => Some(Self::TokenService),
+            "/get_sts_token" => Some(Self::StsToken),
+            "/session" => Some(Self::Session),
+            _ => Route::parse(path).map(Self::Logstore),
+        }
+    }
+}
+
 /// A path taken apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Route<'a> {

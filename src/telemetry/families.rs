@@ -176,8 +176,10 @@ fn base<'a>(project: &'a str, logstore: &'a str) -> Labels<'a> {
     vec![("project", project), ("logstore", logstore)]
 }
 
+type ReadProcess = fn(&Metrics) -> u64;
+
 /// Counters of the process with no label.
-const PROCESS: &[(&str, &str, fn(&Metrics) -> u64)] = &[
+const PROCESS: &[(&str, &str, ReadProcess)] = &[
     (
         "tollgate_sts_credentials_issued_total",
         "Temporary credentials given out by AssumeRole and /get_sts_token.",
