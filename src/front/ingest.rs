@@ -307,6 +307,7 @@ impl Front {
             rules: &self.rules,
             received: arrival.unix_seconds,
             stamp,
+            attached: transcode::AttachedNames::NONE,
         }
     }
 

@@ -158,7 +158,7 @@ impl Document<'_> {
     fn tag(&mut self, key: Key<'_>, count: &mut usize) -> Scanned<()> {
         let (body, rules) = (self.scan.bytes(), self.context.rules);
         self.new_key(key)?;
-        let name = TagName::of(self.scratch.seen.name(body, key));
+        let name = TagName::of(self.scratch.seen.name(body, key), self.context.attached);
         if name != TagName::Token {
             *count += 1;
             if *count > rules.tags {
@@ -260,7 +260,7 @@ impl Document<'_> {
         let text = text.resolve(&self.scratch.text);
         within(text.len(), rules.value, offset)?;
         let name = self.scratch.seen.name(body, key);
-        match FieldName::of(name) {
+        match FieldName::of(name, self.context.attached) {
             FieldName::Plain => put_content(&mut self.out.logs, name, text),
             FieldName::Time => log.set_time(text, offset, self.context, self.out)?,
             FieldName::Nanoseconds => log.set_nanosecond_text(text),

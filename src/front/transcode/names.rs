@@ -45,6 +45,55 @@ impl EnvelopeName {
     }
 }
 
+/// Names of fields and tags that we attach to events: from claims of the token and from trusted
+/// cookies. A client that sends them itself would pass its own word for the token's, so they are
+/// left out of what it sends, whoever it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttachedNames {
+    fields: Vec<Box<[u8]>>,
+    tags: Vec<Box<[u8]>>,
+}
+
+impl AttachedNames {
+    /// No names.
+    pub const NONE: &'static Self = &Self {
+        fields: Vec::new(),
+        tags: Vec::new(),
+    };
+
+    /// These names.
+    #[must_use]
+    pub fn new<'n>(
+        fields: impl Iterator<Item = &'n str>,
+        tags: impl Iterator<Item = &'n str>,
+    ) -> Self {
+        let sorted = |names: &mut dyn Iterator<Item = &'n str>| {
+            let mut names: Vec<Box<[u8]>> = names.map(|name| name.as_bytes().into()).collect();
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
+        let (mut fields, mut tags) = (fields, tags);
+        Self {
+            fields: sorted(&mut fields),
+            tags: sorted(&mut tags),
+        }
+    }
+
+    #[inline]
+    pub(super) fn has_field(&self, name: &[u8]) -> bool {
+        !self.fields.is_empty() && has(&self.fields, name)
+    }
+
+    pub(super) fn has_tag(&self, name: &[u8]) -> bool {
+        !self.tags.is_empty() && has(&self.tags, name)
+    }
+}
+
+fn has(names: &[Box<[u8]>], name: &[u8]) -> bool {
+    names.binary_search_by(|one| (**one).cmp(name)).is_ok()
+}
+
 /// What the name of an event's member says about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FieldName {
@@ -61,8 +110,10 @@ pub(super) enum FieldName {
 impl FieldName {
     /// Sorts a decoded name.
     #[inline]
-    pub(super) fn of(name: &[u8]) -> Self {
-        if name.first() == Some(&b'_') {
+    pub(super) fn of(name: &[u8], attached: &AttachedNames) -> Self {
+        if attached.has_field(name) {
+            Self::Reserved
+        } else if name.first() == Some(&b'_') {
             Self::underscored(name)
         } else {
             Self::Plain
@@ -100,11 +151,67 @@ pub(super) enum TagName {
 
 impl TagName {
     /// Sorts a decoded name.
-    pub(super) fn of(name: &[u8]) -> Self {
+    pub(super) fn of(name: &[u8], attached: &AttachedNames) -> Self {
         match name {
             b"__token__" => Self::Token,
             b"__client_ip__" | b"__receive_time__" | b"__pack_id__" => Self::Reserved,
+            _ if attached.has_tag(name) => Self::Reserved,
             _ => Self::Plain,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Context, Rules, json, protobuf, put_content, query};
+    use super::*;
+    use crate::config::{Limits, TimeWindow};
+    use crate::event::EventGroup;
+
+    /// What a client writes under a name that we attach is left out, however it comes.
+    #[test]
+    fn a_client_cannot_write_under_an_attached_name() {
+        let attached = AttachedNames::new(["user_id", "b"].into_iter(), ["tenant"].into_iter());
+        let rules = Rules::new(&Limits::default(), &TimeWindow::default());
+        let mut stamp = Vec::new();
+        put_content(&mut stamp, b"user_id", b"from-the-token");
+        let context = Context {
+            rules: &rules,
+            received: 1_781_510_400,
+            stamp: &stamp,
+            attached: &attached,
+        };
+        let contains = |group: &EventGroup, needle: &[u8]| {
+            let all = [group.logs.as_slice(), &group.tags].concat();
+            all.windows(needle.len()).any(|part| part == needle)
+        };
+        let check = |group: &EventGroup, left_out: u32| {
+            assert!(!contains(group, b"forged"), "{left_out}");
+            assert!(contains(group, b"from-the-token") && contains(group, b"kept"));
+            assert_eq!(group.reserved_fields, left_out);
+        };
+        let mut out = EventGroup::default();
+        let body =
+            br#"{"__logs__":[{"user_id":"forged","k":"kept"}],"__tags__":{"tenant":"forged"}}"#;
+        json(body, &context, &mut out).unwrap();
+        check(&out, 2);
+        out.clear();
+        query(
+            b"user_id=forged&k=kept&user%5fid=forged",
+            "token",
+            &context,
+            &mut out,
+        )
+        .unwrap();
+        assert!(!contains(&out, b"forged") && contains(&out, b"kept"));
+        out.clear();
+        let mut log = vec![0x08, 0x80, 0xe2, 0xbe, 0xd1, 0x06];
+        put_content(&mut log, b"user_id", b"forged");
+        put_content(&mut log, b"k", b"kept");
+        let mut body = vec![crate::event::LOGS_TAG, u8::try_from(log.len()).unwrap()];
+        body.extend_from_slice(&log);
+        crate::event::put_tag(&mut body, b"tenant", b"forged");
+        protobuf(&body, &context, &mut out).unwrap();
+        check(&out, 2);
     }
 }

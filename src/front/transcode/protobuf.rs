@@ -77,7 +77,7 @@ fn put_tag(
 ) -> Scanned<()> {
     let rules = context.rules;
     tag.check_text(rules.key)?;
-    let name = TagName::of(tag.key);
+    let name = TagName::of(tag.key, context.attached);
     if name == TagName::Token {
         bounded(
             tag.value.len(),
@@ -165,7 +165,7 @@ fn survey(log: &[u8], base: usize, context: &Context<'_>) -> Scanned<Survey> {
                 let length = content.value.len();
                 bounded(length, rules.value, content.offset, Reason::ValueTooLarge)?;
                 found.changed |= content.changed;
-                found.changed |= FieldName::of(content.key) != FieldName::Plain;
+                found.changed |= FieldName::of(content.key, context.attached) != FieldName::Plain;
                 found.canonical += content.canonical_field();
             }
             Field::Fixed32(4, nanoseconds) => {
@@ -202,7 +202,7 @@ fn rewrite(
             continue;
         };
         let content = pair(content, reader.offset() - content.len())?;
-        match FieldName::of(content.key) {
+        match FieldName::of(content.key, context.attached) {
             FieldName::Plain => put_content(&mut out.logs, content.key, content.value),
             FieldName::Time | FieldName::Nanoseconds | FieldName::Reserved => {
                 out.reserved_fields += 1;

@@ -134,7 +134,7 @@ impl QueryEvent<'_> {
             label.extend_from_slice(text);
             return Ok(());
         }
-        match FieldName::of(name) {
+        match FieldName::of(name, self.context.attached) {
             FieldName::Plain => put_content(&mut self.out.logs, name, text),
             FieldName::Time => self.log.set_time(text, offset, self.context, self.out)?,
             FieldName::Nanoseconds => self.log.set_nanosecond_text(text),

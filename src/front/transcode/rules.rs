@@ -1,5 +1,6 @@
 //! What a client may send, in the form that the hot path reads.
 
+use super::names::AttachedNames;
 use crate::config::{Limits, OutsideWindow, TimeWindow};
 
 /// The limits of the configuration. Lengths are in bytes, the window is in seconds.
@@ -48,6 +49,8 @@ pub struct Context<'a> {
     pub received: u64,
     /// Fields that we add to every event: `Contents` fields made by [`super::put_content`].
     pub stamp: &'a [u8],
+    /// Names that only we give to fields and tags.
+    pub attached: &'a AttachedNames,
 }
 
 impl Context<'_> {
