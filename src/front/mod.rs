@@ -1,13 +1,17 @@
 //! The wire protocols that clients speak, and the story of a request (`ingest`).
 
 mod body;
+mod cookie;
 mod cors;
 mod credential;
 mod ingest;
 mod platform;
+mod relay;
 mod reply;
 mod route;
+mod security_events;
 mod service;
+mod session;
 mod site;
 pub mod transcode;
 
