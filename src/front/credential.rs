@@ -5,9 +5,10 @@
 //! sent, and only without an Origin or from one that the logstore names.
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 
+use super::cookie::Cookies;
 use super::cors::OriginVerdict;
 use super::route::Route;
 use crate::config::{Identity, Logstore, TokenPlace};
@@ -21,6 +22,20 @@ pub(super) fn find<'a>(
     origin: OriginVerdict<'_>,
     logstore: &Logstore,
     identity: &'a Identity,
+) -> Result<Credential<'a>, Refusal> {
+    let names = [identity.cookie.as_str(), identity.session.cookie.as_str()];
+    let cookies = Cookies::read(&parts.headers, &identity.cookies, &names)?;
+    find_with(parts, route, origin, logstore, identity, &cookies)
+}
+
+/// As [`find`], with cookies that have been read.
+pub(super) fn find_with<'a>(
+    parts: &'a Parts,
+    route: &Route<'a>,
+    origin: OriginVerdict<'_>,
+    logstore: &Logstore,
+    identity: &'a Identity,
+    cookies: &Cookies<'a>,
 ) -> Result<Credential<'a>, Refusal> {
     let accepts = |place| logstore.token_from.contains(&place);
     let (bearer, signed) = authorization(&parts.headers)?;
@@ -45,9 +60,7 @@ pub(super) fn find<'a>(
         OriginVerdict::Any | OriginVerdict::Refused => false,
     };
     if found.is_none() && cookie_counts && accepts(TokenPlace::Cookie) {
-        for value in cookie_values(&parts.headers, &identity.cookie) {
-            add(&mut found, Some(value), TokenPlace::Cookie)?;
-        }
+        add(&mut found, cookies.token()?, TokenPlace::Cookie)?;
     }
     match found {
         Some(_) if signed => Err(Reason::TokenAmbiguous.into()),
@@ -97,27 +110,6 @@ fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a s
     query
         .split('&')
         .filter_map(move |pair| pair.strip_prefix(name)?.strip_prefix('='))
-}
-
-/// The values of one cookie. Mini programs join cookies by hand, so the space after `;` is optional.
-fn cookie_values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    headers.get_all(COOKIE).iter().flat_map(move |value| {
-        value
-            .as_bytes()
-            .split(|b| *b == b';')
-            .filter_map(move |pair| {
-                let value = pair
-                    .trim_ascii()
-                    .strip_prefix(name.as_bytes())?
-                    .strip_prefix(b"=")?;
-                Some(
-                    value
-                        .strip_prefix(b"\"")
-                        .and_then(|v| v.strip_suffix(b"\""))
-                        .unwrap_or(value),
-                )
-            })
-    })
 }
 
 #[cfg(test)]
@@ -184,6 +176,10 @@ mod tests {
             found(TRACK, &[("cookie", "not_tollgate_token=a.b")]),
             is("None")
         );
+        assert_eq!(
+            found(TRACK, &[("cookie", "__Host-tollgate=a.b")]),
+            is("Cookie a.b")
+        );
         assert_eq!(found(TRACK, &[("authorization", "LOG :x")]), is("Signed"));
         assert_eq!(
             found(TRACK, &[("authorization", "SLS4-HMAC-SHA256 x")]),
@@ -208,6 +204,12 @@ mod tests {
         assert_eq!(
             found("/t/b/logstores/web/track", &[("authorization", "LOG x:y")]),
             ambiguous
+        );
+        let twice = ("cookie", "tollgate_token=c; tollgate_token=c");
+        assert_eq!(found(TRACK, &[twice]), ambiguous);
+        assert_eq!(
+            found(TRACK, &[bearer, twice]),
+            Ok("Authorization a".to_owned())
         );
         let cookie = ("cookie", "tollgate_token=c");
         assert_eq!(

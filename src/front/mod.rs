@@ -3,13 +3,17 @@
 mod arrival;
 mod body;
 mod buffers;
+mod cookie;
 mod cors;
 mod credential;
 mod ingest;
 mod platform;
+mod relay;
 mod reply;
 mod route;
+mod security_events;
 mod service;
+mod session;
 mod site;
 pub mod transcode;
 

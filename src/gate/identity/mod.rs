@@ -7,10 +7,12 @@ mod claims;
 mod facts;
 mod jwt;
 mod keys;
+mod relay_verdicts;
 
 pub use self::facts::{Action, Facts};
 pub use self::jwt::{Authenticator, mint};
 pub use self::keys::{KeyError, SigningKey, load_jwt_keys, load_or_make};
+pub use self::relay_verdicts::{RelaySender, RelayVerdicts};
 
 use crate::config::TokenPlace;
 use crate::telemetry::TokenSource;

@@ -41,7 +41,7 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// The body, and what becomes true when all of it was taken.
-    fn new(body: Bytes) -> (Self, Arc<AtomicBool>) {
+    pub(super) fn new(body: Bytes) -> (Self, Arc<AtomicBool>) {
         let taken = Arc::new(AtomicBool::new(body.is_empty()));
         let pieces = Self {
             rest: body,
@@ -135,7 +135,7 @@ pub(super) fn is_quiet(body: &[u8]) -> bool {
 }
 
 /// The whole body, or `None` when it has more than `cap` bytes. It grows as it comes in.
-async fn read_capped(mut body: Incoming, cap: usize) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) async fn read_capped(mut body: Incoming, cap: usize) -> Result<Option<Vec<u8>>, StoreError> {
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| transport_error(&error))?;
@@ -151,7 +151,7 @@ async fn read_capped(mut body: Incoming, cap: usize) -> Result<Option<Vec<u8>>, 
 }
 
 /// Sorts a failure by its causes.
-fn transport_error(error: &(dyn StdError + 'static)) -> StoreError {
+pub(super) fn transport_error(error: &(dyn StdError + 'static)) -> StoreError {
     let causes = causes(error);
     let is_tls = |cause: &&(dyn StdError + 'static)| cause.is::<rustls::Error>();
     let failure = if causes.iter().any(is_tls) {

@@ -1,10 +1,10 @@
 //! A client for the API of SLS: writes, and the reads that show what was written.
 //!
-//! Promise: each call is signed, takes at most the endpoint's timeout from dialling to the last byte
-//! of the answer, and succeeds only when the store itself said so. A call is made once; whoever
-//! holds the events decides with [`next_step`] whether to call again. The
+//! Promise: each call is signed (what is relayed, by its sender), takes at most the endpoint's timeout
+//! from dialling to the last byte of the answer, and succeeds only when the store itself said so. A
+//! call is made once; whoever holds the events decides with [`next_step`] whether to call again. The
 //! one exception: when a kept-alive connection turns out closed before anything was sent, a fresh
-//! one is dialled. Not here: queues, pauses, and how many calls go at once.
+//! one is dialled. Not here: queues, pauses, and how many calls of ours go at once.
 //!
 //! # Cancel safety
 //! A call that is dropped is closed, but the store may have taken its body all the same: what is
@@ -13,6 +13,7 @@
 mod connect;
 mod exchange;
 mod read;
+mod relay;
 #[cfg(test)]
 mod tests;
 
@@ -27,11 +28,14 @@ use http::{HeaderMap, Method, Request};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use self::connect::{Base, connector};
 use self::exchange::{Answer, HttpClient, exchange, is_quiet};
 pub use self::read::{CursorFrom, MAX_PULL, Pulled, ShardInfo};
 use self::read::{json, read_pull, unexpected};
+use self::relay::MAX_RELAYS;
+pub use self::relay::{RelayError, RelayHost, RelayRequest, RelayedAnswer};
 use super::codec::Codec;
 use super::error::{
     ErrorAnswer, MAX_ERROR_BODY, NextStep, RetryReason, StoreError, TransportFailure, next_step,
@@ -136,6 +140,8 @@ pub struct StoreClient {
     http: HttpClient,
     /// Seconds that the store's clock is ahead of ours, as it last told us.
     clock_ahead: AtomicI64,
+    /// Requests of others that may be on their way at once.
+    relays: Semaphore,
 }
 
 impl StoreClient {
@@ -165,6 +171,7 @@ impl StoreClient {
             timeout: endpoint.timeout,
             http,
             clock_ahead: AtomicI64::new(0),
+            relays: Semaphore::new(MAX_RELAYS),
         })
     }
 

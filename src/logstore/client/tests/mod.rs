@@ -3,6 +3,7 @@
 mod answers;
 mod calls;
 mod faults;
+mod relay;
 mod tls;
 
 use std::convert::Infallible;
