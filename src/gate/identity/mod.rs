@@ -7,6 +7,7 @@ mod claims;
 mod facts;
 mod jwt;
 mod keys;
+pub mod state;
 
 pub use self::facts::{Action, Facts};
 pub use self::jwt::{Authenticator, mint};
