@@ -284,6 +284,7 @@ impl Running {
         let admin = Admin {
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.metrics),
+            api: None,
         };
         self.admin = Some(self.serving(|stop| {
             self.tasks

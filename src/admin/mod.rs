@@ -1,8 +1,17 @@
-//! The private listener: `/healthz` (the process lives), `/readyz` (send it traffic) and
-//! `/metrics` (Prometheus).
+//! The private listener: `/healthz` (the process lives), `/readyz` (send it traffic), `/metrics`
+//! (Prometheus), which are open, and `/api/v1`, which asks for a token.
+
+mod answer;
+mod api;
+mod body;
+mod calls;
+mod guard;
+
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
-use std::future::{Ready, ready};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,6 +22,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::Service;
 
+pub use self::api::{AdminApi, Reload};
 use crate::telemetry::Metrics;
 
 /// Whether traffic may be sent here.
@@ -39,6 +49,8 @@ pub struct Admin {
     pub readiness: Arc<Readiness>,
     /// What `/metrics` shows.
     pub metrics: Arc<Metrics>,
+    /// The API, where this node has one.
+    pub api: Option<Arc<AdminApi>>,
 }
 
 impl Admin {
@@ -58,7 +70,7 @@ impl Admin {
             }
             _ => text(
                 StatusCode::NOT_FOUND,
-                "there are /healthz, /readyz and /metrics\n",
+                "there are /healthz, /readyz, /metrics and /api/v1\n",
             ),
         }
     }
@@ -67,10 +79,17 @@ impl Admin {
 impl Service<Request<Incoming>> for Admin {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        ready(Ok(self.answer(request.method(), request.uri().path())))
+        if let Some(api) = &self.api
+            && request.uri().path().starts_with(api::PREFIX)
+        {
+            let answer = Arc::clone(api).answer(request);
+            return Box::pin(async move { Ok(answer.await) });
+        }
+        let response = self.answer(request.method(), request.uri().path());
+        Box::pin(std::future::ready(Ok(response)))
     }
 }
 
@@ -80,28 +99,4 @@ fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn readiness_is_told_apart_from_health() {
-        let admin = Admin {
-            readiness: Arc::default(),
-            metrics: Metrics::new(),
-        };
-        let status = |path| admin.answer(&Method::GET, path).status();
-        assert_eq!(status("/healthz"), StatusCode::OK);
-        assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
-        admin.readiness.set(true);
-        assert_eq!(status("/readyz"), StatusCode::OK);
-        assert_eq!(status("/metrics"), StatusCode::OK);
-        assert_eq!(status("/other"), StatusCode::NOT_FOUND);
-        assert_eq!(
-            admin.answer(&Method::POST, "/healthz").status(),
-            StatusCode::METHOD_NOT_ALLOWED
-        );
-    }
 }

@@ -9,8 +9,8 @@ use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricT
 use prometheus::{Encoder, TextEncoder};
 
 use super::metrics::{
-    CredentialKind, DropReason, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome, RouteLabel,
-    TokenSource,
+    AdminCall, AdminOutcome, CredentialKind, DropReason, LogstoreMetrics, Metrics, PlatformLabel,
+    RelayOutcome, RouteLabel, TokenSource,
 };
 use crate::event::Reason;
 
@@ -63,6 +63,7 @@ impl Metrics {
         let families: Vec<MetricFamily> = self
             .process_families()
             .into_iter()
+            .chain(self.admin_families())
             .chain(self.logstore_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())
@@ -153,6 +154,36 @@ impl Metrics {
         }));
         families.extend([leased, limit, build]);
         families
+    }
+
+    fn admin_families(&self) -> Vec<Family> {
+        let mut calls = Family::new(
+            "tollgate_admin_calls_total",
+            "Calls of the admin API, by call and outcome. Look at denied.",
+            MetricType::COUNTER,
+        );
+        for call in AdminCall::ALL {
+            for outcome in AdminOutcome::ALL {
+                let count = self.admin_calls(*call, *outcome).get();
+                if count > 0 {
+                    let labels = vec![("call", call.label()), ("outcome", outcome.label())];
+                    calls.push(labels, count);
+                }
+            }
+        }
+        let mut tickets = Family::new(
+            "tollgate_tickets",
+            "Tickets that are kept, expired ones of the last day included. Bound: identity.ticket.max_count.",
+            MetricType::GAUGE,
+        );
+        tickets.push(vec![], self.tickets.get());
+        let mut revocations = Family::new(
+            "tollgate_revocations",
+            "Revocations that are kept. Bound: identity.revocation.max_count.",
+            MetricType::GAUGE,
+        );
+        revocations.push(vec![], self.revocations.get());
+        vec![calls, tickets, revocations]
     }
 
     fn logstore_families(&self) -> Vec<Family> {

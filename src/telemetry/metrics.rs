@@ -189,6 +189,44 @@ label_enum! {
     }
 }
 
+label_enum! {
+    /// A call of the admin API, as a metric label.
+    AdminCall {
+        /// `POST /api/v1/tickets`.
+        CreateTicket => "create_ticket",
+        /// `GET /api/v1/tickets`.
+        ListTickets => "list_tickets",
+        /// `POST /api/v1/tickets/{id}/extend`.
+        ExtendTicket => "extend_ticket",
+        /// `DELETE /api/v1/tickets/{id}`.
+        RevokeTicket => "revoke_ticket",
+        /// `POST /api/v1/revocations`.
+        Revoke => "revoke",
+        /// `GET /api/v1/revocations`.
+        ListRevocations => "list_revocations",
+        /// `DELETE /api/v1/revocations/{kind}/{value}`.
+        LiftRevocation => "lift_revocation",
+        /// `POST /api/v1/identity/reload`.
+        Reload => "reload",
+        /// Anything else below `/api/`.
+        Unknown => "unknown",
+    }
+}
+
+label_enum! {
+    /// What became of a call of the admin API, as a metric label.
+    AdminOutcome {
+        /// It was done.
+        Done => "done",
+        /// The request was wrong, or what it asked for is not possible.
+        Refused => "refused",
+        /// It came without the token, with a wrong one, or from a page.
+        Denied => "denied",
+        /// It could not be done here.
+        Failed => "failed",
+    }
+}
+
 impl Reason {
     /// Position in [`Reason::ALL`], for an array of cells.
     #[must_use]
@@ -290,6 +328,12 @@ pub struct Metrics {
     pub security_events_dropped: Counter,
     /// Requests whose host names the project twice, a mistake of a published sample.
     pub doubled_project: Counter,
+    /// Calls of the admin API, by call and outcome.
+    admin_calls: Cells<{ AdminCall::COUNT * AdminOutcome::COUNT }>,
+    /// Tickets that are kept.
+    pub tickets: Gauge,
+    /// Revocations that are kept.
+    pub revocations: Gauge,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
     /// The memory budget, for gauges.
@@ -319,6 +363,13 @@ impl Metrics {
     #[expect(clippy::indexing_slicing, reason = "the array has a row for each kind")]
     pub fn credentials_refused(&self, kind: CredentialKind, reason: Reason) -> &Counter {
         self.credentials_refused.0[kind as usize].at(reason.index())
+    }
+
+    /// The count of calls of the admin API with an outcome.
+    #[must_use]
+    pub fn admin_calls(&self, call: AdminCall, outcome: AdminOutcome) -> &Counter {
+        let row = call as usize * AdminOutcome::COUNT;
+        self.admin_calls.at(row + outcome as usize)
     }
 
     /// Shows `budget` as the memory gauges.

@@ -8,6 +8,7 @@ mod facts;
 mod jwt;
 mod keys;
 mod relay_verdicts;
+pub mod state;
 
 pub use self::facts::{Action, Facts};
 pub use self::jwt::{Authenticator, mint};
