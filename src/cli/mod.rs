@@ -5,6 +5,7 @@
 mod check;
 mod exit;
 mod output;
+mod policy;
 mod run;
 mod send;
 mod source;
@@ -34,7 +35,8 @@ Examples:
 
 Exit codes:
   0   all went well, nothing was lost
-  1   the work was done, but not all of it succeeded (send: events were refused)
+  1   the work was done, but not all of it succeeded (send: events were refused;
+      policy test: denied)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
@@ -64,6 +66,9 @@ enum Command {
     /// Make tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Try policies (RAM policy documents).
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
     /// Send events through the front, from a file of one JSON object a line.
@@ -78,6 +83,7 @@ pub fn main() -> ExitCode {
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Token(command)) => token::run(&command),
+        Some(Command::Policy(command)) => policy::run(&command),
         Some(Command::Tail(args)) => tail::run(&args),
         Some(Command::Send(args)) => send::run(&args),
     };

@@ -1,3 +1,4 @@
 //! Says yes or no to a request.
 
 pub mod identity;
+pub mod policy;
