@@ -53,7 +53,7 @@ impl Variant {
                         rules: &rules,
                         received: RECEIVED,
                         stamp: b"",
-                        attached: transcode::AttachedNames::NONE,
+                        attached: tollgate::event::AttachedNames::NONE,
                     };
                     out.clear();
                     transcode::json(black_box(body), &context, &mut out).expect("a valid body");

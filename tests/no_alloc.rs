@@ -48,7 +48,7 @@ fn allocations(body: &[u8], transcode: Transcode) -> usize {
         rules: &rules,
         received: 1_781_510_400,
         stamp: &stamp,
-        attached: transcode::AttachedNames::NONE,
+        attached: tollgate::event::AttachedNames::NONE,
     };
     let mut out = EventGroup::default();
     transcode(body, &context, &mut out).unwrap();

@@ -1,6 +1,6 @@
 //! The events of one request, already in the wire form of a LogGroup.
 
-use crate::foundation::wire;
+use crate::foundation::wire::{self, Field, Reader};
 
 /// Protobuf tag byte of `LogGroup.Logs`.
 pub const LOGS_TAG: u8 = 0x0a;
@@ -67,6 +67,36 @@ impl EventGroup {
     /// Adds a tag, as one `LogTag` field.
     pub fn put_tag(&mut self, key: &[u8], value: &[u8]) {
         put_tag(&mut self.tags, key, value);
+    }
+
+    /// Key and value of each tag, in their order.
+    pub fn each_tag(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut fields = Reader::new(&self.tags);
+        std::iter::from_fn(move || match fields.next_field() {
+            Ok(Some(Field::Bytes(_, tag))) => {
+                let mut pair: (&[u8], &[u8]) = (b"", b"");
+                let mut parts = Reader::new(tag);
+                while let Ok(Some(part)) = parts.next_field() {
+                    match part {
+                        Field::Bytes(1, key) => pair.0 = key,
+                        Field::Bytes(2, value) => pair.1 = value,
+                        _ => {}
+                    }
+                }
+                Some(pair)
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether two tags have one name. A JSON body cannot do that; a LogGroup can.
+    #[must_use]
+    pub fn repeats_a_tag(&self) -> bool {
+        let mut names: Vec<&[u8]> = self.each_tag().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names
+            .windows(2)
+            .any(|pair| matches!(pair, [a, b] if a == b))
     }
 
     /// Bytes that the group holds in wire form.

@@ -307,7 +307,7 @@ impl Front {
             rules: &self.rules,
             received: arrival.unix_seconds,
             stamp,
-            attached: transcode::AttachedNames::NONE,
+            attached: crate::event::AttachedNames::NONE,
         }
     }
 

@@ -74,7 +74,7 @@ fn transcoded(
         rules: &rules,
         received: setting.received,
         stamp: &setting.stamp,
-        attached: tollgate::front::transcode::AttachedNames::NONE,
+        attached: tollgate::event::AttachedNames::NONE,
     };
     let mut out = EventGroup::default();
     transcode(&context, &mut out)?;

@@ -73,7 +73,7 @@ fn a_refused_body_still_says_how_many_events_were_read() {
         rules: &rules,
         received: RECEIVED,
         stamp: b"",
-        attached: transcode::AttachedNames::NONE,
+        attached: tollgate::event::AttachedNames::NONE,
     };
     let mut out = EventGroup::default();
     let body = br#"{"__logs__":[{"a":1},{"a":2},{"a":3"#;

@@ -26,7 +26,6 @@ mod seen;
 mod time;
 
 pub use self::json::json;
-pub use self::names::AttachedNames;
 pub use self::open_log::put_content;
 pub use self::protobuf::protobuf;
 pub use self::query::query;

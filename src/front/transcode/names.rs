@@ -1,5 +1,7 @@
 //! Names that mean something to the store or to us (SLS: reserved fields).
 
+use crate::event::AttachedNames;
+
 /// Where the text of a time that was outside the window is kept.
 pub(super) const CLIENT_TIME: &[u8] = b"__client_time__";
 
@@ -43,55 +45,6 @@ impl EnvelopeName {
             Self::Tags => b"__tags__",
         }
     }
-}
-
-/// Names of fields and tags that we attach to events: from claims of the token and from trusted
-/// cookies. A client that sends them itself would pass its own word for the token's, so they are
-/// left out of what it sends, whoever it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AttachedNames {
-    fields: Vec<Box<[u8]>>,
-    tags: Vec<Box<[u8]>>,
-}
-
-impl AttachedNames {
-    /// No names.
-    pub const NONE: &'static Self = &Self {
-        fields: Vec::new(),
-        tags: Vec::new(),
-    };
-
-    /// These names.
-    #[must_use]
-    pub fn new<'n>(
-        fields: impl Iterator<Item = &'n str>,
-        tags: impl Iterator<Item = &'n str>,
-    ) -> Self {
-        let sorted = |names: &mut dyn Iterator<Item = &'n str>| {
-            let mut names: Vec<Box<[u8]>> = names.map(|name| name.as_bytes().into()).collect();
-            names.sort_unstable();
-            names.dedup();
-            names
-        };
-        let (mut fields, mut tags) = (fields, tags);
-        Self {
-            fields: sorted(&mut fields),
-            tags: sorted(&mut tags),
-        }
-    }
-
-    #[inline]
-    pub(super) fn has_field(&self, name: &[u8]) -> bool {
-        !self.fields.is_empty() && has(&self.fields, name)
-    }
-
-    pub(super) fn has_tag(&self, name: &[u8]) -> bool {
-        !self.tags.is_empty() && has(&self.tags, name)
-    }
-}
-
-fn has(names: &[Box<[u8]>], name: &[u8]) -> bool {
-    names.binary_search_by(|one| (**one).cmp(name)).is_ok()
 }
 
 /// What the name of an event's member says about it.
@@ -164,8 +117,8 @@ impl TagName {
 #[cfg(test)]
 mod tests {
     use super::super::{Context, Rules, json, protobuf, put_content, query};
-    use super::*;
     use crate::config::{Limits, TimeWindow};
+    use crate::event::AttachedNames;
     use crate::event::EventGroup;
 
     /// What a client writes under a name that we attach is left out, however it comes.

@@ -1,7 +1,7 @@
 //! What a client may send, in the form that the hot path reads.
 
-use super::names::AttachedNames;
 use crate::config::{Limits, OutsideWindow, TimeWindow};
+use crate::event::AttachedNames;
 
 /// The limits of the configuration. Lengths are in bytes, the window is in seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -88,7 +88,7 @@ mod tests {
             rules: &rules,
             received: NOW,
             stamp: b"",
-            attached: crate::front::transcode::AttachedNames::NONE,
+            attached: crate::event::AttachedNames::NONE,
         };
         EventTime::read(text.as_bytes(), &context)
     }

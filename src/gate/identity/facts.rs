@@ -45,6 +45,8 @@ pub struct Facts<'a> {
     pub logstore: &'a str,
     /// What the request wants to do.
     pub action: Action,
+    /// The logstore, as policies name it.
+    pub resource: &'a str,
     /// The client's address; an IPv4-mapped one is IPv4.
     pub client: IpAddr,
     /// Whether the request came over TLS.
