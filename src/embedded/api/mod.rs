@@ -39,7 +39,7 @@ use crate::config::Embedded;
 use crate::foundation::budget::Budget;
 use crate::foundation::clock;
 use crate::logstore::signature::{
-    AccessKey, RequestParts, TIME_WINDOW, VerifyError, parse_authorization, verify,
+    AccessKey, RequestParts, Rules, SignedBody, VerifyError, verify_head,
 };
 
 /// Memory for bodies, writes that wait, and answers: a dozen of the largest requests at once.
@@ -107,41 +107,34 @@ impl Api {
         let query = head.uri.query().unwrap_or("");
         let parameters = Parameters::read(query);
         let operation = Operation::of(&head.method, head.uri.path(), &parameters)?;
-        self.check_key(head)?;
+        let signed = self.check_head(head)?;
         let cap = match operation {
             Operation::PutLogs(..) => MAX_BODY,
             _ => MAX_QUESTION,
         };
         let body = body::read(body, cap, &self.budget).await?;
-        self.check_signature(head, &body.bytes)?;
+        signed.check(&body.bytes).map_err(ApiError::from)?;
         self.perform(operation, project, head, &parameters, body)
             .await
     }
 
-    /// What can be seen of the key before the body is read.
-    fn check_key(&self, head: &Parts) -> Result<(), ApiError> {
-        let name = http::header::AUTHORIZATION;
-        let value = head
-            .headers
-            .get(&name)
-            .ok_or(VerifyError::MissingHeader(name))?;
-        let key_id = parse_authorization(value.as_bytes())?.key_id();
-        if key_id != self.key.id {
-            let key_id = key_id.to_owned();
-            return Err(VerifyError::UnknownKey { key_id }.into());
-        }
-        Ok(())
-    }
-
-    fn check_signature(&self, head: &Parts, body: &[u8]) -> Result<(), ApiError> {
+    /// Checks the signature of the head, before the body is read. What comes back checks the body.
+    fn check_head(&self, head: &Parts) -> Result<SignedBody, ApiError> {
         let parts = RequestParts {
             method: head.method.as_str(),
             path: head.uri.path(),
             query: head.uri.query().unwrap_or(""),
             headers: &head.headers,
         };
-        let lookup = |id: &str| (id == self.key.id).then_some(&self.key);
-        let verified = verify(&parts, body, lookup, clock::unix_seconds(), TIME_WINDOW)?;
+        let lookup = |id: &str, token: Option<&[u8]>| {
+            if id != self.key.id {
+                let key_id = id.to_owned();
+                return Err(VerifyError::UnknownKey { key_id });
+            }
+            self.key.check_token(token)?;
+            Ok(&self.key)
+        };
+        let verified = verify_head(&parts, clock::unix_seconds(), &Rules::default(), lookup)?;
         match verified.region {
             Some(region) if region != self.region => Err(ApiError::new(
                 StatusCode::UNAUTHORIZED,
@@ -152,7 +145,7 @@ impl Api {
                     self.region
                 ),
             )),
-            _ => Ok(()),
+            _ => Ok(verified.body),
         }
     }
 

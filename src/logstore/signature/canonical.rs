@@ -22,19 +22,50 @@ pub(super) fn single<'a>(
     Ok(first.map(|value| value.as_bytes().trim_ascii()))
 }
 
+/// A header that is signed: its name, and its value without the white space around it.
+pub(super) type SignedHeader<'a> = (&'a HeaderName, &'a [u8]);
+
 /// The headers that `is_signed` names, sorted by name.
 pub(super) fn signed_headers(
     headers: &HeaderMap,
     is_signed: impl Fn(&str) -> bool,
-) -> Result<Vec<(&str, &[u8])>, Repeated> {
-    let mut signed = Vec::new();
-    for name in headers.keys().filter(|name| is_signed(name.as_str())) {
-        if let Some(value) = single(headers, name)? {
-            signed.push((name.as_str(), value));
+) -> Result<Vec<SignedHeader<'_>>, Repeated> {
+    let mut signed = Vec::with_capacity(16);
+    for (name, value) in headers {
+        if is_signed(name.as_str()) {
+            signed.push((name, value.as_bytes().trim_ascii()));
         }
     }
-    signed.sort_unstable();
+    signed.sort_unstable_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+    for pair in signed.windows(2) {
+        if let [(name, _), (next, _)] = pair
+            && name == next
+        {
+            return Err(Repeated((*name).clone()));
+        }
+    }
     Ok(signed)
+}
+
+/// Appends the headers as both versions write them: `name:value`, a line each.
+pub(super) fn write_headers(out: &mut Vec<u8>, headers: &[SignedHeader<'_>]) {
+    for (name, value) in headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.push(b':');
+        out.extend_from_slice(value);
+        out.push(b'\n');
+    }
+}
+
+/// A content type without the charset that old browsers append to what their page has signed;
+/// `None` when it has none.
+pub(super) fn without_charset(content_type: &[u8]) -> Option<&[u8]> {
+    let at = content_type.iter().rposition(|byte| *byte == b';')?;
+    let (bare, parameter) = content_type.split_at(at);
+    let parameter = parameter.get(1..)?.trim_ascii();
+    parameter
+        .eq_ignore_ascii_case(b"charset=utf-8")
+        .then(|| bare.trim_ascii_end())
 }
 
 /// Whether a header belongs to SLS and is signed. User metadata (`x-log-meta-`) never is.
@@ -92,17 +123,16 @@ fn form_decode(text: &str) -> Cow<'_, [u8]> {
     }
 }
 
-/// The forms of a path that a client may have signed: as it stands on the wire, then decoded. Legal
-/// names are the same in both. A decoded path that could be taken for a path with a query, or for
+/// The decoded form of a path, which a client may have signed instead of the one on the wire;
+/// `None` when they are the same. A decoded path that could be taken for a path with a query, or for
 /// two lines, is none.
-pub(super) fn path_forms(path: &str) -> Vec<Cow<'_, [u8]>> {
-    let mut forms = vec![Cow::Borrowed(path.as_bytes())];
-    let decoded: Cow<'_, [u8]> = percent_decode(path.as_bytes()).into();
-    let ambiguous = |byte: &u8| *byte == b'?' || byte.is_ascii_control();
-    if decoded != path.as_bytes() && !decoded.iter().any(ambiguous) {
-        forms.push(decoded);
+pub(super) fn decoded_path(path: &str) -> Option<Vec<u8>> {
+    if !path.contains('%') {
+        return None;
     }
-    forms
+    let decoded: Vec<u8> = percent_decode(path.as_bytes()).collect();
+    let ambiguous = |byte: &u8| *byte == b'?' || byte.is_ascii_control();
+    (decoded != path.as_bytes() && !decoded.iter().any(ambiguous)).then_some(decoded)
 }
 
 #[cfg(test)]
@@ -131,10 +161,28 @@ mod tests {
 
     #[test]
     fn a_decoded_path_that_could_be_misread_is_no_form() {
-        let forms = |path| path_forms(path).len();
-        assert_eq!(forms("/logstores/a"), 1);
-        assert_eq!(forms("/logstores/%61"), 2);
-        assert_eq!(forms("/logstores/a%3Ftype=log"), 1);
-        assert_eq!(forms("/logstores/a%0Ab"), 1);
+        assert_eq!(decoded_path("/logstores/a"), None);
+        assert_eq!(
+            decoded_path("/logstores/%61").as_deref(),
+            Some(&b"/logstores/a"[..])
+        );
+        assert_eq!(decoded_path("/logstores/a%3Ftype=log"), None);
+        assert_eq!(decoded_path("/logstores/a%0Ab"), None);
+        assert_eq!(decoded_path("/100%"), None);
+    }
+
+    #[test]
+    fn only_a_charset_at_the_end_is_left_out() {
+        let bare = Some(&b"application/json"[..]);
+        assert_eq!(without_charset(b"application/json;charset=UTF-8"), bare);
+        assert_eq!(without_charset(b"application/json ; Charset=utf-8"), bare);
+        for other in [
+            "",
+            "application/json",
+            "a/b;charset=gbk",
+            "a/b;charset=utf-8;x=y",
+        ] {
+            assert_eq!(without_charset(other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The two forms of a request's time.
+//! The forms of a request's time.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,26 +21,73 @@ pub fn parse_http_date(value: &[u8]) -> Option<u64> {
 
 /// Unix seconds as `YYYYMMDDTHHMMSSZ`.
 pub(super) fn basic_date(unix_seconds: u64) -> String {
-    let seconds = unix_seconds.min(LAST_SECOND);
-    let (year, month, day) = civil_from_days(seconds / DAY);
-    let of_day = seconds % DAY;
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let (year, month, day, hour, minute, second) = civil(unix_seconds);
     format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// Unix seconds as `YYYY-MM-DDTHH:MM:SSZ` (ISO 8601, as the token service writes time).
+#[must_use]
+pub fn iso_date(unix_seconds: u64) -> String {
+    let (year, month, day, hour, minute, second) = civil(unix_seconds);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
 /// Unix seconds of `YYYYMMDDTHHMMSSZ`.
 pub(super) fn parse_basic_date(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
-    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
-    let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
-    if year < 1970 || !(1..=12).contains(&month) {
+    parse(value, b"ddddddddTddddddZ")
+}
+
+/// Unix seconds of `YYYY-MM-DDTHH:MM:SSZ`; `None` for what is none, or lies before 1970.
+#[must_use]
+pub fn parse_iso_date(value: &[u8]) -> Option<u64> {
+    parse(value, b"dddd-dd-ddTdd:dd:ddZ")
+}
+
+/// Reads the fourteen digits of a date, where `form` has a `d`; the rest must be as in `form`.
+fn parse(value: &[u8], form: &[u8]) -> Option<u64> {
+    if value.len() != form.len() {
         return None;
     }
-    let days = days_before(year, month) + day.checked_sub(1)?;
-    let seconds = days * DAY + hour * 3600 + minute * 60 + second;
-    // Writing it again finds what is not a date: the 31st of February, hour 24, a missing `T`.
-    (basic_date(seconds) == text).then_some(seconds)
+    let mut digits = 0u64;
+    for (byte, expected) in value.iter().zip(form) {
+        match expected {
+            b'd' if byte.is_ascii_digit() => digits = digits * 10 + u64::from(byte - b'0'),
+            _ if byte == expected => {}
+            _ => return None,
+        }
+    }
+    let mut next = |range: u64| {
+        let part = digits % range;
+        digits /= range;
+        part
+    };
+    let (second, minute, hour) = (next(100), next(100), next(100));
+    let (day, month, year) = (next(100), next(100), next(10_000));
+    let exists = year >= 1970
+        && (1..=12).contains(&month)
+        && (1..=days_in(year, month)).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    exists.then(|| {
+        let days = days_before(year, month) + day - 1;
+        days * DAY + hour * 3600 + minute * 60 + second
+    })
+}
+
+/// Year, month, day, hour, minute and second.
+fn civil(unix_seconds: u64) -> (u64, u64, u64, u64, u64, u64) {
+    let seconds = unix_seconds.min(LAST_SECOND);
+    let (year, month, day) = civil_from_days(seconds / DAY);
+    let of_day = seconds % DAY;
+    (
+        year,
+        month,
+        day,
+        of_day / 3600,
+        of_day / 60 % 60,
+        of_day % 60,
+    )
 }
 
 /// Days from 1970-01-01 to the first of a month.
@@ -81,12 +128,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_forms_are_the_same_moment_on_every_day_of_eight_centuries() {
+    fn all_forms_are_the_same_moment_on_every_day_of_eight_centuries() {
         for day in 0..(800 * 366) {
             let seconds = day * DAY + day % DAY;
             let basic = basic_date(seconds);
             assert_eq!(parse_basic_date(basic.as_bytes()), Some(seconds), "{basic}");
+            let iso = iso_date(seconds);
+            assert_eq!(parse_iso_date(iso.as_bytes()), Some(seconds), "{iso}");
+            assert_eq!(iso.replace(['-', ':'], ""), basic);
             let http = http_date(seconds);
+            assert_eq!(parse_http_date(http.as_bytes()), Some(seconds), "{http}");
             assert_eq!(
                 (&basic[..4], &basic[6..8], &basic[9..11]),
                 (&http[12..16], &http[5..7], &http[17..19])
@@ -121,6 +172,17 @@ mod tests {
             "2026é15T080000Z",
         ] {
             assert_eq!(parse_basic_date(bad.as_bytes()), None, "{bad}");
+        }
+        for bad in [
+            "",
+            "20260615T080000Z",
+            "2026-06-15 08:00:00Z",
+            "2026-06-15T08:00:60Z",
+            "2026-06-15T08:60:00Z",
+            "2026-02-29T08:00:00Z",
+            "2026-06-15T08:00:00+",
+        ] {
+            assert_eq!(parse_iso_date(bad.as_bytes()), None, "{bad}");
         }
     }
 

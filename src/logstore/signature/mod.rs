@@ -1,12 +1,14 @@
 //! Signatures of requests: making them as the official producers do, and checking them as the store
 //! does.
 //!
-//! Promise: what [`Signer::sign`] signs, [`verify()`] accepts, and both agree with signatures recorded
+//! Promise: what [`Signer::sign`] signs, [`verify_head`] accepts, and both agree with signatures recorded
 //! from the official SDKs. Not here: which key may do what, and reading bodies.
 
 mod canonical;
 mod date;
-mod mac;
+mod explain;
+pub(crate) mod mac;
+mod refusal;
 mod sign;
 mod v1;
 mod v4;
@@ -15,10 +17,12 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use self::date::{http_date, parse_http_date};
+pub use self::date::{http_date, iso_date, parse_http_date, parse_iso_date};
+pub use self::explain::{CLIENT_TEXT, Mismatch};
 pub use self::sign::{SignError, Signer, Unsigned};
 pub use self::verify::{
-    Authorization, RequestParts, TIME_WINDOW, Verified, VerifyError, parse_authorization, verify,
+    Authorization, RequestParts, Rules, SignedBody, SigningSecret, TIME_WINDOW, VerifiedHead,
+    VerifyError, parse_authorization, verify, verify_head,
 };
 
 use crate::foundation::secret::Secret;

@@ -1,9 +1,9 @@
 //! Signing a request.
 
-use http::header::{AUTHORIZATION, DATE, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
 
-use super::canonical::{Repeated, plain_query};
+use super::canonical::{Repeated, plain_query, single};
 use super::date::{basic_date, http_date};
 use super::{AccessKey, mac, v1, v4};
 use crate::config::SignatureVersion;
@@ -104,13 +104,20 @@ impl Signer<'_> {
         if !request.body.is_empty() {
             headers.insert(header::CONTENT_MD5, text(&mac::md5_hex(request.body))?);
         }
-        let string_to_sign = v1::string_to_sign(
-            request.method.as_str(),
-            request.path.as_bytes(),
-            &plain_query(request.query),
-            headers,
-        )?;
-        let signature = mac::base64(&method.mac(self.key.secret.expose(), &string_to_sign));
+        let value = |name| Ok::<_, Repeated>(single(headers, &name)?.unwrap_or_default());
+        let date = single(headers, &header::DATE)?;
+        let mut string_to_sign = Vec::with_capacity(512);
+        v1::StringToSign {
+            method: request.method.as_str(),
+            md5: value(header::CONTENT_MD5)?,
+            content_type: value(CONTENT_TYPE)?,
+            date: date.unwrap_or(value(DATE)?),
+            headers: &v1::headers(headers)?,
+            path: request.path.as_bytes(),
+            query: v1::Query::Decoded(&plain_query(request.query)),
+        }
+        .write(&mut string_to_sign);
+        let signature = method.sign(self.key.secret.expose(), &string_to_sign);
         Ok(format!("LOG {}:{signature}", self.key.id))
     }
 
@@ -122,25 +129,31 @@ impl Signer<'_> {
     ) -> Result<String, SignError> {
         let date = basic_date(unix_seconds);
         let (day, _) = date.split_once('T').unwrap_or((&date, ""));
-        let content = mac::sha256_hex(request.body);
+        let content = mac::hex(&mac::sha256(request.body));
         headers.insert(header::DATE, text(&date)?);
         headers.insert(header::CONTENT_SHA256, text(&content)?);
-        let canonical = v4::canonical_request(
-            request.method.as_str(),
-            request.path.as_bytes(),
-            &plain_query(request.query),
-            headers,
-            content.as_bytes(),
-        )?;
-        let scope = v4::scope(day, self.region);
-        let signature = v4::signature(
-            &v4::signing_key(self.key.secret.expose(), day, self.region),
-            &v4::string_to_sign(&date, &scope, &canonical),
-        );
+        let mut canonical = Vec::with_capacity(1024);
+        v4::CanonicalRequest {
+            method: request.method.as_str(),
+            path: request.path.as_bytes(),
+            params: &plain_query(request.query),
+            encoding: v4::Encoding::Standard,
+            headers: &v4::headers(headers)?,
+            content_sha256: content.as_bytes(),
+        }
+        .write(&mut canonical);
+        let scope = v4::Scope {
+            date: &date,
+            day,
+            region: self.region,
+        };
+        let key = scope.signing_key(self.key.secret.expose());
+        let signature = mac::hex(&scope.mac(&key, &canonical));
         Ok(format!(
-            "{} Credential={}/{scope},Signature={signature}",
+            "{} Credential={}/{},Signature={signature}",
             v4::ALGORITHM,
-            self.key.id
+            self.key.id,
+            scope.text()
         ))
     }
 }

@@ -1,5 +1,6 @@
 //! Requests for the tests of both directions.
 
+mod explained;
 mod recorded;
 mod refused;
 
@@ -74,15 +75,18 @@ impl Wire {
         }
     }
 
-    fn check_at(&self, key: &AccessKey, now: u64) -> Result<(), VerifyError> {
-        let parts = RequestParts {
+    fn parts(&self) -> RequestParts<'_> {
+        RequestParts {
             method: self.method.as_str(),
             path: &self.path,
             query: &self.query,
             headers: &self.headers,
-        };
+        }
+    }
+
+    fn check_at(&self, key: &AccessKey, now: u64) -> Result<(), VerifyError> {
         let lookup = |id: &str| (id == key.id).then_some(key);
-        let verified = verify(&parts, &self.body, lookup, now, TIME_WINDOW)?;
+        let verified = verify(&self.parts(), &self.body, lookup, now, TIME_WINDOW)?;
         assert_eq!(verified.key_id, key.id);
         Ok(())
     }
