@@ -158,7 +158,9 @@ fn split_pair(pair: &[u8]) -> Option<(&[u8], &[u8])> {
     let at = memchr::memchr(b'=', pair)?;
     let (name, value) = pair.split_at_checked(at)?;
     let (name, value) = (name.trim_ascii_end(), value.get(1..)?.trim_ascii_start());
-    let inner = value.strip_prefix(b"\"").and_then(|v| v.strip_suffix(b"\""));
+    let inner = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""));
     (!name.is_empty() && !name.starts_with(b"$")).then_some((name, inner.unwrap_or(value)))
 }
 
@@ -242,8 +244,14 @@ mod tests {
             trusted(&[b"visitor=%E4%BD%A0+%2B%3B%20x"]),
             "visitor=\u{4f60}++; x"
         );
-        assert_eq!(trusted(&[b"visitor=100%; ab=%zz%4"]), "visitor=100% ab=%zz%4");
-        assert_eq!(trusted(&[b"visitor=%00; ab=a%0d%0ab; x=%7f"]), "visitor! ab! x!");
+        assert_eq!(
+            trusted(&[b"visitor=100%; ab=%zz%4"]),
+            "visitor=100% ab=%zz%4"
+        );
+        assert_eq!(
+            trusted(&[b"visitor=%00; ab=a%0d%0ab; x=%7f"]),
+            "visitor! ab! x!"
+        );
         assert_eq!(trusted(&[b"visitor=\xe4\xbd\xa0"]), "visitor=\u{4f60}");
     }
 

@@ -247,7 +247,15 @@ mod tests {
     fn what_cannot_stand_in_a_cookie_is_not_sent() {
         let session = Session::default();
         let long = "a".repeat(MAX_COOKIE - session.cookie.len() + 1);
-        for bad in ["a;b", "a,b", "a b", "a\"", "a\r\nSet-Cookie: x=1", "\u{e9}", &long] {
+        for bad in [
+            "a;b",
+            "a,b",
+            "a b",
+            "a\"",
+            "a\r\nSet-Cookie: x=1",
+            "\u{e9}",
+            &long,
+        ] {
             let refusal = open(&session, bad, NOW).unwrap_err();
             assert_eq!(refusal.reason(), Reason::Internal, "{bad:?}");
             assert!(!refusal.message().contains(bad));
@@ -270,6 +278,9 @@ mod tests {
         };
         let header = open(&session, TOKEN, NOW).unwrap();
         let text = header.to_str().unwrap();
-        assert!(text.contains("Expires=Fri, 31 Dec 9999 23:59:59 GMT"), "{text}");
+        assert!(
+            text.contains("Expires=Fri, 31 Dec 9999 23:59:59 GMT"),
+            "{text}"
+        );
     }
 }

@@ -89,17 +89,15 @@ impl Verdict {
         match answer.code.as_str() {
             "Unauthorized" if names_this_key("AccessKeyId not found:") => Some(Self::Unknown),
             "Unauthorized" if names_this_key("AccessKeyId is disabled:") => Some(Self::Disabled),
-            "InvalidAccessKeyId" if names_this_key("The access key id you provided is invalid:") => {
+            "InvalidAccessKeyId"
+                if names_this_key("The access key id you provided is invalid:") =>
+            {
                 Some(Self::Unknown)
             }
-            "Unauthorized"
-                if with_token && says("The security token you provided is invalid") =>
-            {
+            "Unauthorized" if with_token && says("The security token you provided is invalid") => {
                 Some(Self::TokenInvalid)
             }
-            "Unauthorized"
-                if with_token && says("The security token you provided has expired") =>
-            {
+            "Unauthorized" if with_token && says("The security token you provided has expired") => {
                 Some(Self::TokenExpired)
             }
             _ => None,
@@ -157,12 +155,7 @@ impl RelayVerdicts {
 
     /// Learns from an answer of the store to a request of this sender; says whether it was a verdict
     /// on the key.
-    pub fn learn(
-        &self,
-        sender: &RelaySender<'_>,
-        answer: &ErrorAnswer,
-        unix_seconds: u64,
-    ) -> bool {
+    pub fn learn(&self, sender: &RelaySender<'_>, answer: &ErrorAnswer, unix_seconds: u64) -> bool {
         let Some(verdict) = Verdict::of(answer, sender) else {
             return false;
         };
@@ -277,7 +270,11 @@ mod tests {
             (401, "Unauthorized", "AccessKeyId not found"),
             (401, "InvalidAccessKeyId", "The service is not opened."),
             // There was no token to be wrong.
-            (401, "Unauthorized", "The security token you provided is invalid."),
+            (
+                401,
+                "Unauthorized",
+                "The security token you provided is invalid.",
+            ),
         ] {
             assert!(!learnt(&sender(KEY), status, code, message), "{message}");
         }

@@ -135,7 +135,10 @@ pub(super) fn is_quiet(body: &[u8]) -> bool {
 }
 
 /// The whole body, or `None` when it has more than `cap` bytes. It grows as it comes in.
-pub(super) async fn read_capped(mut body: Incoming, cap: usize) -> Result<Option<Vec<u8>>, StoreError> {
+pub(super) async fn read_capped(
+    mut body: Incoming,
+    cap: usize,
+) -> Result<Option<Vec<u8>>, StoreError> {
     let mut read = Vec::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| transport_error(&error))?;

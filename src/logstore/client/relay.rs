@@ -222,7 +222,14 @@ const MAX_NAMED: usize = 16;
 fn is_signed(name: &str) -> bool {
     name.starts_with("x-log-")
         || name.starts_with("x-acs-")
-        || ["authorization", "content-type", "content-md5", "date", "host"].contains(&name)
+        || [
+            "authorization",
+            "content-type",
+            "content-md5",
+            "date",
+            "host",
+        ]
+        .contains(&name)
 }
 
 /// The headers of an answer that its sender gets. What concerns the store's own connection, its

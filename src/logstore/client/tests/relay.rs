@@ -148,7 +148,17 @@ async fn paths_and_queries_go_out_as_they_came() {
 async fn a_target_that_would_change_is_not_sent() {
     let server = Recorder::answering(OK).await;
     let client = client(server.base.clone());
-    for target in ["", "?x", "a", "/a#b", "/a b", "/a\r\nx: y", "*", ":1/a", "@evil/a"] {
+    for target in [
+        "",
+        "?x",
+        "a",
+        "/a#b",
+        "/a b",
+        "/a\r\nx: y",
+        "*",
+        ":1/a",
+        "@evil/a",
+    ] {
         let none = HeaderMap::new();
         let answer = relay_to(&client, target, &none, RelayHost::Store, "b").await;
         let unsendable = matches!(
@@ -310,9 +320,15 @@ async fn what_the_store_does_not_answer_is_no_answer() {
     assert!(error.contains("never followed"), "{error}");
     let cut = "HTTP/1.1 200 OK\r\nx-log-requestid: a\r\ncontent-length: 5\r\n\r\nab";
     let error = error_after(cut).await;
-    assert!(error.contains("the connection to the store broke"), "{error}");
+    assert!(
+        error.contains("the connection to the store broke"),
+        "{error}"
+    );
     let error = error_after("").await;
-    assert!(error.contains("the connection to the store broke"), "{error}");
+    assert!(
+        error.contains("the connection to the store broke"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -328,15 +344,36 @@ async fn an_answer_is_read_up_to_a_cap() {
     assert!(error.contains("larger than its limit"), "{error}");
 }
 
+fn hasty(base: String) -> StoreClient {
+    let mut endpoint = endpoint(base);
+    endpoint.timeout = Duration::from_millis(300);
+    StoreClient::new(endpoint).unwrap()
+}
+
 #[tokio::test]
-async fn an_answer_that_does_not_come_or_drips_runs_into_the_timeout() {
+async fn an_answer_that_does_not_come_runs_into_the_timeout() {
     let never = Recorder::start(OK, Some(Arc::new(Semaphore::new(0)))).await;
-    let mut endpoint = endpoint(never.base.clone());
-    endpoint.timeout = Duration::from_millis(200);
-    let client = StoreClient::new(endpoint).unwrap();
-    let error = simple(&client).await.unwrap_err();
-    assert_eq!(error.to_string(), "the store did not answer in time: 200 ms");
+    let error = simple(&hasty(never.base.clone())).await.unwrap_err();
+    let expected = "the store did not answer in time: 300 ms";
+    assert_eq!(error.to_string(), expected);
     assert_eq!(never.got().len(), 1, "made once");
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_runs_into_the_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    TaskTracker::new().spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\nx-log-requestid: a\r\ncontent-length: 60000\r\n\r\n";
+        drop(stream.write_all(head.as_bytes()).await);
+        while stream.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let error = simple(&hasty(base)).await.unwrap_err();
+    assert!(error.to_string().contains("in time"), "{error}");
 }
 
 #[tokio::test]
@@ -359,7 +396,11 @@ async fn when_too_many_are_on_their_way_the_next_is_refused_at_once() {
     for task in waiting {
         assert_eq!(task.await.unwrap().unwrap(), 200);
     }
-    assert_eq!(simple(&client).await.unwrap().status, 200, "slots come back");
+    assert_eq!(
+        simple(&client).await.unwrap().status,
+        200,
+        "slots come back"
+    );
     assert_eq!(server.got().len(), MAX_RELAYS + 1);
 }
 
