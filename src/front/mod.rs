@@ -17,5 +17,6 @@ mod session;
 mod site;
 pub mod transcode;
 
+pub use self::security_events::SecurityEvents;
 pub use self::service::{Front, FrontParts};
 pub use self::site::{Site, SiteLogstore};

@@ -344,18 +344,36 @@ async fn an_answer_is_read_up_to_a_cap() {
     assert!(error.contains("larger than its limit"), "{error}");
 }
 
+fn hasty(base: String) -> StoreClient {
+    let mut endpoint = endpoint(base);
+    endpoint.timeout = Duration::from_millis(300);
+    StoreClient::new(endpoint).unwrap()
+}
+
 #[tokio::test]
-async fn an_answer_that_does_not_come_or_drips_runs_into_the_timeout() {
+async fn an_answer_that_does_not_come_runs_into_the_timeout() {
     let never = Recorder::start(OK, Some(Arc::new(Semaphore::new(0)))).await;
-    let mut endpoint = endpoint(never.base.clone());
-    endpoint.timeout = Duration::from_millis(200);
-    let client = StoreClient::new(endpoint).unwrap();
-    let error = simple(&client).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the store did not answer in time: 200 ms"
-    );
+    let error = simple(&hasty(never.base.clone())).await.unwrap_err();
+    let expected = "the store did not answer in time: 300 ms";
+    assert_eq!(error.to_string(), expected);
     assert_eq!(never.got().len(), 1, "made once");
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_runs_into_the_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    TaskTracker::new().spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        let head = "HTTP/1.1 200 OK\r\nx-log-requestid: a\r\ncontent-length: 60000\r\n\r\n";
+        drop(stream.write_all(head.as_bytes()).await);
+        while stream.write_all(b" ").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let error = simple(&hasty(base)).await.unwrap_err();
+    assert!(error.to_string().contains("in time"), "{error}");
 }
 
 #[tokio::test]
