@@ -198,6 +198,8 @@ reasons! {
         "the logstore has refused this AccessKeyId", "Use a key that the logstore knows.";
     RelayUnavailable, "relay_unavailable", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: the logstore could not be reached to relay the request", "Send again later; the operator can look at the upstream.";
+    RelayRefused, "relay_refused", BAD_REQUEST, ParameterInvalid,
+        "the logstore refused the relayed request", "Read the logstore's own answer, which was passed back as it came.";
     TooManyCalls, "too_many_calls", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: too many calls of this service in a second", "Keep credentials until shortly before they expire.";
     BodyTooLarge, "body_too_large", PAYLOAD_TOO_LARGE, PostBodyTooLarge,

@@ -2,9 +2,12 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, REFERER, TRANSFER_ENCODING, USER_AGENT};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN, REFERER, TRANSFER_ENCODING, USER_AGENT,
+};
 use http::request::Parts;
 
+use super::cookie::Cookies;
 use super::cors::OriginVerdict;
 use super::platform::{self, Platform};
 use super::route::{Action, Kind, Route};
@@ -12,7 +15,8 @@ use super::site::SiteLogstore;
 use super::transcode;
 use crate::config::ClientAddress;
 use crate::event::{EventGroup, Reason, Refusal};
-use crate::gate::identity::Principal;
+use crate::gate::identity::{self, Facts, Principal};
+use crate::logstore::signature::RequestParts;
 
 /// The part of a User-Agent or Referer that `track_ua.gif` stores, in bytes.
 const MAX_HEADER_FIELD: usize = 2048;
@@ -25,11 +29,47 @@ pub(super) struct Arrival<'a> {
     pub(super) project: &'a str,
     pub(super) logstore: &'a SiteLogstore,
     pub(super) origin: OriginVerdict<'a>,
+    pub(super) cookies: Cookies<'a>,
     pub(super) client: IpAddr,
     pub(super) unix_seconds: u64,
 }
 
-impl Arrival<'_> {
+impl<'a> Arrival<'a> {
+    /// What identity may know of it.
+    pub(super) fn facts(&self) -> Facts<'a> {
+        let action = match self.action {
+            Action::PutLogs => identity::Action::PutLogs,
+            Action::TrackQuery(_) => identity::Action::TrackGet,
+            Action::TrackBody | Action::Preflight => identity::Action::TrackPost,
+        };
+        let origin = self.parts.headers.get(ORIGIN);
+        Facts {
+            project: self.project,
+            logstore: self.logstore.rules.name.as_str(),
+            action,
+            resource: &self.logstore.resource,
+            client: self.client,
+            secure: false,
+            origin: origin.and_then(|origin| origin.to_str().ok()),
+            unix_seconds: self.unix_seconds,
+        }
+    }
+
+    /// What of it a signature covers, but for the body.
+    pub(super) fn signed_parts(&self) -> RequestParts<'a> {
+        RequestParts {
+            method: self.parts.method.as_str(),
+            path: self.parts.uri.path(),
+            query: self.parts.uri.query().unwrap_or_default(),
+            headers: &self.parts.headers,
+        }
+    }
+
+    /// Whether it brings its events in a body.
+    pub(super) fn has_body(&self) -> bool {
+        !matches!(self.action, Action::TrackQuery(_))
+    }
+
     /// JSON is sniffed, whatever the content type says; only where protobuf may come too is the
     /// type asked, since a LogGroup and a JSON text may both begin with a line feed.
     pub(super) fn body_is_json(&self, plain: &[u8]) -> bool {
@@ -46,8 +86,18 @@ impl Arrival<'_> {
     }
 
     /// Writes the fields that every event of this request gets from us.
-    pub(super) fn stamp(&self, stamp: &mut Vec<u8>, token_parameter: &str) {
+    pub(super) fn stamp(
+        &self,
+        stamp: &mut Vec<u8>,
+        token_parameter: &str,
+        principal: Option<&Principal>,
+    ) {
         stamp.clear();
+        if let Some(principal) = principal {
+            stamp.extend_from_slice(principal.fields());
+        }
+        self.cookies
+            .put_fields(&self.logstore.rules.cookie_fields, stamp);
         if self.logstore.rules.client_address == ClientAddress::Field {
             let address = self.client.to_string();
             transcode::put_content(stamp, b"__tag__:__client_ip__", address.as_bytes());
@@ -65,10 +115,11 @@ impl Arrival<'_> {
         }
     }
 
-    pub(super) fn count_accepted(&self, principal: Principal, group: &EventGroup) {
+    pub(super) fn count_accepted(&self, principal: &Principal, group: &EventGroup) {
         let metrics = &self.logstore.metrics;
         metrics.requests_accepted.inc();
         metrics.events_accepted.add(u64::from(group.events));
+        metrics.credential.at(principal.kind() as usize).inc();
         metrics.token_source.at(principal.source() as usize).inc();
         metrics
             .platform

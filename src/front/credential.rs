@@ -1,8 +1,9 @@
 //! Where in the head of a request a credential stands.
 //!
 //! One token in one place, or a refusal: never the first that works. A cookie is ambient (the
-//! browser adds it, also for a page of another site), so it counts only when nothing else was
-//! sent, and only without an Origin or from one that the logstore names.
+//! browser adds it, also for a page of another site), so it counts only without an Origin or from
+//! one that is named, and it may stand beside another credential: which of the two counts is not
+//! decided here (`identify`).
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -10,45 +11,47 @@ use http::request::Parts;
 
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
-use super::route::Route;
-use crate::config::{Identity, Logstore, TokenPlace};
+use crate::config::TokenPlace;
 use crate::event::{Reason, Refusal};
-use crate::gate::identity::Credential;
 
-/// The credential in the head, among the places that the logstore accepts.
-pub(super) fn find<'a>(
-    parts: &'a Parts,
-    route: &Route<'a>,
-    origin: OriginVerdict<'_>,
-    logstore: &Logstore,
-    identity: &'a Identity,
-) -> Result<Credential<'a>, Refusal> {
-    let names = [identity.cookie.as_str(), identity.session.cookie.as_str()];
-    let cookies = Cookies::read(&parts.headers, &identity.cookies, &names)?;
-    find_with(parts, route, origin, logstore, identity, &cookies)
+/// The credentials of a head.
+#[derive(Clone, Copy)]
+pub(super) struct Presented<'a> {
+    /// The one token that the client chose to send, and where it stood.
+    pub(super) token: Option<(&'a [u8], TokenPlace)>,
+    /// An `Authorization` header of the SLS signature schemes. Never beside a token.
+    pub(super) signed: bool,
+    /// The token of a cookie, where cookies count.
+    pub(super) cookie: Option<&'a [u8]>,
 }
 
-/// As [`find`], with cookies that have been read.
-pub(super) fn find_with<'a>(
+/// What a head presents, among the places that are looked at.
+///
+/// # Errors
+/// [`Reason::TokenAmbiguous`] when it presents two credentials that the client chose to send.
+pub(super) fn present<'a>(
     parts: &'a Parts,
-    route: &Route<'a>,
+    path_token: Option<&'a str>,
     origin: OriginVerdict<'_>,
-    logstore: &Logstore,
-    identity: &'a Identity,
+    places: &[TokenPlace],
+    query_parameter: &str,
     cookies: &Cookies<'a>,
-) -> Result<Credential<'a>, Refusal> {
-    let accepts = |place| logstore.token_from.contains(&place);
+) -> Result<Presented<'a>, Refusal> {
+    let accepts = |place| places.contains(&place);
     let (bearer, signed) = authorization(&parts.headers)?;
-    let mut found = bearer
+    let mut token = bearer
         .filter(|_| accepts(TokenPlace::Authorization))
         .map(|token| (token, TokenPlace::Authorization));
-    let path = route.token.filter(|_| accepts(TokenPlace::Path));
-    add(&mut found, path.map(str::as_bytes), TokenPlace::Path)?;
+    let path = path_token.filter(|_| accepts(TokenPlace::Path));
+    add(&mut token, path.map(str::as_bytes), TokenPlace::Path)?;
     if accepts(TokenPlace::Query) {
         let query = parts.uri.query().unwrap_or_default();
-        for value in query_values(query, &identity.query_parameter) {
-            add(&mut found, Some(value.as_bytes()), TokenPlace::Query)?;
+        for value in query_values(query, query_parameter) {
+            add(&mut token, Some(value.as_bytes()), TokenPlace::Query)?;
         }
+    }
+    if signed && token.is_some() {
+        return Err(Reason::TokenAmbiguous.into());
     }
     let cookie_counts = match origin {
         OriginVerdict::Named(_) => true,
@@ -59,15 +62,21 @@ pub(super) fn find_with<'a>(
             .is_none_or(|site| site != "cross-site"),
         OriginVerdict::Any | OriginVerdict::Refused => false,
     };
-    if found.is_none() && cookie_counts && accepts(TokenPlace::Cookie) {
-        add(&mut found, cookies.token()?, TokenPlace::Cookie)?;
-    }
-    match found {
-        Some(_) if signed => Err(Reason::TokenAmbiguous.into()),
-        Some((token, place)) => Ok(Credential::Token(token, place)),
-        None if signed => Ok(Credential::Signed),
-        None => Ok(Credential::None),
-    }
+    let cookie = if cookie_counts && accepts(TokenPlace::Cookie) {
+        match cookies.token() {
+            Ok(cookie) => cookie,
+            // Beside another credential an ambient one steps back, whatever its state.
+            Err(_) if signed || token.is_some() => None,
+            Err(refusal) => return Err(refusal),
+        }
+    } else {
+        None
+    };
+    Ok(Presented {
+        token,
+        signed,
+        cookie,
+    })
 }
 
 type FoundToken<'a> = Option<(&'a [u8], TokenPlace)>;
@@ -116,6 +125,7 @@ fn query_values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a s
 mod tests {
     use http::{HeaderValue, Request};
 
+    use super::super::route::Route;
     use super::*;
     use crate::config::Config;
 
@@ -133,15 +143,22 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let config = Config::quickstart();
-        let route = Route::parse(parts.uri.path()).unwrap();
-        let logstore = &config.projects[0].logstores[0];
-        find(&parts, &route, origin, logstore, &config.identity)
-            .map(|credential| match credential {
-                Credential::Token(token, place) => {
-                    format!("{place:?} {}", String::from_utf8_lossy(token))
+        let identity = Config::quickstart().identity;
+        let names = [identity.cookie.as_str(), identity.session.cookie.as_str()];
+        let cookies = Cookies::read(&parts.headers, &identity.cookies, &names).unwrap();
+        let token = Route::parse(parts.uri.path()).unwrap().token;
+        let places = Config::quickstart().projects[0].logstores[0].token_from.clone();
+        present(&parts, token, origin, &places, &identity.query_parameter, &cookies)
+            .map(|presented| {
+                let text = |token| String::from_utf8_lossy(token).into_owned();
+                match presented {
+                    Presented { token: Some((token, place)), .. } => {
+                        format!("{place:?} {}", text(token))
+                    }
+                    Presented { signed: true, .. } => "Signed".to_owned(),
+                    Presented { cookie: Some(cookie), .. } => format!("Cookie {}", text(cookie)),
+                    _ => "None".to_owned(),
                 }
-                other => format!("{other:?}"),
             })
             .map_err(|refusal| refusal.reason())
     }

@@ -15,27 +15,30 @@ use hyper::body::Incoming;
 use super::arrival::{Arrival, framing_is_plain};
 use super::body::{self, Encoding};
 use super::buffers::{Buffers, with_buffers};
+use super::cookie::Cookies;
 use super::cors::OriginVerdict;
-use super::credential;
+use super::identify::Caller;
 use super::platform::Platform;
+use super::relay::Relayed;
 use super::reply::{Replier, Reply};
-use super::route::{Action, Kind, Route};
+use super::route::{Action, Kind, Route, Target};
 use super::service::Front;
 use super::site::{SiteLogstore, host_of};
 use super::transcode::{self, Context};
-use crate::config::{Accept, ClientAddress, TokenPlace};
+use crate::config::ClientAddress;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
-use crate::gate::identity::{Credential, Principal};
-use crate::telemetry::{RouteLabel, TokenSource};
+use crate::gate::identity::{Check, Denied, Facts, Principal, Trust};
+use crate::telemetry::{CredentialKind, RelayOutcome, RouteLabel};
 
-/// Who sends the events: known from the head, or to be learnt from the body.
-enum Caller {
-    Known(Principal),
-    /// Only the body can tell; if it does not, this is the refusal.
-    InBody(Refusal),
+/// What became of a request that was not refused.
+enum Taken {
+    /// Its events are held, and will be delivered.
+    Held,
+    /// It was passed on to the store.
+    Relayed(Relayed),
 }
 
 impl Front {
@@ -60,8 +63,12 @@ impl Front {
             };
             return replier.preflight();
         }
-        let Some(route) = Route::parse(parts.uri.path()) else {
-            return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None);
+        let route = match Target::parse(parts.uri.path()) {
+            Some(Target::Logstore(route)) => route,
+            Some(target) if self.gives_credentials(target) => {
+                return self.give(target, &parts, body, peer, unrouted).await;
+            }
+            _ => return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None),
         };
         let action = match route.action(&parts.method) {
             Ok(action) => action,
@@ -79,20 +86,31 @@ impl Front {
             }
         };
         let origin = logstore.origins.verdict(&parts.headers);
-        let client = peer.ip().to_canonical();
-        let arrival = Arrival {
-            parts: &parts,
-            route,
-            action,
-            project,
-            logstore,
-            origin,
-            client,
-            unix_seconds,
-        };
         let replier = Replier { origin, ..unrouted };
-        match self.ingest(&arrival, body).await {
-            Ok(())
+        let cookies = self.cookies(&parts);
+        let taken = match cookies {
+            Ok(cookies) => {
+                let arrival = Arrival {
+                    parts: &parts,
+                    route,
+                    action,
+                    project,
+                    logstore,
+                    origin,
+                    cookies,
+                    client: peer.ip().to_canonical(),
+                    unix_seconds,
+                };
+                let trust = self.authenticator.trust();
+                let facts = arrival.facts();
+                let check = Check::new(&self.authenticator, &trust, &facts);
+                self.ingest(&arrival, &check, &trust, body).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match taken {
+            Ok(Taken::Relayed(relayed)) => relayed.reply(&replier),
+            Ok(Taken::Held)
                 if matches!(
                     action,
                     Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)
@@ -100,9 +118,11 @@ impl Front {
             {
                 replier.pixel()
             }
-            Ok(()) if logstore.rules.json_answer => replier.accepted_json(),
-            Ok(()) if matches!(action, Action::TrackQuery(_)) => replier.accepted_uncached(),
-            Ok(()) => replier.accepted(),
+            Ok(Taken::Held) if logstore.rules.json_answer => replier.accepted_json(),
+            Ok(Taken::Held) if matches!(action, Action::TrackQuery(_)) => {
+                replier.accepted_uncached()
+            }
+            Ok(Taken::Held) => replier.accepted(),
             Err(refusal) => {
                 let reason = refusal.reason();
                 logstore.metrics.requests_refused.at(reason.index()).inc();
@@ -116,6 +136,13 @@ impl Front {
                 replier.refused(&refusal, None)
             }
         }
+    }
+
+    /// The trusted cookies, and those that carry tokens.
+    pub(super) fn cookies<'a>(&'a self, parts: &'a Parts) -> Result<Cookies<'a>, Refusal> {
+        let identity = &self.identity;
+        let tokens = [identity.cookie.as_str(), identity.session.cookie.as_str()];
+        Cookies::read(&parts.headers, &identity.cookies, &tokens)
     }
 
     fn unrouted(
@@ -133,11 +160,15 @@ impl Front {
     }
 
     fn preflight_origin<'a>(&self, parts: &'a Parts) -> OriginVerdict<'a> {
-        Route::parse(parts.uri.path())
-            .and_then(|route| self.locate(parts, &route).ok())
-            .map_or(OriginVerdict::Any, |(_, logstore)| {
-                logstore.origins.verdict(&parts.headers)
-            })
+        match Target::parse(parts.uri.path()) {
+            Some(Target::Logstore(route)) => self
+                .locate(parts, &route)
+                .map_or(OriginVerdict::Any, |(_, logstore)| {
+                    logstore.origins.verdict(&parts.headers)
+                }),
+            Some(target) => self.giving_origin(target, parts),
+            None => OriginVerdict::Any,
+        }
     }
 
     fn locate(&self, parts: &Parts, route: &Route<'_>) -> Result<(&str, &SiteLogstore), Refusal> {
@@ -151,61 +182,57 @@ impl Front {
         Ok((found.project.as_str(), logstore))
     }
 
-    async fn ingest(&self, arrival: &Arrival<'_>, body: Incoming) -> Result<(), Refusal> {
-        let caller = self.identify(arrival)?;
-        let logstore = arrival.logstore;
-        match arrival.action {
-            Action::TrackQuery(_) => self.take_query(arrival, &caller),
-            Action::TrackBody | Action::PutLogs | Action::Preflight => {
-                let encoding = Encoding::of(&arrival.parts.headers)?;
-                let (limits, budget) = match caller {
-                    Caller::Known(_) => (self.body, &logstore.arriving),
-                    Caller::InBody(_) => (self.unverified_body, &logstore.unverified),
-                };
-                let (bytes, arrived) = body::read(body, limits, budget).await?;
-                // The whole body is here: it leaves the memory for arriving ones.
-                let size = arrived.bytes();
-                drop(arrived);
-                let lease = logstore.lane.budget().lease(size);
-                let lease = lease.map_err(|_| Reason::MemoryFull)?;
-                self.take_body(arrival, &caller, encoding, &bytes, lease)
-            }
-        }
-    }
-
-    /// Decides by the head who sends the events, or that only the body can tell.
-    fn identify(&self, arrival: &Arrival<'_>) -> Result<Caller, Refusal> {
-        let rules = &arrival.logstore.rules;
+    async fn ingest(
+        &self,
+        arrival: &Arrival<'_>,
+        check: &Check<'_>,
+        trust: &Trust,
+        body: Incoming,
+    ) -> Result<Taken, Refusal> {
         if arrival.origin == OriginVerdict::Refused {
             return Err(Reason::OriginNotAllowed.into());
         }
         self.platform_is_allowed(arrival)?;
-        if rules.accept.contains(&Accept::Anonymous) {
-            return Ok(Caller::Known(Principal::anonymous()));
+        let mut caller = self.identify(arrival, check)?;
+        if let Action::TrackQuery(_) = arrival.action {
+            self.take_query(arrival, check, trust, caller)?;
+            return Ok(Taken::Held);
         }
-        let credential = credential::find(
-            arrival.parts,
-            &arrival.route,
-            arrival.origin,
-            rules,
-            &self.identity,
-        )?;
-        let has_body = !matches!(arrival.action, Action::TrackQuery(_));
-        let body_may_tell = has_body && rules.token_from.contains(&TokenPlace::Body);
-        match credential {
-            Credential::Token(token, place) => match self.verify(arrival, token, place) {
-                Ok(principal) => Ok(Caller::Known(principal)),
-                // A stale cookie does not stand in the way of a token that is renewed in the body.
-                Err(refusal) if place == TokenPlace::Cookie && body_may_tell => {
-                    Ok(Caller::InBody(refusal))
-                }
-                Err(refusal) => Err(refusal),
-            },
-            Credential::Signed => Err(Reason::CredentialNotAccepted.into()),
-            Credential::None if body_may_tell => {
-                Ok(Caller::InBody(Reason::CredentialMissing.into()))
+        let logstore = arrival.logstore;
+        let encoding = Encoding::of(&arrival.parts.headers)?;
+        let (limits, budget) = if caller.is_known() {
+            (self.body, &logstore.arriving)
+        } else {
+            (self.unverified_body, &logstore.unverified)
+        };
+        let (bytes, arrived) = body::read(body, limits, budget).await?;
+        // The whole body is here: it leaves the memory for arriving ones.
+        let size = arrived.bytes();
+        drop(arrived);
+        let lease = logstore.lane.budget().lease(size);
+        let mut lease = lease.map_err(|_| Reason::MemoryFull)?;
+        if let Caller::Known(principal, signed) = &caller
+            && let Err(error) = signed.check(&bytes)
+        {
+            let denied = Denied::new(principal.kind(), error).named(principal.key());
+            caller = Caller::Known(
+                self.turn_away(arrival, check, Box::new(denied))?,
+                crate::logstore::signature::SignedBody::Unsigned,
+            );
+        }
+        match caller {
+            Caller::Relay(principal, relayable) => {
+                let events =
+                    self.read_relayed(arrival, check, trust, &principal, encoding, &bytes, &mut lease)?;
+                let relayed = self.relay.send(&relayable, bytes, arrival.unix_seconds).await;
+                drop(lease);
+                self.count_relayed(arrival, &principal, &relayed, events);
+                Ok(Taken::Relayed(relayed))
             }
-            Credential::None => Err(Reason::CredentialMissing.into()),
+            caller => {
+                self.take_body(arrival, check, trust, caller, encoding, &bytes, lease)?;
+                Ok(Taken::Held)
+            }
         }
     }
 
@@ -227,18 +254,13 @@ impl Front {
         }
     }
 
-    fn verify(
+    fn take_query(
         &self,
         arrival: &Arrival<'_>,
-        token: &[u8],
-        place: TokenPlace,
-    ) -> Result<Principal, Refusal> {
-        let logstore = arrival.logstore.rules.name.as_str();
-        self.authenticator
-            .verify(token, place, arrival.project, logstore)
-    }
-
-    fn take_query(&self, arrival: &Arrival<'_>, caller: &Caller) -> Result<(), Refusal> {
+        check: &Check<'_>,
+        trust: &Trust,
+        caller: Caller<'_>,
+    ) -> Result<(), Refusal> {
         let query = arrival.parts.uri.query().unwrap_or_default();
         if query.len() > self.query_max {
             return Err(Refusal::new(
@@ -248,35 +270,40 @@ impl Front {
         }
         let lease = arrival.logstore.lane.budget().lease(query.len() as u64);
         let lease = lease.map_err(|_| Reason::MemoryFull)?;
+        let parameter = &self.identity.query_parameter;
         with_buffers(|buffers| {
             let Buffers { group, stamp, .. } = buffers;
-            arrival.stamp(stamp, &self.identity.query_parameter);
-            let context = self.context(arrival, stamp);
-            let parameter = &self.identity.query_parameter;
+            arrival.stamp(stamp, parameter, caller.principal());
+            let context = self.context(arrival, trust, stamp);
             transcode::query(query.as_bytes(), parameter, &context, group)
                 .map_err(|refusal| arrival.count_refused(refusal, group))?;
-            self.submit(arrival, caller, group, lease)?;
-            arrival
-                .logstore
-                .metrics
-                .bytes_accepted
-                .add(query.len() as u64);
+            let principal = self
+                .settle(arrival, check, caller, group)
+                .map_err(|refusal| arrival.count_refused(refusal, group))?;
+            submit(arrival, &principal, group, lease)?;
+            let accepted = &arrival.logstore.metrics.bytes_accepted;
+            accepted.add(query.len() as u64);
             Ok(())
         })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
     fn take_body(
         &self,
         arrival: &Arrival<'_>,
-        caller: &Caller,
+        check: &Check<'_>,
+        trust: &Trust,
+        caller: Caller<'_>,
         encoding: Encoding,
         body: &Bytes,
         mut lease: Lease,
     ) -> Result<(), Refusal> {
-        let cap = match caller {
-            Caller::Known(_) => self.body.cap,
-            Caller::InBody(_) => self.unverified_body.cap,
+        let cap = if caller.is_known() {
+            self.body.cap
+        } else {
+            self.unverified_body.cap
         };
+        let parameter = &self.identity.query_parameter;
         with_buffers(|buffers| {
             let Buffers {
                 plain,
@@ -284,65 +311,144 @@ impl Front {
                 stamp,
             } = buffers;
             let plain = encoding.decode(body, cap, &mut lease, plain)?;
-            arrival.stamp(stamp, &self.identity.query_parameter);
-            let context = self.context(arrival, stamp);
-            let read = if arrival.body_is_json(plain) {
-                transcode::json(plain, &context, group)
-            } else {
-                transcode::protobuf(plain, &context, group)
-            };
-            read.map_err(|refusal| arrival.count_refused(refusal, group))?;
-            self.submit(arrival, caller, group, lease)?;
-            arrival
-                .logstore
-                .metrics
-                .bytes_accepted
-                .add(plain.len() as u64);
+            let from_head = caller.principal().is_some_and(|p| !p.fields().is_empty());
+            arrival.stamp(stamp, parameter, caller.principal());
+            self.transcode(arrival, trust, plain, stamp, group)?;
+            let principal = self
+                .settle(arrival, check, caller, group)
+                .map_err(|refusal| arrival.count_refused(refusal, group))?;
+            if !from_head && !principal.fields().is_empty() {
+                // The token stood in the body, and only now is it known what its events get.
+                arrival.stamp(stamp, parameter, Some(&principal));
+                group.clear();
+                self.transcode(arrival, trust, plain, stamp, group)?;
+            }
+            submit(arrival, &principal, group, lease)?;
+            let accepted = &arrival.logstore.metrics.bytes_accepted;
+            accepted.add(plain.len() as u64);
             Ok(())
         })
     }
 
-    fn context<'a>(&'a self, arrival: &Arrival<'_>, stamp: &'a [u8]) -> Context<'a> {
+    fn transcode(
+        &self,
+        arrival: &Arrival<'_>,
+        trust: &Trust,
+        plain: &[u8],
+        stamp: &[u8],
+        group: &mut EventGroup,
+    ) -> Result<(), Refusal> {
+        let context = self.context(arrival, trust, stamp);
+        let read = if arrival.body_is_json(plain) {
+            transcode::json(plain, &context, group)
+        } else {
+            transcode::protobuf(plain, &context, group)
+        };
+        read.map_err(|refusal| arrival.count_refused(refusal, group))
+    }
+
+    /// Reads a body that is to be relayed as any other is read, so that what could not be stored by
+    /// us is not passed on either. How many events it holds.
+    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
+    fn read_relayed(
+        &self,
+        arrival: &Arrival<'_>,
+        check: &Check<'_>,
+        trust: &Trust,
+        principal: &Principal,
+        encoding: Encoding,
+        body: &Bytes,
+        lease: &mut Lease,
+    ) -> Result<u32, Refusal> {
+        with_buffers(|buffers| {
+            let Buffers { plain, group, .. } = buffers;
+            let plain = encoding.decode(body, self.body.cap, lease, plain)?;
+            self.transcode(arrival, trust, plain, b"", group)?;
+            let denied = if group.token.is_empty() {
+                check.after_body(principal, group)
+            } else {
+                let kind = CredentialKind::Passthrough;
+                Err(Denied::new(kind, Reason::TokenAmbiguous).named(principal.key()))
+            };
+            if let Err(denied) = denied {
+                self.record_denied(arrival, &denied);
+                return Err(arrival.count_refused(denied.refusal, group));
+            }
+            Ok(group.events)
+        })
+    }
+
+    /// Writes a relayed request into the books: accepted and delivered by the store's word, or
+    /// refused.
+    fn count_relayed(
+        &self,
+        arrival: &Arrival<'_>,
+        principal: &Principal,
+        relayed: &Relayed,
+        events: u32,
+    ) {
+        let metrics = &arrival.logstore.metrics;
+        let outcome = relayed.outcome();
+        metrics.requests_relayed.at(outcome as usize).inc();
+        if outcome == RelayOutcome::Accepted {
+            metrics.requests_accepted.inc();
+            metrics.events_accepted.add(u64::from(events));
+            metrics.events_delivered.add(u64::from(events));
+            metrics.credential.at(principal.kind() as usize).inc();
+            metrics.token_source.at(principal.source() as usize).inc();
+            return;
+        }
+        let reason = relayed
+            .refusal()
+            .map_or(Reason::RelayRefused, Refusal::reason);
+        metrics.requests_refused.at(reason.index()).inc();
+        metrics.events_refused.at(reason.index()).add(u64::from(events));
+        if let Some(reason) = relayed.security_reason() {
+            let denied = Denied::new(principal.kind(), reason).named(principal.key());
+            self.record_denied(arrival, &denied);
+        }
+    }
+
+    fn context<'a>(
+        &'a self,
+        arrival: &Arrival<'_>,
+        trust: &'a Trust,
+        stamp: &'a [u8],
+    ) -> Context<'a> {
         Context {
             rules: &self.rules,
             received: arrival.unix_seconds,
             stamp,
-            attached: crate::event::AttachedNames::NONE,
+            attached: trust.attached(),
         }
     }
+}
 
-    /// The last checks, then the hand-over: from here on the events are held.
-    fn submit(
-        &self,
-        arrival: &Arrival<'_>,
-        caller: &Caller,
-        group: &mut EventGroup,
-        lease: Lease,
-    ) -> Result<(), Refusal> {
-        let in_body = || self.verify(arrival, &group.token, TokenPlace::Body);
-        let principal = match caller {
-            Caller::Known(known) if group.token.is_empty() => Ok(*known),
-            Caller::Known(known) => match known.source() {
-                TokenSource::Anonymous => Ok(*known),
-                TokenSource::Cookie => in_body(),
-                _ => Err(Reason::TokenAmbiguous.into()),
-            },
-            Caller::InBody(refusal) if group.token.is_empty() => Err(refusal.clone()),
-            Caller::InBody(_) => in_body(),
-        };
-        let principal = principal.map_err(|refusal| arrival.count_refused(refusal, group))?;
-        if group.events > 0 {
-            if arrival.logstore.rules.client_address == ClientAddress::Tag {
-                let address = arrival.client.to_string();
-                group.put_tag(b"__client_ip__", address.as_bytes());
-            }
-            arrival
-                .logstore
-                .lane
-                .submit(group, lease)
-                .map_err(|refusal| arrival.count_refused(refusal, group))?;
-        }
-        arrival.count_accepted(principal, group);
-        Ok(())
+/// The hand-over: from here on the events are held.
+fn submit(
+    arrival: &Arrival<'_>,
+    principal: &Principal,
+    group: &mut EventGroup,
+    lease: Lease,
+) -> Result<(), Refusal> {
+    if let Some(pass) = principal.ticket() {
+        let used = pass.take_use();
+        used.map_err(|refusal| arrival.count_refused(refusal, group))?;
     }
+    if group.events > 0 {
+        for (tag, value) in principal.tags() {
+            group.put_tag(tag.as_bytes(), value.as_bytes());
+        }
+        if arrival.logstore.rules.client_address == ClientAddress::Tag {
+            let address = arrival.client.to_string();
+            group.put_tag(b"__client_ip__", address.as_bytes());
+        }
+        arrival
+            .logstore
+            .lane
+            .submit(group, lease)
+            .map_err(|refusal| arrival.count_refused(refusal, group))?;
+    }
+    arrival.count_accepted(principal, group);
+    Ok(())
 }

@@ -6,6 +6,8 @@ mod buffers;
 mod cookie;
 mod cors;
 mod credential;
+mod give;
+mod identify;
 mod ingest;
 mod platform;
 mod relay;
@@ -19,4 +21,5 @@ pub mod transcode;
 
 pub use self::security_events::SecurityEvents;
 pub use self::service::{Front, FrontParts};
-pub use self::site::{Site, SiteLogstore};
+pub use self::security_events::SecurityEvents;
+pub use self::site::{Site, SiteLogstore, SiteParts};

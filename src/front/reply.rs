@@ -81,6 +81,20 @@ impl Replier<'_> {
         reply
     }
 
+    /// An answer that holds a credential, or tells why there is none: nobody else may keep it.
+    pub(super) fn given(
+        &self,
+        status: StatusCode,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Reply {
+        let mut reply = self.reply(status, Bytes::from(body));
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        reply
+    }
+
     /// A preflight is always answered: the page then reads on its request why that was refused.
     pub(super) fn preflight(&self) -> Reply {
         let mut reply = self.reply(StatusCode::OK, Bytes::new());

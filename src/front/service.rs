@@ -10,7 +10,10 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 
 use super::body::BodyLimits;
+use super::give::Giving;
+use super::relay::Relay;
 use super::reply::Reply;
+use super::security_events::SecurityEvents;
 use super::site::Site;
 use super::transcode::Rules;
 use crate::config::{Config, Identity};
@@ -22,8 +25,10 @@ use crate::telemetry::Metrics;
 pub struct FrontParts {
     /// The projects and logstores.
     pub site: Site,
-    /// Verifies tokens.
-    pub authenticator: Authenticator,
+    /// Decides who requests are from.
+    pub authenticator: Arc<Authenticator>,
+    /// The stream of security events.
+    pub security_events: SecurityEvents,
     /// What is counted.
     pub metrics: Arc<Metrics>,
 }
@@ -32,7 +37,10 @@ pub struct FrontParts {
 #[derive(Debug)]
 pub struct Front {
     pub(super) site: Site,
-    pub(super) authenticator: Authenticator,
+    pub(super) authenticator: Arc<Authenticator>,
+    pub(super) security_events: SecurityEvents,
+    pub(super) relay: Relay,
+    pub(super) giving: Giving,
     pub(super) metrics: Arc<Metrics>,
     pub(super) identity: Identity,
     pub(super) rules: Rules,
@@ -50,6 +58,7 @@ impl Front {
         let FrontParts {
             site,
             authenticator,
+            security_events,
             metrics,
         } = parts;
         let timeout = config.ingest.body_timeout.get();
@@ -58,6 +67,9 @@ impl Front {
         Arc::new(Self {
             site,
             authenticator,
+            security_events,
+            relay: Relay::default(),
+            giving: Giving::new(&config.identity),
             metrics,
             identity: config.identity.clone(),
             rules: Rules::new(&config.limits, &config.time),

@@ -24,7 +24,7 @@ use crate::event::{Reason, Refusal};
 /// Name and value that every browser keeps, in bytes (RFC 6265, section 6.1).
 const MAX_COOKIE: usize = 4096;
 
-/// `Set-Cookie` that opens a session: `token` lives for `session.ttl` from `unix_seconds` on.
+/// `Set-Cookie` that opens a session: `token` lives for `ttl` seconds from `unix_seconds` on.
 ///
 /// # Errors
 /// [`Reason::Internal`] when name or token cannot stand in a cookie, or are too long for browsers:
@@ -32,9 +32,9 @@ const MAX_COOKIE: usize = 4096;
 pub(super) fn open(
     session: &Session,
     token: &str,
+    ttl: u64,
     unix_seconds: u64,
 ) -> Result<HeaderValue, Refusal> {
-    let ttl = session.ttl.as_secs();
     set_cookie(
         &session.cookie,
         token,
@@ -95,7 +95,7 @@ mod tests {
     const NOW: u64 = 1_781_510_400;
 
     fn opened() -> String {
-        let header = open(&Session::default(), TOKEN, NOW).unwrap();
+        let header = open(&Session::default(), TOKEN, 3600, NOW).unwrap();
         assert!(header.is_sensitive());
         header.to_str().unwrap().to_owned()
     }
@@ -256,17 +256,17 @@ mod tests {
             "\u{e9}",
             &long,
         ] {
-            let refusal = open(&session, bad, NOW).unwrap_err();
+            let refusal = open(&session, bad, 3600, NOW).unwrap_err();
             assert_eq!(refusal.reason(), Reason::Internal, "{bad:?}");
             assert!(!refusal.message().contains(bad));
         }
-        assert!(open(&session, &long[1..], NOW).is_ok());
+        assert!(open(&session, &long[1..], 3600, NOW).is_ok());
         for bad in ["", "a=b", "a b", "a;b", "a\n"] {
             let session = Session {
                 cookie: bad.to_owned(),
                 ..Session::default()
             };
-            assert!(open(&session, TOKEN, NOW).is_err(), "{bad:?}");
+            assert!(open(&session, TOKEN, session.ttl.as_secs(), NOW).is_err(), "{bad:?}");
         }
     }
 
@@ -276,7 +276,7 @@ mod tests {
             ttl: Span::secs(u64::MAX),
             ..Session::default()
         };
-        let header = open(&session, TOKEN, NOW).unwrap();
+        let header = open(&session, TOKEN, session.ttl.as_secs(), NOW).unwrap();
         let text = header.to_str().unwrap();
         assert!(
             text.contains("Expires=Fri, 31 Dec 9999 23:59:59 GMT"),

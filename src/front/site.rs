@@ -7,10 +7,12 @@ use http::HeaderMap;
 use http::uri::Authority;
 
 use super::cors::Origins;
+use super::relay::RelayTarget;
 use crate::config::{Ingest, Limits, Logstore};
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::ProjectName;
+use crate::logstore::client::StoreClient;
 use crate::pipeline::Lane;
 use crate::telemetry::LogstoreMetrics;
 
@@ -29,6 +31,25 @@ pub struct SiteLogstore {
     pub(super) unverified: Arc<Budget>,
     /// What is counted for it.
     pub metrics: Arc<LogstoreMetrics>,
+    /// The name that policies have for it.
+    pub(super) resource: String,
+    /// The store that requests signed with its keys are passed on to, and the project there.
+    upstream: Option<(Arc<StoreClient>, ProjectName)>,
+}
+
+/// What a logstore of the site is made of, besides its part of the configuration.
+#[derive(Debug)]
+pub struct SiteParts<'a> {
+    /// Where its events go.
+    pub lane: Arc<Lane>,
+    /// What is counted for it.
+    pub metrics: Arc<LogstoreMetrics>,
+    /// Bounds of bodies.
+    pub limits: &'a Limits,
+    /// The name that policies have for it.
+    pub resource: String,
+    /// Its store, where that is SLS, and the project there.
+    pub upstream: Option<(Arc<StoreClient>, ProjectName)>,
 }
 
 impl SiteLogstore {
@@ -38,12 +59,14 @@ impl SiteLogstore {
     /// of it, they get half of the lane's, and those of unknown senders an eighth, but always room
     /// for one body of the greatest size.
     #[must_use]
-    pub fn new(
-        rules: Logstore,
-        lane: Arc<Lane>,
-        metrics: Arc<LogstoreMetrics>,
-        limits: &Limits,
-    ) -> Self {
+    pub fn new(rules: Logstore, parts: SiteParts<'_>) -> Self {
+        let SiteParts {
+            lane,
+            metrics,
+            limits,
+            resource,
+            upstream,
+        } = parts;
         let origins = Origins::new(&rules.allow_origins);
         let memory = lane.budget().limit();
         let arriving = Budget::share(lane.budget(), (memory / 2).max(limits.body.get()));
@@ -55,7 +78,15 @@ impl SiteLogstore {
             arriving,
             unverified,
             metrics,
+            resource,
+            upstream,
         }
+    }
+
+    /// The store that requests signed with its keys are passed on to.
+    pub(super) fn relay_target(&self) -> Option<RelayTarget<'_>> {
+        let (client, project) = self.upstream.as_ref()?;
+        Some(RelayTarget { client, project })
     }
 }
 

@@ -211,6 +211,9 @@ impl Grant {
                 project.as_str() == in_project
                     && logstores.iter().any(|one| one.as_str() == logstore)
             }
+            (Self::Write { project, .. }, Wanted::WriteSomewhere { project: in_project }) => {
+                project.as_str() == in_project
+            }
             (Self::View(view), Wanted::View { project, dashboard }) => {
                 view.project.as_str() == project && view.dashboard == dashboard
             }
@@ -342,6 +345,11 @@ pub enum Wanted<'a> {
         project: &'a str,
         /// To this logstore.
         logstore: &'a str,
+    },
+    /// Get a credential to write with, for the logstores of the ticket.
+    WriteSomewhere {
+        /// In this project.
+        project: &'a str,
     },
     /// Look at a dashboard.
     View {

@@ -1,0 +1,347 @@
+//! Routes that give out credentials: AssumeRole at `/`, `/get_sts_token` and `/session`.
+//!
+//! Promise: none of them answers unless the configuration turns it on, and each answer may be kept
+//! by its client alone (`no-store`). A browser may read it only from a page whose origin is named
+//! for that route. Failures are counted and told to the stream of security events as those of any
+//! credential. When there are too many calls: 503, at once.
+//! Not here: who may get what (`gate::identity`).
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::{DefaultDirectRateLimiter, Quota};
+use http::header::{ORIGIN, SET_COOKIE};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use hyper::body::Incoming;
+
+use super::arrival::framing_is_plain;
+use super::body::{self, BodyLimits};
+use super::credential;
+use super::cors::{OriginVerdict, Origins};
+use super::reply::{Replier, Reply};
+use super::route::Target;
+use super::security_events::SecurityEvent;
+use super::service::Front;
+use super::session;
+use super::site::host_of;
+use crate::config::{Accept, Identity, TokenPlace};
+use crate::event::{Reason, Refusal};
+use crate::foundation::budget::Budget;
+use crate::gate::identity::{
+    self, Action, Check, Denied, Facts, GivenTo, RpcRequest,
+};
+use crate::telemetry::{CredentialKind, RouteLabel};
+
+/// Bytes of the body of a call of the token service: a few parameters and a session policy.
+const MAX_CALL: usize = 16 << 10;
+/// Memory for such bodies while they arrive.
+const CALLS_MEMORY: u64 = 4 << 20;
+/// Places where the credential of `/get_sts_token` and `/session` may stand. Not the path: these
+/// routes have none that carries a token.
+const PLACES: &[TokenPlace] = &[
+    TokenPlace::Authorization,
+    TokenPlace::Query,
+    TokenPlace::Cookie,
+];
+
+/// What the routes that give out credentials keep between requests.
+#[derive(Debug)]
+pub(super) struct Giving {
+    sts_token_origins: Origins,
+    session_origins: Origins,
+    sts_token_limiter: Option<DefaultDirectRateLimiter>,
+    memory: Arc<Budget>,
+}
+
+impl Giving {
+    pub(super) fn new(identity: &Identity) -> Self {
+        let quota = NonZeroU32::new(identity.sts_token.calls_per_second).map(Quota::per_second);
+        Self {
+            sts_token_origins: Origins::new(&identity.sts_token.allow_origins),
+            session_origins: Origins::new(&identity.session.allow_origins),
+            sts_token_limiter: quota.map(DefaultDirectRateLimiter::direct),
+            memory: Budget::new(CALLS_MEMORY),
+        }
+    }
+}
+
+/// A request for a credential, and where its answer may be read.
+struct Asked<'a> {
+    parts: &'a Parts,
+    project: &'a str,
+    origin: OriginVerdict<'a>,
+    client: IpAddr,
+    unix_seconds: u64,
+    route: RouteLabel,
+}
+
+impl Asked<'_> {
+    fn facts(&self) -> Facts<'_> {
+        let origin = self.parts.headers.get(ORIGIN);
+        Facts {
+            project: self.project,
+            logstore: "",
+            action: Action::PutLogs,
+            resource: "",
+            client: self.client,
+            secure: false,
+            origin: origin.and_then(|origin| origin.to_str().ok()),
+            unix_seconds: self.unix_seconds,
+        }
+    }
+}
+
+impl Front {
+    /// Whether a route that gives out credentials is on.
+    pub(super) fn gives_credentials(&self, target: Target<'_>) -> bool {
+        match target {
+            Target::Logstore(_) => false,
+            Target::TokenService => self.authenticator.trust().service().has_roles(),
+            Target::StsToken => self.identity.sts_token.role.is_some(),
+            Target::Session => self.identity.session.enabled,
+        }
+    }
+
+    /// What the Origin header means for such a route.
+    pub(super) fn giving_origin<'a>(&self, target: Target<'_>, parts: &'a Parts) -> OriginVerdict<'a> {
+        match target {
+            Target::StsToken => self.giving.sts_token_origins.verdict(&parts.headers),
+            Target::Session => self.giving.session_origins.verdict(&parts.headers),
+            // Servers call it; a page has no business with it, and reads only its own refusal.
+            Target::TokenService | Target::Logstore(_) => OriginVerdict::Any,
+        }
+    }
+
+    /// Answers a request for a credential.
+    pub(super) async fn give(
+        &self,
+        target: Target<'_>,
+        parts: &Parts,
+        body: Incoming,
+        peer: SocketAddr,
+        replier: Replier<'_>,
+    ) -> Reply {
+        let origin = self.giving_origin(target, parts);
+        let replier = Replier { origin, ..replier };
+        let client = peer.ip().to_canonical();
+        let route = match target {
+            Target::StsToken => RouteLabel::GetStsToken,
+            Target::Session => RouteLabel::Session,
+            Target::TokenService | Target::Logstore(_) => RouteLabel::AssumeRole,
+        };
+        self.metrics.requests.at(route as usize).inc();
+        if target == Target::TokenService {
+            return self.call_token_service(parts, body, client, &replier).await;
+        }
+        let asked = |project| Asked {
+            parts,
+            project,
+            origin,
+            client,
+            unix_seconds: replier.unix_seconds,
+            route,
+        };
+        let given = self.project_of(parts).and_then(|project| {
+            let asked = asked(project);
+            if asked.origin == OriginVerdict::Refused {
+                return Err(Reason::OriginNotAllowed.into());
+            }
+            match target {
+                Target::Session => self.give_session(&asked, &replier),
+                _ => self.give_sts_token(&asked, &replier),
+            }
+        });
+        given.unwrap_or_else(|refusal| {
+            let cell = self.metrics.requests_refused.at(refusal.reason().index());
+            cell.inc();
+            let methods = match target {
+                Target::Session => "POST, DELETE, OPTIONS",
+                _ => "GET, OPTIONS",
+            };
+            let allow = (refusal.reason() == Reason::MethodNotAllowed).then_some(methods);
+            replier.refused(&refusal, allow)
+        })
+    }
+
+    fn project_of(&self, parts: &Parts) -> Result<&str, Refusal> {
+        framing_is_plain(parts)?;
+        let host = host_of(parts.uri.authority(), &parts.headers)?;
+        Ok(self.site.project(&host, &parts.headers)?.project.as_str())
+    }
+
+    /// The one who asks, by a token or ticket, or nobody where that is accepted.
+    fn holder(&self, asked: &Asked<'_>, accept: &[Accept]) -> Result<GivenTo, Refusal> {
+        let cookies = self.cookies(asked.parts)?;
+        let presented = credential::present(
+            asked.parts,
+            None,
+            asked.origin,
+            PLACES,
+            &self.identity.query_parameter,
+            &cookies,
+        )?;
+        let token = presented.token.map(|(token, _)| token).or(presented.cookie);
+        let trust = self.authenticator.trust();
+        let facts = asked.facts();
+        let check = Check::new(&self.authenticator, &trust, &facts);
+        let holder = match token {
+            Some(token) => {
+                let kind = Check::token_kind(token);
+                let accepted = accept.iter().any(|accept| match accept {
+                    Accept::Jwt => kind == CredentialKind::Jwt,
+                    Accept::Ticket => kind == CredentialKind::Ticket,
+                    _ => false,
+                });
+                if accepted {
+                    check.holder(token)
+                } else if accept.contains(&Accept::Anonymous) {
+                    Ok(GivenTo::nobody())
+                } else {
+                    Err(Denied::new(kind, Reason::CredentialNotAccepted))
+                }
+            }
+            None if accept.contains(&Accept::Anonymous) => Ok(GivenTo::nobody()),
+            None => Err(Denied::new(CredentialKind::None, Reason::CredentialMissing)),
+        };
+        let used = holder.and_then(|holder| {
+            let used = holder.ticket.as_ref().map_or(Ok(()), |pass| pass.take_use());
+            used.map_err(|refusal| {
+                Denied::new(holder.kind, refusal).named(Some(holder.name.as_str().into()))
+            })?;
+            Ok(holder)
+        });
+        used.map_err(|denied| {
+            self.tell_denied(&facts, asked.route, &denied);
+            denied.refusal
+        })
+    }
+
+    /// Counts a credential that was turned away, and tells the stream of security events.
+    pub(super) fn tell_denied(&self, facts: &Facts<'_>, route: RouteLabel, denied: &Denied) {
+        let reason = denied.refusal.reason();
+        self.metrics.credentials_refused(denied.kind, reason).inc();
+        self.security_events.record(&SecurityEvent {
+            credential: denied.kind,
+            reason,
+            key: denied.key.as_deref(),
+            project: facts.project,
+            logstore: facts.logstore,
+            client: facts.client,
+            origin: facts.origin,
+            route,
+            unix_seconds: facts.unix_seconds,
+        });
+    }
+
+    fn give_sts_token(&self, asked: &Asked<'_>, replier: &Replier<'_>) -> Result<Reply, Refusal> {
+        if asked.parts.method != Method::GET {
+            return Err(Reason::MethodNotAllowed.into());
+        }
+        let rules = &self.identity.sts_token;
+        let Some(role) = &rules.role else {
+            return Err(Reason::UnknownRoute.into());
+        };
+        let allowed = |limiter: &DefaultDirectRateLimiter| limiter.check().is_ok();
+        if !self.giving.sts_token_limiter.as_ref().is_some_and(allowed) {
+            return Err(Reason::TooManyCalls.into());
+        }
+        let holder = self.holder(asked, &rules.accept)?;
+        let trust = self.authenticator.trust();
+        let policy = holder.session_policy(asked.project);
+        let credentials = trust.service().issue(&identity::NewSession {
+            role_arn: role,
+            session_name: &holder.session_name(),
+            duration_seconds: rules.duration.as_secs(),
+            caller: &holder.name,
+            policy: policy.as_deref(),
+            unix_seconds: asked.unix_seconds,
+        })?;
+        self.metrics.sts_issued.inc();
+        let body = serde_json::to_vec(&credentials).map_err(|_| Reason::Internal)?;
+        Ok(replier.given(StatusCode::OK, "application/json", body))
+    }
+
+    fn give_session(&self, asked: &Asked<'_>, replier: &Replier<'_>) -> Result<Reply, Refusal> {
+        let rules = &self.identity.session;
+        let cookie = match asked.parts.method {
+            Method::DELETE => session::clear(rules)?,
+            Method::POST => {
+                let holder = self.holder(asked, &rules.accept)?;
+                let trust = self.authenticator.trust();
+                let key = trust.session_key(rules.kid.as_deref());
+                let key = key.ok_or_else(|| {
+                    Refusal::new(Reason::Internal, "there is no key to sign sessions with")
+                })?;
+                let now = asked.unix_seconds;
+                let ttl = rules.ttl.as_secs().min(holder.expires.saturating_sub(now));
+                let minted = holder
+                    .mint_session(key, asked.project, ttl)
+                    .map_err(|error| {
+                        tracing::error!(%error, "a session could not be made");
+                        Reason::Internal
+                    })?;
+                session::open(rules, &minted.token, ttl, now)?
+            }
+            _ => return Err(Reason::MethodNotAllowed.into()),
+        };
+        let mut reply = replier.given(StatusCode::OK, "application/json", b"{}".to_vec());
+        reply.headers_mut().insert(SET_COOKIE, cookie);
+        Ok(reply)
+    }
+
+    /// A call of the token service, as RPC clients make it.
+    async fn call_token_service(
+        &self,
+        parts: &Parts,
+        body: Incoming,
+        client: IpAddr,
+        replier: &Replier<'_>,
+    ) -> Reply {
+        let limits = BodyLimits {
+            cap: MAX_CALL,
+            timeout: self.body.timeout,
+        };
+        let read = match framing_is_plain(parts) {
+            Ok(()) => body::read(body, limits, &self.giving.memory).await,
+            Err(refusal) => Err(refusal),
+        };
+        let (body, _lease) = match read {
+            Ok(read) => read,
+            Err(refusal) => {
+                let cell = self.metrics.requests_refused.at(refusal.reason().index());
+                cell.inc();
+                return replier.refused(&refusal, None);
+            }
+        };
+        let trust = self.authenticator.trust();
+        let answer = trust.service().call(&RpcRequest {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            body: &body,
+            unix_seconds: replier.unix_seconds,
+        });
+        if let Some((reason, key)) = &answer.failure {
+            let denied = Denied::new(CredentialKind::AccessKey, *reason).named(key.clone());
+            let origin = parts.headers.get(ORIGIN);
+            let facts = Facts {
+                project: "",
+                logstore: "",
+                action: Action::PutLogs,
+                resource: "",
+                client,
+                secure: false,
+                origin: origin.and_then(|origin| origin.to_str().ok()),
+                unix_seconds: replier.unix_seconds,
+            };
+            self.tell_denied(&facts, RouteLabel::AssumeRole, &denied);
+            self.metrics.requests_refused.at(reason.index()).inc();
+        } else {
+            self.metrics.sts_issued.inc();
+        }
+        replier.given(answer.status, answer.content_type, answer.body)
+    }
+}

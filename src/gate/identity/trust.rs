@@ -1,0 +1,214 @@
+//! What is trusted now: keys, roles and policies, as one configuration says. Reloading makes a new
+//! one and swaps it whole.
+//!
+//! Promise: a configuration of which anything cannot be had makes no [`Trust`] at all, and says
+//! everything that is wrong with it.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::access_keys::AccessKeys;
+use super::jwt::JwtVerifier;
+use super::principal::HeldKey;
+use super::sts::TokenService;
+use crate::config::{Config, Identity, Signed};
+use crate::event::AttachedNames;
+use crate::gate::policy::{Policy, PolicyKind};
+
+type Map<T> = HashMap<Box<str>, T, foldhash::quality::RandomState>;
+
+/// Everything of a configuration that cannot be had. Never a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustErrors(pub Vec<String>);
+
+impl Display for TrustErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for TrustErrors {}
+
+/// Keys, roles and policies.
+#[derive(Debug)]
+pub struct Trust {
+    pub(super) jwt: Arc<JwtVerifier>,
+    pub(super) access_keys: AccessKeys,
+    /// What the access keys may do, by id.
+    pub(super) held: Map<Arc<HeldKey>>,
+    /// The policies of each role, by its ARN.
+    pub(super) roles: Map<Arc<[Arc<Policy>]>>,
+    /// The policy of each project that has one.
+    pub(super) projects: Map<Arc<Policy>>,
+    pub(super) service: Arc<TokenService>,
+    pub(super) signed: Signed,
+    /// Names that only we give to fields and tags of events.
+    pub(super) attached: AttachedNames,
+}
+
+impl Trust {
+    /// Reads everything that the configuration names. Blocks on files.
+    ///
+    /// # Errors
+    /// All that cannot be had.
+    pub fn load(config: &Config) -> Result<Self, TrustErrors> {
+        let mut errors = Vec::new();
+        let (identity, data_dir) = (&config.identity, config.data_dir.as_path());
+        let texts = read_policies(identity, &mut errors);
+        let jwt = all(JwtVerifier::load(identity, data_dir), &mut errors);
+        let access_keys = all(AccessKeys::load(identity), &mut errors);
+        let service = all(TokenService::load(identity, data_dir), &mut errors);
+        let identities = parse_named(&texts, PolicyKind::Identity, identity_policies(identity), &mut errors);
+        let of_projects = config.projects.iter().filter_map(|p| p.policy.as_deref());
+        let for_projects = parse_named(&texts, PolicyKind::Project, of_projects, &mut errors);
+        // A policy that nothing uses is still checked: it is a mistake waiting to be used.
+        let used = |name: &str| identities.contains_key(name) || for_projects.contains_key(name);
+        let unused: Vec<&str> = texts.keys().copied().filter(|name| !used(name)).collect();
+        parse_named(&texts, PolicyKind::Project, unused.into_iter(), &mut errors);
+        let (Some(jwt), Some(access_keys), Some(service), true) =
+            (jwt, access_keys, service, errors.is_empty())
+        else {
+            return Err(TrustErrors(errors));
+        };
+        let chosen = |names: &[String]| -> Vec<Arc<Policy>> {
+            let known = names.iter().filter_map(|name| identities.get(name.as_str()));
+            known.map(Arc::clone).collect()
+        };
+        let held = identity.access_keys.iter().map(|key| {
+            let held = HeldKey {
+                id: key.id.as_str().into(),
+                policies: chosen(&key.policies).into(),
+            };
+            (key.id.as_str().into(), Arc::new(held))
+        });
+        let roles = identity.roles.iter();
+        let roles = roles.map(|role| (role.arn.as_str().into(), chosen(&role.policies).into()));
+        let projects = config.projects.iter().filter_map(|project| {
+            let policy = for_projects.get(project.policy.as_deref()?)?;
+            Some((project.name.as_str().into(), Arc::clone(policy)))
+        });
+        Ok(Self {
+            jwt: Arc::new(jwt),
+            access_keys,
+            held: held.collect(),
+            roles: roles.collect(),
+            projects: projects.collect(),
+            service: Arc::new(service),
+            signed: identity.signed.clone(),
+            attached: attached_names(config),
+        })
+    }
+
+    /// Names that only we give to fields and tags of events.
+    #[must_use]
+    pub fn attached(&self) -> &AttachedNames {
+        &self.attached
+    }
+
+    /// The verifier of tokens.
+    #[must_use]
+    pub fn jwt(&self) -> &Arc<JwtVerifier> {
+        &self.jwt
+    }
+
+    /// The token service.
+    #[must_use]
+    pub fn service(&self) -> &Arc<TokenService> {
+        &self.service
+    }
+}
+
+/// The value, or its errors among the others.
+fn all<T, E: Display>(result: Result<T, Vec<E>>, errors: &mut Vec<String>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(found) => {
+            errors.extend(found.iter().map(ToString::to_string));
+            None
+        }
+    }
+}
+
+/// Names of the policies that keys and roles have.
+fn identity_policies(identity: &Identity) -> impl Iterator<Item = &str> {
+    let of_keys = identity.access_keys.iter().flat_map(|key| &key.policies);
+    let of_roles = identity.roles.iter().flat_map(|role| &role.policies);
+    of_keys.chain(of_roles).map(String::as_str)
+}
+
+/// The text of each policy, by name, with where it stands.
+fn read_policies<'c>(
+    identity: &'c Identity,
+    errors: &mut Vec<String>,
+) -> HashMap<&'c str, (usize, String)> {
+    let mut texts = HashMap::new();
+    for (index, rule) in identity.policies.iter().enumerate() {
+        let text = match (&rule.file, &rule.document) {
+            (Some(path), _) => match read_bounded(path) {
+                Ok(text) => text,
+                Err(error) => {
+                    let path = path.display();
+                    errors.push(format!("identity.policy[{index}].file: {path}: {error}"));
+                    continue;
+                }
+            },
+            (None, Some(document)) => document.clone(),
+            (None, None) => continue, // the check of the configuration has refused this
+        };
+        texts.insert(rule.name.as_str(), (index, text));
+    }
+    texts
+}
+
+/// A file of a policy is small; one that is not is no policy.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    const MOST: u64 = 64 << 10;
+    let length = std::fs::metadata(path)?.len();
+    if length > MOST {
+        let error = format!("{length} bytes; a policy has at most {MOST}");
+        return Err(std::io::Error::other(error));
+    }
+    std::fs::read_to_string(path)
+}
+
+/// The policies of these names, compiled.
+fn parse_named<'c>(
+    texts: &HashMap<&'c str, (usize, String)>,
+    kind: PolicyKind,
+    names: impl Iterator<Item = &'c str>,
+    errors: &mut Vec<String>,
+) -> HashMap<&'c str, Arc<Policy>> {
+    let mut parsed: HashMap<&str, Arc<Policy>> = HashMap::new();
+    for name in names {
+        let Some((index, text)) = texts.get(name).filter(|_| !parsed.contains_key(name)) else {
+            continue;
+        };
+        match Policy::parse(kind, name, text) {
+            Ok(policy) => {
+                for warning in policy.warnings().iter() {
+                    tracing::warn!("identity.policy[{index}] `{name}`: {warning}");
+                }
+                parsed.insert(name, Arc::new(policy));
+            }
+            Err(problems) => {
+                let told = problems.iter();
+                errors.extend(told.map(|p| format!("identity.policy[{index}] `{name}`: {p}")));
+            }
+        }
+    }
+    parsed
+}
+
+fn attached_names(config: &Config) -> AttachedNames {
+    let jwt = &config.identity.jwt;
+    let logstores = config.projects.iter().flat_map(|p| &p.logstores);
+    let of_cookies = logstores.flat_map(|l| l.cookie_fields.values());
+    let fields = jwt.iter().flat_map(|key| key.fields.values());
+    let tags = jwt.iter().flat_map(|key| key.tags.values());
+    AttachedNames::new(
+        fields.chain(of_cookies).map(String::as_str),
+        tags.map(String::as_str),
+    )
+}
