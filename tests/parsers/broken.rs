@@ -86,6 +86,11 @@ proptest! {
     }
 
     #[test]
+    fn no_broken_policy_decides_otherwise_than_the_model(data in input("policy")) {
+        checks::policy(&data);
+    }
+
+    #[test]
     fn no_broken_group_reads_otherwise_than_to_prost(data in input("wire")) {
         checks::wire(&data);
     }

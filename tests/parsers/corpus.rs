@@ -59,6 +59,11 @@ fn every_search_of_the_seeds_means_the_same_when_it_is_written_out() {
 }
 
 #[test]
+fn every_policy_of_the_seeds_decides_as_the_model_does_or_says_where_it_is_wrong() {
+    replay("policy", checks::policy, 25);
+}
+
+#[test]
 fn every_wire_seed_reads_as_it_reads_to_prost() {
     replay("wire", checks::wire, 20);
 }

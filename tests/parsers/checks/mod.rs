@@ -3,6 +3,8 @@
 
 mod config;
 mod decompress;
+mod policy;
+mod policy_model;
 mod search;
 mod signature;
 mod token;
@@ -10,6 +12,7 @@ mod wire;
 
 pub use self::config::config;
 pub use self::decompress::decompress;
+pub use self::policy::policy;
 pub use self::search::search;
 pub use self::signature::signature;
 pub use self::token::token;
