@@ -4,12 +4,16 @@
 
 mod check;
 mod exit;
+mod moment;
+mod node;
 mod output;
 mod policy;
+mod revoke;
 mod run;
 mod send;
 mod source;
 mod tail;
+mod ticket;
 mod token;
 
 use std::process::ExitCode;
@@ -30,13 +34,15 @@ Examples:
   tollgate                                 start on built-in defaults, with an embedded logstore
   tollgate check --config tollgate.toml    find every mistake of a configuration
   tollgate token mint --project sls-webtracking-mini --logstore web-tracking-logstore
+  tollgate ticket create --project sls-webtracking-mini --logstore web-tracking-logstore --max-uses 100
+  tollgate revoke add session d-001
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
 
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
-      policy test: denied)
+      ticket, revoke: the change was refused; policy test: denied)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
@@ -69,6 +75,12 @@ enum Command {
     /// Try policies (RAM policy documents).
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Make and manage tickets: links that open without a login.
+    #[command(subcommand)]
+    Ticket(ticket::TicketCommand),
+    /// Revoke credentials.
+    #[command(subcommand)]
+    Revoke(revoke::RevokeCommand),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
     /// Send events through the front, from a file of one JSON object a line.
@@ -84,6 +96,8 @@ pub fn main() -> ExitCode {
         Some(Command::Check(args)) => check::run(&args),
         Some(Command::Token(command)) => token::run(&command),
         Some(Command::Policy(command)) => policy::run(&command),
+        Some(Command::Ticket(command)) => ticket::run(&command),
+        Some(Command::Revoke(command)) => revoke::run(&command),
         Some(Command::Tail(args)) => tail::run(&args),
         Some(Command::Send(args)) => send::run(&args),
     };

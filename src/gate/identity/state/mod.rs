@@ -305,7 +305,10 @@ impl IdentityState {
                 }
                 self.tickets.max_lifetime()
             }
-            RevocationKind::Jti => self.token_lifetime.load(Ordering::Relaxed),
+            RevocationKind::Jti => match self.token_lifetime.load(Ordering::Relaxed) {
+                0 => return None, // no key is known, so neither is a lifetime
+                lifetime => lifetime,
+            },
             _ => return None,
         };
         Some(now.saturating_add(lifetime))
