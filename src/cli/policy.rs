@@ -198,10 +198,17 @@ fn statement(by: Decider<'_>, documents: &[Document]) -> String {
     };
     let list = serde_json::from_str::<Vec<&RawValue>>(statement.get()).unwrap_or_default();
     let shown = list.get(by.statement()).unwrap_or(&statement).get();
-    let lines = shown
-        .lines()
-        .map(|line| format!("  {}", output::escape(&line.replace('\t', "  "))));
+    let shown = shown.replace('\t', "  ");
+    let lines = dedented(&shown).map(|line| format!("  {}", output::escape(line)));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The lines of a piece of JSON, without the indentation that all but the first have.
+fn dedented(text: &str) -> impl Iterator<Item = &str> {
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let common = text.lines().skip(1).map(indent).min().unwrap_or(0);
+    text.lines()
+        .map(move |line| line.get(common.min(indent(line))..).unwrap_or(line))
 }
 
 /// A fact of the command line.

@@ -41,7 +41,7 @@ pub(super) struct Anchor {
 /// A part that stands anywhere.
 #[derive(Debug)]
 enum Middle {
-    Literal(Finder<'static>),
+    Literal(Box<Finder<'static>>),
     Masked(Masked),
 }
 
@@ -163,7 +163,7 @@ impl Middle {
         if part.contains('?') {
             Masked::new(part).map(Self::Masked)
         } else {
-            Ok(Self::Literal(Finder::new(part).into_owned()))
+            Ok(Self::Literal(Box::new(Finder::new(part).into_owned())))
         }
     }
 

@@ -50,7 +50,11 @@ pub fn parse_time(text: &str) -> Option<u64> {
     if !has_form(local, form) || local.get(17..)? > "59" {
         return None;
     }
-    let time = humantime::parse_rfc3339(&format!("{local}Z")).ok()?;
+    let mut utc = [b'Z'; 20];
+    utc.iter_mut()
+        .zip(local.bytes())
+        .for_each(|(to, from)| *to = from);
+    let time = humantime::parse_rfc3339(std::str::from_utf8(&utc).ok()?).ok()?;
     let local = time.duration_since(UNIX_EPOCH).ok()?.as_secs();
     if zone == "Z" {
         return Some(local);
