@@ -25,6 +25,10 @@ GROUPS = (
     "python_sdk_front",
     "python_producer",
     "node_sdk",
+    "sts_plugin",
+    "sts_python_sdk",
+    "mini_program",
+    "credentials",
     "commands",
     "stopping",
 )

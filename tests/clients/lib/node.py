@@ -38,7 +38,8 @@ class Program:
         self._answers = queue.Queue()
         self._process = subprocess.Popen(
             ["node", str(HERE / script), *arguments],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain_environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**plain_environment(), "NODE_PATH": str(HERE / "node_modules")},
         )
         threading.Thread(target=self._read, daemon=True).start()
 

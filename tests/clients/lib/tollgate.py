@@ -79,6 +79,10 @@ class Tollgate:
             self._process.kill()
             self._process.wait(STOP_LIMIT_S)
 
+    def pid(self):
+        """The number of the process."""
+        return self._process.pid
+
     def output(self):
         """Everything that the process has printed, on both streams."""
         return self._read("stdout") + self._read("stderr")
