@@ -29,6 +29,7 @@ GROUPS = (
     "sts_python_sdk",
     "mini_program",
     "credentials",
+    "guides",
     "commands",
     "stopping",
 )

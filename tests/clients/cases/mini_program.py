@@ -17,7 +17,8 @@ from lib.cases import case, case_for_each
 from lib.events import marked
 from lib.expect import check, equal, until
 from lib.identity import (
-    GUIDE, OTHER, ROLE, SERVER, WRITE, Rules, assume, assume_error, policy, refused, statement, within_a_second,
+    GUIDE, OTHER, ROLE, SERVER, WRITE, Rules, assume, assume_error, login_token, policy, refused, statement,
+    within_a_second,
 )
 from lib.node import MiniProgram, run_script
 from lib.pages import Page
@@ -206,27 +207,27 @@ def assume_errors(t):
     shop = Roles(t, external_id="shop-42")
     secret = shop.rules.secrets[SERVER]
     good = {"external_id": "shop-42"}
-    for what, arguments, codes, status in (
-        ("a wrong secret", {"secret": "wrong", **good}, {"SignatureDoesNotMatch"}, 400),
-        ("an unknown key", {"key_id": "nobody", **good}, {"InvalidAccessKeyId.NotFound"}, 404),
-        ("a key that the role does not name", {"key_id": "stranger", "secret": shop.rules.secrets["stranger"], **good}, {"NoPermission"}, 403),
-        ("no such role", {"role": OTHER_ROLE, **good}, {"EntityNotExist.Role"}, 404),
-        ("no ExternalId", {}, {"NoPermission"}, 403),
-        ("another ExternalId", {"external_id": "shop-43"}, {"NoPermission"}, 403),
-        ("an ARN that is none", {"role": "sls-web-tracking", **good}, {"InvalidParameter.RoleArn"}, 400),
-        ("a session name of one letter", {"session": "a", **good}, {"InvalidParameter.RoleSessionName"}, 400),
-        ("a session name with a slash", {"session": "a/b", **good}, {"InvalidParameter.RoleSessionName"}, 400),
-        ("too short a life", {"duration_seconds": 899, **good}, {"InvalidParameter.DurationSeconds"}, 400),
-        ("a longer life than the role's", {"duration_seconds": 3601, **good}, {"InvalidParameter.DurationSeconds"}, 400),
-        ("a policy that is no JSON", {"policy": "{", **good}, {"InvalidParameter.PolicyGrammar", "InvalidParameter.Policy"}, 400),
-        ("a policy without effect", {"policy": '{"Version":"1","Statement":[{}]}', **good}, {"InvalidParameter.PolicyGrammar", "InvalidParameter.Policy"}, 400),
-        ("too long a policy", {"policy": " " * 2049, **good}, {"InvalidParameter.PolicySize", "InvalidParameter.Policy"}, 400),
+    for what, arguments, code, status in (
+        ("a wrong secret", {"secret": "wrong", **good}, "SignatureDoesNotMatch", 400),
+        ("an unknown key", {"key_id": "nobody", **good}, "InvalidAccessKeyId", 404),
+        ("a key that the role does not name", _as_stranger(shop, **good), "NoPermission", 403),
+        ("no such role", {"role": OTHER_ROLE, **good}, "EntityNotExist.Role", 404),
+        ("no ExternalId", {}, "NoPermission", 403),
+        ("another ExternalId", {"external_id": "shop-43"}, "NoPermission", 403),
+        ("an ARN that is none", {"role": "sls-web-tracking", **good}, "InvalidParameter.RoleArn", 400),
+        ("a session name of one letter", {"session": "a", **good}, "InvalidParameter.RoleSessionName", 400),
+        ("a session name with a slash", {"session": "a/b", **good}, "InvalidParameter.RoleSessionName", 400),
+        ("too short a life", {"duration_seconds": 899, **good}, "InvalidParameter.DurationSeconds", 400),
+        ("a longer life than the role's", {"duration_seconds": 3601, **good}, "InvalidParameter.DurationSeconds", 400),
+        ("a policy that is no JSON", {"policy": "{", **good}, "InvalidParameter.Policy", 400),
+        ("a policy without effect", {"policy": '{"Version":"1","Statement":[{}]}', **good}, "InvalidParameter.Policy", 400),
+        ("too long a policy", {"policy": " " * 2049, **good}, "InvalidParameter.Policy", 400),
     ):
         error = assume_error(shop.tollgate, **{"secret": secret, **arguments})
-        check(error.code in codes, f"{what}: the code is {error.code}, not one of {codes}: {error.message}")
+        check((error.code or "").startswith(code), f"{what}: the code is {error.code}, not {code}: {error.message}")
         equal(error.status_code, status, f"the status of {what}")
         check(error.message and error.request_id, f"{what}: there are a message and a request id: {error}")
-        check(secret not in str(error.message), f"{what}: the secret is not in the message")
+        check(secret not in error.message, f"{what}: the secret is not in the message")
     check(shop.assume(**good).access_key_id, "and with everything right there are credentials")
 
 
@@ -265,6 +266,10 @@ def older_client(t, method):
     ):
         error = run_script("node/pop_core.js", {**job, **change}).get("error")
         equal(error and error["code"], code, f"the code of {what}")
+
+
+def _as_stranger(shop, **more):
+    return {"key_id": "stranger", "secret": shop.rules.secrets["stranger"], **more}
 
 
 # === withdrawing ===
@@ -365,8 +370,7 @@ def own_service(t):
 @case("a session of /get_sts_token is named after the token's subject: revoking that stops it")
 def own_service_session(t):
     tollgate, url = _own_service(t)
-    done = tollgate.command("token", "mint", "--project", PROJECT, "--logstore", GUARDED, "--subject", "customer-7")
-    credentials = requests.get(url, headers=bearer(done.stdout.strip()), timeout=10).json()
+    credentials = requests.get(url, headers=bearer(login_token(tollgate, sub="customer-7")), timeout=10).json()
     marker, events = marked(1)
     _write_with(tollgate, credentials, events)
     tollgate.manage("revoke", "add", "session", "customer-7")

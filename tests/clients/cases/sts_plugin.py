@@ -32,13 +32,13 @@ class Shop:
         """Temporary credentials, as an app server would hand them to the page."""
         return as_page_reads(assume(self.tollgate, self.rules.secrets[SERVER], session, **options))
 
-    def open(self, source, logstore=GUARDED, delay=0, interval=300_000, **options):
-        """Makes the tracker with its plugin, as documented; `source` says where it gets its credentials."""
+    def open(self, asking, logstore=GUARDED, delay=0, interval=300_000, **options):
+        """Makes the tracker with its plugin, as documented; `asking` says where it gets its credentials."""
         self.page.call("open", {
             "tracker": {
                 "host": self.edge, "project": PROJECT, "logstore": logstore, "time": 600, "count": 1000, **options,
             },
-            "source": source, "delay": delay, "interval": interval,
+            "source": asking, "delay": delay, "interval": interval,
         })
 
     def open_with_own_service(self, **options):

@@ -47,7 +47,7 @@ tollgate() {{
   case "$1" in
     ticket | revoke) '{binary}' "$@" --data-dir '{data}' --admin-url {admin} ;;
     policy | check) '{binary}' "$@" ;;
-    tail) '{binary}' "$@" --data-dir '{data}' --logstore-url http://127.0.0.1:{tollgate.store_port} ;;
+    tail) sleep 3; '{binary}' "$@" --data-dir '{data}' --logstore-url http://127.0.0.1:{tollgate.store_port} ;;
     *) '{binary}' "$@" --data-dir '{data}' ;;
   esac
 }}

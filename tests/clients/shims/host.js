@@ -84,7 +84,7 @@ createInterface({ input: process.stdin }).on('line', async (line) => {
   try {
     answer = { number, result: await commands[operation](...values) };
   } catch (error) {
-    answer = { number, error: error.stack };
+    answer = { number, error: error.stack || JSON.stringify(error) };
   }
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }).on('close', () => process.exit(0));
