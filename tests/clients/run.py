@@ -25,6 +25,11 @@ GROUPS = (
     "python_sdk_front",
     "python_producer",
     "node_sdk",
+    "sts_plugin",
+    "sts_python_sdk",
+    "mini_program",
+    "credentials",
+    "guides",
     "commands",
     "stopping",
 )

@@ -1,6 +1,7 @@
 'use strict';
-// Opens the page in headless Chromium and plays one scenario. The job comes as a line of JSON on
-// standard input; what the page saw, and the types of its requests, go to standard output.
+// Opens the page in headless Chromium and plays scenarios in it, one after another. A job comes as a
+// line of JSON on standard input; what the page saw, and the types of its requests, go to standard
+// output.
 //
 // The page is served from one origin, the edge is another: every request is cross-origin.
 
@@ -49,12 +50,17 @@ const scenarios = {
     await page.close({ runBeforeUnload: true });
   },
 
-  /** A fetch by the page's own code; the answer is what the page can read. */
+  /** A fetch by the page's own code; the answer is what the page can read, null where it can read nothing. */
   async fetch({ page, job }) {
-    return page.evaluate(async ({ url, headers, body }) => {
-      const answer = await fetch(url, { method: 'POST', headers, body });
-      return { status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text() };
+    return page.evaluate(async ({ url, ...init }) => {
+      const answer = await fetch(url, { method: 'POST', ...init }).catch(() => null);
+      return answer && { status: answer.status, headers: Object.fromEntries(answer.headers), text: await answer.text() };
     }, job.fetch);
+  },
+
+  /** A call of what browser/page.js gives the page. */
+  async page({ page, job }) {
+    return page.evaluate(([operation, values]) => window.page[operation](...values), [job.operation, job.values]);
   },
 
   /** An image as in a page without scripts; the answer is its width. */
@@ -68,27 +74,34 @@ const scenarios = {
   },
 };
 
-/** Plays the scenario, prints what came of it, and leaves the browser open until standard input ends. */
+/** Opens the page; notes the types of its requests to others. */
+async function open(browser, job, types) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  page.on('request', (request) => {
+    if (!request.url().startsWith(job.page)) {
+      types.push(request.resourceType());
+    }
+  });
+  await page.goto(job.page);
+  return page;
+}
+
+/** Plays each scenario, prints what came of it, and leaves the browser open until standard input ends. */
 async function main() {
-  const input = createInterface({ input: process.stdin });
-  const job = JSON.parse(await new Promise((resolve) => input.once('line', resolve)));
-  const ended = new Promise((resolve) => input.once('close', resolve));
-  const browser = await chromium.launch({ executablePath: job.chromium, args: FLAGS });
+  let browser;
+  let page;
+  const types = [];
   try {
-    const context = await browser.newContext();
-    const page = await context.newPage();
-    const types = [];
-    page.on('request', (request) => {
-      if (!request.url().startsWith(job.page)) {
-        types.push(request.resourceType());
-      }
-    });
-    await page.goto(job.page);
-    const result = await scenarios[job.scenario]({ page, job });
-    console.log(JSON.stringify({ result, types }));
-    await ended;
+    for await (const line of createInterface({ input: process.stdin })) {
+      const job = JSON.parse(line);
+      browser ??= await chromium.launch({ executablePath: job.chromium, args: FLAGS });
+      page ??= await open(browser, job, types);
+      const result = await scenarios[job.scenario]({ page, job });
+      console.log(JSON.stringify({ result, types: types.splice(0) }));
+    }
   } finally {
-    await browser.close();
+    await browser?.close();
   }
 }
 

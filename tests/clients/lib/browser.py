@@ -12,7 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from lib.node import HERE
 from lib.tollgate import plain_environment
 
-SDK = HERE / "node_modules/@aliyun-sls/web-track-browser/dist/web-track-browser.global.js"
+PACKAGES = HERE / "node_modules" / "@aliyun-sls"
+SDK = PACKAGES / "web-track-browser/dist/web-track-browser.global.js"
+STS_PLUGIN = PACKAGES / "web-sts-plugin/dist/web-sts-plugin.global.js"
 RESULT_LIMIT_S = 60
 
 
@@ -25,15 +27,17 @@ def chromium():
 
 
 @contextlib.contextmanager
-def page_server():
-    """Serves the page with the SDK, as it is published, from an origin of its own; yields its address."""
+def page_server(host="127.0.0.1"):
+    """Serves the page with the SDK and its plugin, as they are published, from an origin of its own; yields its address."""
     files = {
         "/": ("text/html; charset=utf-8", (HERE / "browser" / "page.html").read_bytes()),
         "/sdk.js": ("text/javascript", SDK.read_bytes()),
+        "/sts.js": ("text/javascript", STS_PLUGIN.read_bytes()),
+        "/page.js": ("text/javascript", (HERE / "browser" / "page.js").read_bytes()),
     }
 
     class Handler(BaseHTTPRequestHandler):
-        """Two files."""
+        """Four files."""
 
         def do_GET(self):
             """A file, or 404."""
@@ -49,23 +53,27 @@ def page_server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        yield f"http://{host}:{server.server_address[1]}/"
     finally:
         server.shutdown()
         server.server_close()
 
 
 class Browser:
-    """One browser, which stays open until the test leaves it; a context manager."""
+    """One browser, which stays open until the test leaves it; a context manager.
 
-    def __init__(self):
+    `host` is the name that its page has: `127.0.0.1` or one under `localhost`.
+    """
+
+    def __init__(self, host="127.0.0.1"):
+        self._host = host
         self._stack = contextlib.ExitStack()
         self._lines = queue.Queue()
         self._process = None
         self.page = None
 
     def __enter__(self):
-        self.page = self._stack.enter_context(page_server())
+        self.page = self._stack.enter_context(page_server(self._host))
         self._process = subprocess.Popen(
             ["node", str(HERE / "browser" / "drive.js")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=plain_environment(),
@@ -92,6 +100,14 @@ class Browser:
             raise AssertionError(f"the browser ended during `{scenario}`")
         answer = json.loads(line)
         return answer.get("result"), answer["types"]
+
+    def call(self, operation, *values):
+        """Calls what browser/page.js gives the page; returns its answer."""
+        return self.play("page", operation=operation, values=values)[0]
+
+    def origin(self):
+        """The origin of the page."""
+        return self.page.rstrip("/")
 
     def _read(self):
         for line in self._process.stdout:

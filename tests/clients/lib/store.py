@@ -44,9 +44,11 @@ class Store:
             cursor = answer.get_next_cursor()
 
 
-def client(port, secret, signature="v4", key_id=ACCESS_KEY_ID):
-    """The official SDK, pointed at a port of this machine."""
-    return LogClient(f"http://localhost:{port}", key_id, secret, auth_version=signature, region=REGION)
+def client(port, secret, signature="v4", key_id=ACCESS_KEY_ID, token=None):
+    """The official SDK, pointed at a port of this machine; with a security token for temporary credentials."""
+    return LogClient(
+        f"http://localhost:{port}", key_id, secret, securityToken=token, auth_version=signature, region=REGION
+    )
 
 
 def fields(event):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 import uuid
+from pathlib import Path
 
 import requests
 
@@ -21,10 +22,14 @@ COMMAND_LIMIT_S = 60
 
 
 class Tollgate:
-    """One process of the binary, its data folder and its three addresses."""
+    """One process of the binary, its data folder and its three addresses.
 
-    def __init__(self, binary, folder, config=None):
+    With `ahead_s` its clock is so many seconds ahead, from the next start on.
+    """
+
+    def __init__(self, binary, folder, config=None, ahead_s=0):
         self.binary = binary
+        self.ahead_s = ahead_s
         self.folder = folder
         self.data_dir = folder / "data"
         self.config = None
@@ -40,7 +45,7 @@ class Tollgate:
         """Starts the process and waits until it says that it is ready."""
         with self._log("stdout").open("ab") as out, self._log("stderr").open("ab") as err:
             self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=plain_environment()
+                self._command(), stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=self._environment()
             )
         deadline = time.monotonic() + READY_LIMIT_S
         while not self._ready():
@@ -55,6 +60,11 @@ class Tollgate:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(STOP_LIMIT_S)
 
+    def reload(self, config):
+        """Writes another configuration and sends SIGHUP; the process re-reads who may send, and does not tell when."""
+        self.config.write_text(config, encoding="utf-8")
+        self._process.send_signal(signal.SIGHUP)
+
     def terminate(self):
         """Sends SIGTERM and does not wait."""
         self._process.send_signal(signal.SIGTERM)
@@ -68,6 +78,10 @@ class Tollgate:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(STOP_LIMIT_S)
+
+    def pid(self):
+        """The number of the process."""
+        return self._process.pid
 
     def output(self):
         """Everything that the process has printed, on both streams."""
@@ -123,6 +137,23 @@ class Tollgate:
             timeout=COMMAND_LIMIT_S, env=plain_environment(), check=False,
         )
 
+    def manage(self, *arguments):
+        """Runs a command that talks to the running service; returns what it prints, and fails unless it succeeds."""
+        done = self.try_manage(*arguments)
+        if done.returncode != 0:
+            raise AssertionError(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+        return done.stdout.strip()
+
+    def try_manage(self, *arguments):
+        """Runs a command that talks to the running service, to its end."""
+        return self.command(*arguments, "--admin-url", f"http://127.0.0.1:{self.admin_port}")
+
+    def admin(self, method, path, **options):
+        """One request to the admin API, with its key."""
+        key = (self.data_dir / "keys" / "admin.key").read_text(encoding="utf-8").strip()
+        url = f"http://127.0.0.1:{self.admin_port}/api/v1/{path}"
+        return requests.request(method, url, headers={"Authorization": f"Bearer {key}"}, timeout=20, **options)
+
     def store_secret(self):
         """The secret of the embedded logstore's access key."""
         return self.store_secret_file().read_text(encoding="utf-8").strip()
@@ -163,6 +194,13 @@ class Tollgate:
         if self.config is not None:
             command += ["--config", str(self.config)]
         return command
+
+    def _environment(self):
+        environment = plain_environment()
+        if self.ahead_s:
+            [library] = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+            environment |= {"LD_PRELOAD": str(library), "FAKETIME": f"+{self.ahead_s}s", "DONT_FAKE_MONOTONIC": "1"}
+        return environment
 
     def _ready(self):
         try:

@@ -5,6 +5,7 @@ It can hold answers back, to make Tollgate look slow.
 """
 
 import contextlib
+import http.client
 import socket
 import threading
 from dataclasses import dataclass
@@ -123,3 +124,20 @@ def parse_requests(data):
         found.append(Request(method, target, headers, rest[:length]))
         data = rest[length:]
     return found
+
+
+def resend(port, request, body=None, headers=None):
+    """Sends a request again that was seen, with another body or other headers; returns status and body of the answer."""
+    changed = {name.lower() for name in headers or {}} | {"content-length", "connection"}
+    body = request.body if body is None else body
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
+        for name, value in [pair for pair in request.headers if pair[0].lower() not in changed] + list((headers or {}).items()):
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()

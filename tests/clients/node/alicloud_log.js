@@ -19,6 +19,7 @@ async function main() {
   const client = new Client({
     accessKeyId: job.key_id,
     accessKeySecret: job.secret,
+    securityToken: job.token,
     endpoint: `http://localhost:${job.port}`,
   });
   const result = {};

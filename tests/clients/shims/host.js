@@ -10,7 +10,9 @@ const { realSetTimeout } = require('./lifecycle');
 const PLATFORMS = { ...require('./wx'), ...require('./tt'), ...require('./swan'), ...require('./my') };
 
 const [name, port, switches] = process.argv.slice(2);
-const platform = PLATFORMS[name](Number(port), JSON.parse(switches));
+const traits = JSON.parse(switches);
+const platform = PLATFORMS[name](Number(port), traits);
+platform.wire.ports = traits.ports || {}; // of hosts that are elsewhere
 Object.assign(globalThis, platform.globals);
 platform.lifecycle.takeOverTimers();
 
@@ -34,6 +36,8 @@ const commands = {
   },
   call: (method, values) => { tracker[method](...values); },
   tag: (key, value) => { tags[key] = value; },
+  /** Makes the tracker by an app's own file, which exports a function that returns it. */
+  app: async (file, ...values) => { tracker = await require(file)(...values); },
   unload: () => { unload(); },
   control: (control) => { platform.controls[control](); },
 
@@ -80,7 +84,7 @@ createInterface({ input: process.stdin }).on('line', async (line) => {
   try {
     answer = { number, result: await commands[operation](...values) };
   } catch (error) {
-    answer = { number, error: error.stack };
+    answer = { number, error: error.stack || JSON.stringify(error) };
   }
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }).on('close', () => process.exit(0));

@@ -30,6 +30,7 @@ class Wire extends EventEmitter {
     this.told = [];
     this.open = new Set();
     this.waiting = [];
+    this.ports = {};
     this._port = port;
     this._lifecycle = lifecycle;
     this._traits = { parallel: Infinity, url: (url) => url, encode: (text) => text, ...traits };
@@ -74,7 +75,8 @@ class Wire extends EventEmitter {
   _exchange(call, url, method, data, redirects) {
     const { headers, body, query } = this._compose(call.options, url, method, data);
     const path = url.pathname + (query ? `${url.search || '?'}${query}` : url.search);
-    const request = http.request({ host: '127.0.0.1', port: this._port, agent: this._agent, method, path, headers });
+    const port = this.ports[url.hostname] || this._port;
+    const request = http.request({ host: '127.0.0.1', port, agent: this._agent, method, path, headers });
     call.request = request;
     request.on('error', () => this._fail(call, this._traits.failure('network')));
     request.on('finish', () => this.emit('sent', call.options));
