@@ -3,14 +3,15 @@
 //! Promise: only [`Authenticator::verify`] and [`Principal::anonymous`] make a principal, and a
 //! refusal never repeats the token. Not here: where in a request a credential stands (`front`).
 
-mod claims;
 mod facts;
 mod jwt;
 mod keys;
 
 pub use self::facts::{Action, Facts};
-pub use self::jwt::{Authenticator, mint};
-pub use self::keys::{KeyError, SigningKey, load_jwt_keys, load_or_make};
+pub use self::jwt::{
+    Authenticator, Bearer, JwtVerifier, MintError, Minted, NewToken, SourceStatus, mint, mint_token,
+};
+pub use self::keys::{KeyError, KeyFault, SigningKey, load_jwt_keys, load_or_make};
 
 use crate::config::TokenPlace;
 use crate::telemetry::TokenSource;
