@@ -12,6 +12,7 @@ mod endpoint;
 mod excerpt;
 pub mod generate;
 mod hosts;
+mod jwks_url;
 mod load;
 mod model;
 mod overrides;
@@ -22,6 +23,7 @@ mod walk;
 
 pub use self::endpoint::region_of;
 pub use self::hosts::{HostAdvice, Platform, render_host_advice};
+pub use self::jwks_url::JwksUrl;
 pub use self::load::Checked;
 pub use self::model::*;
 pub use self::overrides::Overrides;

@@ -5,11 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::jwt::needed_secret;
 use crate::config::{Identity, JwtKey};
 use crate::foundation::secret::{Secret, SecretError, SecretRef};
-
-/// The least length of an HMAC secret, in bytes (RFC 7518 section 3.2: as long as the hash).
-pub const MIN_SECRET: usize = 32;
 
 /// A key that makes and verifies tokens.
 #[derive(Clone, Debug)]
@@ -23,21 +21,15 @@ pub struct SigningKey {
 /// Why a key could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// A secret reference did not resolve.
-    #[error("identity.jwt `{kid}`: {source}")]
-    Secret {
+    /// One of `[[identity.jwt]]` is wrong.
+    #[error("identity.jwt[{index}] (`{kid}`): {fault}")]
+    Jwt {
+        /// Which, from 0.
+        index: usize,
         /// The key's name.
         kid: String,
         /// Why.
-        source: SecretError,
-    },
-    /// The secret is too short to be one.
-    #[error("identity.jwt `{kid}`: the secret has {found} bytes; at least {MIN_SECRET} are needed")]
-    TooShort {
-        /// The key's name.
-        kid: String,
-        /// Its length in bytes.
-        found: usize,
+        fault: KeyFault,
     },
     /// A generated key could not be read or written.
     #[error("cannot keep the key in {path}: {source}", path = path.display())]
@@ -49,32 +41,103 @@ pub enum KeyError {
     },
 }
 
-/// Reads every key of the configuration; makes the ones without a `secret` on first use.
+/// What is wrong with one of `[[identity.jwt]]`, and how to mend it. Never holds a secret.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFault {
+    /// A secret reference did not resolve.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The secret is too short to be one.
+    #[error("the secret has {found} bytes; its `algorithms` need at least {needed}")]
+    TooShort {
+        /// Its length in bytes.
+        found: usize,
+        /// The length of the longest hash.
+        needed: usize,
+    },
+    /// More than one key is given.
+    #[error("give one of `secret`, `public_key`, `jwks` and `jwks_url`")]
+    Sources,
+    /// Algorithms for a public key, and none.
+    #[error("its `algorithms` need a key: give `public_key`, `jwks` or `jwks_url`")]
+    NoSource,
+    /// The algorithms do not go together, or not with the kind of key.
+    #[error(
+        "`algorithms` must be all of HMAC, with a `secret` or a `jwks` file, or all of public keys"
+    )]
+    Algorithms,
+    /// The URL cannot be fetched from.
+    #[error("`jwks_url` {0}")]
+    Url(&'static str),
+    /// TLS could not be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(rustls::Error),
+    /// A file cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{path}: {what}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        what: String,
+    },
+}
+
+impl KeyError {
+    pub(super) fn at(index: usize, kid: &str, fault: KeyFault) -> Self {
+        Self::Jwt {
+            index,
+            kid: kid.to_owned(),
+            fault,
+        }
+    }
+}
+
+/// The keys of the configuration that can make tokens: those with a secret. A key without any is
+/// made on first use.
 ///
 /// # Errors
 /// When a secret cannot be read or is too short, or a generated key cannot be kept.
 pub fn load_jwt_keys(identity: &Identity, data_dir: &Path) -> Result<Vec<SigningKey>, KeyError> {
-    identity
-        .jwt
-        .iter()
-        .map(|rules| {
-            let kid = || rules.kid.clone();
-            let secret = match &rules.secret {
-                Some(reference) => reference
-                    .read()
-                    .map_err(|source| KeyError::Secret { kid: kid(), source })?,
-                None => load_or_make(data_dir, &rules.kid)?,
-            };
-            let found = secret.expose().len();
-            if found < MIN_SECRET {
-                return Err(KeyError::TooShort { kid: kid(), found });
-            }
+    let keys = identity.jwt.iter().enumerate();
+    keys.filter(|(_, rules)| signs(rules))
+        .map(|(index, rules)| {
             Ok(SigningKey {
                 rules: rules.clone(),
-                secret,
+                secret: load_secret(index, rules, data_dir)?,
             })
         })
         .collect()
+}
+
+fn signs(rules: &JwtKey) -> bool {
+    let elsewhere = rules.public_key.is_some() || rules.jwks.is_some() || rules.jwks_url.is_some();
+    rules.secret.is_some() || !elsewhere
+}
+
+/// The secret of an `[[identity.jwt]]`, made on first use when none is given.
+pub(super) fn load_secret(
+    index: usize,
+    rules: &JwtKey,
+    data_dir: &Path,
+) -> Result<Secret, KeyError> {
+    let fail = |fault| KeyError::at(index, &rules.kid, fault);
+    let secret = match &rules.secret {
+        Some(reference) => reference.read().map_err(|source| fail(source.into()))?,
+        None => load_or_make(data_dir, &rules.kid)?,
+    };
+    let (found, needed) = (secret.expose().len(), needed_secret(&rules.algorithms));
+    if found < needed {
+        return Err(fail(KeyFault::TooShort { found, needed }));
+    }
+    Ok(secret)
 }
 
 /// The secret kept in `{data_dir}/keys/{name}.key`; on first use 32 random bytes, as 64 hex
