@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, output, source};
-use crate::app::{self, Only, Running, StartError};
+use crate::app::{self, IdentityError, LoadConfig, Only, Running, StartError};
 use crate::config::{Accept, Config, Log, LogFormat, Overrides};
 use crate::gate::identity;
 use crate::pipeline::StopReport;
@@ -57,39 +58,49 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Internal, error))?;
-    let exit = runtime.block_on(serve(&config, args.only))?;
+    let (path, overrides) = (args.config.clone(), args.overrides());
+    let load = move || source::reload(path.as_deref(), &overrides);
+    let exit = runtime.block_on(serve(&config, args.only, Box::new(load)))?;
     runtime.shutdown_background();
     Ok(exit)
 }
 
 impl RunArgs {
     fn configuration(&self) -> Result<Config, Failure> {
-        let overrides = Overrides {
+        source::load(self.config.as_deref(), &self.overrides())
+    }
+
+    fn overrides(&self) -> Overrides {
+        Overrides {
             listen: self.listen,
             admin_listen: self.admin_listen,
             logstore_listen: self.logstore_listen,
             data_dir: self.data_dir.clone(),
-        };
-        source::load(self.config.as_deref(), &overrides)
+        }
     }
 }
 
-async fn serve(config: &Config, only: Option<Only>) -> Result<Exit, Failure> {
+async fn serve(config: &Config, only: Option<Only>, load: LoadConfig) -> Result<Exit, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Internal, error))?;
-    let running = app::start(config, only)
+    let running = app::start(config, only, load)
         .await
         .map_err(|error| start_failure(&error))?;
     banner(config, &running)?;
-    let failed = tokio::select! {
-        () = signals.next() => false,
-        () = running.failed() => true,
+    let failed = loop {
+        tokio::select! {
+            signal = signals.any() => match signal {
+                Asked::Stop => break false,
+                Asked::Reload => reload(&running),
+            },
+            () = running.failed() => break true,
+        }
     };
     if failed {
         tracing::error!("a part of the pipeline has died; stopping, so that it is noticed");
     } else {
         tracing::info!("stopping; a second signal stops at once");
     }
-    let metrics = std::sync::Arc::clone(running.metrics());
+    let metrics = Arc::clone(running.metrics());
     let report = tokio::select! {
         report = running.stop(config.delivery.stop_deadline.get()) => report,
         () = signals.next() => StopReport { lost: metrics.events_held(), ..StopReport::default() },
@@ -100,6 +111,20 @@ async fn serve(config: &Config, only: Option<Only>) -> Result<Exit, Failure> {
     } else {
         exit
     })
+}
+
+/// Takes over what the configuration says of identity now, without holding anything up.
+fn reload(running: &Running) {
+    let Some(identity) = running.identity() else {
+        return;
+    };
+    let identity = Arc::clone(identity);
+    // The outcome is in the log; nothing waits for it.
+    drop(tokio::task::spawn_blocking(move || {
+        if let Err(error) = identity.reload() {
+            tracing::error!("identity was not reloaded, and is as it was: {error}");
+        }
+    }));
 }
 
 fn end(report: &StopReport) -> Exit {
@@ -117,8 +142,14 @@ fn end(report: &StopReport) -> Exit {
 fn start_failure(error: &StartError) -> Failure {
     let exit = match error {
         StartError::Bind(_) => Exit::Unavailable,
-        StartError::DataDir { .. } | StartError::Key(_) | StartError::Logstore(_) => Exit::DataDir,
-        StartError::UpstreamSecret { .. } | StartError::Upstream { .. } => Exit::Config,
+        StartError::DataDir { .. }
+        | StartError::Key(_)
+        | StartError::Logstore(_)
+        | StartError::AdminToken(_)
+        | StartError::Identity(IdentityError::State(_)) => Exit::DataDir,
+        StartError::UpstreamSecret { .. }
+        | StartError::Upstream { .. }
+        | StartError::Identity(IdentityError::Trust(_)) => Exit::Config,
     };
     Failure::new(exit, error)
 }
@@ -169,7 +200,8 @@ fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result
     });
     let mut with_token =
         logstores.filter(|(_, logstore)| !logstore.accept.contains(&Accept::Anonymous));
-    let (Some((project, logstore)), Some(key)) = (with_token.next(), running.keys().first()) else {
+    let keys = running.keys();
+    let (Some((project, logstore)), Some(key)) = (with_token.next(), keys.first()) else {
         return Ok(());
     };
     let ttl = key.rules.max_lifetime.as_secs().min(3600);
@@ -222,10 +254,18 @@ fn tail_arguments(config: &Config, running: &Running) -> String {
     arguments
 }
 
-/// SIGTERM and SIGINT.
+/// What a signal asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Stop,
+    Reload,
+}
+
+/// SIGTERM, SIGINT and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -233,14 +273,22 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn next(&mut self) {
+    /// The next signal.
+    async fn any(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.hangup.recv() => Asked::Reload,
         }
+    }
+
+    /// The next signal to stop.
+    async fn next(&mut self) {
+        while self.any().await == Asked::Reload {}
     }
 }
 

@@ -34,20 +34,32 @@ impl ConfigSource {
     }
 }
 
-/// Reads and checks a configuration, or takes the built-in one, and prints its warnings.
-///
-/// # Errors
-/// With every mistake.
-pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure> {
-    let checked = match path {
+fn checked(path: Option<&Path>, overrides: &Overrides) -> Result<Checked, Problems> {
+    match path {
         Some(path) => Checked::load(path, overrides),
         None => {
             let mut config = Config::quickstart();
             config.apply(overrides);
             Checked::new(config, "built-in configuration")
         }
-    };
-    let checked = checked.map_err(|problems| problems_failure(&problems))?;
+    }
+}
+
+/// Reads a configuration again while the service runs.
+///
+/// # Errors
+/// With every mistake.
+pub(super) fn reload(path: Option<&Path>, overrides: &Overrides) -> Result<Config, String> {
+    let checked = checked(path, overrides).map_err(|problems| problems.to_string())?;
+    Ok(checked.config)
+}
+
+/// Reads and checks a configuration, or takes the built-in one, and prints its warnings.
+///
+/// # Errors
+/// With every mistake.
+pub(super) fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Config, Failure> {
+    let checked = checked(path, overrides).map_err(|problems| problems_failure(&problems))?;
     if let Some(warnings) = &checked.warnings {
         output::note(output::problems(warnings));
     }

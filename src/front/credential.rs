@@ -34,7 +34,7 @@ pub(super) fn present<'a>(
     path_token: Option<&'a str>,
     origin: OriginVerdict<'_>,
     places: &[TokenPlace],
-    query_parameter: &str,
+    query_parameter: &'a str,
     cookies: &Cookies<'a>,
 ) -> Result<Presented<'a>, Refusal> {
     let accepts = |place| places.contains(&place);

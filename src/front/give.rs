@@ -29,13 +29,10 @@ use super::site::host_of;
 use crate::config::{Accept, Identity, TokenPlace};
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::Budget;
-use crate::gate::identity::{
-    self, Action, Check, Denied, Facts, GivenTo, RpcRequest,
-};
+use crate::gate::identity::sts::{MAX_BODY, NewSession, RpcRequest};
+use crate::gate::identity::{Action, Check, Denied, Facts, GivenTo};
 use crate::telemetry::{CredentialKind, RouteLabel};
 
-/// Bytes of the body of a call of the token service: a few parameters and a session policy.
-const MAX_CALL: usize = 16 << 10;
 /// Memory for such bodies while they arrive.
 const CALLS_MEMORY: u64 = 4 << 20;
 /// Places where the credential of `/get_sts_token` and `/session` may stand. Not the path: these
@@ -250,13 +247,17 @@ impl Front {
         let holder = self.holder(asked, &rules.accept)?;
         let trust = self.authenticator.trust();
         let policy = holder.session_policy(asked.project);
-        let credentials = trust.service().issue(&identity::NewSession {
+        let credentials = trust.service().issue(&NewSession {
             role_arn: role,
             session_name: &holder.session_name(),
-            duration_seconds: rules.duration.as_secs(),
+            duration: rules.duration.as_secs(),
             caller: &holder.name,
             policy: policy.as_deref(),
             unix_seconds: asked.unix_seconds,
+        });
+        let credentials = credentials.map_err(|failure| {
+            tracing::error!(%failure, "temporary credentials could not be made");
+            Refusal::new(failure.code.reason(), failure.message)
         })?;
         self.metrics.sts_issued.inc();
         let body = serde_json::to_vec(&credentials).map_err(|_| Reason::Internal)?;
@@ -300,7 +301,7 @@ impl Front {
         replier: &Replier<'_>,
     ) -> Reply {
         let limits = BodyLimits {
-            cap: MAX_CALL,
+            cap: MAX_BODY,
             timeout: self.body.timeout,
         };
         let read = match framing_is_plain(parts) {
@@ -324,8 +325,10 @@ impl Front {
             body: &body,
             unix_seconds: replier.unix_seconds,
         });
-        if let Some((reason, key)) = &answer.failure {
-            let denied = Denied::new(CredentialKind::AccessKey, *reason).named(key.clone());
+        if let Some((code, key)) = &answer.failure {
+            let reason = code.reason();
+            let key = key.as_deref().map(Into::into);
+            let denied = Denied::new(CredentialKind::AccessKey, reason).named(key);
             let origin = parts.headers.get(ORIGIN);
             let facts = Facts {
                 project: "",
@@ -342,6 +345,11 @@ impl Front {
         } else {
             self.metrics.sts_issued.inc();
         }
-        replier.given(answer.status, answer.content_type, answer.body)
+        let mut reply = replier.given(answer.status, answer.content_type, answer.body);
+        if let Some(millis) = answer.retry_after {
+            let name = http::HeaderName::from_static("x-acs-retry-after");
+            reply.headers_mut().insert(name, millis.into());
+        }
+        reply
     }
 }

@@ -30,7 +30,7 @@ use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
-use crate::gate::identity::{Check, Denied, Facts, Principal, Trust};
+use crate::gate::identity::{Check, Denied, Principal, Trust};
 use crate::telemetry::{CredentialKind, RelayOutcome, RouteLabel};
 
 /// What became of a request that was not refused.

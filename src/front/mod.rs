@@ -21,5 +21,4 @@ pub mod transcode;
 
 pub use self::security_events::SecurityEvents;
 pub use self::service::{Front, FrontParts};
-pub use self::security_events::SecurityEvents;
 pub use self::site::{Site, SiteLogstore, SiteParts};

@@ -10,16 +10,16 @@ use arc_swap::ArcSwap;
 use super::authority::{self, Settled};
 use super::jwt::Bearer;
 use super::principal::{Denied, Holder, Principal};
-use super::replay::ReplayWindow;
 use super::state::{
-    IdentityState, RevocationKind, TicketFacts, Wanted, looks_like_ticket,
+    IdentityState, RevocationKind, TicketFacts, TicketPass, Wanted, looks_like_ticket,
 };
-use super::sts::Session;
-use super::trust::{Trust, TrustErrors};
+use super::sts::{NotAdmitted, ReplayWindow, SignedBy};
+use super::trust::Trust;
 use super::Facts;
-use crate::config::{Config, TokenPlace};
+use crate::config::TokenPlace;
 use crate::event::{EventGroup, Reason, Refusal};
-use crate::logstore::signature::{RequestParts, SignedBody, VerifyError, verify_head};
+use crate::logstore::header;
+use crate::logstore::signature::{RequestParts, Rules, SignedBody, parse_authorization, verify_head};
 use crate::telemetry::CredentialKind;
 
 /// Decides who requests are from.
@@ -27,6 +27,7 @@ use crate::telemetry::CredentialKind;
 pub struct Authenticator {
     trust: ArcSwap<Trust>,
     state: Arc<IdentityState>,
+    /// Signatures of the last while, where replays are refused.
     replays: ReplayWindow,
 }
 
@@ -34,10 +35,11 @@ impl Authenticator {
     /// One that trusts what the configuration says.
     #[must_use]
     pub fn new(trust: Trust, state: Arc<IdentityState>) -> Self {
+        let window = trust.signed.window.get();
         Self {
             trust: ArcSwap::from_pointee(trust),
             state,
-            replays: ReplayWindow::default(),
+            replays: ReplayWindow::new(window, ReplayWindow::USUAL),
         }
     }
 
@@ -121,8 +123,7 @@ impl<'a> Check<'a> {
                 account: None,
                 now: facts.unix_seconds,
             };
-            let pass = self.authenticator.state.tickets().check(token, &asked);
-            Holder::Ticket(pass.map_err(|refusal| Denied::new(kind, refusal))?)
+            Holder::Ticket(self.ticket(token, &asked)?)
         } else {
             let bearer = self.bearer(token)?;
             bearer
@@ -145,6 +146,8 @@ impl<'a> Check<'a> {
         let revoked = self.is_revoked(RevocationKind::Kid, Some(bearer.key_name()), issued)
             || self.is_revoked(RevocationKind::Kid, Some(bearer.kid()), issued)
             || self.is_revoked(RevocationKind::Jti, bearer.id(), issued)
+            // A session that was opened with a ticket has the ticket's name.
+            || self.is_revoked(RevocationKind::Ticket, bearer.id(), issued)
             || self.is_revoked(RevocationKind::Subject, bearer.subject(), issued);
         if revoked {
             return Err(of_bearer(&bearer, Reason::CredentialRevoked.into()));
@@ -156,6 +159,133 @@ impl<'a> Check<'a> {
         let revocations = self.authenticator.state.revocations();
         let now = self.facts.unix_seconds;
         value.is_some_and(|value| revocations.is_revoked(kind, value, issued, now))
+    }
+
+    /// The ticket behind a token, if it may be used so.
+    ///
+    /// # Errors
+    /// The ticket's own fault, or a revocation.
+    pub fn ticket(&self, token: &[u8], asked: &TicketFacts<'_>) -> Result<TicketPass, Denied> {
+        let pass = self.authenticator.state.tickets().check(token, asked);
+        pass.map_err(|refusal| Denied::new(CredentialKind::Ticket, refusal))
+    }
+
+    /// What is known of the request.
+    #[must_use]
+    pub fn facts(&self) -> &Facts<'a> {
+        self.facts
+    }
+
+    /// The kind of key that a request says it is signed with. Nothing of it is checked. A request
+    /// that cannot be read counts as one of a long-lived key, which will say what is wrong with it.
+    #[must_use]
+    pub fn signature_kind(&self, request: &RequestParts<'_>) -> CredentialKind {
+        let value = request.headers.get(http::header::AUTHORIZATION);
+        let authorization = value.and_then(|value| parse_authorization(value.as_bytes()).ok());
+        let Some(authorization) = authorization else {
+            return CredentialKind::AccessKey;
+        };
+        let token = request.headers.get(&header::SECURITY_TOKEN);
+        match token.filter(|token| !token.is_empty()) {
+            Some(token) if self.trust.sessions.is_ours(token.as_bytes()) => CredentialKind::Sts,
+            Some(_) => CredentialKind::Passthrough,
+            None if self.trust.access_keys.contains(authorization.key_id()) => {
+                CredentialKind::AccessKey
+            }
+            None => CredentialKind::Passthrough,
+        }
+    }
+
+    /// Who signed a request, by its head; and what is left to be checked of its body.
+    ///
+    /// # Errors
+    /// The signature's own fault, a revocation, a role that is gone, or a policy.
+    pub fn signature(
+        &self,
+        kind: CredentialKind,
+        request: &RequestParts<'_>,
+    ) -> Result<(Principal, SignedBody), Denied> {
+        let now = self.facts.unix_seconds;
+        let trust = self.trust;
+        let rules = Rules {
+            window: trust.signed.window.get(),
+            ..Rules::default()
+        };
+        let head = verify_head(request, now, &rules, |key_id, token| {
+            trust.sessions.find(&trust.access_keys, key_id, token, now)
+        });
+        let head = head.map_err(|error| {
+            let value = request.headers.get(http::header::AUTHORIZATION);
+            let said = value.and_then(|value| parse_authorization(value.as_bytes()).ok());
+            Denied::new(kind, error).named(said.map(|said| said.key_id().into()))
+        })?;
+        let named = |kind, key: &str, reason: Reason| {
+            Denied::new(kind, reason).named(Some(key.into()))
+        };
+        let (kind, holder) = match &head.key {
+            SignedBy::LongLived(key) => {
+                let kind = CredentialKind::AccessKey;
+                // Long-lived keys have no time of issue: every revocation hits them.
+                if self.is_revoked(RevocationKind::AccessKey, Some(&key.id), None) {
+                    return Err(named(kind, &key.id, Reason::CredentialRevoked));
+                }
+                let held = trust.held.get(key.id.as_str());
+                let held = held.ok_or_else(|| named(kind, &key.id, Reason::AccessKeyUnknown))?;
+                (kind, Holder::Key(Arc::clone(held)))
+            }
+            SignedBy::Temporary(session) => {
+                let kind = CredentialKind::Sts;
+                let grant = session.grant();
+                let issued = Some(grant.issued_at);
+                let denied = |reason| named(kind, &grant.session_name, reason);
+                let revoked = [
+                    (RevocationKind::AccessKey, &grant.access_key_id),
+                    (RevocationKind::AccessKey, &grant.caller),
+                    (RevocationKind::Session, &grant.session_name),
+                    (RevocationKind::Role, &grant.role_arn),
+                    (RevocationKind::Subject, &grant.caller),
+                    (RevocationKind::Ticket, &grant.caller),
+                ];
+                let mut revoked = revoked.into_iter();
+                if revoked.any(|(kind, value)| self.is_revoked(kind, Some(value), issued)) {
+                    return Err(denied(Reason::CredentialRevoked));
+                }
+                let policies = trust.roles.get(grant.role_arn.as_str());
+                let policies = policies.ok_or_else(|| denied(Reason::RoleUnknown))?;
+                // Its secret has just signed: its token may be kept.
+                if let Some(token) = request.headers.get(&header::SECURITY_TOKEN) {
+                    trust.sessions.keep(token.as_bytes(), session);
+                }
+                (kind, Holder::Session(Arc::clone(session), Arc::clone(policies)))
+            }
+        };
+        let principal = self.settled(Principal::of_signature(kind, holder))?;
+        if trust.signed.refuse_replays {
+            let admitted =
+                self.authenticator
+                    .replays
+                    .admit(head.key_id, head.signature.as_bytes(), now);
+            admitted.map_err(|why| {
+                let refusal = match why {
+                    NotAdmitted::Seen => Reason::SignatureReplayed.into(),
+                    NotAdmitted::Full => Refusal::new(
+                        Reason::TooManyCalls,
+                        "no more signatures can be told apart while replays are refused",
+                    ),
+                };
+                Denied::new(kind, refusal).named(principal.key())
+            })?;
+        }
+        Ok((principal, head.body))
+    }
+
+    /// A request signed with a key that is not ours, whose store will check it.
+    ///
+    /// # Errors
+    /// Denied by the project's policy.
+    pub fn foreign(&self, key_id: &str) -> Result<Principal, Denied> {
+        let kind = CredentialKind::Passthrough;
+        self.settled(Principal::of_signature(kind, Holder::Foreign(key_id.into())))
     }
 
     /// Asks the policies, as far as the head tells.

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use super::principal::{Denied, Holder};
+use super::principal::{Denied, Holder, SessionPolicy};
 use super::{Facts, Principal};
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::gate::policy::{
-    ActionName, ConditionKey, Context, Decision, Fact, Policies, Policy, Question,
+    ActionName, ConditionKey, Context, Decision, Fact, Policies, Policy, PolicyKind, Question,
     decide_without_identity,
 };
 
@@ -33,7 +33,10 @@ pub(super) fn authorize(
 ) -> Result<Settled, Denied> {
     let (identity, session): (&[_], _) = match &principal.holder {
         Holder::Key(key) => (&key.policies, None),
-        Holder::Session(session, policies) => (policies, session.policy()),
+        Holder::Session(session, policies) => match session.policy(compile_session) {
+            Some(None) => return Err(denied(principal, facts)),
+            policy => (policies, policy.and_then(Option::as_ref)),
+        },
         Holder::Nobody | Holder::Bearer(_) | Holder::Ticket(_) | Holder::Foreign(_) => {
             // Most requests are here, and most projects have no policy.
             if project.is_none() {
@@ -77,6 +80,11 @@ pub(super) fn authorize(
     }
 }
 
+/// The session policy as it was sealed. It was read before that, so it reads now.
+fn compile_session(text: &str) -> SessionPolicy {
+    Policy::parse(PolicyKind::Session, "session", text).ok()
+}
+
 fn denied(principal: &Principal, facts: &Facts<'_>) -> Denied {
     let sentence = format!(
         "denied by sts or ram, action: {}, resource: {}",
@@ -114,7 +122,6 @@ impl Texts {
 
 impl Context for Known<'_> {
     fn fact(&self, key: &ConditionKey) -> Fact<'_> {
-        let text = |text: Option<&'_ str>| text.map_or(Fact::Absent, Fact::Text);
         match key {
             ConditionKey::SourceIp => Fact::Address(self.facts.client),
             ConditionKey::CurrentTime => Fact::Time(self.facts.unix_seconds),
@@ -131,19 +138,19 @@ impl Context for Known<'_> {
                 None => Fact::Absent,
             },
             ConditionKey::SessionName => match &self.principal.holder {
-                Holder::Session(session, _) => Fact::Text(session.session_name()),
+                Holder::Session(session, _) => Fact::Text(&session.grant().session_name),
                 _ => Fact::Absent,
             },
             ConditionKey::RoleArn => match &self.principal.holder {
-                Holder::Session(session, _) => Fact::Text(session.role_arn()),
+                Holder::Session(session, _) => Fact::Text(&session.grant().role_arn),
                 _ => Fact::Absent,
             },
-            ConditionKey::AccessKeyId => text(match &self.principal.holder {
-                Holder::Key(key) => Some(&key.id),
-                Holder::Session(session, _) => Some(session.access_key_id()),
-                Holder::Foreign(id) => Some(id),
-                _ => None,
-            }),
+            ConditionKey::AccessKeyId => match &self.principal.holder {
+                Holder::Key(key) => Fact::Text(&key.id),
+                Holder::Session(session, _) => Fact::Text(&session.grant().access_key_id),
+                Holder::Foreign(id) => Fact::Text(id),
+                _ => Fact::Absent,
+            },
             ConditionKey::Credential => Fact::Text(self.principal.kind.label()),
             ConditionKey::Unknowable(_) => Fact::Absent,
         }

@@ -6,6 +6,7 @@ use super::jwt::{MintError, Minted, NewToken, mint_token};
 use super::principal::Denied;
 use super::state::{Grant, TicketFacts, TicketPass, Wanted};
 use super::SigningKey;
+use super::sts::session_name_of;
 use crate::event::Reason;
 use crate::telemetry::CredentialKind;
 
@@ -99,7 +100,7 @@ impl GivenTo {
     /// Its name as a RoleSessionName may be.
     #[must_use]
     pub fn session_name(&self) -> String {
-        session_name(&self.name)
+        session_name_of(&self.name)
     }
 
     /// The session policy that narrows temporary credentials to what the credential was for.
@@ -155,18 +156,4 @@ impl GivenTo {
             },
         )
     }
-}
-
-/// A name as a RoleSessionName may be: 2 to 64 letters, digits and `. @ - _`.
-fn session_name(name: &str) -> String {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '@' | '-' | '_');
-    let mut text: String = name
-        .chars()
-        .map(|c| if fits(c) { c } else { '_' })
-        .take(64)
-        .collect();
-    while text.len() < 2 {
-        text.push('_');
-    }
-    text
 }

@@ -9,6 +9,9 @@ use super::jwt::needed_secret;
 use crate::config::{Identity, JwtKey};
 use crate::foundation::secret::{Secret, SecretError, SecretRef};
 
+/// The least length of a secret that seals or signs, in bytes.
+pub(super) const MIN_SECRET: usize = 32;
+
 /// A key that makes and verifies tokens.
 #[derive(Clone, Debug)]
 pub struct SigningKey {

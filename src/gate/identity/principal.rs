@@ -34,10 +34,14 @@ pub(super) enum Holder {
     /// A long-lived access key.
     Key(Arc<HeldKey>),
     /// Temporary credentials, and the policies of their role as they are now.
-    Session(Arc<Session>, Arc<[Arc<Policy>]>),
+    Session(Arc<Session<SessionPolicy>>, Arc<[Arc<Policy>]>),
     /// A key that is not ours.
     Foreign(Box<str>),
 }
+
+/// The session policy of temporary credentials, compiled. `None` when it is none, which the token
+/// service does not let through: then nothing is allowed.
+pub(super) type SessionPolicy = Option<Policy>;
 
 /// A long-lived access key and its policies.
 #[derive(Debug)]
@@ -102,7 +106,7 @@ impl Principal {
             Holder::Bearer(bearer) => Some(bearer.subject().unwrap_or(bearer.kid()).into()),
             Holder::Ticket(pass) => Some(pass.id().to_string().into()),
             Holder::Key(key) => Some(key.id.clone()),
-            Holder::Session(session, _) => Some(session.session_name().into()),
+            Holder::Session(session, _) => Some(session.grant().session_name.as_str().into()),
             Holder::Foreign(id) => Some(id.clone()),
         }
     }

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use super::access_keys::AccessKeys;
 use super::jwt::JwtVerifier;
 use super::principal::HeldKey;
-use super::sts::TokenService;
+use super::keys::{SigningKey, load_jwt_keys};
+use super::principal::SessionPolicy;
+use super::sts::{KeyRing, ReplayWindow, Roles, Sessions, TokenService};
 use crate::config::{Config, Identity, Signed};
 use crate::event::AttachedNames;
 use crate::gate::policy::{Policy, PolicyKind};
@@ -35,7 +37,10 @@ impl std::error::Error for TrustErrors {}
 #[derive(Debug)]
 pub struct Trust {
     pub(super) jwt: Arc<JwtVerifier>,
-    pub(super) access_keys: AccessKeys,
+    /// Keys that can sign as well, for sessions and for people.
+    signing: Vec<SigningKey>,
+    pub(super) access_keys: Arc<AccessKeys>,
+    pub(super) sessions: Sessions<SessionPolicy>,
     /// What the access keys may do, by id.
     pub(super) held: Map<Arc<HeldKey>>,
     /// The policies of each role, by its ARN.
@@ -49,17 +54,22 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Reads everything that the configuration names. Blocks on files.
+    /// Reads everything that the configuration names. Blocks on files. `nonces` outlives it.
     ///
     /// # Errors
     /// All that cannot be had.
-    pub fn load(config: &Config) -> Result<Self, TrustErrors> {
+    pub fn load(config: &Config, nonces: &Arc<ReplayWindow>) -> Result<Self, TrustErrors> {
         let mut errors = Vec::new();
         let (identity, data_dir) = (&config.identity, config.data_dir.as_path());
         let texts = read_policies(identity, &mut errors);
         let jwt = all(JwtVerifier::load(identity, data_dir), &mut errors);
         let access_keys = all(AccessKeys::load(identity), &mut errors);
-        let service = all(TokenService::load(identity, data_dir), &mut errors);
+        let access_keys = access_keys.map(Arc::new);
+        let roles = access_keys
+            .as_ref()
+            .and_then(|keys| all(Roles::load(identity, keys), &mut errors));
+        let ring = all(KeyRing::load(identity, data_dir).map_err(|e| vec![e]), &mut errors);
+        let signing = all(load_jwt_keys(identity, data_dir).map_err(|e| vec![e]), &mut errors);
         let identities = parse_named(&texts, PolicyKind::Identity, identity_policies(identity), &mut errors);
         let of_projects = config.projects.iter().filter_map(|p| p.policy.as_deref());
         let for_projects = parse_named(&texts, PolicyKind::Project, of_projects, &mut errors);
@@ -67,11 +77,23 @@ impl Trust {
         let used = |name: &str| identities.contains_key(name) || for_projects.contains_key(name);
         let unused: Vec<&str> = texts.keys().copied().filter(|name| !used(name)).collect();
         parse_named(&texts, PolicyKind::Project, unused.into_iter(), &mut errors);
-        let (Some(jwt), Some(access_keys), Some(service), true) =
-            (jwt, access_keys, service, errors.is_empty())
+        let (Some(jwt), Some(access_keys), Some(token_roles), Some(ring), Some(signing), true) =
+            (jwt, access_keys, roles, ring, signing, errors.is_empty())
         else {
             return Err(TrustErrors(errors));
         };
+        let ring = Arc::new(ring);
+        let service = TokenService::new(
+            identity,
+            Arc::clone(&ring),
+            Arc::clone(&access_keys),
+            token_roles,
+            Arc::clone(nonces),
+            Box::new(|text| {
+                let parsed = Policy::parse(PolicyKind::Session, "session", text);
+                parsed.map(|_| ()).map_err(|problems| problems.to_string())
+            }),
+        );
         let chosen = |names: &[String]| -> Vec<Arc<Policy>> {
             let known = names.iter().filter_map(|name| identities.get(name.as_str()));
             known.map(Arc::clone).collect()
@@ -91,7 +113,9 @@ impl Trust {
         });
         Ok(Self {
             jwt: Arc::new(jwt),
+            signing,
             access_keys,
+            sessions: Sessions::new(ring),
             held: held.collect(),
             roles: roles.collect(),
             projects: projects.collect(),
@@ -111,6 +135,19 @@ impl Trust {
     #[must_use]
     pub fn jwt(&self) -> &Arc<JwtVerifier> {
         &self.jwt
+    }
+
+    /// The key that signs sessions: that of this name, or the first that can sign.
+    #[must_use]
+    pub fn session_key(&self, kid: Option<&str>) -> Option<&SigningKey> {
+        let mut keys = self.signing.iter();
+        keys.find(|key| kid.is_none_or(|kid| key.rules.kid == kid))
+    }
+
+    /// Keys that can sign tokens.
+    #[must_use]
+    pub fn signing_keys(&self) -> &[SigningKey] {
+        &self.signing
     }
 
     /// The token service.

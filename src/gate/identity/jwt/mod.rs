@@ -45,10 +45,9 @@ use self::source::{Fetched, Source};
 use self::table::{Choice, MAX_TRIES, Table, choose, fitting};
 use self::verdicts::{Verdicts, digest_of};
 use super::keys::KeyError;
-use super::{Principal, SigningKey};
-use crate::config::{Identity, JwtAlgorithm, TokenPlace};
+use super::SigningKey;
+use crate::config::{Identity, JwtAlgorithm};
 use crate::event::{Reason, Refusal};
-use crate::foundation::clock;
 
 /// The longest payload, decoded.
 const MAX_PAYLOAD: usize = MAX_TOKEN / 4 * 3;
@@ -288,33 +287,4 @@ fn payload<'b>(parts: &Parts<'_>, buffer: &'b mut [u8; MAX_PAYLOAD]) -> Result<&
         .map_err(|_| Reason::TokenMalformed)?;
     let decoded = buffer.get(..length).unwrap_or_default();
     std::str::from_utf8(decoded).map_err(|_| Reason::TokenMalformed.into())
-}
-
-/// Verifies tokens for one project and logstore.
-#[derive(Debug)]
-pub struct Authenticator(JwtVerifier);
-
-impl Authenticator {
-    /// An authenticator that knows `keys`.
-    #[must_use]
-    pub fn new(keys: &[SigningKey]) -> Self {
-        Self(JwtVerifier::of_keys(keys))
-    }
-
-    /// Says who may write to `project` and `logstore` with `token`.
-    ///
-    /// # Errors
-    /// A refusal with one of the `Token…` reasons. It never repeats the token.
-    pub fn verify(
-        &self,
-        token: &[u8],
-        place: TokenPlace,
-        project: &str,
-        logstore: &str,
-    ) -> Result<Principal, Refusal> {
-        let bearer = self.0.verify(token, clock::unix_seconds())?;
-        let every = bearer.actions().map_or(Vec::new(), Iterator::collect);
-        bearer.may(project, logstore, &every)?;
-        Ok(Principal::of_token(place))
-    }
 }

@@ -1,6 +1,8 @@
 //! The composition root: builds the parts, starts them from the bottom up, stops them from the top
 //! down. No logic of its own.
 
+mod identity;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,15 +17,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admin::{Admin, Readiness};
+pub use self::identity::{Identity, IdentityError, LoadConfig};
+use crate::admin::{Admin, AdminApi, Readiness};
 use crate::config::{Compression, Config, Upstream, UpstreamKind};
 use crate::edge::{self, BindError};
 use crate::embedded::{self, EmbeddedLogstore};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretError;
 use crate::foundation::serve::{ServeOptions, serve};
-use crate::front::{Front, FrontParts, Site, SiteLogstore};
-use crate::gate::identity::{self, Authenticator, KeyError, SigningKey};
+use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SiteParts};
+use crate::gate::identity::state::{StateKeyError, admin_token};
+use crate::gate::identity::{KeyError, SigningKey, load_or_make};
+use crate::gate::policy::resource_name;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
@@ -50,6 +55,10 @@ pub enum StartError {
     },
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    AdminToken(#[from] StateKeyError),
     #[error("upstream `{upstream}`: {source}")]
     UpstreamSecret {
         upstream: String,
@@ -97,7 +106,7 @@ impl Serving {
 /// A running service.
 pub struct Running {
     addresses: Addresses,
-    keys: Vec<SigningKey>,
+    identity: Option<Arc<Identity>>,
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
@@ -119,7 +128,11 @@ impl std::fmt::Debug for Running {
 ///
 /// # Errors
 /// When a key, a socket, the data directory or an upstream cannot be had. Nothing runs then.
-pub async fn start(config: &Config, only: Option<Only>) -> Result<Running, StartError> {
+pub async fn start(
+    config: &Config,
+    only: Option<Only>,
+    load: LoadConfig,
+) -> Result<Running, StartError> {
     let path = config.data_dir.clone();
     DirBuilder::new()
         .recursive(true)
@@ -128,7 +141,7 @@ pub async fn start(config: &Config, only: Option<Only>) -> Result<Running, Start
         .map_err(|source| StartError::DataDir { path, source })?;
     let mut running = Running {
         addresses: Addresses::default(),
-        keys: identity::load_jwt_keys(&config.identity, &config.data_dir)?,
+        identity: None,
         metrics: Metrics::new(),
         readiness: Arc::default(),
         tasks: TaskTracker::new(),
@@ -150,9 +163,9 @@ pub async fn start(config: &Config, only: Option<Only>) -> Result<Running, Start
         running.start_logstore(config).await?;
     }
     if let Some(listener) = ingest {
-        running.start_gateway(config, listener)?;
+        running.start_gateway(config, listener, load)?;
     }
-    running.start_admin(admin);
+    running.start_admin(config, admin)?;
     running.readiness.set(true);
     Ok(running)
 }
@@ -166,8 +179,17 @@ impl Running {
 
     /// The keys of tokens, to make a first token with.
     #[must_use]
-    pub fn keys(&self) -> &[SigningKey] {
-        &self.keys
+    pub fn keys(&self) -> Vec<SigningKey> {
+        let keys = |identity: &Arc<Identity>| {
+            identity.authenticator.trust().signing_keys().to_vec()
+        };
+        self.identity.as_ref().map(keys).unwrap_or_default()
+    }
+
+    /// Who is trusted, where clients are served.
+    #[must_use]
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
     }
 
     /// Waits until a part of the pipeline dies, which is a bug. Events would stay in it for ever, so
@@ -213,15 +235,25 @@ impl Running {
         Ok(())
     }
 
-    fn start_gateway(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
+    fn start_gateway(
+        &mut self,
+        config: &Config,
+        listener: TcpListener,
+        load: LoadConfig,
+    ) -> Result<(), StartError> {
         self.addresses.ingest = listener.local_addr().ok();
+        let identity = Identity::start(config, &self.metrics, load, &self.tasks)?;
         let mut lanes = Vec::new();
+        let mut clients: Clients = BTreeMap::new();
         for project in &config.projects {
             let Some(upstream) = config.upstreams.iter().find(|u| u.name == project.upstream)
             else {
                 continue; // the check of the configuration has refused this
             };
             let client = Arc::new(self.store_client(config, upstream)?);
+            if upstream.kind == UpstreamKind::Sls {
+                clients.insert(project.name.clone(), Arc::clone(&client));
+            }
             for logstore in &project.logstores {
                 lanes.push(LaneSpec {
                     project: project.name.clone(),
@@ -238,12 +270,23 @@ impl Running {
         }
         let pipeline = Pipeline::start(lanes, &config.batch, &config.delivery, &config.limits);
         self.metrics.watch_memory(pipeline.memory());
-        let site = self.site(config, &pipeline);
+        let site = self.site(config, &pipeline, &clients);
+        let security_lane = pipeline.lanes().iter().find(|lane| {
+            let rules = &config.security_events;
+            rules.project.as_ref() == Some(lane.project())
+                && rules.logstore.as_ref() == Some(lane.logstore())
+        });
         let parts = FrontParts {
             site,
-            authenticator: Authenticator::new(&self.keys),
+            authenticator: Arc::clone(&identity.authenticator),
+            security_events: SecurityEvents::new(
+                &config.security_events,
+                security_lane.map(Arc::clone),
+                Arc::clone(&self.metrics),
+            ),
             metrics: Arc::clone(&self.metrics),
         };
+        self.identity = Some(identity);
         let front = Front::new(config, parts);
         let options = edge::options(&config.ingest);
         self.ingest = Some(self.serving(|stop| {
@@ -254,7 +297,8 @@ impl Running {
         Ok(())
     }
 
-    fn site(&self, config: &Config, pipeline: &Pipeline) -> Site {
+    fn site(&self, config: &Config, pipeline: &Pipeline, clients: &Clients) -> Site {
+        let account = account_of(config);
         let projects = config
             .projects
             .iter()
@@ -266,12 +310,20 @@ impl Running {
                     };
                     let lane = pipeline.lanes().iter().find(of_this)?;
                     let metrics = self.metrics.logstore(name, logstore.name.as_str());
-                    Some(SiteLogstore::new(
-                        logstore.clone(),
-                        Arc::clone(lane),
+                    let client = clients.get(&project.name).map(Arc::clone);
+                    let parts = SiteParts {
+                        lane: Arc::clone(lane),
                         metrics,
-                        &config.limits,
-                    ))
+                        limits: &config.limits,
+                        resource: resource_name(
+                            region_of(config, project),
+                            account,
+                            name,
+                            logstore.name.as_str(),
+                        ),
+                        upstream: client.map(|client| (client, upstream_project(project).clone())),
+                    };
+                    Some(SiteLogstore::new(logstore.clone(), parts))
                 });
                 (project.name.clone(), logstores.collect())
             })
@@ -279,17 +331,31 @@ impl Running {
         Site::new(&config.ingest, projects)
     }
 
-    fn start_admin(&mut self, listener: TcpListener) {
+    fn start_admin(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
         self.addresses.admin = listener.local_addr().ok();
+        let api = match &self.identity {
+            Some(identity) => {
+                let reloading = Arc::clone(identity);
+                Some(Arc::new(AdminApi {
+                    state: Arc::clone(identity.state()),
+                    token: admin_token(&config.admin, &config.data_dir)?,
+                    hosts: Vec::new(),
+                    reload: Box::new(move || reloading.reload()),
+                    metrics: Arc::clone(&self.metrics),
+                }))
+            }
+            None => None,
+        };
         let admin = Admin {
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.metrics),
-            api: None,
+            api,
         };
         self.admin = Some(self.serving(|stop| {
             self.tasks
                 .spawn(serve(listener, ADMIN_OPTIONS, move |_| admin.clone(), stop))
         }));
+        Ok(())
     }
 
     fn store_client(
@@ -350,6 +416,9 @@ impl Running {
         if let Some(admin) = self.admin.take() {
             admin.finish(soon).await;
         }
+        if let Some(identity) = self.identity.take() {
+            identity.finish(soon).await;
+        }
         report
     }
 }
@@ -367,6 +436,25 @@ const LAST_GRACE: Duration = Duration::from_secs(2);
 
 fn upstream_project(project: &crate::config::Project) -> &ProjectName {
     project.upstream_project.as_ref().unwrap_or(&project.name)
+}
+
+type Clients = BTreeMap<ProjectName, Arc<StoreClient>>;
+
+/// The account that policies may name: that of the roles, which are all of one.
+fn account_of(config: &Config) -> &str {
+    let arn = config.identity.roles.first().map(|role| role.arn.as_str());
+    let account = arn.and_then(|arn| arn.split(':').nth(3));
+    account.unwrap_or_default()
+}
+
+/// The region that policies may name: that of the project's store.
+fn region_of<'c>(config: &'c Config, project: &crate::config::Project) -> &'c str {
+    let upstream = config.upstreams.iter().find(|u| u.name == project.upstream);
+    match upstream {
+        Some(upstream) if upstream.kind == UpstreamKind::Embedded => &config.embedded.region,
+        Some(upstream) => upstream.effective_region().unwrap_or_default(),
+        None => "",
+    }
 }
 
 fn upstream_logstore(logstore: &crate::config::Logstore) -> &LogstoreName {
@@ -423,7 +511,7 @@ fn embedded_key(config: &Config) -> Result<AccessKey, StartError> {
                 upstream: "embedded".to_owned(),
                 source,
             })?,
-        None => identity::load_or_make(&config.data_dir, "logstore")?,
+        None => load_or_make(&config.data_dir, "logstore")?,
     };
     Ok(AccessKey {
         id: config.embedded.access_key_id.clone(),
