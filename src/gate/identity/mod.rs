@@ -3,10 +3,12 @@
 //! Promise: only [`Authenticator::verify`] and [`Principal::anonymous`] make a principal, and a
 //! refusal never repeats the token. Not here: where in a request a credential stands (`front`).
 
+pub mod access_keys;
 mod claims;
 mod facts;
 mod jwt;
 mod keys;
+pub mod sts;
 
 pub use self::facts::{Action, Facts};
 pub use self::jwt::{Authenticator, mint};
