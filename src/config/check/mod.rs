@@ -5,6 +5,7 @@
 
 mod bounds;
 mod identity;
+mod jwt;
 mod listeners;
 mod routes;
 mod upstreams;
