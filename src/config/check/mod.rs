@@ -6,6 +6,7 @@
 mod bounds;
 mod credentials;
 mod identity;
+mod jwt;
 mod listeners;
 mod routes;
 mod upstreams;

@@ -68,17 +68,12 @@ enum Texts {
 }
 
 impl Text {
-    fn of(payload: &str, text: &Cow<'_, str>) -> Self {
-        match text {
-            Cow::Owned(text) => Self::Own(Arc::from(text.as_str())),
-            Cow::Borrowed(text) => {
-                let start = text.as_ptr().addr().wrapping_sub(payload.as_ptr().addr());
-                let place = start..start.wrapping_add(text.len());
-                match payload.get(place.clone()) {
-                    Some(found) if found == *text => Self::At(place),
-                    _ => Self::Own(Arc::from(*text)),
-                }
-            }
+    fn of(payload: &str, text: &str) -> Self {
+        let start = text.as_ptr().addr().wrapping_sub(payload.as_ptr().addr());
+        let place = start..start.wrapping_add(text.len());
+        match payload.get(place.clone()) {
+            Some(found) if found == text => Self::At(place),
+            _ => Self::Own(Arc::from(text)),
         }
     }
 
@@ -107,7 +102,7 @@ impl Bearer {
         let claims = Claims::read(payload, rules)?;
         let times = checked(&claims, rules)?;
         times.check(rules, now)?;
-        let text = |text: &Option<Cow<'_, str>>| Some(Text::of(payload, text.as_ref()?));
+        let text = |text: &Option<Cow<'_, str>>| Some(Text::of(payload, text.as_deref()?));
         let attached = Attached::of(payload, rules)?;
         Ok(Self {
             subject: text(&claims.sub),

@@ -371,7 +371,11 @@ fn mapped_claims_come_as_fields_in_wire_form_and_as_tags() {
         crate::foundation::wire::put_bytes(&mut content, 0x12, value.as_bytes());
         crate::foundation::wire::put_bytes(&mut wanted, 0x12, &content);
     }
-    assert!(bearer.fields() == wanted, "{}", bearer.fields().escape_ascii());
+    assert!(
+        bearer.fields() == wanted,
+        "{}",
+        bearer.fields().escape_ascii()
+    );
     let tags: Vec<_> = bearer
         .tags()
         .iter()

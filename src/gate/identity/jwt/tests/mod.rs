@@ -22,7 +22,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::Hmac;
 use serde_json::{Value, json};
 use sha2::{Sha256, Sha384, Sha512};
 

@@ -1,6 +1,7 @@
 //! Tokens and keys of the standards, made by others.
 
 use super::super::jwk::{Jwk, Origin, read_keys};
+use super::super::method::Method;
 use super::*;
 
 /// RFC 7515 appendices A.1 to A.4, RFC 8037 appendix A.4: keys as they stand there.
@@ -144,7 +145,7 @@ ikQJeUHPzXTMljXCpUCszuoYDIJxEsGmvBcHrB8SGTcIA/dzb36nAgMBAAE=
 
 #[test]
 fn documented_tokens_of_sls_are_signed_as_here_and_refused_as_credentials() {
-    let method = super::super::method::Method::of_secret(JwtAlgorithm::HS256, b"secret").unwrap();
+    let method = Method::of_secret(JwtAlgorithm::HS256, b"secret").unwrap();
     for (message, signature) in SLS_TOKENS {
         assert!(method.verify(message.as_bytes(), signature));
         // They have no exp, iss or aud that would do.
