@@ -1,4 +1,7 @@
-"""Tickets, sessions and cookies, revocation, relayed requests, observing, and security events: over HTTP, and in Chromium where a browser matters."""
+"""Tickets, sessions and cookies, revocation, relayed requests, observing, and security events.
+
+Over HTTP, and in Chromium where a browser matters.
+"""
 
 import concurrent.futures
 import json
