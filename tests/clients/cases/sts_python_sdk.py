@@ -249,7 +249,7 @@ def replay(t, signature):
         equal(len(servers.stored(marker)), 1 if refuse else 2, "the events stored")
 
 
-@case("no secret, security token or signature stands in a log, a metric or the store")
+@case("no secret and no security token stands in a log, a metric or the store")
 def no_leak(t):
     servers = Servers(t, lambda rules: rules.sections.update({"log": {"level": "trace"}}))
     credentials = assume(servers.tollgate, servers.rules.secrets[SERVER])
