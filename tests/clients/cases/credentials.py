@@ -1,4 +1,7 @@
-"""Tickets, sessions and cookies, revocation, relayed requests, observing, and security events: over HTTP, and in Chromium where a browser matters."""
+"""Tickets, sessions and cookies, revocation, relayed requests, observing, and security events.
+
+Over HTTP, and in Chromium where a browser matters.
+"""
 
 import concurrent.futures
 import json
@@ -82,7 +85,7 @@ def ticket_uses(t):
     equal(len(Store(tollgate).settled(marker)), 3, "the events stored")
 
 
-@case("the uses of a ticket are still counted after the process was killed")
+@case("the uses of a ticket are still counted after a restart")
 def ticket_uses_survive(t):
     tollgate = t.tollgate(Rules(t.folder).text())
     link = ticket(tollgate, "--max-uses", "2")

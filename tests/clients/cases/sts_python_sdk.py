@@ -1,10 +1,13 @@
 """The official Python SDK with keys and temporary credentials of Tollgate: write through the front, read from the embedded logstore."""
 
+import base64
 import datetime
 import itertools
+import json
 from unittest import mock
 
 from aliyun.log import LogException
+from aliyun.log.util import Util
 
 from cases.python_sdk import put, shards
 from lib.cases import case, case_for_each
@@ -157,6 +160,23 @@ def wrong_secret(t, signature):
     equal(servers.stored(marker), [], "the events stored")
 
 
+@case("a client that says what it signed is told the first line that differs")
+def differing_line(t):
+    servers = Servers(t)
+    tap = t.use(Wiretap(servers.tollgate.front_port))
+    marker, events = marked(1)
+    with mock.patch("aliyun.log.auth.Util.hmac_sha1", wraps=Util.hmac_sha1) as signing:
+        put(servers.sdk(WRITER, "v1", tap.port), events)
+    said = base64.b64encode(signing.call_args.args[0].encode()).decode()
+    changed = {"Content-Type": "application/octet-stream", "x-tollgate-string-to-sign": said}
+    status, body = resend(servers.tollgate.front_port, tap.requests()[0], headers=changed)
+    told = json.loads(body)
+    equal((status, told["errorCode"], told["reason"]), (401, "SignatureNotMatch", "signature_mismatch"), "the answer")
+    for part in ("Content-Type", "differs", "application/x-protobuf", "application/octet-stream"):
+        check(part in told["errorMessage"], f"the message has {part!r}: {told['errorMessage']}")
+    same_events(servers.stored(marker), events, topic="shop", source="py")
+
+
 @case("a body that is not the one that was signed is refused for its digest")
 def wrong_digest(t):
     servers = Servers(t)
@@ -229,7 +249,7 @@ def replay(t, signature):
         equal(len(servers.stored(marker)), 1 if refuse else 2, "the events stored")
 
 
-@case("no secret, security token or signature stands in a log, a metric or the store")
+@case("no secret and no security token stands in a log, a metric or the store")
 def no_leak(t):
     servers = Servers(t, lambda rules: rules.sections.update({"log": {"level": "trace"}}))
     credentials = assume(servers.tollgate, servers.rules.secrets[SERVER])
