@@ -22,7 +22,8 @@ use sha2::{Digest, Sha256};
 
 use super::error::{ChangeError, OpenError};
 use super::revocation::{Revocation, RevocationKind};
-use super::ticket::{TicketId, TicketRecord};
+use super::ticket::TicketRecord;
+use super::ticket_id::TicketId;
 
 /// The format that this version writes, and the only one that it reads.
 const FORMAT: u32 = 1;
@@ -116,7 +117,8 @@ pub(super) struct Replay {
 #[derive(Debug)]
 struct Tail {
     file: Arc<File>,
-    length: u64,
+    /// Where the last whole line ends, when that is known.
+    length: Option<u64>,
     lines: u64,
     /// The file may end in a part of a line.
     torn: bool,
@@ -135,11 +137,20 @@ impl Tail {
         bytes.extend_from_slice(line);
         if let Err(error) = (&*self.file).write_all(&bytes) {
             // A part of it may have been written.
-            self.torn |= self.file.set_len(self.length).is_err();
+            let cut = self
+                .length
+                .is_some_and(|end| self.file.set_len(end).is_ok());
+            if !cut {
+                self.torn = true;
+                self.length = None;
+            }
             return Err(error);
         }
         self.torn = false;
-        self.length += bytes.len() as u64;
+        self.length = match self.length {
+            Some(end) => Some(end + bytes.len() as u64),
+            None => self.file.metadata().ok().map(|data| data.len()),
+        };
         self.lines += 1;
         if let Some(mirror) = &mut self.mirror {
             mirror.extend_from_slice(line);
@@ -304,7 +315,7 @@ impl Change<'_> {
         }
         fs::rename(&draft, &path)?;
         *tail = Tail {
-            length: file.metadata()?.len(),
+            length: Some(file.metadata()?.len()),
             file: Arc::new(file),
             lines: lines + count_lines(&mirror),
             torn: false,
@@ -387,7 +398,7 @@ fn replay(
     let length = file.metadata().map_err(failed)?.len();
     let tail = Tail {
         file: Arc::new(file),
-        length,
+        length: Some(length),
         lines,
         torn,
         broken: false,

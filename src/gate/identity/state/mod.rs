@@ -8,10 +8,12 @@
 mod error;
 mod journal;
 mod messages;
+mod network;
 mod revocation;
 mod revocations;
 mod secrets;
 mod ticket;
+mod ticket_id;
 mod ticket_token;
 mod tickets;
 
@@ -31,15 +33,14 @@ use self::journal::{Entry, Journal};
 pub use self::messages::{
     ExtendTicket, MadeTicket, NewRevocation, NewTicket, RevocationPage, TicketPage,
 };
+pub use self::network::{Network, NoNetwork};
 pub use self::revocation::{NoKind, Revocation, RevocationKind};
 pub use self::revocations::Revocations;
 use self::revocations::Shelves;
 pub use self::secrets::{admin_token, known_admin_token};
 use self::ticket::Ticket;
-pub use self::ticket::{
-    FieldFilter, Grant, Network, NoNetwork, NoTicketId, TicketFacts, TicketId, TicketRecord, View,
-    Wanted,
-};
+pub use self::ticket::{FieldFilter, Grant, TicketFacts, TicketRecord, View, Wanted};
+pub use self::ticket_id::{NoTicketId, TicketId};
 use self::ticket_token::TicketKeys;
 pub use self::ticket_token::looks_like_ticket;
 use self::tickets::Rules;
@@ -169,6 +170,11 @@ impl IdentityState {
     /// As [`Revocations::revoke`].
     pub fn revoke(&self, new: NewRevocation) -> Result<Arc<Revocation>, ChangeError> {
         let now = clock::unix_seconds();
+        if new.kind == RevocationKind::Ticket {
+            // In any other form it would hit nothing.
+            let id: Result<TicketId, _> = new.value.parse();
+            id.map_err(|error| ChangeError::invalid("value", error.to_string()))?;
+        }
         let expires = match new.ttl_seconds {
             Some(0) => {
                 return Err(ChangeError::invalid(

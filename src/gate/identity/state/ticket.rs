@@ -1,146 +1,20 @@
 //! A ticket: what it grants, to whom, how often and how long. The record is kept here, by the id
 //! that stands in the ticket's token; the token itself is never kept.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 
 use super::error::ChangeError;
+use super::network::Network;
 use super::revocation::check_text;
+use super::ticket_id::TicketId;
 use crate::event::{Reason, Refusal};
 use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// Bytes of a ticket's record as JSON. It bounds every list in it.
 const MAX_RECORD: usize = 4096;
-
-/// The id of a ticket: a random UUID (RFC 9562 version 4), in lower case.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TicketId([u8; 16]);
-
-impl TicketId {
-    /// A new id; none when the system has no random numbers.
-    pub(super) fn random() -> Option<Self> {
-        let mut bytes = [0u8; 16];
-        getrandom::fill(&mut bytes).ok()?;
-        let value = u128::from_be_bytes(bytes);
-        let value = (value & !(0xf << 76)) | (4 << 76);
-        let value = (value & !(3 << 62)) | (2 << 62);
-        Some(Self(value.to_be_bytes()))
-    }
-}
-
-impl fmt::Display for TicketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, byte) in self.0.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for TicketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A text that is not the id of a ticket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the id of a ticket is a UUID in lower case, as `tollgate ticket list` prints it")]
-pub struct NoTicketId;
-
-impl FromStr for TicketId {
-    type Err = NoTicketId;
-
-    fn from_str(text: &str) -> Result<Self, NoTicketId> {
-        let mut value = 0u128;
-        if text.len() != 36 {
-            return Err(NoTicketId);
-        }
-        for (index, byte) in text.bytes().enumerate() {
-            let digit = match (index, byte) {
-                (8 | 13 | 18 | 23, b'-') => continue,
-                (8 | 13 | 18 | 23, _) => return Err(NoTicketId),
-                (_, b'0'..=b'9') => byte - b'0',
-                (_, b'a'..=b'f') => byte - b'a' + 10,
-                _ => return Err(NoTicketId),
-            };
-            value = value << 4 | u128::from(digit);
-        }
-        Ok(Self(value.to_be_bytes()))
-    }
-}
-
-impl TryFrom<String> for TicketId {
-    type Error = NoTicketId;
-
-    fn try_from(text: String) -> Result<Self, NoTicketId> {
-        text.parse()
-    }
-}
-
-impl From<TicketId> for String {
-    fn from(id: TicketId) -> Self {
-        id.to_string()
-    }
-}
-
-/// A range of addresses: `10.0.0.0/8`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Network(IpNet);
-
-/// A text that is not a range of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a range of addresses is `10.0.0.0/8`, `2001:db8::/32` or one address; IPv4 is written as IPv4"
-)]
-pub struct NoNetwork;
-
-impl Network {
-    fn contains(self, address: IpAddr) -> bool {
-        self.0.contains(&address.to_canonical())
-    }
-}
-
-impl FromStr for Network {
-    type Err = NoNetwork;
-
-    fn from_str(text: &str) -> Result<Self, NoNetwork> {
-        let network: IpNet = match text.parse() {
-            Ok(network) => network,
-            Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| NoNetwork)?),
-        };
-        // Clients are compared as IPv4 where they are: such a range would hit none.
-        let mapped = Ipv6Net::new_assert(std::net::Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
-        match network {
-            IpNet::V6(six) if mapped.contains(&six) => Err(NoNetwork),
-            _ => Ok(Self(network.trunc())),
-        }
-    }
-}
-
-impl TryFrom<String> for Network {
-    type Error = NoNetwork;
-
-    fn try_from(text: String) -> Result<Self, NoNetwork> {
-        text.parse()
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
-        network.0.to_string()
-    }
-}
 
 /// What a ticket is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -505,48 +379,6 @@ impl Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_id_is_a_random_uuid_and_reads_as_it_prints() {
-        let id = TicketId::random().unwrap();
-        let text = id.to_string();
-        assert_eq!(text.parse(), Ok(id));
-        assert_eq!(text.as_bytes()[14], b'4', "{text}");
-        assert!(b"89ab".contains(&text.as_bytes()[19]), "{text}");
-        assert_ne!(TicketId::random().unwrap(), id);
-        let published = "e0f7faec-e9b1-48ac-94d0-884fe3b1d43d";
-        assert_eq!(
-            published.parse::<TicketId>().unwrap().to_string(),
-            published
-        );
-        for bad in [
-            "",
-            "E0F7FAEC-e9b1-48ac-94d0-884fe3b1d43d",
-            "e0f7faece9b1-48ac-94d0-884fe3b1d43d-",
-            "e0f7faec-e9b1-48ac-94d0-884fe3b1d43",
-            "../../../../../../../../../etc/passw",
-        ] {
-            assert!(bad.parse::<TicketId>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn ranges_are_read_and_written_in_one_form() {
-        for (text, form) in [
-            ("10.1.2.3/8", "10.0.0.0/8"),
-            ("192.0.2.7", "192.0.2.7/32"),
-            ("2001:db8::1/32", "2001:db8::/32"),
-        ] {
-            let network: Network = text.parse().unwrap();
-            assert_eq!(String::from(network), form);
-        }
-        for bad in ["", "10.0.0.0/33", "shop.example.com", "::ffff:10.0.0.0/104"] {
-            assert!(bad.parse::<Network>().is_err(), "{bad}");
-        }
-        let network: Network = "10.0.0.0/8".parse().unwrap();
-        assert!(network.contains("::ffff:10.1.1.1".parse().unwrap()));
-        assert!(!network.contains("11.1.1.1".parse().unwrap()));
-    }
 
     #[test]
     fn origins_are_what_browsers_send() {

@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::ticket::TicketId;
+use super::ticket_id::TicketId;
 use crate::event::{Reason, Refusal};
 use crate::foundation::secret::Secret;
 

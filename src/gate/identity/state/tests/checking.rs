@@ -2,6 +2,14 @@
 
 use super::*;
 
+fn write<'a>(project: &'a str, logstore: &'a str) -> Wanted<'a> {
+    Wanted::Write { project, logstore }
+}
+
+fn view<'a>(project: &'a str, dashboard: &'a str) -> Wanted<'a> {
+    Wanted::View { project, dashboard }
+}
+
 #[test]
 fn a_ticket_is_good_for_what_it_was_made_and_each_refusal_says_its_own_reason() {
     let folder = tempfile::tempdir().unwrap();
@@ -20,93 +28,36 @@ fn a_ticket_is_good_for_what_it_was_made_and_each_refusal_says_its_own_reason() 
     };
     let verdict = |facts: TicketFacts<'_>| verdict(&state, &token, &facts);
     assert_eq!(verdict(good), Ok(()));
-    let wanted = |project, logstore| Wanted::Write { project, logstore };
-    for (facts, reason) in [
-        (
-            TicketFacts { now: now(), ..good },
-            Reason::TicketNotYetValid,
-        ),
-        (
-            TicketFacts {
-                now: now() + 3601,
-                ..good
-            },
-            Reason::TicketExpired,
-        ),
-        (
-            TicketFacts {
-                now: now() + 86_401,
-                ..good
-            },
-            Reason::TicketExpired,
-        ),
-        (
-            TicketFacts {
-                wanted: wanted("shop", "app"),
-                ..good
-            },
-            Reason::TicketScope,
-        ),
-        (
-            TicketFacts {
-                wanted: wanted("other", "web"),
-                ..good
-            },
-            Reason::TicketScope,
-        ),
-        (
-            TicketFacts {
-                wanted: Wanted::View {
-                    project: "shop",
-                    dashboard: "web",
-                },
-                ..good
-            },
-            Reason::TicketScope,
-        ),
-        (
-            TicketFacts {
-                client: [198, 51, 100, 7].into(),
-                ..good
-            },
-            Reason::TicketAddress,
-        ),
-        (
-            TicketFacts {
-                client: "2001:db8::1".parse().unwrap(),
-                ..good
-            },
-            Reason::TicketAddress,
-        ),
-        (
-            TicketFacts {
-                origin: Some("https://evil.example"),
-                ..good
-            },
-            Reason::TicketOrigin,
-        ),
-        (
-            TicketFacts {
-                origin: None,
-                ..good
-            },
-            Reason::TicketOrigin,
-        ),
-        (
-            TicketFacts {
-                account: Some("bob"),
-                ..good
-            },
-            Reason::TicketAccount,
-        ),
-        (
-            TicketFacts {
-                account: None,
-                ..good
-            },
-            Reason::TicketAccount,
-        ),
-    ] {
+    type Change = fn(&mut TicketFacts<'_>);
+    let cases: [(Reason, Change); 12] = [
+        (Reason::TicketNotYetValid, |facts| facts.now -= 20),
+        (Reason::TicketExpired, |facts| facts.now += 3600),
+        (Reason::TicketExpired, |facts| facts.now += 86_400),
+        (Reason::TicketScope, |facts| {
+            facts.wanted = write("shop", "app")
+        }),
+        (Reason::TicketScope, |facts| {
+            facts.wanted = write("other", "web")
+        }),
+        (Reason::TicketScope, |facts| {
+            facts.wanted = view("shop", "web")
+        }),
+        (Reason::TicketAddress, |facts| {
+            facts.client = [198, 51, 100, 7].into()
+        }),
+        (Reason::TicketAddress, |facts| {
+            facts.client = [0u16; 8].into()
+        }),
+        (Reason::TicketOrigin, |facts| {
+            facts.origin = Some("https://evil.example")
+        }),
+        (Reason::TicketOrigin, |facts| facts.origin = None),
+        (Reason::TicketAccount, |facts| facts.account = Some("bob")),
+        (Reason::TicketAccount, |facts| facts.account = None),
+    ];
+    for (reason, change) in cases {
+        let mut facts = good;
+        change(&mut facts);
         assert_eq!(verdict(facts), Err(reason), "{facts:?}");
     }
 }
@@ -115,7 +66,7 @@ fn a_ticket_is_good_for_what_it_was_made_and_each_refusal_says_its_own_reason() 
 fn a_ticket_to_look_does_not_write_and_says_what_may_be_seen() {
     let folder = tempfile::tempdir().unwrap();
     let state = open(folder.path());
-    let view = View {
+    let seen = View {
         project: ProjectName::new("shop").unwrap(),
         dashboard: "overview".to_owned(),
         from: Some(1),
@@ -126,23 +77,14 @@ fn a_ticket_to_look_does_not_write_and_says_what_may_be_seen() {
             value: "eu".to_owned(),
         }],
     };
-    let (_, token) = create(&state, |new| new.grant = Grant::View(view.clone()));
+    let (_, token) = create(&state, |new| new.grant = Grant::View(seen.clone()));
     assert_eq!(verdict(&state, &token, &facts()), Err(Reason::TicketScope));
-    let wanted = Wanted::View {
-        project: "shop",
-        dashboard: "overview",
-    };
+    let wanted = view("shop", "overview");
     let facts = TicketFacts { wanted, ..facts() };
     let pass = state.tickets().check(token.as_bytes(), &facts).unwrap();
-    assert_eq!(*pass.grant(), Grant::View(view));
-    let other = Wanted::View {
-        project: "shop",
-        dashboard: "other",
-    };
-    let facts = TicketFacts {
-        wanted: other,
-        ..facts
-    };
+    assert_eq!(*pass.grant(), Grant::View(seen));
+    let wanted = view("shop", "other");
+    let facts = TicketFacts { wanted, ..facts };
     assert_eq!(verdict(&state, &token, &facts), Err(Reason::TicketScope));
 }
 

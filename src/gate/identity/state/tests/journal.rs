@@ -237,6 +237,36 @@ fn on_a_full_disk_changes_are_refused_and_what_is_in_force_stays() {
 }
 
 #[test]
+fn a_part_of_a_line_that_cannot_be_cut_off_spoils_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    some(folder.path());
+    let state = open(folder.path());
+    let append = || {
+        let file = fs::OpenOptions::new()
+            .append(true)
+            .open(file(folder.path()));
+        file.unwrap()
+    };
+    let full = || {
+        let device = fs::OpenOptions::new().write(true).open("/dev/full");
+        state.journal.replace_file(device.unwrap());
+        assert!(try_revoke(&state, RevocationKind::Subject, "z").is_err());
+        append().write_all(b"0123456789abcdef {\"rev").unwrap();
+        state.journal.replace_file(append());
+    };
+    full();
+    revoke(&state, RevocationKind::Subject, "x");
+    full();
+    revoke(&state, RevocationKind::Subject, "y");
+    // Now writing fails, and cutting does not: the file is open for reading only.
+    let closed = fs::File::open(file(folder.path())).unwrap();
+    state.journal.replace_file(closed);
+    assert!(try_revoke(&state, RevocationKind::Subject, "z").is_err());
+    drop(state);
+    assert_eq!(revoked(&open(folder.path())), "abcxy");
+}
+
+#[test]
 fn after_a_failed_sync_nothing_is_changed_until_the_file_is_written_anew() {
     let folder = tempfile::tempdir().unwrap();
     some(folder.path());

@@ -41,6 +41,19 @@ struct ModelTicket {
     revoked: bool,
 }
 
+impl ModelTicket {
+    fn take(&mut self) -> Result<(), Reason> {
+        if self.revoked {
+            return Err(Reason::CredentialRevoked);
+        }
+        if self.max_uses.is_some_and(|max| self.uses >= max) {
+            return Err(Reason::TicketUsedUp);
+        }
+        self.uses += 1;
+        Ok(())
+    }
+}
+
 #[derive(Debug, Default)]
 struct Model {
     /// `before` by value.
@@ -111,18 +124,10 @@ fn apply(state: &IdentityState, model: &mut Model, operation: &Operation) {
             }
         }
         Operation::Take(index) => {
-            let Some((_, ticket)) = model.tickets.get_mut(index) else {
-                return;
-            };
-            let expected = if ticket.revoked {
-                Err(Reason::CredentialRevoked)
-            } else if ticket.max_uses.is_some_and(|max| ticket.uses >= max) {
-                Err(Reason::TicketUsedUp)
-            } else {
-                ticket.uses += 1;
-                Ok(())
-            };
-            assert_eq!(take(state, &ticket.token), expected);
+            if let Some((_, ticket)) = model.tickets.get_mut(index) {
+                let expected = ticket.take();
+                assert_eq!(take(state, &ticket.token), expected);
+            }
         }
         Operation::Extend(index, seconds) => {
             let Some((id, ticket)) = model.tickets.get_mut(index) else {

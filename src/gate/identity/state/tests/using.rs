@@ -228,6 +228,12 @@ fn values_and_texts_have_bounds() {
         assert!(try_revoke(&state, RevocationKind::Jti, bad).is_err());
     }
     revoke(&state, RevocationKind::Jti, &"\"".repeat(512));
+    let shouted = "E0F7FAEC-E9B1-48AC-94D0-884FE3B1D43D";
+    let refused = try_revoke(&state, RevocationKind::Ticket, shouted);
+    assert!(
+        matches!(refused, Err(ChangeError::Invalid { .. })),
+        "it would hit nothing"
+    );
     let zero = state.revoke(NewRevocation {
         kind: RevocationKind::Jti,
         value: "x".into(),
