@@ -17,4 +17,3 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     }
     super::jwt::check(config, findings);
 }
-use super::{Findings, is_word};

@@ -34,7 +34,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 
 fn name(config: &Config, jwt: &JwtKey, path: &str, findings: &mut Findings) {
     let key = format!("{path}.kid");
-    if !super::identity::is_word(&jwt.kid) || jwt.kid.starts_with('.') || jwt.kid.len() > 64 {
+    if !super::is_word(&jwt.kid) || jwt.kid.starts_with('.') || jwt.kid.len() > 64 {
         findings
             .error(&*key, format!("`{}` is not a key name", jwt.kid))
             .help("use 1 to 64 letters, digits, `-`, `_` and `.`; a file is named after it");
