@@ -100,7 +100,11 @@ impl Identity {
     /// Ends what keeps identity fresh, and writes down what is only counted so far.
     pub(super) async fn finish(&self, deadline: Instant) {
         self.stop.cancel();
-        let keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let keeping = self
+            .keeping
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(keeping) = keeping
             && tokio::time::timeout_at(deadline, keeping).await.is_err()
         {
@@ -153,7 +157,10 @@ fn wait_for_sets(jwt: &JwtVerifier) -> Result<(), String> {
         let failed = sources.iter().find(|source| source.failures > 0);
         if let Some(source) = failed {
             let why = source.last_error.as_deref().unwrap_or("it failed");
-            return Err(format!("the keys of `{}` cannot be fetched: {why}", source.name));
+            return Err(format!(
+                "the keys of `{}` cannot be fetched: {why}",
+                source.name
+            ));
         }
         if sources.iter().all(|source| source.fetched_at.is_some()) {
             return Ok(());

@@ -180,9 +180,8 @@ impl Running {
     /// The keys of tokens, to make a first token with.
     #[must_use]
     pub fn keys(&self) -> Vec<SigningKey> {
-        let keys = |identity: &Arc<Identity>| {
-            identity.authenticator.trust().signing_keys().to_vec()
-        };
+        let keys =
+            |identity: &Arc<Identity>| identity.authenticator.trust().signing_keys().to_vec();
         self.identity.as_ref().map(keys).unwrap_or_default()
     }
 

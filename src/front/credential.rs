@@ -147,20 +147,35 @@ mod tests {
         let names = [identity.cookie.as_str(), identity.session.cookie.as_str()];
         let cookies = Cookies::read(&parts.headers, &identity.cookies, &names).unwrap();
         let token = Route::parse(parts.uri.path()).unwrap().token;
-        let places = Config::quickstart().projects[0].logstores[0].token_from.clone();
-        present(&parts, token, origin, &places, &identity.query_parameter, &cookies)
-            .map(|presented| {
-                let text = |token| String::from_utf8_lossy(token).into_owned();
-                match presented {
-                    Presented { token: Some((token, place)), .. } => {
-                        format!("{place:?} {}", text(token))
-                    }
-                    Presented { signed: true, .. } => "Signed".to_owned(),
-                    Presented { cookie: Some(cookie), .. } => format!("Cookie {}", text(cookie)),
-                    _ => "None".to_owned(),
+        let places = Config::quickstart().projects[0].logstores[0]
+            .token_from
+            .clone();
+        present(
+            &parts,
+            token,
+            origin,
+            &places,
+            &identity.query_parameter,
+            &cookies,
+        )
+        .map(|presented| {
+            let text = |token| String::from_utf8_lossy(token).into_owned();
+            match presented {
+                Presented {
+                    token: Some((token, place)),
+                    ..
+                } => {
+                    format!("{place:?} {}", text(token))
                 }
-            })
-            .map_err(|refusal| refusal.reason())
+                Presented { signed: true, .. } => "Signed".to_owned(),
+                Presented {
+                    cookie: Some(cookie),
+                    ..
+                } => format!("Cookie {}", text(cookie)),
+                _ => "None".to_owned(),
+            }
+        })
+        .map_err(|refusal| refusal.reason())
     }
 
     const TRACK: &str = "/logstores/web/track";

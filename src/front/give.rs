@@ -18,8 +18,8 @@ use hyper::body::Incoming;
 
 use super::arrival::framing_is_plain;
 use super::body::{self, BodyLimits};
-use super::credential;
 use super::cors::{OriginVerdict, Origins};
+use super::credential;
 use super::reply::{Replier, Reply};
 use super::route::Target;
 use super::security_events::SecurityEvent;
@@ -102,7 +102,11 @@ impl Front {
     }
 
     /// What the Origin header means for such a route.
-    pub(super) fn giving_origin<'a>(&self, target: Target<'_>, parts: &'a Parts) -> OriginVerdict<'a> {
+    pub(super) fn giving_origin<'a>(
+        &self,
+        target: Target<'_>,
+        parts: &'a Parts,
+    ) -> OriginVerdict<'a> {
         match target {
             Target::StsToken => self.giving.sts_token_origins.verdict(&parts.headers),
             Target::Session => self.giving.session_origins.verdict(&parts.headers),
@@ -203,7 +207,10 @@ impl Front {
             None => Err(Denied::new(CredentialKind::None, Reason::CredentialMissing)),
         };
         let used = holder.and_then(|holder| {
-            let used = holder.ticket.as_ref().map_or(Ok(()), |pass| pass.take_use());
+            let used = holder
+                .ticket
+                .as_ref()
+                .map_or(Ok(()), |pass| pass.take_use());
             used.map_err(|refusal| {
                 Denied::new(holder.kind, refusal).named(Some(holder.name.as_str().into()))
             })?;

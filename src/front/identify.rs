@@ -82,7 +82,12 @@ impl Front {
         presented: &Presented<'_>,
     ) -> Result<Caller<'a>, Box<Denied>> {
         let rules = &arrival.logstore.rules;
-        let rank = |kind| rules.accept.iter().position(|accept| kind_of(*accept) == kind);
+        let rank = |kind| {
+            rules
+                .accept
+                .iter()
+                .position(|accept| kind_of(*accept) == kind)
+        };
         let open = rank(CredentialKind::Anonymous);
         let request = arrival.signed_parts();
         let signature = presented

@@ -222,9 +222,13 @@ impl Front {
         }
         match caller {
             Caller::Relay(principal, relayable) => {
-                let events =
-                    self.read_relayed(arrival, check, trust, &principal, encoding, &bytes, &mut lease)?;
-                let relayed = self.relay.send(&relayable, bytes, arrival.unix_seconds).await;
+                let events = self.read_relayed(
+                    arrival, check, trust, &principal, encoding, &bytes, &mut lease,
+                )?;
+                let relayed = self
+                    .relay
+                    .send(&relayable, bytes, arrival.unix_seconds)
+                    .await;
                 drop(lease);
                 self.count_relayed(arrival, &principal, &relayed, events);
                 Ok(Taken::Relayed(relayed))
@@ -402,7 +406,10 @@ impl Front {
             .refusal()
             .map_or(Reason::RelayRefused, Refusal::reason);
         metrics.requests_refused.at(reason.index()).inc();
-        metrics.events_refused.at(reason.index()).add(u64::from(events));
+        metrics
+            .events_refused
+            .at(reason.index())
+            .add(u64::from(events));
         if let Some(reason) = relayed.security_reason() {
             let denied = Denied::new(principal.kind(), reason).named(principal.key());
             self.record_denied(arrival, &denied);

@@ -266,7 +266,10 @@ mod tests {
                 cookie: bad.to_owned(),
                 ..Session::default()
             };
-            assert!(open(&session, TOKEN, session.ttl.as_secs(), NOW).is_err(), "{bad:?}");
+            assert!(
+                open(&session, TOKEN, session.ttl.as_secs(), NOW).is_err(),
+                "{bad:?}"
+            );
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::Facts;
 use super::authority::{self, Settled};
 use super::jwt::Bearer;
 use super::principal::{Denied, Holder, Principal};
@@ -15,11 +16,12 @@ use super::state::{
 };
 use super::sts::{NotAdmitted, ReplayWindow, SignedBy};
 use super::trust::Trust;
-use super::Facts;
 use crate::config::TokenPlace;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::logstore::header;
-use crate::logstore::signature::{RequestParts, Rules, SignedBody, parse_authorization, verify_head};
+use crate::logstore::signature::{
+    RequestParts, Rules, SignedBody, parse_authorization, verify_head,
+};
 use crate::telemetry::CredentialKind;
 
 /// Decides who requests are from.
@@ -219,9 +221,8 @@ impl<'a> Check<'a> {
             let said = value.and_then(|value| parse_authorization(value.as_bytes()).ok());
             Denied::new(kind, error).named(said.map(|said| said.key_id().into()))
         })?;
-        let named = |kind, key: &str, reason: Reason| {
-            Denied::new(kind, reason).named(Some(key.into()))
-        };
+        let named =
+            |kind, key: &str, reason: Reason| Denied::new(kind, reason).named(Some(key.into()));
         let (kind, holder) = match &head.key {
             SignedBy::LongLived(key) => {
                 let kind = CredentialKind::AccessKey;
@@ -256,7 +257,10 @@ impl<'a> Check<'a> {
                 if let Some(token) = request.headers.get(&header::SECURITY_TOKEN) {
                     trust.sessions.keep(token.as_bytes(), session);
                 }
-                (kind, Holder::Session(Arc::clone(session), Arc::clone(policies)))
+                (
+                    kind,
+                    Holder::Session(Arc::clone(session), Arc::clone(policies)),
+                )
             }
         };
         let principal = self.settled(Principal::of_signature(kind, holder))?;
@@ -285,7 +289,10 @@ impl<'a> Check<'a> {
     /// Denied by the project's policy.
     pub fn foreign(&self, key_id: &str) -> Result<Principal, Denied> {
         let kind = CredentialKind::Passthrough;
-        self.settled(Principal::of_signature(kind, Holder::Foreign(key_id.into())))
+        self.settled(Principal::of_signature(
+            kind,
+            Holder::Foreign(key_id.into()),
+        ))
     }
 
     /// Asks the policies, as far as the head tells.

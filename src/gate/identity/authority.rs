@@ -132,11 +132,13 @@ impl Context for Known<'_> {
             ConditionKey::Topic => self.of_body(|body| self.text_of(&body.topic)),
             ConditionKey::Source => self.of_body(|body| self.text_of(&body.source)),
             ConditionKey::Tag(name) => self.of_body(|body| self.tag(body, name)),
-            ConditionKey::Claim(name) => match self.principal.bearer().and_then(|b| b.claim(name)) {
-                Some(Cow::Borrowed(claim)) => Fact::Text(claim),
-                Some(Cow::Owned(claim)) => Fact::Text(self.texts.keep(claim)),
-                None => Fact::Absent,
-            },
+            ConditionKey::Claim(name) => {
+                match self.principal.bearer().and_then(|b| b.claim(name)) {
+                    Some(Cow::Borrowed(claim)) => Fact::Text(claim),
+                    Some(Cow::Owned(claim)) => Fact::Text(self.texts.keep(claim)),
+                    None => Fact::Absent,
+                }
+            }
             ConditionKey::SessionName => match &self.principal.holder {
                 Holder::Session(session, _) => Fact::Text(&session.grant().session_name),
                 _ => Fact::Absent,

@@ -1,11 +1,11 @@
 //! Whom another credential may be given to, in exchange for a token or a ticket: no more than it
 //! was for, and no longer.
 
+use super::SigningKey;
 use super::authenticator::Check;
 use super::jwt::{MintError, Minted, NewToken, mint_token};
 use super::principal::Denied;
 use super::state::{Grant, TicketFacts, TicketPass, Wanted};
-use super::SigningKey;
 use super::sts::session_name_of;
 use crate::event::Reason;
 use crate::telemetry::CredentialKind;
@@ -110,9 +110,13 @@ impl GivenTo {
             return None;
         }
         let all = || {
-            ["log:PostLogStoreLogs", "log:PutWebTracking", "log:WebTracking"]
-                .map(str::to_owned)
-                .to_vec()
+            [
+                "log:PostLogStoreLogs",
+                "log:PutWebTracking",
+                "log:WebTracking",
+            ]
+            .map(str::to_owned)
+            .to_vec()
         };
         let resources: Vec<String> = self
             .logstores
@@ -143,7 +147,8 @@ impl GivenTo {
     ) -> Result<Minted, MintError> {
         let logstores: Vec<&str> = self.logstores.iter().map(String::as_str).collect();
         let actions = self.actions.as_ref();
-        let actions = actions.map(|actions| (key.rules.claims.action.clone(), actions.as_slice().into()));
+        let actions =
+            actions.map(|actions| (key.rules.claims.action.clone(), actions.as_slice().into()));
         mint_token(
             key,
             NewToken {

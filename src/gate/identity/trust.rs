@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use super::access_keys::AccessKeys;
 use super::jwt::JwtVerifier;
-use super::principal::HeldKey;
 use super::keys::{SigningKey, load_jwt_keys};
+use super::principal::HeldKey;
 use super::principal::SessionPolicy;
 use super::sts::{KeyRing, ReplayWindow, Roles, Sessions, TokenService};
 use crate::config::{Config, Identity, Signed};
@@ -68,9 +68,20 @@ impl Trust {
         let roles = access_keys
             .as_ref()
             .and_then(|keys| all(Roles::load(identity, keys), &mut errors));
-        let ring = all(KeyRing::load(identity, data_dir).map_err(|e| vec![e]), &mut errors);
-        let signing = all(load_jwt_keys(identity, data_dir).map_err(|e| vec![e]), &mut errors);
-        let identities = parse_named(&texts, PolicyKind::Identity, identity_policies(identity), &mut errors);
+        let ring = all(
+            KeyRing::load(identity, data_dir).map_err(|e| vec![e]),
+            &mut errors,
+        );
+        let signing = all(
+            load_jwt_keys(identity, data_dir).map_err(|e| vec![e]),
+            &mut errors,
+        );
+        let identities = parse_named(
+            &texts,
+            PolicyKind::Identity,
+            identity_policies(identity),
+            &mut errors,
+        );
         let of_projects = config.projects.iter().filter_map(|p| p.policy.as_deref());
         let for_projects = parse_named(&texts, PolicyKind::Project, of_projects, &mut errors);
         // A policy that nothing uses is still checked: it is a mistake waiting to be used.
@@ -95,7 +106,9 @@ impl Trust {
             }),
         );
         let chosen = |names: &[String]| -> Vec<Arc<Policy>> {
-            let known = names.iter().filter_map(|name| identities.get(name.as_str()));
+            let known = names
+                .iter()
+                .filter_map(|name| identities.get(name.as_str()));
             known.map(Arc::clone).collect()
         };
         let held = identity.access_keys.iter().map(|key| {

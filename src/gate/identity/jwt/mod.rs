@@ -44,8 +44,8 @@ pub use self::source::SourceStatus;
 use self::source::{Fetched, Source};
 use self::table::{Choice, MAX_TRIES, Table, choose, fitting};
 use self::verdicts::{Verdicts, digest_of};
-use super::keys::KeyError;
 use super::SigningKey;
+use super::keys::KeyError;
 use crate::config::{Identity, JwtAlgorithm};
 use crate::event::{Reason, Refusal};
 

@@ -85,9 +85,12 @@ impl Grant {
                 project.as_str() == in_project
                     && logstores.iter().any(|one| one.as_str() == logstore)
             }
-            (Self::Write { project, .. }, Wanted::WriteSomewhere { project: in_project }) => {
-                project.as_str() == in_project
-            }
+            (
+                Self::Write { project, .. },
+                Wanted::WriteSomewhere {
+                    project: in_project,
+                },
+            ) => project.as_str() == in_project,
             (Self::View(view), Wanted::View { project, dashboard }) => {
                 view.project.as_str() == project && view.dashboard == dashboard
             }

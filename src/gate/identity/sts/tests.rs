@@ -798,10 +798,22 @@ fn a_mismatch_tells_what_the_server_signs_and_the_answer_whose_key_it_was() {
     );
 }
 
+fn new_session<'a>(role: &'a str, name: &'a str, duration: u64, caller: &'a str) -> NewSession<'a> {
+    NewSession {
+        role_arn: role,
+        session_name: name,
+        duration,
+        caller,
+        policy: None,
+        unix_seconds: NOW,
+    }
+}
+
 #[test]
 fn credentials_can_be_made_for_someone_who_was_identified_elsewhere() {
     let service = service();
-    let issue = |role, name: &str, seconds| service.issue(role, name, seconds, "alice", NOW);
+    let issue =
+        |role: &str, name: &str, seconds| service.issue(&new_session(role, name, seconds, "alice"));
     let made = issue(ROLE, &session_name_of("alice@example.com/é"), 900).unwrap();
     let sessions = Sessions::<()>::new(Arc::clone(&service.ring));
     let session = sessions
@@ -818,7 +830,7 @@ fn credentials_can_be_made_for_someone_who_was_identified_elsewhere() {
     assert_eq!(code(issue(ROLE, "a", 900)), Code::InvalidRoleSessionName);
     assert_eq!(code(issue(ROLE, "ab", 7201)), Code::InvalidDurationSeconds);
     let long = "é".repeat(200);
-    let made = service.issue(ROLE, "ab", 900, &long, NOW).unwrap();
+    let made = service.issue(&new_session(ROLE, "ab", 900, &long)).unwrap();
     let session = sessions
         .open(made.security_token.as_bytes(), &made.access_key_id, NOW)
         .unwrap();

@@ -450,18 +450,3 @@ fn a_minted_token_is_good_for_its_logstore_has_a_name_of_its_own_and_the_claims_
         }
     }
 }
-
-#[test]
-fn the_authenticator_asks_for_the_logstore() {
-    let key = signing_key("k1", SECRET);
-    let token = mint(&key, "shop", "web", 60, None).unwrap();
-    let authenticator = Authenticator::new(&[key]);
-    let verify = |project, logstore| {
-        authenticator
-            .verify(token.as_bytes(), TokenPlace::Path, project, logstore)
-            .map_err(|refusal| refusal.reason())
-    };
-    assert!(verify("shop", "web").is_ok());
-    assert_eq!(verify("shop", "app").unwrap_err(), Reason::TokenScope);
-    assert_eq!(verify("other", "web").unwrap_err(), Reason::TokenScope);
-}

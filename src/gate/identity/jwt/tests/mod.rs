@@ -28,6 +28,7 @@ use sha2::{Sha256, Sha384, Sha512};
 
 use super::*;
 use crate::config::JwtKey;
+use crate::foundation::clock;
 use crate::foundation::secret::{Secret, SecretRef};
 use crate::foundation::units::Span;
 
