@@ -5,6 +5,7 @@ mod config;
 mod decompress;
 mod search;
 mod signature;
+mod sts;
 mod token;
 mod wire;
 
@@ -12,5 +13,6 @@ pub use self::config::config;
 pub use self::decompress::decompress;
 pub use self::search::search;
 pub use self::signature::signature;
+pub use self::sts::sts;
 pub use self::token::token;
 pub use self::wire::wire;
