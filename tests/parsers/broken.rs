@@ -76,6 +76,11 @@ proptest! {
     }
 
     #[test]
+    fn no_broken_call_gets_credentials(data in input("sts")) {
+        checks::sts(&data);
+    }
+
+    #[test]
     fn no_broken_configuration_goes_without_a_place_and_a_message(data in input("config")) {
         checks::config(&data);
     }

@@ -49,6 +49,11 @@ fn no_token_of_the_seeds_opens_a_logstore_but_by_its_claims() {
 }
 
 #[test]
+fn no_call_of_the_seeds_gets_credentials() {
+    replay("sts", checks::sts, 25);
+}
+
+#[test]
 fn every_configuration_of_the_seeds_loads_or_says_where_it_is_wrong() {
     replay("config", checks::config, 15);
 }

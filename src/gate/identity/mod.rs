@@ -16,7 +16,7 @@ pub mod state;
 pub mod sts;
 mod trust;
 
-pub use self::access_keys::{AccessKeyError, AccessKeys};
+pub use self::access_keys::{AccessKeyError, AccessKeys, LongLivedKey};
 pub use self::authenticator::{Authenticator, Check};
 pub use self::facts::{Action, Facts};
 pub use self::holder::GivenTo;

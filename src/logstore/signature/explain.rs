@@ -281,6 +281,16 @@ fn mistake_v1(request: &v1::Presented<'_>, secret: &[u8], signature: &str) -> Op
     );
     tries.when(has_md5, &(hash, form), mistake);
 
+    headers_v1(&mut tries, request, right);
+    tries.found
+}
+
+/// Where the headers or the query of version 1 often go wrong.
+fn headers_v1<F>(tries: &mut Tries<F>, request: &v1::Presented<'_>, right: v1::StringToSign<'_>)
+where
+    F: for<'x> FnMut(&(v1::Method, v1::StringToSign<'x>)) -> bool,
+{
+    let hash = request.hash;
     for (name, line) in [
         (header::BODY_RAW_SIZE, "x-log-bodyrawsize"),
         (header::SECURITY_TOKEN, "x-acs-security-token"),
@@ -318,7 +328,6 @@ fn mistake_v1(request: &v1::Presented<'_>, secret: &[u8], signature: &str) -> Op
         "it signed this header among the others; in v1 it stands in the line of the date only",
     );
     tries.when(dated.len() > request.headers.len(), &(hash, form), mistake);
-    tries.found
 }
 
 /// Where and how the canonical request of version 4 often goes wrong.

@@ -7,6 +7,7 @@ mod policy;
 mod policy_model;
 mod search;
 mod signature;
+mod sts;
 mod token;
 mod wire;
 
@@ -15,5 +16,6 @@ pub use self::decompress::decompress;
 pub use self::policy::policy;
 pub use self::search::search;
 pub use self::signature::signature;
+pub use self::sts::sts;
 pub use self::token::token;
 pub use self::wire::wire;

@@ -46,6 +46,7 @@ pub enum Code {
 
 impl Code {
     /// Status, code and advice.
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each code")]
     fn row(self) -> (StatusCode, Cow<'static, str>, &'static str) {
         const BAD: StatusCode = StatusCode::BAD_REQUEST;
         let (status, code, advice) = match self {
