@@ -25,6 +25,7 @@ GROUPS = (
     "python_sdk_front",
     "python_producer",
     "node_sdk",
+    "tokens",
     "commands",
     "stopping",
 )

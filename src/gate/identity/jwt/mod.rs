@@ -292,13 +292,19 @@ fn payload<'b>(parts: &Parts<'_>, buffer: &'b mut [u8; MAX_PAYLOAD]) -> Result<&
 
 /// Verifies tokens for one project and logstore.
 #[derive(Debug)]
-pub struct Authenticator(JwtVerifier);
+pub struct Authenticator(Arc<JwtVerifier>);
 
 impl Authenticator {
     /// An authenticator that knows `keys`.
     #[must_use]
     pub fn new(keys: &[SigningKey]) -> Self {
-        Self(JwtVerifier::of_keys(keys))
+        Self::over(Arc::new(JwtVerifier::of_keys(keys)))
+    }
+
+    /// An authenticator over a verifier.
+    #[must_use]
+    pub fn over(verifier: Arc<JwtVerifier>) -> Self {
+        Self(verifier)
     }
 
     /// Says who may write to `project` and `logstore` with `token`.
