@@ -30,6 +30,7 @@ GROUPS = (
     "mini_program",
     "credentials",
     "guides",
+    "tokens",
     "commands",
     "stopping",
 )

@@ -65,6 +65,14 @@ pub struct SourceStatus {
     pub last_error: Option<String>,
 }
 
+impl SourceStatus {
+    fn renew(&mut self, now: u64, until: u64) {
+        self.fetched_at = Some(now);
+        self.good_until = Some(until);
+        self.last_error = None;
+    }
+}
+
 /// A set of keys that is fetched.
 pub(super) struct Source {
     place: usize,
@@ -186,8 +194,10 @@ impl Source {
     /// One fetch, and what comes of it. Says whether it brought a set to use.
     pub(super) async fn step(&self, take: &impl Fn(Fetched)) -> bool {
         match self.fetch().await {
-            Ok(fetched) => {
+            Ok((fetched, until)) => {
                 fetched.into_iter().for_each(take);
+                // Not before the keys are there: tokens are told to wait until then.
+                self.good_until.store(until, Ordering::Release);
                 true
             }
             Err(error) => {
@@ -197,8 +207,9 @@ impl Source {
         }
     }
 
-    /// One fetch. A document that has not changed brings nothing, and renews the time of the keys.
-    async fn fetch(&self) -> Result<Option<Fetched>, Failure> {
+    /// One fetch: the keys of a new document, and until when they count. A document that has not
+    /// changed brings none, and renews the time of those that are there.
+    async fn fetch(&self) -> Result<(Option<Fetched>, u64), Failure> {
         self.lock().status.fetches += 1;
         let document = timeout(self.pace.total, self.fetcher.fetch()).await;
         let document = document.map_err(|_| FetchError::Timeout)??;
@@ -208,8 +219,8 @@ impl Source {
         let mut state = self.lock();
         if let (true, Some(life)) = (state.digest == Some(digest), &state.life) {
             life.extend(until);
-            self.renew(&mut state.status, now, until);
-            return Ok(None);
+            state.status.renew(now, until);
+            return Ok((None, until));
         }
         let keys = jwk::read_keys(&document, Origin::Fetched, &self.rules.algorithms)?;
         let life = Life::until(until);
@@ -225,16 +236,9 @@ impl Source {
         state.digest = Some(digest);
         state.status.keys = used;
         state.status.skipped = skipped;
-        self.renew(&mut state.status, now, until);
+        state.status.renew(now, until);
         let former = state.life.replace(life);
-        Ok(Some(Fetched { keys, former }))
-    }
-
-    fn renew(&self, status: &mut SourceStatus, now: u64, until: u64) {
-        status.fetched_at = Some(now);
-        status.good_until = Some(until);
-        status.last_error = None;
-        self.good_until.store(until, Ordering::Release);
+        Ok((Some(Fetched { keys, former }), until))
     }
 
     fn tell(&self, error: &Failure) {
