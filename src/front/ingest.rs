@@ -87,8 +87,7 @@ impl Front {
         };
         let origin = logstore.origins.verdict(&parts.headers);
         let replier = Replier { origin, ..unrouted };
-        let cookies = self.cookies(&parts);
-        let taken = match cookies {
+        let taken = match self.cookies(&parts) {
             Ok(cookies) => {
                 let arrival = Arrival {
                     parts: &parts,
@@ -109,20 +108,7 @@ impl Front {
             Err(refusal) => Err(refusal),
         };
         match taken {
-            Ok(Taken::Relayed(relayed)) => relayed.reply(&replier),
-            Ok(Taken::Held)
-                if matches!(
-                    action,
-                    Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)
-                ) =>
-            {
-                replier.pixel()
-            }
-            Ok(Taken::Held) if logstore.rules.json_answer => replier.accepted_json(),
-            Ok(Taken::Held) if matches!(action, Action::TrackQuery(_)) => {
-                replier.accepted_uncached()
-            }
-            Ok(Taken::Held) => replier.accepted(),
+            Ok(taken) => accepted(taken, action, logstore, &replier),
             Err(refusal) => {
                 let reason = refusal.reason();
                 logstore.metrics.requests_refused.at(reason.index()).inc();
@@ -428,6 +414,17 @@ impl Front {
             stamp,
             attached: trust.attached(),
         }
+    }
+}
+
+/// The answer to a request that was not refused, in the form that its client knows.
+fn accepted(taken: Taken, action: Action, logstore: &SiteLogstore, replier: &Replier<'_>) -> Reply {
+    match (taken, action) {
+        (Taken::Relayed(relayed), _) => relayed.reply(replier),
+        (Taken::Held, Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)) => replier.pixel(),
+        (Taken::Held, _) if logstore.rules.json_answer => replier.accepted_json(),
+        (Taken::Held, Action::TrackQuery(_)) => replier.accepted_uncached(),
+        (Taken::Held, _) => replier.accepted(),
     }
 }
 
