@@ -196,7 +196,8 @@ impl Front {
                     _ => false,
                 });
                 if accepted {
-                    check.holder(token)
+                    let beside = presented.token.and(presented.cookie);
+                    check.holder(token, beside)
                 } else if accept.contains(&Accept::Anonymous) {
                     Ok(GivenTo::nobody())
                 } else {

@@ -116,15 +116,17 @@ impl Front {
                     Candidate::Signature => check
                         .signature(kind, &request)
                         .map(|(principal, body)| Caller::Known(principal, body)),
-                    Candidate::Token(token, place) => match check.token(token, *place) {
-                        Ok(principal) => Ok(Caller::Known(principal, SignedBody::Unsigned)),
-                        // A stale cookie does not stand in the way of a token that is renewed in
-                        // the body.
-                        Err(denied) if *place == TokenPlace::Cookie && body_may_tell => {
-                            Ok(Caller::InBody(Err(Box::new(denied))))
+                    Candidate::Token(token, place) => {
+                        match check.token(token, *place, presented.cookie) {
+                            Ok(principal) => Ok(Caller::Known(principal, SignedBody::Unsigned)),
+                            // A stale cookie does not stand in the way of a token that is renewed in
+                            // the body.
+                            Err(denied) if *place == TokenPlace::Cookie && body_may_tell => {
+                                Ok(Caller::InBody(Err(Box::new(denied))))
+                            }
+                            Err(denied) => Err(denied),
                         }
-                        Err(denied) => Err(denied),
-                    },
+                    }
                 }
                 .map_err(Box::new)
             }
@@ -180,7 +182,7 @@ impl Front {
             let kind = Check::token_kind(&group.token);
             let accept = &arrival.logstore.rules.accept;
             if accept.iter().any(|accept| kind_of(*accept) == kind) {
-                check.token(&group.token, TokenPlace::Body)
+                check.token(&group.token, TokenPlace::Body, None)
             } else {
                 Err(Denied::new(kind, Reason::CredentialNotAccepted))
             }
