@@ -64,6 +64,15 @@ pub(super) struct Api {
     readers: Arc<Semaphore>,
 }
 
+/// A request that may be answered, but for its body.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    project: &'a str,
+    head: &'a Parts,
+    parameters: &'a Parameters<'a>,
+    caller: &'a Caller,
+}
+
 impl Api {
     pub(super) fn new(
         store: Arc<Store>,
@@ -127,19 +136,27 @@ impl Api {
         };
         let body = body::read(body, cap, &self.budget).await?;
         caller.check_body(&body.bytes)?;
-        self.perform(operation, project, head, &parameters, &caller, body)
-            .await
+        let asked = Asked {
+            project,
+            head,
+            parameters: &parameters,
+            caller: &caller,
+        };
+        self.perform(operation, &asked, body).await
     }
 
     async fn perform(
         self: &Arc<Self>,
         operation: Operation<'_>,
-        project: &str,
-        head: &Parts,
-        parameters: &Parameters<'_>,
-        caller: &Caller,
+        asked: &Asked<'_>,
         body: Leased,
     ) -> Result<Answer, Failure> {
+        let Asked {
+            project,
+            head,
+            parameters,
+            caller,
+        } = *asked;
         let logstore = |name| self.logstore(project, name);
         let shard = |name, number| self.shard(project, name, number);
         Ok(match operation {
