@@ -44,6 +44,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "config",
             "edge",
             "embedded",
+            "event",
             "foundation",
             "front",
             "gate",

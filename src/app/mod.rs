@@ -2,6 +2,7 @@
 //! down. No logic of its own.
 
 mod identity;
+mod store_access;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::DirBuilder;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::identity::{Identity, IdentityError, LoadConfig};
+use self::store_access::StoreAccess;
 use crate::admin::{Admin, AdminApi, Readiness};
 use crate::config::{Compression, Config, Upstream, UpstreamKind};
 use crate::edge::{self, BindError};
@@ -159,11 +161,15 @@ pub async fn start(
         .upstreams
         .iter()
         .any(|u| u.kind == UpstreamKind::Embedded);
+    if ingest.is_some() {
+        let identity = Identity::start(config, &running.metrics, load, &running.tasks)?;
+        running.identity = Some(identity);
+    }
     if only == Some(Only::Logstore) || (only.is_none() && uses_embedded) {
         running.start_logstore(config).await?;
     }
-    if let Some(listener) = ingest {
-        running.start_gateway(config, listener, load)?;
+    if let (Some(listener), Some(identity)) = (ingest, running.identity.clone()) {
+        running.start_gateway(config, listener, &identity)?;
     }
     running.start_admin(config, admin)?;
     running.readiness.set(true);
@@ -223,6 +229,10 @@ impl Running {
             &config.data_dir,
             upstream_names(config, UpstreamKind::Embedded),
             key,
+            self.identity.as_ref().map(|identity| {
+                let authenticator = Arc::clone(&identity.authenticator);
+                StoreAccess::of(config, account_of(config), authenticator, &self.metrics)
+            }),
         )?;
         let store = Arc::new(store);
         let serving = self.serving(|stop| {
@@ -238,10 +248,9 @@ impl Running {
         &mut self,
         config: &Config,
         listener: TcpListener,
-        load: LoadConfig,
+        identity: &Identity,
     ) -> Result<(), StartError> {
         self.addresses.ingest = listener.local_addr().ok();
-        let identity = Identity::start(config, &self.metrics, load, &self.tasks)?;
         let mut lanes = Vec::new();
         let mut clients: Clients = BTreeMap::new();
         for project in &config.projects {
@@ -285,7 +294,6 @@ impl Running {
             ),
             metrics: Arc::clone(&self.metrics),
         };
-        self.identity = Some(identity);
         let front = Front::new(config, parts);
         let options = edge::options(&config.ingest);
         self.ingest = Some(self.serving(|stop| {

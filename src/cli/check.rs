@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Exit, Failure, output, source};
 use crate::config::{Checked, Overrides, render_host_advice};
+use crate::gate::identity::Trust;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -23,9 +24,18 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         warnings = problems.iter().count();
         output::note(output::problems(problems));
     }
-    config
-        .check_secrets()
-        .map_err(|problems| source::problems_failure(&problems))?;
+    let secrets = config.check_secrets();
+    let told = [
+        secrets.err().map(|problems| output::problems(&problems)),
+        Trust::check(config).err().map(|errors| {
+            let errors = errors.0.iter().map(|error| format!("error: {error}"));
+            errors.collect::<Vec<_>>().join("\n\n")
+        }),
+    ];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    if !told.is_empty() {
+        return Err(Failure::rendered(Exit::Config, told.join("\n\n")));
+    }
     let logstores: usize = config
         .projects
         .iter()

@@ -5,6 +5,7 @@
 //! once. It serves development, tests and small sites; it is one process on one disk, without
 //! replicas, and it searches without an index.
 
+mod access;
 mod api;
 mod faults;
 mod group;
@@ -13,6 +14,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::access::{Access, Admitted, StoreAction, StoreRequest};
 use self::api::Api;
 use self::store::Store;
 pub use self::store::{OpenError, StoreError};
@@ -51,7 +54,8 @@ impl std::fmt::Debug for EmbeddedLogstore {
 
 impl EmbeddedLogstore {
     /// Opens the store in the folder `logstore` of `data_dir`, or makes it, with these projects and
-    /// their logstores. Every request must be signed with `key`. Blocks on disk.
+    /// their logstores. A request must be signed with `key`, which may do everything, or be let in by
+    /// `access`. Blocks on disk.
     ///
     /// # Errors
     /// When the folder cannot be made or read, or another process has it open.
@@ -60,9 +64,10 @@ impl EmbeddedLogstore {
         data_dir: &Path,
         projects: Vec<(ProjectName, Vec<LogstoreName>)>,
         key: AccessKey,
+        access: Option<Arc<dyn Access>>,
     ) -> Result<Self, OpenError> {
         let store = Arc::new(Store::open(&data_dir.join(FOLDER), config, projects)?);
-        let api = Arc::new(Api::new(Arc::clone(&store), config, key));
+        let api = Arc::new(Api::new(Arc::clone(&store), config, key, access));
         let options = ServeOptions {
             max_connections: config.max_connections,
             header_timeout: HEADER_TIMEOUT,
@@ -78,9 +83,10 @@ impl EmbeddedLogstore {
 
     /// Serves the API until `stop` is cancelled and the requests in flight are answered.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
-        let service = |_peer| {
+        let service = |peer: SocketAddr| {
             let api = Arc::clone(&self.api);
-            service_fn(move |request| Arc::clone(&api).handle(request))
+            let client = peer.ip().to_canonical();
+            service_fn(move |request| Arc::clone(&api).handle(request, client))
         };
         serve(listener, self.options, service, stop).await;
     }

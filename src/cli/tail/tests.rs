@@ -96,7 +96,8 @@ impl Store {
             .map(|logstore| logstore.name.clone())
             .collect();
         let projects = vec![(project.name.clone(), logstores)];
-        let store = EmbeddedLogstore::open(&config.embedded, data_dir, projects, key).unwrap();
+        let store =
+            EmbeddedLogstore::open(&config.embedded, data_dir, projects, key, None).unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let stopped = stop.clone();
         tasks.spawn(async move {

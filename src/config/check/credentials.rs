@@ -1,9 +1,11 @@
 //! Access keys, policies, roles, the token service, tickets, sessions and security events: names
 //! that refer to each other, and bounds.
 
+use std::collections::BTreeMap;
+
 use super::listeners::is_loopback;
 use super::routes::origin_fault;
-use super::{Findings, is_word, unique};
+use super::{Findings, is_word, runs_embedded, unique};
 use crate::config::walk::nearest;
 use crate::config::{Accept, Config, Role};
 use crate::foundation::units::Span;
@@ -104,6 +106,15 @@ fn check_access_keys(config: &Config, findings: &mut Findings) {
                 .error(
                     key,
                     "ids that begin with STS. are those of temporary credentials",
+                )
+                .help("choose another id");
+        }
+        if *id == config.embedded.access_key_id && runs_embedded(config) {
+            let key = format!("identity.access_key[{index}].id");
+            findings
+                .error(
+                    key,
+                    "is the embedded logstore's own key, which may do everything there",
                 )
                 .help("choose another id");
         }
@@ -282,17 +293,53 @@ fn check_cookies(config: &Config, findings: &mut Findings) {
     }
     for (p, project) in config.projects.iter().enumerate() {
         for (l, logstore) in project.logstores.iter().enumerate() {
-            for name in logstore.cookie_fields.keys() {
-                if !cookies.allow.contains(name) {
-                    findings
-                        .error(
-                            format!("project[{p}].logstore[{l}].cookie_fields.{name}"),
-                            format!("`{name}` is not a trusted cookie"),
-                        )
-                        .help("add it to identity.cookies.allow")
-                        .beside("identity.cookies.allow");
-                }
-            }
+            let path = format!("project[{p}].logstore[{l}].cookie_fields");
+            check_cookie_fields(config, &logstore.cookie_fields, &path, findings);
+        }
+    }
+}
+
+/// The fields of a logstore's cookies: each of one cookie, and none that has another meaning.
+fn check_cookie_fields(
+    config: &Config,
+    fields: &BTreeMap<String, String>,
+    path: &str,
+    findings: &mut Findings,
+) {
+    let allowed = &config.identity.cookies.allow;
+    let of_tokens = config
+        .identity
+        .jwt
+        .iter()
+        .flat_map(|jwt| jwt.fields.values());
+    let of_tokens: Vec<&String> = of_tokens.collect();
+    for (name, field) in fields {
+        let key = format!("{path}.{name}");
+        if !allowed.contains(name) {
+            findings
+                .error(&*key, format!("`{name}` is not a trusted cookie"))
+                .help("add it to identity.cookies.allow")
+                .beside("identity.cookies.allow");
+        }
+        if field.is_empty() || field.len() > 128 {
+            findings.error(&*key, format!("`{field}` is not a key of 1 to 128 bytes"));
+        }
+        if (field.starts_with("__") && field.ends_with("__")) || field.starts_with("__tag__:") {
+            let message = format!("`{field}` has a meaning to the logstore");
+            findings.error(&*key, message).help("choose another name");
+        }
+        let mut before = fields.iter().take_while(|(other, _)| *other != name);
+        if before.any(|(_, other)| other == field) {
+            findings.error(&*key, format!("`{field}` is set by another cookie too"));
+        }
+        if of_tokens.contains(&field) {
+            findings
+                .error(
+                    key,
+                    format!("`{field}` is a field of tokens, which anyone could then set"),
+                )
+                .help("choose another name")
+                .beside("identity.jwt");
         }
     }
 }

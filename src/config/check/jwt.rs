@@ -13,6 +13,14 @@ const MAX_REQUIRED: usize = 32;
 /// Names of fields that have a meaning to the logstore.
 const RESERVED: [&str; 3] = ["__time__", "__topic__", "__source__"];
 
+/// Files of keys that are made on first start, and whose they are: none may be a token's key as well.
+const MADE: [(&str, &str); 4] = [
+    ("logstore", "the embedded logstore's key"),
+    ("admin", "the admin API's key"),
+    ("ticket", "the key of tickets"),
+    ("sts", "the key of security tokens"),
+];
+
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let kids = config.identity.jwt.iter().enumerate();
     unique(
@@ -39,10 +47,14 @@ fn name(config: &Config, jwt: &JwtKey, path: &str, findings: &mut Findings) {
             .error(&*key, format!("`{}` is not a key name", jwt.kid))
             .help("use 1 to 64 letters, digits, `-`, `_` and `.`; a file is named after it");
     }
-    let made = sources(jwt).is_empty() && config.embedded.access_key_secret.is_none();
-    if jwt.kid == "logstore" && made && runs_embedded(config) {
+    let taken = MADE.iter().find(|(name, _)| *name == jwt.kid);
+    let of_the_store = config.embedded.access_key_secret.is_none() && runs_embedded(config);
+    if let Some((name, whose)) = taken
+        && sources(jwt).is_empty()
+        && (*name != "logstore" || of_the_store)
+    {
         findings
-            .error(key, "keys/logstore.key is the embedded logstore's key")
+            .error(key, format!("keys/{name}.key is {whose}"))
             .help("choose another name");
     }
     for (name, text) in [("issuer", &jwt.issuer), ("audience", &jwt.audience)] {

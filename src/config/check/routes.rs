@@ -56,6 +56,18 @@ fn check_project(config: &Config, project: &Project, path: &str, findings: &mut 
     if let Some(name) = &project.policy {
         policy_exists(config, format!("{path}.policy"), name, findings);
     }
+    let relays = |logstore: &Logstore| logstore.accept.contains(&Accept::Passthrough);
+    if let Some(other) = &project.upstream_project
+        && *other != project.name
+        && project.logstores.iter().any(relays)
+    {
+        findings
+            .warning(
+                format!("{path}.upstream_project"),
+                "requests that are signed with v4 cover the name of the host, and with it that of the project here: the store refuses them when they are relayed",
+            )
+            .help("let the clients of \"passthrough\" sign with v1, or give the project the store's name");
+    }
     for (index, logstore) in project.logstores.iter().enumerate() {
         check_logstore(
             config,
@@ -153,6 +165,17 @@ fn check_accept(config: &Config, logstore: &Logstore, path: &str, findings: &mut
             let sls = |u: &&Upstream| u.name == project.upstream && u.kind == UpstreamKind::Sls;
             here && config.upstreams.iter().any(|u| sls(&u))
         });
+        if let Some(other) = logstore.upstream_logstore.as_ref()
+            && *other != logstore.name
+        {
+            findings
+                .error(
+                    format!("{path}.upstream_logstore"),
+                    "a relayed request keeps its path, which its signature covers: the store would look for the logstore by the name of here",
+                )
+                .help("leave \"passthrough\" out, or give the logstore the store's name")
+                .beside(key.clone());
+        }
         if !to_sls {
             findings
                 .error(

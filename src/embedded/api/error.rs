@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use crate::embedded::query::ParseError;
 use crate::embedded::store::{PutError, StoreError};
+use crate::event::Refusal;
 use crate::foundation::budget::BudgetFull;
 use crate::logstore::codec::CodecError;
 use crate::logstore::signature::VerifyError;
@@ -107,6 +108,13 @@ impl From<VerifyError> for ApiError {
     fn from(error: VerifyError) -> Self {
         let (status, code, message) = error.answer();
         Self::new(status, code, message)
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let reason = refusal.reason();
+        Self::new(reason.status(), reason.code().as_str(), refusal.message())
     }
 }
 

@@ -4,13 +4,15 @@
 //! has a request id and the server's time, and every error a JSON body. When it cannot keep up: a
 //! full memory budget or a full queue of writes answers 503 `ServerBusy`; reads wait their turn.
 //!
-//! Every request must be signed with the one configured key. The store is lenient with times and
-//! keys of events: the rules for those are the front's.
+//! Every request must be signed: with the store's own key, which may do everything, or with one that
+//! [`Access`] knows, for what that lets it do. The store is lenient with times and keys of events:
+//! the rules for those are the front's.
 //!
 //! Not here: consumer groups, filters while pulling, SQL, changing logstores, and metrics.
 
 mod answer;
 mod body;
+mod caller;
 mod describe;
 mod error;
 mod json;
@@ -19,6 +21,7 @@ mod put;
 mod route;
 mod shards;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,17 +33,17 @@ use tokio::sync::Semaphore;
 
 pub(super) use self::answer::Answer;
 use self::body::{Leased, MAX_BODY};
+use self::caller::Caller;
 pub(super) use self::error::HangUp;
 use self::error::{ApiError, Failure};
-use self::route::{Operation, Parameters};
+use self::put::Write;
+use self::route::{Operation, Parameters, Target};
+use super::access::Access;
 use super::faults::FaultInjector;
 use super::store::{Logstore, Shard, Store};
 use crate::config::Embedded;
 use crate::foundation::budget::Budget;
-use crate::foundation::clock;
-use crate::logstore::signature::{
-    AccessKey, RequestParts, Rules, SignedBody, VerifyError, verify_head,
-};
+use crate::logstore::signature::AccessKey;
 
 /// Memory for bodies, writes that wait, and answers: a dozen of the largest requests at once.
 const MEMORY: u64 = 128 << 20;
@@ -53,6 +56,7 @@ const MAX_QUESTION: usize = 64 << 10;
 pub(super) struct Api {
     store: Arc<Store>,
     key: AccessKey,
+    access: Option<Arc<dyn Access>>,
     region: String,
     retention: Duration,
     faults: FaultInjector,
@@ -60,11 +64,26 @@ pub(super) struct Api {
     readers: Arc<Semaphore>,
 }
 
+/// A request that may be answered, but for its body.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    project: &'a str,
+    head: &'a Parts,
+    parameters: &'a Parameters<'a>,
+    caller: &'a Caller,
+}
+
 impl Api {
-    pub(super) fn new(store: Arc<Store>, config: &Embedded, key: AccessKey) -> Self {
+    pub(super) fn new(
+        store: Arc<Store>,
+        config: &Embedded,
+        key: AccessKey,
+        access: Option<Arc<dyn Access>>,
+    ) -> Self {
         Self {
             store,
             key,
+            access,
             region: config.region.clone(),
             retention: config.retention.get(),
             faults: FaultInjector::new(config.faults.clone()),
@@ -80,9 +99,10 @@ impl Api {
     pub(super) async fn handle(
         self: Arc<Self>,
         request: Request<Incoming>,
+        client: IpAddr,
     ) -> Result<Answer, HangUp> {
         let (head, mut body) = request.into_parts();
-        let mut answer = match self.respond(&head, &mut body).await {
+        let mut answer = match self.respond(&head, &mut body, client).await {
             Ok(answer) => answer,
             Err(Failure::HangUp(hang_up)) => return Err(hang_up),
             Err(Failure::Error(error)) => {
@@ -99,6 +119,7 @@ impl Api {
         self: &Arc<Self>,
         head: &Parts,
         body: &mut Incoming,
+        client: IpAddr,
     ) -> Result<Answer, Failure> {
         let project = project(head)?;
         if self.store.project(project).is_none() {
@@ -107,62 +128,52 @@ impl Api {
         let query = head.uri.query().unwrap_or("");
         let parameters = Parameters::read(query);
         let operation = Operation::of(&head.method, head.uri.path(), &parameters)?;
-        let signed = self.check_head(head)?;
-        let cap = match operation {
-            Operation::PutLogs(..) => MAX_BODY,
-            _ => MAX_QUESTION,
+        let caller = self.identify(head, &operation, project, client)?;
+        let cap = if operation.writes() {
+            MAX_BODY
+        } else {
+            MAX_QUESTION
         };
         let body = body::read(body, cap, &self.budget).await?;
-        signed.check(&body.bytes).map_err(ApiError::from)?;
-        self.perform(operation, project, head, &parameters, body)
-            .await
-    }
-
-    /// Checks the signature of the head, before the body is read. What comes back checks the body.
-    fn check_head(&self, head: &Parts) -> Result<SignedBody, ApiError> {
-        let parts = RequestParts {
-            method: head.method.as_str(),
-            path: head.uri.path(),
-            query: head.uri.query().unwrap_or(""),
-            headers: &head.headers,
+        caller.check_body(&body.bytes)?;
+        let asked = Asked {
+            project,
+            head,
+            parameters: &parameters,
+            caller: &caller,
         };
-        let lookup = |id: &str, token: Option<&[u8]>| {
-            if id != self.key.id {
-                let key_id = id.to_owned();
-                return Err(VerifyError::UnknownKey { key_id });
-            }
-            self.key.check_token(token)?;
-            Ok(&self.key)
-        };
-        let verified = verify_head(&parts, clock::unix_seconds(), &Rules::default(), lookup)?;
-        match verified.region {
-            Some(region) if region != self.region => Err(ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "SignatureNotMatch",
-                format!(
-                    "signed for region {}, but this store is in {}",
-                    error::echo(region),
-                    self.region
-                ),
-            )),
-            _ => Ok(verified.body),
-        }
+        self.perform(operation, &asked, body).await
     }
 
     async fn perform(
         self: &Arc<Self>,
         operation: Operation<'_>,
-        project: &str,
-        head: &Parts,
-        parameters: &Parameters<'_>,
+        asked: &Asked<'_>,
         body: Leased,
     ) -> Result<Answer, Failure> {
+        let Asked {
+            project,
+            head,
+            parameters,
+            caller,
+        } = *asked;
         let logstore = |name| self.logstore(project, name);
         let shard = |name, number| self.shard(project, name, number);
         Ok(match operation {
-            Operation::PutLogs(name, target) => {
-                let (logstore, headers) = (logstore(name)?, &head.headers);
-                return put::put_logs(self, logstore, target, headers, parameters, body).await;
+            Operation::PutLogs(name, _) | Operation::Track(name) => {
+                let (target, track) = match operation {
+                    Operation::PutLogs(_, target) => (target, false),
+                    _ => (Target::Any, true),
+                };
+                let write = Write {
+                    logstore: logstore(name)?,
+                    target,
+                    track,
+                    headers: &head.headers,
+                    parameters,
+                    caller,
+                };
+                return put::put_logs(self, &write, body).await;
             }
             Operation::PullLogs(name, number) => {
                 let shard = shard(name, number)?;

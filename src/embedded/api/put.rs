@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use super::answer::{self, Answer};
 use super::body::{Leased, MAX_BODY};
+use super::caller::Caller;
 use super::error::{ApiError, Failure, HangUp, echo};
 use super::route::{Parameters, Target};
 use super::{Api, json};
@@ -23,16 +24,30 @@ const MAX_EVENTS: u32 = 4096;
 /// Smaller groups are stored as they are: compressing them gains nothing.
 const COMPRESS_FROM: usize = 256;
 
+/// A write.
+pub(super) struct Write<'a> {
+    pub(super) logstore: &'a Logstore,
+    pub(super) target: Target,
+    /// Whether the body is web tracking, which is JSON whatever its type says.
+    pub(super) track: bool,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) parameters: &'a Parameters<'a>,
+    pub(super) caller: &'a Caller,
+}
+
 /// Takes a write: decompresses and checks it, picks its shard, and waits until it is stored.
 pub(super) async fn put_logs(
     api: &Api,
-    logstore: &Logstore,
-    target: Target,
-    headers: &HeaderMap,
-    parameters: &Parameters<'_>,
+    write: &Write<'_>,
     body: Leased,
 ) -> Result<Answer, Failure> {
-    let (group, lease) = new_group(headers, body)?;
+    let Write {
+        logstore,
+        target,
+        parameters,
+        ..
+    } = *write;
+    let (group, lease) = new_group(write, body)?;
     let shard = pick(logstore, target, parameters)?;
     if let Some(fault) = api.faults.inject(shard).await {
         return Err(refuse(fault, shard));
@@ -90,7 +105,8 @@ fn refuse(fault: Fault, shard: &Shard) -> Failure {
 }
 
 /// The checked LogGroup in the form in which it is stored, and the memory that it takes.
-fn new_group(headers: &HeaderMap, body: Leased) -> Result<(NewGroup, Lease), ApiError> {
+fn new_group(write: &Write<'_>, body: Leased) -> Result<(NewGroup, Lease), ApiError> {
+    let headers = write.headers;
     let Leased { bytes, mut lease } = body;
     let codec = codec_of(headers)?;
     let (plain, sent_block) = match codec {
@@ -102,7 +118,7 @@ fn new_group(headers: &HeaderMap, body: Leased) -> Result<(NewGroup, Lease), Api
     };
     // What follows makes at most one more copy: the group of a JSON body, or a compressed block.
     lease.grow(plain.len() as u64)?;
-    let (plain, sent_block) = if is_json(headers) {
+    let (plain, sent_block) = if write.track || is_json(headers) {
         (from_json(&plain)?, None)
     } else {
         (plain, sent_block)
@@ -115,6 +131,7 @@ fn new_group(headers: &HeaderMap, body: Leased) -> Result<(NewGroup, Lease), Api
             "Logs must be less than or equal to 10 MB and {MAX_EVENTS} entries."
         )));
     }
+    write.caller.check_events(&plain)?;
     let block = match sent_block {
         None if plain.len() >= COMPRESS_FROM => Some(codec::compress(Codec::Lz4, &plain)?),
         sent_or_none => sent_or_none,

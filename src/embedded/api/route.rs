@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use http::{Method, StatusCode};
 
 use super::error::{ApiError, echo};
+use crate::embedded::access::StoreAction;
 
 /// Which shard a write goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(super) enum Operation<'a> {
     GetCursor(&'a str, &'a str),
     GetCursorTime(&'a str, &'a str),
     PullLogs(&'a str, &'a str),
+    Track(&'a str),
 }
 
 impl<'a> Operation<'a> {
@@ -51,6 +53,7 @@ impl<'a> Operation<'a> {
             (["logstores", ls], "histogram") if get => Self::GetHistograms(ls),
             (["logstores", ls], _) if post => Self::PutLogs(ls, Target::Any),
             (["logstores", ls, "logs"], _) if post => Self::GetLogsV2(ls),
+            (["logstores", ls, "track"], _) if post => Self::Track(ls),
             (["logstores", ls, "shards", "lb"], _) if post => Self::PutLogs(ls, Target::Any),
             (["logstores", ls, "shards", "route"], _) if post => Self::PutLogs(ls, Target::Hash),
             (["logstores", ls, "shards"], _) if get => Self::ListShards(ls),
@@ -59,7 +62,13 @@ impl<'a> Operation<'a> {
             (["logstores", ls, "shards", n], "log" | "logs") if get || method == Method::HEAD => {
                 Self::PullLogs(ls, n)
             }
-            ([] | ["logstores"] | ["logstores", _] | ["logstores", _, "logs" | "shards"], _)
+            (
+                []
+                | ["logstores"]
+                | ["logstores", _]
+                | ["logstores", _, "logs" | "shards" | "track"],
+                _,
+            )
             | (["logstores", _, "shards", _], _) => return Err(mismatch(method, kind)),
             _ => {
                 let message = format!("this store has no operation at {}", echo(path));
@@ -71,6 +80,45 @@ impl<'a> Operation<'a> {
             }
         };
         Ok(operation)
+    }
+
+    /// What it is to policies.
+    pub(super) fn action(&self) -> StoreAction {
+        match self {
+            Self::GetProject => StoreAction::GetProject,
+            Self::ListLogstores => StoreAction::ListLogstores,
+            Self::GetLogstore(_) => StoreAction::GetLogstore,
+            Self::GetLogs(_) | Self::GetLogsV2(_) => StoreAction::GetLogs,
+            Self::GetHistograms(_) => StoreAction::GetHistograms,
+            Self::PutLogs(..) => StoreAction::PutLogs,
+            Self::Track(_) => StoreAction::Track,
+            Self::ListShards(_) => StoreAction::ListShards,
+            Self::GetCursor(..) | Self::GetCursorTime(..) | Self::PullLogs(..) => {
+                StoreAction::GetCursorOrData
+            }
+        }
+    }
+
+    /// The logstore in its path.
+    pub(super) fn logstore(&self) -> Option<&'a str> {
+        match self {
+            Self::GetProject | Self::ListLogstores => None,
+            Self::GetLogstore(name)
+            | Self::GetLogs(name)
+            | Self::GetLogsV2(name)
+            | Self::GetHistograms(name)
+            | Self::PutLogs(name, _)
+            | Self::Track(name)
+            | Self::ListShards(name)
+            | Self::GetCursor(name, _)
+            | Self::GetCursorTime(name, _)
+            | Self::PullLogs(name, _) => Some(name),
+        }
+    }
+
+    /// Whether it brings events.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Self::PutLogs(..) | Self::Track(_))
     }
 }
 
@@ -165,6 +213,7 @@ mod tests {
                 "/logstores/ls/logs",
                 Operation::GetLogsV2("ls"),
             ),
+            (Method::POST, "/logstores/ls/track", Operation::Track("ls")),
             (
                 Method::GET,
                 "/logstores/ls/shards",
@@ -211,6 +260,7 @@ mod tests {
                 "ParameterInvalid",
             ),
             (Method::DELETE, "/logstores/ls", 405, "InvalidMethod"),
+            (Method::DELETE, "/logstores/ls/track", 405, "InvalidMethod"),
             (
                 Method::GET,
                 "/logstores/ls/shards/lb",

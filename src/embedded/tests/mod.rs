@@ -1,5 +1,6 @@
 //! The embedded logstore over real sockets and files, with signed requests.
 
+mod access;
 mod describing;
 mod faults;
 mod querying;
@@ -49,10 +50,18 @@ fn test_key() -> AccessKey {
 }
 
 fn open(config: &Embedded, folder: &Path) -> Result<EmbeddedLogstore, OpenError> {
+    open_for(config, folder, None)
+}
+
+fn open_for(
+    config: &Embedded,
+    folder: &Path,
+    access: Option<Arc<dyn Access>>,
+) -> Result<EmbeddedLogstore, OpenError> {
     let project = ProjectName::new("demo").unwrap();
     let logstores = ["web-events", "other-events"].map(|name| LogstoreName::new(name).unwrap());
     let projects = vec![(project, logstores.to_vec())];
-    EmbeddedLogstore::open(config, folder, projects, test_key())
+    EmbeddedLogstore::open(config, folder, projects, test_key(), access)
 }
 
 /// A running logstore with the project `demo`, and a client for it.
@@ -80,7 +89,15 @@ impl Server {
     }
 
     async fn in_folder(config: &Embedded, folder: tempfile::TempDir) -> Self {
-        let logstore = open(config, folder.path()).unwrap();
+        Self::open_to(config, folder, None).await
+    }
+
+    async fn open_to(
+        config: &Embedded,
+        folder: tempfile::TempDir,
+        access: Option<Arc<dyn Access>>,
+    ) -> Self {
+        let logstore = open_for(config, folder.path(), access).unwrap();
         let api = Arc::clone(&logstore.api);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -319,6 +319,12 @@ impl<'a> Check<'a> {
         Ok(principal)
     }
 
+    /// What is said of a principal for whom the events decide, where there are none.
+    #[must_use]
+    pub fn without_events(&self, principal: &Principal) -> Denied {
+        authority::denied(principal, self.facts)
+    }
+
     /// Asks the policies again, now that the body is known, if they want to be asked.
     ///
     /// # Errors

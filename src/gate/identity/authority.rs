@@ -85,7 +85,8 @@ fn compile_session(text: &str) -> SessionPolicy {
     Policy::parse(PolicyKind::Session, "session", text).ok()
 }
 
-fn denied(principal: &Principal, facts: &Facts<'_>) -> Denied {
+/// Denied, in the words of the real service.
+pub(super) fn denied(principal: &Principal, facts: &Facts<'_>) -> Denied {
     let sentence = format!(
         "denied by sts or ram, action: {}, resource: {}",
         facts.action.name(),
@@ -128,6 +129,7 @@ impl Context for Known<'_> {
             ConditionKey::SecureTransport => Fact::Bool(self.facts.secure),
             ConditionKey::Origin => self.facts.origin.map_or(Fact::Absent, Fact::Text),
             ConditionKey::Project => Fact::Text(self.facts.project),
+            ConditionKey::Logstore if self.facts.logstore.is_empty() => Fact::Absent,
             ConditionKey::Logstore => Fact::Text(self.facts.logstore),
             ConditionKey::Topic => self.of_body(|body| self.text_of(&body.topic)),
             ConditionKey::Source => self.of_body(|body| self.text_of(&body.source)),

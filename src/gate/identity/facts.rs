@@ -11,9 +11,37 @@ pub enum Action {
     TrackPost,
     /// Web tracking by GET.
     TrackGet,
+    /// Cursors and pulling (embedded store).
+    GetCursorOrData,
+    /// Shards (embedded store).
+    ListShards,
+    /// Searching (embedded store).
+    GetLogs,
+    /// Counting over time (embedded store).
+    GetHistograms,
+    /// What a logstore is (embedded store).
+    GetLogstore,
+    /// The logstores of a project (embedded store).
+    ListLogstores,
+    /// What a project is (embedded store).
+    GetProject,
 }
 
 impl Action {
+    /// Every action that a request can ask for.
+    pub const ALL: [Self; 10] = [
+        Self::PutLogs,
+        Self::TrackPost,
+        Self::TrackGet,
+        Self::GetCursorOrData,
+        Self::ListShards,
+        Self::GetLogs,
+        Self::GetHistograms,
+        Self::GetLogstore,
+        Self::ListLogstores,
+        Self::GetProject,
+    ];
+
     /// The name that refusals print.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -21,6 +49,13 @@ impl Action {
             Self::PutLogs => "log:PostLogStoreLogs",
             Self::TrackPost => "log:PutWebTracking",
             Self::TrackGet => "log:WebTracking",
+            Self::GetCursorOrData => "log:GetCursorOrData",
+            Self::ListShards => "log:ListShards",
+            Self::GetLogs => "log:GetLogStoreLogs",
+            Self::GetHistograms => "log:GetLogStoreHistogram",
+            Self::GetLogstore => "log:GetLogStore",
+            Self::ListLogstores => "log:ListLogStores",
+            Self::GetProject => "log:GetProject",
         }
     }
 
@@ -32,6 +67,13 @@ impl Action {
             Self::PutLogs => &["log:PostLogStoreLogs", "log:PutLogs"],
             Self::TrackPost => &["log:PutWebTracking"],
             Self::TrackGet => &["log:WebTracking"],
+            Self::GetCursorOrData => &["log:GetCursorOrData"],
+            Self::ListShards => &["log:ListShards"],
+            Self::GetLogs => &["log:GetLogStoreLogs"],
+            Self::GetHistograms => &["log:GetLogStoreHistogram"],
+            Self::GetLogstore => &["log:GetLogStore"],
+            Self::ListLogstores => &["log:ListLogStores"],
+            Self::GetProject => &["log:GetProject"],
         }
     }
 }
@@ -41,11 +83,11 @@ impl Action {
 pub struct Facts<'a> {
     /// The project, as it is configured.
     pub project: &'a str,
-    /// The logstore, as it is configured.
+    /// The logstore, as it is configured. Empty for what is about a project.
     pub logstore: &'a str,
     /// What the request wants to do.
     pub action: Action,
-    /// The logstore, as policies name it.
+    /// The logstore or project, as policies name it.
     pub resource: &'a str,
     /// The client's address; an IPv4-mapped one is IPv4.
     pub client: IpAddr,

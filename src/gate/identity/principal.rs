@@ -90,6 +90,12 @@ impl Principal {
         }
     }
 
+    /// Whether topic, source and tags of the events are still to be asked for.
+    #[must_use]
+    pub fn awaits_events(&self) -> bool {
+        self.settled == Settled::AfterBody
+    }
+
     /// The kind of its credential.
     #[must_use]
     pub fn kind(&self) -> CredentialKind {

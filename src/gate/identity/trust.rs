@@ -9,12 +9,12 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::access_keys::AccessKeys;
+use super::access_keys::{AccessKeyError, AccessKeys};
 use super::jwt::JwtVerifier;
 use super::keys::{SigningKey, load_jwt_keys};
 use super::principal::HeldKey;
 use super::principal::SessionPolicy;
-use super::sts::{KeyRing, ReplayWindow, Roles, Sessions, TokenService};
+use super::sts::{KeyRing, ReplayWindow, RingError, Roles, Sessions, TokenService};
 use crate::config::{Config, Identity, Signed};
 use crate::event::AttachedNames;
 use crate::gate::policy::{Policy, PolicyKind};
@@ -76,18 +76,10 @@ impl Trust {
             load_jwt_keys(identity, data_dir).map_err(|e| vec![e]),
             &mut errors,
         );
-        let identities = parse_named(
-            &texts,
-            PolicyKind::Identity,
-            identity_policies(identity),
-            &mut errors,
-        );
-        let of_projects = config.projects.iter().filter_map(|p| p.policy.as_deref());
-        let for_projects = parse_named(&texts, PolicyKind::Project, of_projects, &mut errors);
-        // A policy that nothing uses is still checked: it is a mistake waiting to be used.
-        let used = |name: &str| identities.contains_key(name) || for_projects.contains_key(name);
-        let unused: Vec<&str> = texts.keys().copied().filter(|name| !used(name)).collect();
-        parse_named(&texts, PolicyKind::Project, unused.into_iter(), &mut errors);
+        let Compiled {
+            identities,
+            for_projects,
+        } = Compiled::of(config, &texts, &mut errors);
         let (Some(jwt), Some(access_keys), Some(token_roles), Some(ring), Some(signing), true) =
             (jwt, access_keys, roles, ring, signing, errors.is_empty())
         else {
@@ -136,6 +128,40 @@ impl Trust {
             signed: identity.signed.clone(),
             attached: attached_names(config),
         })
+    }
+
+    /// Says what is wrong with policies, keys and roles, as [`Trust::load`] would, without making any
+    /// key. Secrets that cannot be read, or are too short, are told by
+    /// [`Config::check_secrets`]. Blocks on files.
+    ///
+    /// # Errors
+    /// All that is wrong.
+    pub fn check(config: &Config) -> Result<(), TrustErrors> {
+        let (mut errors, identity) = (Vec::new(), &config.identity);
+        let texts = read_policies(identity, &mut errors);
+        Compiled::of(config, &texts, &mut errors);
+        errors.extend(JwtVerifier::check(identity).iter().map(ToString::to_string));
+        match AccessKeys::load(identity) {
+            Ok(keys) => {
+                all(Roles::load(identity, &Arc::new(keys)), &mut errors);
+            }
+            Err(found) => {
+                let secret =
+                    |error: &&AccessKeyError| !matches!(error, AccessKeyError::Secret { .. });
+                errors.extend(found.iter().filter(secret).map(ToString::to_string));
+            }
+        }
+        if !identity.sts.keys.is_empty() {
+            match KeyRing::load(identity, config.data_dir.as_path()) {
+                Ok(_) | Err(RingError::Secret { .. } | RingError::TooShort { .. }) => {}
+                Err(error) => errors.push(error.to_string()),
+            }
+        }
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(TrustErrors(errors))
+        }
     }
 
     /// Names that only we give to fields and tags of events.
@@ -221,6 +247,36 @@ fn read_bounded(path: &Path) -> std::io::Result<String> {
         return Err(std::io::Error::other(error));
     }
     std::fs::read_to_string(path)
+}
+
+/// The policies of a configuration, by name and by what they are attached to.
+struct Compiled<'c> {
+    identities: HashMap<&'c str, Arc<Policy>>,
+    for_projects: HashMap<&'c str, Arc<Policy>>,
+}
+
+impl<'c> Compiled<'c> {
+    fn of(
+        config: &'c Config,
+        texts: &HashMap<&'c str, (usize, String)>,
+        errors: &mut Vec<String>,
+    ) -> Self {
+        let names = identity_policies(&config.identity);
+        let identities = parse_named(texts, PolicyKind::Identity, names, errors);
+        let names = config.projects.iter().filter_map(|p| p.policy.as_deref());
+        let for_projects = parse_named(texts, PolicyKind::Project, names, errors);
+        // A policy that nothing uses is still checked: it is a mistake waiting to be used.
+        let of_projects = config.projects.iter().filter_map(|p| p.policy.as_deref());
+        let used: Vec<&str> = identity_policies(&config.identity)
+            .chain(of_projects)
+            .collect();
+        let unused = texts.keys().copied().filter(|name| !used.contains(name));
+        parse_named(texts, PolicyKind::Project, unused, errors);
+        Self {
+            identities,
+            for_projects,
+        }
+    }
 }
 
 /// The policies of these names, compiled.

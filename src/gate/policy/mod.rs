@@ -127,6 +127,12 @@ pub fn resource_name(region: &str, account: &str, project: &str, logstore: &str)
     format!("acs:log:{region}:{account}:project/{project}/logstore/{logstore}")
 }
 
+/// The name that policies have for a project: `acs:log:{region}:{account}:project/{p}`.
+#[must_use]
+pub fn project_resource_name(region: &str, account: &str, project: &str) -> String {
+    format!("acs:log:{region}:{account}:project/{project}")
+}
+
 /// Where the facts of a request are found.
 pub trait Context {
     /// The fact that a key stands for. Never asked for a key of the kind [`FactKind::Never`].

@@ -6,14 +6,19 @@ use super::pattern::Pattern;
 use super::{ActionName, Question};
 use crate::gate::identity::Action;
 
-/// The actions that requests ask for. Whether a statement means them is worked out at load.
-const ACTIONS: [Action; 3] = [Action::PutLogs, Action::TrackPost, Action::TrackGet];
-
-fn bit(action: Action) -> u8 {
+/// The place of an action in [`Actions::known`].
+fn bit(action: Action) -> u16 {
     match action {
         Action::PutLogs => 1,
-        Action::TrackPost => 2,
-        Action::TrackGet => 4,
+        Action::TrackPost => 1 << 1,
+        Action::TrackGet => 1 << 2,
+        Action::GetCursorOrData => 1 << 3,
+        Action::ListShards => 1 << 4,
+        Action::GetLogs => 1 << 5,
+        Action::GetHistograms => 1 << 6,
+        Action::GetLogstore => 1 << 7,
+        Action::ListLogstores => 1 << 8,
+        Action::GetProject => 1 << 9,
     }
 }
 
@@ -61,8 +66,8 @@ pub(super) struct Actions {
     /// In lower case.
     patterns: Vec<Pattern>,
     negated: bool,
-    /// A bit for each action of [`ACTIONS`] that is meant.
-    known: u8,
+    /// A bit for each of [`Action::ALL`] that is meant: worked out at load.
+    known: u16,
 }
 
 impl Actions {
@@ -73,7 +78,7 @@ impl Actions {
             negated,
             known: 0,
         };
-        for action in ACTIONS {
+        for action in Action::ALL {
             let names = action.names().iter();
             let named = names
                 .map(|name| name.to_ascii_lowercase())
@@ -104,7 +109,7 @@ impl ActionName {
     #[must_use]
     pub fn new(name: &str) -> Self {
         let has = |action: &Action| action.names().iter().any(|n| n.eq_ignore_ascii_case(name));
-        match ACTIONS.into_iter().find(has) {
+        match Action::ALL.into_iter().find(has) {
             Some(action) => Self::Known(action),
             None => Self::Other(name.to_ascii_lowercase().into()),
         }

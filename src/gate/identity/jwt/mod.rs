@@ -102,6 +102,18 @@ impl JwtVerifier {
         }
     }
 
+    /// What is wrong with keys that are not secrets: nothing is made and nothing is fetched.
+    #[must_use]
+    pub fn check(identity: &Identity) -> Vec<KeyError> {
+        let keys = identity.jwt.iter().enumerate();
+        let public = keys.filter(|(_, rules)| !rules.holds_secret());
+        let loaded = public.map(|(index, rules)| {
+            // No folder of data: only a secret is ever made there.
+            key::load(index, &Arc::new(rules.clone()), Path::new(""))
+        });
+        loaded.filter_map(Result::err).collect()
+    }
+
     /// A verifier that knows only these keys.
     #[must_use]
     pub fn of_keys(keys: &[SigningKey]) -> Self {

@@ -1,0 +1,181 @@
+//! The embedded store's callers besides the holder of its own key: access keys and temporary
+//! credentials of `[identity]`, under their policies, decided as the front decides.
+//!
+//! Promise: what is trusted and revoked at the moment a request comes decides it, so a reload counts
+//! at once. Every refusal is counted. The resources are named by the store's own names of projects
+//! and logstores (`upstream_project`, `upstream_logstore`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::embedded::{Access, Admitted, StoreAction, StoreRequest};
+use crate::event::{EventGroup, Refusal};
+use crate::foundation::clock;
+use crate::gate::identity::{Action, Authenticator, Check, Denied, Facts, Principal, Trust};
+use crate::gate::policy::{project_resource_name, resource_name};
+use crate::logstore::signature::SignedBody;
+use crate::telemetry::{CredentialKind, Metrics};
+
+/// The identity of this process, as the embedded store asks it.
+pub(super) struct StoreAccess {
+    authenticator: Arc<Authenticator>,
+    metrics: Arc<Metrics>,
+    region: String,
+    account: String,
+}
+
+impl StoreAccess {
+    pub(super) fn of(
+        config: &Config,
+        account: &str,
+        authenticator: Arc<Authenticator>,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<dyn Access> {
+        Arc::new(Self {
+            authenticator,
+            metrics: Arc::clone(metrics),
+            region: config.embedded.region.clone(),
+            account: account.to_owned(),
+        })
+    }
+
+    fn resource(&self, request: &StoreRequest<'_>) -> String {
+        let (region, account) = (&self.region, &self.account);
+        match (request.logstore, request.action) {
+            (Some(logstore), _) => resource_name(region, account, request.project, logstore),
+            (None, StoreAction::ListLogstores) => {
+                resource_name(region, account, request.project, "*")
+            }
+            (None, _) => project_resource_name(region, account, request.project),
+        }
+    }
+}
+
+fn refusal(metrics: &Metrics, denied: Denied) -> Refusal {
+    let reason = denied.refusal.reason();
+    metrics.credentials_refused(denied.kind, reason).inc();
+    denied.refusal
+}
+
+impl Access for StoreAccess {
+    fn admit(&self, request: &StoreRequest<'_>) -> Result<Box<dyn Admitted>, Refusal> {
+        let asked = Asked {
+            project: request.project.to_owned(),
+            logstore: request.logstore.unwrap_or_default().to_owned(),
+            action: action_of(request.action),
+            resource: self.resource(request),
+            client: request.client,
+            origin: request
+                .parts
+                .headers
+                .get(http::header::ORIGIN)
+                .and_then(|origin| origin.to_str().ok())
+                .map(str::to_owned),
+            unix_seconds: clock::unix_seconds(),
+        };
+        let trust = self.authenticator.trust();
+        let signed = asked.check(&self.authenticator, &trust, |check| {
+            let kind = match check.signature_kind(&request.parts) {
+                // Nothing is passed on from here: it counts as a key that is not known.
+                CredentialKind::Passthrough => CredentialKind::AccessKey,
+                kind => kind,
+            };
+            check.signature(kind, &request.parts)
+        });
+        let (principal, body) = signed.map_err(|denied| refusal(&self.metrics, denied))?;
+        Ok(Box::new(LetIn {
+            authenticator: Arc::clone(&self.authenticator),
+            metrics: Arc::clone(&self.metrics),
+            trust,
+            asked,
+            principal,
+            body,
+        }))
+    }
+}
+
+/// What is known of a request, for as long as it lasts.
+struct Asked {
+    project: String,
+    logstore: String,
+    action: Action,
+    resource: String,
+    client: IpAddr,
+    origin: Option<String>,
+    unix_seconds: u64,
+}
+
+impl Asked {
+    fn check<T>(
+        &self,
+        authenticator: &Authenticator,
+        trust: &Trust,
+        ask: impl FnOnce(&Check<'_>) -> T,
+    ) -> T {
+        let facts = Facts {
+            project: &self.project,
+            logstore: &self.logstore,
+            action: self.action,
+            resource: &self.resource,
+            client: self.client,
+            secure: false,
+            origin: self.origin.as_deref(),
+            unix_seconds: self.unix_seconds,
+        };
+        ask(&Check::new(authenticator, trust, &facts))
+    }
+}
+
+/// A request that was let in by its head. What was trusted then decides the rest.
+struct LetIn {
+    authenticator: Arc<Authenticator>,
+    metrics: Arc<Metrics>,
+    trust: Arc<Trust>,
+    asked: Asked,
+    principal: Principal,
+    body: SignedBody,
+}
+
+impl LetIn {
+    fn check<T>(&self, ask: impl FnOnce(&Check<'_>) -> T) -> T {
+        self.asked.check(&self.authenticator, &self.trust, ask)
+    }
+}
+
+impl Admitted for LetIn {
+    fn check_body(&self, sent: &[u8]) -> Result<(), Refusal> {
+        self.body.check(sent).map_err(|error| {
+            let denied = Denied::new(self.principal.kind(), error);
+            refusal(&self.metrics, denied)
+        })
+    }
+
+    fn asks_for_events(&self) -> bool {
+        self.principal.awaits_events()
+    }
+
+    fn without_events(&self) -> Refusal {
+        let denied = self.check(|check| check.without_events(&self.principal));
+        refusal(&self.metrics, denied)
+    }
+
+    fn check_events(&self, events: &EventGroup) -> Result<(), Refusal> {
+        self.check(|check| check.after_body(&self.principal, events))
+            .map_err(|denied| refusal(&self.metrics, denied))
+    }
+}
+
+fn action_of(action: StoreAction) -> Action {
+    match action {
+        StoreAction::PutLogs => Action::PutLogs,
+        StoreAction::Track => Action::TrackPost,
+        StoreAction::GetCursorOrData => Action::GetCursorOrData,
+        StoreAction::ListShards => Action::ListShards,
+        StoreAction::GetLogs => Action::GetLogs,
+        StoreAction::GetHistograms => Action::GetHistograms,
+        StoreAction::GetLogstore => Action::GetLogstore,
+        StoreAction::ListLogstores => Action::ListLogstores,
+        StoreAction::GetProject => Action::GetProject,
+    }
+}
