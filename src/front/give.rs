@@ -120,7 +120,7 @@ impl Front {
         &self,
         target: Target<'_>,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         peer: SocketAddr,
         replier: Replier<'_>,
     ) -> Reply {
@@ -304,7 +304,7 @@ impl Front {
     async fn call_token_service(
         &self,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         client: IpAddr,
         replier: &Replier<'_>,
     ) -> Reply {

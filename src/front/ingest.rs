@@ -44,7 +44,15 @@ enum Taken {
 impl Front {
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Reply {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        let reply = self.respond(&parts, &mut body, peer).await;
+        if !reply.status().is_success() {
+            body::drain(&mut body, &parts.headers).await;
+        }
+        reply
+    }
+
+    async fn respond(&self, parts: &Parts, body: &mut Incoming, peer: SocketAddr) -> Reply {
         let unix_seconds = clock::unix_seconds();
         let id = RequestId::next(unix_seconds);
         let unrouted = Replier {
@@ -58,7 +66,7 @@ impl Front {
                 .at(RouteLabel::Preflight as usize)
                 .inc();
             let replier = Replier {
-                origin: self.preflight_origin(&parts),
+                origin: self.preflight_origin(parts),
                 ..unrouted
             };
             return replier.preflight();
@@ -66,7 +74,7 @@ impl Front {
         let route = match Target::parse(parts.uri.path()) {
             Some(Target::Logstore(route)) => route,
             Some(target) if self.gives_credentials(target) => {
-                return self.give(target, &parts, body, peer, unrouted).await;
+                return self.give(target, parts, body, peer, unrouted).await;
             }
             _ => return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None),
         };
@@ -75,7 +83,7 @@ impl Front {
             Err(reason) => return self.unrouted(&unrouted, &reason.into(), Some(route.allow())),
         };
         self.metrics.requests.at(action.label() as usize).inc();
-        let (project, logstore) = match self.locate(&parts, &route) {
+        let (project, logstore) = match self.locate(parts, &route) {
             Ok(located) => located,
             Err(refusal) => {
                 self.metrics
@@ -87,10 +95,10 @@ impl Front {
         };
         let origin = logstore.origins.verdict(&parts.headers);
         let replier = Replier { origin, ..unrouted };
-        let taken = match self.cookies(&parts) {
+        let taken = match self.cookies(parts) {
             Ok(cookies) => {
                 let arrival = Arrival {
-                    parts: &parts,
+                    parts,
                     route,
                     action,
                     project,
@@ -173,7 +181,7 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         trust: &Trust,
-        body: Incoming,
+        body: &mut Incoming,
     ) -> Result<Taken, Refusal> {
         if arrival.origin == OriginVerdict::Refused {
             return Err(Reason::OriginNotAllowed.into());
