@@ -221,6 +221,17 @@ impl Site {
     }
 }
 
+/// The sum of a metric's series that have these labels.
+pub fn counted(tollgate: &Tollgate, name: &str, labels: &[&str]) -> u64 {
+    let metrics = tollgate.metrics();
+    let lines = metrics.lines().filter(|line| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with('{')) && labels.iter().all(|l| line.contains(l))
+    });
+    let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    lines.map(value).sum()
+}
+
 impl std::ops::Deref for Site {
     type Target = Tollgate;
 
