@@ -3,9 +3,7 @@
 use serde_json::Value;
 
 use crate::signing::Call;
-use crate::site::{
-    EVENT, OTHER, Site, USUAL, WEB, accepted, counted, key, refused, server_1,
-};
+use crate::site::{EVENT, OTHER, Site, USUAL, WEB, accepted, counted, key, refused, server_1};
 
 fn accepting(kinds: &str) -> Site {
     let web = format!("name = \"web\"\naccept = [{kinds}]");
@@ -38,10 +36,16 @@ fn kinds_that_are_not_in_the_list_are_refused() {
     refused(&site.bearer(&site.token()), "credential_not_accepted");
     refused(&site.bearer(&site.ticket(&[])), "credential_not_accepted");
     refused(&site.track(WEB, "", EVENT), "credential_missing");
-    refused(&site.put(&key("nobody", "whatever-secret-that-may-be")), "access_key_unknown");
+    refused(
+        &site.put(&key("nobody", "whatever-secret-that-may-be")),
+        "access_key_unknown",
+    );
     let site = accepting("\"jwt\"");
     refused(&site.put(&server_1()), "credential_not_accepted");
-    refused(&site.put(&key("nobody", "whatever-secret-that-may-be")), "credential_not_accepted");
+    refused(
+        &site.put(&key("nobody", "whatever-secret-that-may-be")),
+        "credential_not_accepted",
+    );
     accepted(&site.bearer(&site.token()));
     site.events(WEB, 1);
 }
@@ -77,11 +81,20 @@ fn a_logstore_that_observes_takes_and_counts_what_it_would_refuse() {
     accepted(&changed.send(site.front()));
     let header = format!("Authorization: Bearer {}\r\n", site.token());
     accepted(&site.track(WEB, &header, EVENT));
-    let reasons = ["credential_missing", "token_malformed", "signature_mismatch", "body_digest"];
+    let reasons = [
+        "credential_missing",
+        "token_malformed",
+        "signature_mismatch",
+        "body_digest",
+    ];
     for reason in reasons {
         let label = format!("reason=\"{reason}\"");
         let name = "tollgate_requests_observed_total";
-        assert_eq!(counted(&site, name, &[&label, "logstore=\"web\""]), 1, "{reason}");
+        assert_eq!(
+            counted(&site, name, &[&label, "logstore=\"web\""]),
+            1,
+            "{reason}"
+        );
     }
     // What is no credential's fault is refused as ever.
     let (status, _, reason) = site.track(WEB, "", "{\"__logs__\":").refusal();
@@ -98,15 +111,17 @@ fn refusals_become_events_of_the_security_logstore() {
     let wrong = key("server-1", "another-secret-of-the-same-length");
     refused(&site.put(&wrong), "signature_mismatch");
     let token = site.token();
-    refused(&site.track(OTHER, &format!("Authorization: Bearer {token}\r\n"), EVENT), "token_scope");
+    refused(
+        &site.track(OTHER, &format!("Authorization: Bearer {token}\r\n"), EVENT),
+        "token_scope",
+    );
     site.revoke("access_key", "server-1");
     refused(&site.put(&server_1()), "credential_revoked");
     let (status, ..) = site.track(WEB, "", "{").refusal();
     assert_eq!(status, 400);
     let events = site.events("security", 3);
-    let find = |class: &str| -> &Value {
-        events.iter().find(|event| event["event"] == class).unwrap()
-    };
+    let find =
+        |class: &str| -> &Value { events.iter().find(|event| event["event"] == class).unwrap() };
     let logon = find("failed_logon");
     for (name, value) in [
         ("reason", "signature_mismatch"),

@@ -8,7 +8,10 @@ use crate::site::{Site, USUAL, WEB, accepted, claims, with};
 fn site() -> Site {
     let cookies = "[identity.cookies]\nallow = [\"visitor\"]\nmax_count = 5\nmax_size = \"200B\"\n";
     let fields = "name = \"web\"\ncookie_fields = { visitor = \"visitor_id\" }\naccept = [\"jwt\", \"anonymous\"]";
-    Site::start(&format!("{cookies}{}", with(USUAL, &[("name = \"web\"", fields)])))
+    Site::start(&format!(
+        "{cookies}{}",
+        with(USUAL, &[("name = \"web\"", fields)])
+    ))
 }
 
 #[test]
@@ -37,7 +40,8 @@ fn claims_become_fields_and_tags_that_a_client_cannot_send_itself() {
         extra,
         ..NewToken::default()
     });
-    let forged = r#"{"__logs__":[{"k":"v","customer":"forged"}],"__tags__":{"tenant":"forged","app":"a"}}"#;
+    let forged =
+        r#"{"__logs__":[{"k":"v","customer":"forged"}],"__tags__":{"tenant":"forged","app":"a"}}"#;
     accepted(&site.track(WEB, &format!("Authorization: Bearer {token}\r\n"), forged));
     let in_body = forged.replace("\"app\"", &format!("\"__token__\":\"{token}\",\"app\""));
     accepted(&site.track(WEB, "", in_body));
@@ -58,7 +62,10 @@ fn too_many_and_too_long_cookies_are_refused() {
     accepted(&send(five));
     for cookies in [format!("{five}; e=6"), format!("a={}", "x".repeat(199))] {
         let (status, code, reason) = send(&cookies).refusal();
-        assert_eq!((status, &*code, &*reason), (400, "ParameterInvalid", "cookie_limits"));
+        assert_eq!(
+            (status, &*code, &*reason),
+            (400, "ParameterInvalid", "cookie_limits")
+        );
     }
     accepted(&send(&format!("a={}", "x".repeat(198))));
     site.events(WEB, 2);

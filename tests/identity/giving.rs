@@ -4,9 +4,7 @@ use serde_json::json;
 use tollgate::gate::identity::NewToken;
 
 use crate::signing::{Call, credentials};
-use crate::site::{
-    EVENT, OTHER, ROLE, SHOP, Site, USUAL, WEB, accepted, claims, refused, with,
-};
+use crate::site::{EVENT, OTHER, ROLE, SHOP, Site, USUAL, WEB, accepted, claims, refused, with};
 use crate::support::Answer;
 
 /// The usual configuration, with a role that may write to both logstores and is given out.
@@ -42,7 +40,10 @@ fn temporary_credentials_are_no_more_than_the_token_that_asked_for_them() {
     let device = credentials(&answer);
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     accepted(&site.put(&device));
-    refused(&Call::put(&device, OTHER).send(site.front()), "policy_denied");
+    refused(
+        &Call::put(&device, OTHER).send(site.front()),
+        "policy_denied",
+    );
     let only_track = claims(&[("action", json!("log:PutWebTracking"))]);
     let tracking = site.minted(NewToken {
         extra: only_track,
@@ -65,9 +66,7 @@ fn temporary_credentials_are_no_more_than_the_token_that_asked_for_them() {
     accepted(&site.put(&visitor));
     refused(&get(&site, &bearer(&ticket)), "ticket_used_up");
     site.events(WEB, 3);
-    let list = site.run_command(&["ticket", "list", "--format", "json"]);
-    let list: serde_json::Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
-    site.run_command(&["ticket", "revoke", list["id"].as_str().unwrap()]);
+    site.run_command(&["ticket", "revoke", &site.only_ticket()]);
     refused(&site.put(&visitor), "credential_revoked");
 }
 
@@ -76,13 +75,19 @@ fn only_named_kinds_and_origins_get_temporary_credentials() {
     let site = Site::start(&giving(&format!(
         "accept = [\"ticket\"]\nallow_origins = [\"{SHOP}\"]"
     )));
-    refused(&get(&site, &bearer(&site.token())), "credential_not_accepted");
+    refused(
+        &get(&site, &bearer(&site.token())),
+        "credential_not_accepted",
+    );
     let ticket = bearer(&site.ticket(&[]));
     let answer = get(&site, &format!("{ticket}Origin: {SHOP}\r\n"));
     credentials(&answer);
     assert_eq!(answer.header("access-control-allow-origin"), Some(SHOP));
     let strange = get(&site, &format!("{ticket}Origin: https://evil.example\r\n"));
-    assert_eq!((strange.status, strange.header("x-tollgate-reason")), (401, Some("origin_not_allowed")));
+    assert_eq!(
+        (strange.status, strange.header("x-tollgate-reason")),
+        (401, Some("origin_not_allowed"))
+    );
     assert!(!strange.text().contains("AccessKey"));
     let head = "POST /get_sts_token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(site.send(head, b"").status, 405);
@@ -99,7 +104,10 @@ fn open_credentials_are_the_roles_and_too_many_calls_are_turned_away() {
     assert!(!busy.is_empty() && busy.len() <= 6);
     for answer in busy {
         let (status, code, reason) = answer.refusal();
-        assert_eq!((status, &*code, &*reason), (503, "ServerBusy", "too_many_calls"));
+        assert_eq!(
+            (status, &*code, &*reason),
+            (503, "ServerBusy", "too_many_calls")
+        );
         assert!(answer.header("retry-after").is_some());
     }
 }
@@ -108,7 +116,10 @@ fn sessions(more: &str) -> String {
     let rules = format!("[identity.session]\nenabled = true\nallow_origins = [\"{SHOP}\"]\n{more}");
     let web = format!("name = \"web\"\nallow_origins = [\"{SHOP}\"]");
     let other = "name = \"other\"\nallow_origins = [\"*\"]";
-    let text = with(USUAL, &[("name = \"web\"", &web), ("name = \"other\"", other)]);
+    let text = with(
+        USUAL,
+        &[("name = \"web\"", &web), ("name = \"other\"", other)],
+    );
     format!("{rules}\n{text}")
 }
 
@@ -127,7 +138,11 @@ fn cookie(answer: &Answer) -> String {
 }
 
 fn with_cookie(site: &Site, logstore: &str, cookie: &str, origin: &str) -> Answer {
-    site.track(logstore, &format!("Cookie: {cookie}\r\nOrigin: {origin}\r\n"), EVENT)
+    site.track(
+        logstore,
+        &format!("Cookie: {cookie}\r\nOrigin: {origin}\r\n"),
+        EVENT,
+    )
 }
 
 #[test]
@@ -143,7 +158,14 @@ fn a_session_writes_for_pages_of_named_origins_and_no_others() {
     let opened = cookie(&answer);
     assert!(opened.starts_with("__Host-tollgate="), "{opened}");
     let attributes = answer.header("set-cookie").unwrap();
-    for attribute in ["Path=/", "SameSite=None", "Secure", "HttpOnly", "Partitioned", "Expires="] {
+    for attribute in [
+        "Path=/",
+        "SameSite=None",
+        "Secure",
+        "HttpOnly",
+        "Partitioned",
+        "Expires=",
+    ] {
         assert!(attributes.contains(attribute), "{attributes}");
     }
     assert!(!attributes.contains("Domain"));
@@ -153,12 +175,21 @@ fn a_session_writes_for_pages_of_named_origins_and_no_others() {
     assert!((90..=100).contains(&age), "{attributes}");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("access-control-allow-origin"), Some(SHOP));
-    assert_eq!(answer.header("access-control-allow-credentials"), Some("true"));
+    assert_eq!(
+        answer.header("access-control-allow-credentials"),
+        Some("true")
+    );
 
     accepted(&with_cookie(&site, WEB, &opened, SHOP));
-    refused(&with_cookie(&site, WEB, &opened, "https://evil.example"), "origin_not_allowed");
+    refused(
+        &with_cookie(&site, WEB, &opened, "https://evil.example"),
+        "origin_not_allowed",
+    );
     // An origin that only `*` lets in brings no ambient credential.
-    refused(&with_cookie(&site, OTHER, &opened, SHOP), "credential_missing");
+    refused(
+        &with_cookie(&site, OTHER, &opened, SHOP),
+        "credential_missing",
+    );
     accepted(&site.track(WEB, &format!("Cookie: {opened}\r\n"), EVENT));
     let image = format!("Cookie: {opened}\r\nSec-Fetch-Site: cross-site\r\n");
     refused(&site.track(WEB, &image, EVENT), "credential_missing");
@@ -186,9 +217,7 @@ fn a_session_ends_with_the_credential_that_opened_it() {
     accepted(&put(&of_ticket));
     site.revoke("jti", "token-7");
     refused(&put(&of_token), "credential_revoked");
-    let list = site.run_command(&["ticket", "list", "--format", "json"]);
-    let list: serde_json::Value = serde_json::from_str(list.lines().next().unwrap()).unwrap();
-    site.run_command(&["ticket", "revoke", list["id"].as_str().unwrap()]);
+    site.run_command(&["ticket", "revoke", &site.only_ticket()]);
     refused(&put(&of_ticket), "credential_revoked");
     site.events(WEB, 2);
 }

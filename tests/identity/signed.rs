@@ -42,7 +42,13 @@ fn every_scheme_is_taken_on_every_route_that_writes() {
             get,
         ] {
             let answer = call.send(site.front());
-            assert_eq!(answer.status, 200, "{version:?} {}: {}", call.path, answer.text());
+            assert_eq!(
+                answer.status,
+                200,
+                "{version:?} {}: {}",
+                call.path,
+                answer.text()
+            );
             sent += 1;
         }
     }
@@ -73,7 +79,10 @@ fn a_wrong_signature_is_told_what_the_server_signs_and_which_line_differs() {
     let answer = with_text.send(site.front());
     refused(&answer, "signature_mismatch");
     let text = answer.text();
-    assert!(text.contains("the line `Content-Type` differently"), "{text}");
+    assert!(
+        text.contains("the line `Content-Type` differently"),
+        "{text}"
+    );
     assert_eq!(site.refused("access_key", "signature_mismatch"), 3);
     site.events(WEB, 0);
 }
@@ -108,7 +117,10 @@ fn what_is_wrong_with_a_signed_request_is_said() {
         refused(&elsewhere, "policy_denied");
         let resource = "project/sls-webtracking-mini/logstore/other";
         let text = elsewhere.text();
-        assert!(text.contains("denied by sts or ram, action: log:PostLogStoreLogs"), "{text}");
+        assert!(
+            text.contains("denied by sts or ram, action: log:PostLogStoreLogs"),
+            "{text}"
+        );
         assert!(text.contains(resource), "{text}");
     }
     // One official client sends another size than the body's, where nothing is compressed.
@@ -127,7 +139,8 @@ fn equal_requests_are_taken_unless_replays_are_refused() {
     }
     site.events(WEB, 3);
 
-    let strict = "[identity.signed]\nrefuse_replays = true\n\n[[identity.access_key]]\nid = \"server-1\"";
+    let strict =
+        "[identity.signed]\nrefuse_replays = true\n\n[[identity.access_key]]\nid = \"server-1\"";
     let site = Site::changed(&[("[[identity.access_key]]\nid = \"server-1\"", strict)]);
     let (head, body) = Call::put(&server_1(), WEB).wire();
     accepted(&exchange(site.front(), &head, &body));

@@ -142,7 +142,9 @@ impl Call {
         };
         let mut lines: Vec<String> = headers
             .keys()
-            .filter(|name| name.as_str().starts_with("x-log-") || name.as_str().starts_with("x-acs-"))
+            .filter(|name| {
+                name.as_str().starts_with("x-log-") || name.as_str().starts_with("x-acs-")
+            })
             .map(|name| format!("{name}:{}", value(name.as_str())))
             .collect();
         lines.sort();
@@ -206,7 +208,9 @@ pub fn assume_role(address: SocketAddr, key: &AccessKey, parameters: &[(&str, &s
         ("x-acs-signature-nonce", hex(&nonce)),
         ("x-acs-version", "2015-04-01".to_owned()),
     ];
-    let lines = headers.each_ref().map(|(name, value)| format!("{name}:{value}\n"));
+    let lines = headers
+        .each_ref()
+        .map(|(name, value)| format!("{name}:{value}\n"));
     let names = headers.each_ref().map(|(name, _)| *name).join(";");
     let text = format!("POST\n/\n{query}\n{}\n{names}\n{hash}", lines.concat());
     let text = format!("ACS3-HMAC-SHA256\n{}", hex(&Sha256::digest(text)));

@@ -169,6 +169,13 @@ impl Site {
         self.run_command(&[&usual, more].concat())
     }
 
+    /// The id of the one ticket that there is.
+    pub fn only_ticket(&self) -> String {
+        let list = self.run_command(&["ticket", "list", "--format", "json"]);
+        let ticket: Value = serde_json::from_str(&list).unwrap();
+        ticket["id"].as_str().unwrap().to_owned()
+    }
+
     /// A signed JSON PutLogs to the front.
     pub fn put(&self, key: &AccessKey) -> Answer {
         Call::put(key, WEB).send(self.front())

@@ -47,7 +47,10 @@ fn denied(answer: &Answer, action: &str, resource: &str) {
 
 #[track_caller]
 fn code(answer: &Answer) -> (u16, String) {
-    (answer.status, answer.json()["errorCode"].as_str().unwrap().to_owned())
+    (
+        answer.status,
+        answer.json()["errorCode"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[test]
@@ -72,15 +75,30 @@ fn a_key_reads_and_writes_what_its_policies_allow_and_no_more() {
     }
     let account = "1234567890123456";
     let project = format!("acs:log:local:{account}:project/sls-webtracking-mini");
-    let (web, other) = (format!("{project}/logstore/web"), format!("{project}/logstore/other"));
+    let (web, other) = (
+        format!("{project}/logstore/web"),
+        format!("{project}/logstore/other"),
+    );
     let write = Call::put(&reader, WEB).send(store);
     denied(&write, "log:PostLogStoreLogs", &web);
     let writer = server_1();
-    denied(&get(&site, &writer, "/logstores/web", "log"), "log:GetLogStoreLogs", &web);
-    denied(&get(&site, &reader, "/logstores/other", "log"), "log:GetLogStoreLogs", &other);
+    denied(
+        &get(&site, &writer, "/logstores/web", "log"),
+        "log:GetLogStoreLogs",
+        &web,
+    );
+    denied(
+        &get(&site, &reader, "/logstores/other", "log"),
+        "log:GetLogStoreLogs",
+        &other,
+    );
     denied(&get(&site, &reader, "/", ""), "log:GetProject", &project);
     let all = format!("{project}/logstore/*");
-    denied(&get(&site, &reader, "/logstores", ""), "log:ListLogStores", &all);
+    denied(
+        &get(&site, &reader, "/logstores", ""),
+        "log:ListLogStores",
+        &all,
+    );
     assert_eq!(site.refused("access_key", "policy_denied"), 5);
 
     // The own key may do all of it.
@@ -97,7 +115,10 @@ fn what_is_wrong_is_said_before_the_body_is_read() {
     let store = site.logstore.unwrap();
     let (mismatch, unauthorized) = ("SignatureNotMatch", "Unauthorized");
     for (bad, wanted) in [
-        (key("server-1", "another-secret-of-the-same-length"), (401, mismatch)),
+        (
+            key("server-1", "another-secret-of-the-same-length"),
+            (401, mismatch),
+        ),
         (key("nobody", SECRET), (401, unauthorized)),
         (key("retired", SECRET), (401, unauthorized)),
         (key("", SECRET), (401, unauthorized)),
@@ -149,7 +170,10 @@ fn temporary_credentials_revocations_and_reloads_count_in_the_store_too() {
     let answer = put(&one);
     assert!(answer.text().contains("revoked"), "{}", answer.text());
     assert_eq!(put(&two).status, 200);
-    site.reload(&with(&usual(), &[(ROLE, "acs:ram::1234567890123456:role/another")]));
+    site.reload(&with(
+        &usual(),
+        &[(ROLE, "acs:ram::1234567890123456:role/another")],
+    ));
     let answer = put(&two);
     assert!(answer.text().contains("role"), "{}", answer.text());
     assert_eq!(answer.status, 401);
@@ -158,7 +182,10 @@ fn temporary_credentials_revocations_and_reloads_count_in_the_store_too() {
 
     site.revoke("access_key", "server-1");
     assert_eq!(put(&server_1()).status, 401);
-    assert_eq!(get(&site, &key("reader", SECRET), "/logstores/web", "log").status, 200);
+    assert_eq!(
+        get(&site, &key("reader", SECRET), "/logstores/web", "log").status,
+        200
+    );
     let denying = r#"
 [[identity.policy]]
 name = "nobody-reads"
@@ -166,9 +193,15 @@ document = '{"Version":"1","Statement":[{"Effect":"Deny","Action":"log:Get*","Re
 "#;
     let denying = format!("{denying}{}", usual());
     let project = "name = \"sls-webtracking-mini\"\n";
-    let denying = with(&denying, &[(project, &format!("{project}policy = \"nobody-reads\"\n"))]);
+    let denying = with(
+        &denying,
+        &[(project, &format!("{project}policy = \"nobody-reads\"\n"))],
+    );
     site.reload(&denying);
-    assert_eq!(get(&site, &key("reader", SECRET), "/logstores/web", "log").status, 401);
+    assert_eq!(
+        get(&site, &key("reader", SECRET), "/logstores/web", "log").status,
+        401
+    );
 }
 
 #[test]
@@ -179,5 +212,10 @@ fn without_a_gateway_the_store_knows_its_own_key_alone() {
     let own = std::fs::read_to_string(site.data_dir().join("keys/logstore.key")).unwrap();
     let own = key("tollgate", own.trim());
     assert_eq!(Call::put(&own, WEB).send(store).status, 200);
-    assert_eq!(Call::post(&own, "/logstores/web/track", crate::site::EVENT).send(store).status, 200);
+    assert_eq!(
+        Call::post(&own, "/logstores/web/track", crate::site::EVENT)
+            .send(store)
+            .status,
+        200
+    );
 }

@@ -38,10 +38,22 @@ fn a_device_writes_with_the_credentials_that_its_server_got() {
     }
     site.events(WEB, 2);
     for (key, more, code) in [
-        (key("server-1", "not-the-secret-of-this-key"), "", "SignatureDoesNotMatch"),
-        (key("nobody", "not-the-secret-of-this-key"), "", "InvalidAccessKeyId.NotFound"),
+        (
+            key("server-1", "not-the-secret-of-this-key"),
+            "",
+            "SignatureDoesNotMatch",
+        ),
+        (
+            key("nobody", "not-the-secret-of-this-key"),
+            "",
+            "InvalidAccessKeyId.NotFound",
+        ),
         (key("nothing", SECRET), "", "NoPermission"),
-        (server_1(), "acs:ram::1234567890123456:role/other", "EntityNotExist.Role"),
+        (
+            server_1(),
+            "acs:ram::1234567890123456:role/other",
+            "EntityNotExist.Role",
+        ),
     ] {
         let role = if more.is_empty() { ROLE } else { more };
         let answer = assume_role(
@@ -67,7 +79,10 @@ fn credentials_count_only_as_they_were_given() {
         let answer = site.put(&with_token(&one, &flipped));
         refused(&answer, "security_token_invalid");
     }
-    refused(&site.put(&with_token(&two, &token)), "security_token_invalid");
+    refused(
+        &site.put(&with_token(&two, &token)),
+        "security_token_invalid",
+    );
     let mut bare = one.clone();
     bare.security_token = None;
     refused(&site.put(&bare), "security_token_invalid");
@@ -90,7 +105,10 @@ fn a_session_policy_narrows_the_role_also_by_what_stands_in_the_body() {
     };
     accepted(&put("device-001"));
     refused(&put("device-002"), "policy_denied");
-    refused(&Call::put(&device, OTHER).send(site.front()), "policy_denied");
+    refused(
+        &Call::put(&device, OTHER).send(site.front()),
+        "policy_denied",
+    );
     refused(
         &Call::post(&device, "/logstores/web/track", EVENT).send(site.front()),
         "policy_denied",
@@ -116,7 +134,10 @@ fn a_role_that_is_gone_takes_its_credentials_with_it() {
     accepted(&site.put(&device));
     let narrowed = with(
         USUAL,
-        &[("policies = [\"write-web\"]\nassumed_by", "policies = []\nassumed_by")],
+        &[(
+            "policies = [\"write-web\"]\nassumed_by",
+            "policies = []\nassumed_by",
+        )],
     );
     site.reload(&narrowed);
     refused(&site.put(&device), "policy_denied");
@@ -158,7 +179,11 @@ fn a_reload_with_a_mistake_changes_nothing_and_says_so() {
     );
     let answer = crate::support::exchange(site.admin, &head, b"");
     assert!(answer.status >= 400, "{}", answer.text());
-    assert!(answer.text().contains("/Statement/0/Effect"), "{}", answer.text());
+    assert!(
+        answer.text().contains("/Statement/0/Effect"),
+        "{}",
+        answer.text()
+    );
     accepted(&site.put(&server_1()));
     site.events(WEB, 2);
 }

@@ -44,18 +44,26 @@ fn claims_bound_what_a_token_may_do() {
 fn a_token_of_another_mini_program_is_refused() {
     let site = Site::changed(&[]);
     let token = site.minted(NewToken {
-        extra: claims(&[("platform", json!("wechat")), ("appid", json!("wx0123456789abcdef"))]),
+        extra: claims(&[
+            ("platform", json!("wechat")),
+            ("appid", json!("wx0123456789abcdef")),
+        ]),
         ..NewToken::default()
     });
     let send = |referer: &str| {
         let extra = format!("Authorization: Bearer {token}\r\nReferer: {referer}\r\n");
         site.track(WEB, &extra, EVENT)
     };
-    accepted(&send(&format!("{WECHAT}/wx0123456789abcdef/12/page-frame.html")));
+    accepted(&send(&format!(
+        "{WECHAT}/wx0123456789abcdef/12/page-frame.html"
+    )));
     accepted(&site.bearer(&token));
     let other = format!("{WECHAT}/wxffffffffffffffff/12/page-frame.html");
     refused(&send(&other), "platform_mismatch");
-    refused(&send("https://tmaservice.developer.toutiao.com/?appid=tt0123&version=1"), "platform_mismatch");
+    refused(
+        &send("https://tmaservice.developer.toutiao.com/?appid=tt0123&version=1"),
+        "platform_mismatch",
+    );
     site.events(WEB, 2);
 }
 
