@@ -26,7 +26,9 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     }
     let secrets = config.check_secrets();
     let told = [
-        secrets.err().map(|problems| output::problems(&problems)),
+        secrets
+            .err()
+            .map(|problems| output::problems(&problems).trim_end().to_owned()),
         Trust::check(config).err().map(|errors| {
             let errors = errors.0.iter().map(|error| format!("error: {error}"));
             errors.collect::<Vec<_>>().join("\n\n")

@@ -285,6 +285,13 @@ impl Front {
                 })?;
                 let now = asked.unix_seconds;
                 let ttl = rules.ttl.as_secs().min(holder.expires.saturating_sub(now));
+                if ttl == 0 {
+                    // A token in its leeway still writes, but opens nothing new.
+                    let denied = Denied::new(holder.kind, Reason::TokenExpired)
+                        .named(Some(holder.name.as_str().into()));
+                    self.tell_denied(&asked.facts(), asked.route, &denied);
+                    return Err(denied.refusal);
+                }
                 let minted = holder
                     .mint_session(key, asked.project, ttl)
                     .map_err(|error| {

@@ -73,7 +73,8 @@ impl Check<'_> {
             kind,
             name: name.to_owned(),
             id: bearer.id().map(str::to_owned),
-            expires: bearer.accepted_until(),
+            // Not until when it is accepted: what is given has a leeway of its own.
+            expires: bearer.expires(),
             logstores: bearer.logstores().map(str::to_owned).collect(),
             actions: bearer
                 .actions()

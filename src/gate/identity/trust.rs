@@ -299,8 +299,13 @@ fn parse_named<'c>(
                 parsed.insert(name, Arc::new(policy));
             }
             Err(problems) => {
-                let told = problems.iter();
-                errors.extend(told.map(|p| format!("identity.policy[{index}] `{name}`: {p}")));
+                for problem in problems.iter() {
+                    let told = format!("identity.policy[{index}] `{name}`: {problem}");
+                    // A policy may be used in several places.
+                    if !errors.contains(&told) {
+                        errors.push(told);
+                    }
+                }
             }
         }
     }
