@@ -116,11 +116,6 @@ impl Front {
                     Candidate::Signature if kind == CredentialKind::Passthrough => {
                         self.to_relay(arrival, check)
                     }
-                    Candidate::Signature if is_two_in_one(&request) => {
-                        let detail = "an encoded & or = in the query reads as another query in v1; sign v4, or send by POST";
-                        let refusal = Refusal::new(Reason::SignatureHeaderInvalid, detail);
-                        Err(Denied::new(kind, refusal))
-                    }
                     Candidate::Signature => check
                         .signature(kind, &request)
                         .map(|(principal, body)| Caller::Known(principal, body)),
@@ -264,17 +259,6 @@ impl Front {
             unix_seconds: facts.unix_seconds,
         });
     }
-}
-
-/// Whether a v1 signature would cover another query than this as well: it is made of the decoded
-/// query, in which an encoded `&` or `=` stands like any other.
-fn is_two_in_one(request: &RequestParts<'_>) -> bool {
-    let authorization = request.headers.get(http::header::AUTHORIZATION);
-    let v1 = authorization.is_some_and(|value| value.as_bytes().starts_with(b"LOG "));
-    let encoded =
-        |pair: &[u8]| pair.eq_ignore_ascii_case(b"%26") || pair.eq_ignore_ascii_case(b"%3d");
-    // The cursors of readers end in encoded `=`; here are only events.
-    v1 && request.method == "GET" && request.query.as_bytes().windows(3).any(encoded)
 }
 
 /// A server's fault is not the client's: it is not observed away.
