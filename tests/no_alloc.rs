@@ -133,7 +133,10 @@ fn fifty_statements() -> String {
         )
     };
     let statements: Vec<String> = (0..50).map(statement).collect();
-    format!(r#"{{"Version":"1","Statement":[{}]}}"#, statements.join(","))
+    format!(
+        r#"{{"Version":"1","Statement":[{}]}}"#,
+        statements.join(",")
+    )
 }
 
 /// A gate with a minting key, an issuer's RSA key and a policy of the project, and its folder.
@@ -175,8 +178,13 @@ fn rs256(now: u64) -> String {
         .join(".");
     let mut signature = vec![0; pair.public_modulus_len()];
     let random = SystemRandom::new();
-    pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature)
-        .unwrap();
+    pair.sign(
+        &RSA_PKCS1_SHA256,
+        &random,
+        message.as_bytes(),
+        &mut signature,
+    )
+    .unwrap();
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
@@ -194,7 +202,11 @@ fn allocations_of_token(authenticator: &Authenticator, token: &str) -> usize {
         unix_seconds: tollgate::foundation::clock::unix_seconds(),
     };
     let check = Check::new(authenticator, &trust, &facts);
-    let once = || check.token(token.as_bytes(), TokenPlace::Authorization).unwrap();
+    let once = || {
+        check
+            .token(token.as_bytes(), TokenPlace::Authorization)
+            .unwrap()
+    };
     drop(once());
     let before = ALLOCATIONS.get();
     for _ in 0..1000 {
@@ -249,7 +261,9 @@ fn a_thousand_decisions_of_a_policy_allocate_nothing() {
     let before = ALLOCATIONS.get();
     for _ in 0..1000 {
         let decision = policies.decide(std::hint::black_box(&question));
-        assert!(matches!(decision, Decision::Allowed(grant) if grant.by.unwrap().statement() == 49));
+        assert!(
+            matches!(decision, Decision::Allowed(grant) if grant.by.unwrap().statement() == 49)
+        );
     }
     assert_eq!(ALLOCATIONS.get() - before, 0);
 }

@@ -190,9 +190,7 @@ impl Compact {
     fn decode(&self, out: &mut [u8; 1024]) -> usize {
         let mut length = 0;
         for part in [&self.header, &self.payload, &self.signature] {
-            length = URL_SAFE_NO_PAD
-                .decode_slice(part, out)
-                .expect("base64");
+            length = URL_SAFE_NO_PAD.decode_slice(part, out).expect("base64");
         }
         length
     }

@@ -64,9 +64,11 @@ const TWO_MICROSECONDS: Goal = Goal::Nanoseconds(2000.0);
 pub const ALL: &[Case] = &[
     case("sts-v1-new", TWICE, |side, count| sts(side, count, None)),
     case("sts-v1-known", TWICE, sts_known),
-    case("sts-v1-new-with-session-policy", Goal::None, |side, count| {
-        sts(side, count, Some(SESSION_POLICY))
-    }),
+    case(
+        "sts-v1-new-with-session-policy",
+        Goal::None,
+        |side, count| sts(side, count, Some(SESSION_POLICY)),
+    ),
     case("key-v1", TWICE, |side, _| key(side, SignatureVersion::V1)),
     case("key-v4", TWICE, |side, _| key(side, SignatureVersion::V4)),
     case("hs256", TWICE, hs256),
@@ -74,20 +76,36 @@ pub const ALL: &[Case] = &[
     Case {
         counted: 20,
         timed: 30,
-        ..case("rs256-new", TWICE, |side, count| public(side, Issuer::rsa(), "rsa", count))
+        ..case("rs256-new", TWICE, |side, count| {
+            public(side, Issuer::rsa(), "rsa", count)
+        })
     },
-    case("rs256-known", MICROSECOND, |side, _| known(side, &Issuer::rsa())),
+    case("rs256-known", MICROSECOND, |side, _| {
+        known(side, &Issuer::rsa())
+    }),
     Case {
         counted: 20,
         timed: 30,
-        ..case("es256-new", TWICE, |side, count| public(side, Issuer::p256(), "p256", count))
+        ..case("es256-new", TWICE, |side, count| {
+            public(side, Issuer::p256(), "p256", count)
+        })
     },
-    case("es256-known", MICROSECOND, |side, _| known(side, &Issuer::p256())),
+    case("es256-known", MICROSECOND, |side, _| {
+        known(side, &Issuer::p256())
+    }),
     case("policy-50-allowed-by-the-last", TWO_MICROSECONDS, |_, _| {
-        policy(&statement("Allow", "web-tracking-logstore", ""), "", Answer::Allowed)
+        policy(
+            &statement("Allow", "web-tracking-logstore", ""),
+            "",
+            Answer::Allowed,
+        )
     }),
     case("policy-50-denied-by-the-last", TWO_MICROSECONDS, |_, _| {
-        policy(&statement("Deny", "web-tracking-logstore", ""), "", Answer::Denied)
+        policy(
+            &statement("Deny", "web-tracking-logstore", ""),
+            "",
+            Answer::Denied,
+        )
     }),
     case("policy-50-none-allows", TWO_MICROSECONDS, |_, _| {
         policy(&statement("Allow", "another", ""), "", Answer::Denied)
@@ -238,7 +256,7 @@ enum Answer {
 
 fn statement(effect: &str, logstore: &str, conditions: &str) -> String {
     format!(
-        r#"{{"Effect":"{effect}","Action":["log:PostLogStoreLogs","log:PutLogs"],"Resource":["acs:log:*:*:project/sls-webtracking-mini/logstore/{logstore}"]{conditions}}}"#
+        r#"{{"Effect":"{effect}","Action":["log:PostLogStoreLogs"],"Resource":["acs:log:*:*:project/*/logstore/{logstore}"]{conditions}}}"#
     )
 }
 
@@ -257,7 +275,10 @@ fn policy(last: &str, conditions: &str, answer: Answer) -> Step {
     };
     let first = (0..49).map(|at| statement("Allow", &logstore(at), conditions));
     let statements: Vec<String> = first.chain([last.to_owned()]).collect();
-    let document = format!(r#"{{"Version":"1","Statement":[{}]}}"#, statements.join(","));
+    let document = format!(
+        r#"{{"Version":"1","Statement":[{}]}}"#,
+        statements.join(",")
+    );
     let policy = Policy::parse(PolicyKind::Identity, "fifty", &document);
     let held = [Arc::new(policy.expect("a policy"))];
     Box::new(move |_| {

@@ -225,10 +225,8 @@ impl Issuer {
 
     pub fn p256() -> Self {
         let der = private_key("p256");
-        let pair = EcdsaKeyPair::from_pkcs8(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            der.secret_pkcs8_der(),
-        );
+        let pair =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.secret_pkcs8_der());
         Self::P256(pair.expect("the key of the tests"))
     }
 

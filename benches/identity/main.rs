@@ -103,10 +103,17 @@ fn report(wanted: &[&str]) {
         let (of_ours, of_bare) = counted.unwrap_or((f64::NAN, f64::NAN));
         let ratio = of_ours / of_bare;
         if case.name.starts_with("policy-") {
-            let Goal::Nanoseconds(most) = case.goal else { continue };
+            let Goal::Nanoseconds(most) = case.goal else {
+                continue;
+            };
             println!(
                 "{:<34} {of_ours:>10.0} {:>10} {:>7}   {ours:>9.0} {:>9} {:>7}   <= {most:.0} ns {}",
-                case.name, "", "", "", "", met(ours <= most)
+                case.name,
+                "",
+                "",
+                "",
+                "",
+                met(ours <= most)
             );
             continue;
         }
