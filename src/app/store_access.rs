@@ -81,15 +81,9 @@ fn refusal(metrics: &Metrics, denied: Denied) -> Refusal {
 
 impl Access for StoreAccess {
     fn admit(&self, request: &StoreRequest<'_>) -> Result<Box<dyn Admitted>, Refusal> {
-        // Who writes goes through the front, where accept, limits and names that only we give hold.
-        if request.action == StoreAction::PutLogs || !self.projects.contains(request.project) {
-            let detail =
-                "write through the front; this store takes writes signed with its own key alone";
-            let refused = Refusal::new(Reason::AccessKeyUnknown, detail);
-            return Err(refusal(
-                &self.metrics,
-                Denied::new(CredentialKind::AccessKey, refused),
-            ));
+        if !self.projects.contains(request.project) {
+            let denied = Denied::new(CredentialKind::AccessKey, Reason::AccessKeyUnknown);
+            return Err(refusal(&self.metrics, denied));
         }
         let asked = Asked {
             project: request.project.to_owned(),
@@ -115,6 +109,19 @@ impl Access for StoreAccess {
             check.signature(kind, &request.parts)
         });
         let (principal, body) = signed.map_err(|denied| refusal(&self.metrics, denied))?;
+        // Who writes goes through the front, where accept, limits and names that only we give hold.
+        if request.action == StoreAction::PutLogs {
+            let sentence = format!(
+                "denied by sts or ram, action: {}, resource: {}; write through the front",
+                Action::PutLogs.name(),
+                asked.resource
+            );
+            let denied = Denied::new(
+                principal.kind(),
+                Refusal::told(Reason::PolicyDenied, sentence),
+            );
+            return Err(refusal(&self.metrics, denied));
+        }
         Ok(Box::new(LetIn {
             authenticator: Arc::clone(&self.authenticator),
             metrics: Arc::clone(&self.metrics),
