@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::foundation::clock;
 use crate::gate::identity::state::{IdentityState, OpenError};
 use crate::gate::identity::sts::ReplayWindow;
-use crate::gate::identity::{Authenticator, JwtVerifier, Trust, TrustErrors};
-use crate::telemetry::Metrics;
+use crate::gate::identity::{Authenticator, JwtVerifier, SourceStatus, Trust, TrustErrors};
+use crate::telemetry::{JwksFigures, Metrics};
 
 /// Reads the configuration again, or says what is wrong with it.
 pub type LoadConfig = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -79,8 +80,13 @@ impl Identity {
         let keeping = tasks.spawn(Arc::clone(&state).run(stop.clone()));
         let fetching = stop.child_token();
         tasks.spawn(Arc::clone(trust.jwt()).refresh(fetching.clone()));
+        metrics.journal_damaged_lines.set(state.damaged_lines());
+        let authenticator = Arc::new(Authenticator::new(trust, Arc::clone(&state)));
+        // Not held: what is remembered holds the metrics.
+        let watched = Arc::downgrade(&authenticator);
+        metrics.watch_jwks(move || watched.upgrade().map(|it| figures(&it)).unwrap_or_default());
         Ok(Arc::new(Self {
-            authenticator: Arc::new(Authenticator::new(trust, Arc::clone(&state))),
+            authenticator,
             state,
             nonces,
             data_dir: config.data_dir.clone(),
@@ -151,6 +157,20 @@ impl Identity {
         tracing::info!("{summary}");
         Ok(summary)
     }
+}
+
+/// How the fetched sets of keys stand that are trusted now.
+fn figures(authenticator: &Authenticator) -> Vec<JwksFigures> {
+    let now = clock::unix_seconds();
+    let of = |source: SourceStatus| JwksFigures {
+        age_seconds: source.fetched_at.map(|at| now.saturating_sub(at)),
+        source: source.name,
+        keys: source.keys as u64,
+        fetched: source.successes,
+        failed: source.failures,
+    };
+    let sources = authenticator.trust().jwt().sources();
+    sources.into_iter().map(of).collect()
 }
 
 /// Waits until every set of keys that nothing is had of was asked for once, and says which of them
