@@ -15,10 +15,11 @@ use tokio_util::task::TaskTracker;
 
 use super::reload::check_fixed;
 use crate::config::Config;
+use crate::foundation::clock;
 use crate::gate::identity::state::{IdentityState, OpenError};
 use crate::gate::identity::sts::ReplayWindow;
-use crate::gate::identity::{Authenticator, JwtVerifier, Trust, TrustErrors};
-use crate::telemetry::Metrics;
+use crate::gate::identity::{Authenticator, JwtVerifier, SourceStatus, Trust, TrustErrors};
+use crate::telemetry::{JwksFigures, Metrics};
 
 /// Reads the configuration again, or says what is wrong with it.
 pub type LoadConfig = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
@@ -80,8 +81,13 @@ impl Identity {
         let keeping = tasks.spawn(Arc::clone(&state).run(stop.clone()));
         let fetching = stop.child_token();
         tasks.spawn(Arc::clone(trust.jwt()).refresh(fetching.clone()));
+        metrics.journal_damaged_lines.set(state.damaged_lines());
+        let authenticator = Arc::new(Authenticator::new(trust, Arc::clone(&state)));
+        // Not held: what is remembered holds the metrics.
+        let watched = Arc::downgrade(&authenticator);
+        metrics.watch_jwks(move || watched.upgrade().map(|it| figures(&it)).unwrap_or_default());
         Ok(Arc::new(Self {
-            authenticator: Arc::new(Authenticator::new(trust, Arc::clone(&state))),
+            authenticator,
             state,
             nonces,
             running: config.clone(),
@@ -113,8 +119,9 @@ impl Identity {
         }
     }
 
-    /// Takes over what the configuration says now. Blocks on files, and until every set of keys that
-    /// has a URL was fetched once, so that no token is refused for want of a key.
+    /// Takes over what the configuration says now. Sets of keys whose rules are the same are kept.
+    /// Blocks on files, and until every other set that has a URL was asked for once; one that cannot
+    /// be had is told of, and its tokens are refused until it can.
     ///
     /// # Errors
     /// Everything that is wrong. Nothing has changed then.
@@ -124,13 +131,11 @@ impl Identity {
         config.data_dir.clone_from(&self.running.data_dir);
         check_fixed(&self.running, &config)?;
         let trust = Trust::load(&config, &self.nonces).map_err(|errors| errors.to_string())?;
+        trust.jwt().inherit(self.authenticator.trust().jwt());
         let stop = self.stop.child_token();
         self.tasks
             .spawn(Arc::clone(trust.jwt()).refresh(stop.clone()));
-        if let Err(error) = wait_for_sets(trust.jwt()) {
-            stop.cancel();
-            return Err(error);
-        }
+        let missing = wait_for_sets(trust.jwt());
         let told = self.state.reload(&config.data_dir, &config.identity);
         if let Err(error) = told {
             stop.cancel();
@@ -139,36 +144,54 @@ impl Identity {
         self.authenticator.swap(trust);
         std::mem::replace(&mut *fetching, stop).cancel();
         let identity = &config.identity;
-        let summary = format!(
+        let mut summary = format!(
             "identity reloaded: {} token keys, {} access keys, {} roles, {} policies",
             identity.jwt.len(),
             identity.access_keys.len(),
             identity.roles.len(),
             identity.policies.len(),
         );
+        for missing in missing {
+            tracing::warn!("{missing}");
+            summary.push_str("; ");
+            summary.push_str(&missing);
+        }
         tracing::info!("{summary}");
         Ok(summary)
     }
 }
 
-/// Waits until every set of keys with a URL was fetched.
-fn wait_for_sets(jwt: &JwtVerifier) -> Result<(), String> {
+/// How the fetched sets of keys stand that are trusted now.
+fn figures(authenticator: &Authenticator) -> Vec<JwksFigures> {
+    let now = clock::unix_seconds();
+    let of = |source: SourceStatus| JwksFigures {
+        age_seconds: source.fetched_at.map(|at| now.saturating_sub(at)),
+        source: source.name,
+        keys: source.keys as u64,
+        fetched: source.successes,
+        failed: source.failures,
+    };
+    let sources = authenticator.trust().jwt().sources();
+    sources.into_iter().map(of).collect()
+}
+
+/// Waits until every set of keys that nothing is had of was asked for once, and says which of them
+/// could not be had.
+fn wait_for_sets(jwt: &JwtVerifier) -> Vec<String> {
     let mut waited = Duration::ZERO;
     loop {
-        let sources = jwt.sources();
-        let failed = sources.iter().find(|source| source.failures > 0);
-        if let Some(source) = failed {
-            let why = source.last_error.as_deref().unwrap_or("it failed");
-            return Err(format!(
-                "the keys of `{}` cannot be fetched: {why}",
-                source.name
-            ));
-        }
-        if sources.iter().all(|source| source.fetched_at.is_some()) {
-            return Ok(());
-        }
-        if waited >= FETCHING {
-            return Err("the keys of an issuer were not fetched in time".to_owned());
+        let mut sources = jwt.sources();
+        sources.retain(|source| source.fetched_at.is_none());
+        if sources.iter().all(|source| source.failures > 0) || waited >= FETCHING {
+            let missing = sources.iter().map(|source| {
+                let why = source.last_error.as_deref();
+                format!(
+                    "the keys of `{}` could not be fetched yet: {}",
+                    source.name,
+                    why.unwrap_or("it takes too long")
+                )
+            });
+            return missing.collect();
         }
         std::thread::sleep(LOOK);
         waited += LOOK;

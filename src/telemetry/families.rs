@@ -64,6 +64,7 @@ impl Metrics {
             .process_families()
             .into_iter()
             .chain(self.admin_families())
+            .chain(self.jwks_families())
             .chain(self.logstore_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())
@@ -183,7 +184,41 @@ impl Metrics {
             MetricType::GAUGE,
         );
         revocations.push(vec![], self.revocations.get());
-        vec![calls, tickets, revocations]
+        let mut damaged = Family::new(
+            "tollgate_identity_journal_damaged_lines",
+            "Damaged lines of the journal of tickets and revocations, skipped at start. Alert on any: a revocation may be among them.",
+            MetricType::GAUGE,
+        );
+        damaged.push(vec![], self.journal_damaged_lines.get());
+        vec![calls, tickets, revocations, damaged]
+    }
+
+    fn jwks_families(&self) -> [Family; 3] {
+        let mut age = Family::new(
+            "tollgate_jwks_age_seconds",
+            "Seconds since the keys of a jwks_url were last fetched; none before the first time. Alert well below jwks_keep.",
+            MetricType::GAUGE,
+        );
+        let mut keys = Family::new(
+            "tollgate_jwks_keys",
+            "Keys of a jwks_url that are used.",
+            MetricType::GAUGE,
+        );
+        let mut fetches = Family::new(
+            "tollgate_jwks_fetches_total",
+            "Fetches of a jwks_url, by whether they brought a set to use.",
+            MetricType::COUNTER,
+        );
+        for figures in self.jwks() {
+            let source = ("source", figures.source.as_str());
+            if let Some(seconds) = figures.age_seconds {
+                age.push(vec![source], seconds);
+            }
+            keys.push(vec![source], figures.keys);
+            fetches.push(vec![source, ("outcome", "done")], figures.fetched);
+            fetches.push(vec![source, ("outcome", "failed")], figures.failed);
+        }
+        [age, keys, fetches]
     }
 
     fn logstore_families(&self) -> Vec<Family> {
@@ -421,6 +456,53 @@ const BY_LABEL: &[ByLabel] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fetched_sets_of_keys_are_read_anew_each_time() {
+        use std::sync::atomic::{AtomicU64, Ordering};
+
+        use crate::telemetry::JwksFigures;
+
+        let metrics = Metrics::new();
+        let shown = || String::from_utf8(metrics.render()).unwrap();
+        assert!(!shown().contains("tollgate_jwks"));
+        assert!(shown().contains("tollgate_identity_journal_damaged_lines 0"));
+        metrics.journal_damaged_lines.set(3);
+        let fetched = Arc::new(AtomicU64::new(2));
+        let counted = Arc::clone(&fetched);
+        metrics.watch_jwks(move || {
+            let fetched = counted.load(Ordering::Relaxed);
+            let idp = JwksFigures {
+                source: "idp".to_owned(),
+                age_seconds: Some(90),
+                keys: 4,
+                fetched,
+                failed: 1,
+            };
+            let never = JwksFigures {
+                source: "never".to_owned(),
+                failed: 7,
+                ..JwksFigures::default()
+            };
+            vec![idp, never]
+        });
+        let text = shown();
+        for line in [
+            "tollgate_identity_journal_damaged_lines 3",
+            r#"tollgate_jwks_age_seconds{source="idp"} 90"#,
+            r#"tollgate_jwks_keys{source="idp"} 4"#,
+            r#"tollgate_jwks_keys{source="never"} 0"#,
+            r#"tollgate_jwks_fetches_total{source="idp",outcome="done"} 2"#,
+            r#"tollgate_jwks_fetches_total{source="idp",outcome="failed"} 1"#,
+            r#"tollgate_jwks_fetches_total{source="never",outcome="failed"} 7"#,
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}: {text}");
+        }
+        assert!(!text.contains(r#"age_seconds{source="never"}"#), "{text}");
+        fetched.store(5, Ordering::Relaxed);
+        let line = r#"tollgate_jwks_fetches_total{source="idp",outcome="done"} 5"#;
+        assert!(shown().contains(line));
+    }
 
     #[test]
     fn names_that_run_together_stay_two_series() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
@@ -311,6 +311,31 @@ pub struct LogstoreMetrics {
 #[derive(Debug, Default)]
 struct CredentialCells([Cells<REASONS>; CredentialKind::COUNT]);
 
+/// How a fetched set of keys stands, for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JwksFigures {
+    /// The `kid` of its `[[identity.jwt]]`.
+    pub source: String,
+    /// Seconds since it was last fetched, if it ever was.
+    pub age_seconds: Option<u64>,
+    /// Keys of it that are used.
+    pub keys: u64,
+    /// Fetches that brought a set to use.
+    pub fetched: u64,
+    /// Fetches that did not.
+    pub failed: u64,
+}
+
+/// Says how the fetched sets of keys stand now.
+#[derive(Default)]
+struct JwksWatch(OnceLock<Box<dyn Fn() -> Vec<JwksFigures> + Send + Sync>>);
+
+impl std::fmt::Debug for JwksWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JwksWatch").finish_non_exhaustive()
+    }
+}
+
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -334,6 +359,10 @@ pub struct Metrics {
     pub tickets: Gauge,
     /// Revocations that are kept.
     pub revocations: Gauge,
+    /// Lines of the journal of tickets and revocations that were skipped when it was opened.
+    pub journal_damaged_lines: Gauge,
+    /// The fetched sets of keys, for gauges.
+    jwks: JwksWatch,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
     /// The memory budget, for gauges.
@@ -375,6 +404,20 @@ impl Metrics {
     /// Shows `budget` as the memory gauges.
     pub fn watch_memory(&self, budget: &Arc<Budget>) {
         *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(budget));
+    }
+
+    /// Shows what `figures` says of the fetched sets of keys, at each reading. The first watch stays.
+    pub fn watch_jwks(&self, figures: impl Fn() -> Vec<JwksFigures> + Send + Sync + 'static) {
+        self.jwks.0.get_or_init(|| Box::new(figures));
+    }
+
+    /// How the fetched sets of keys stand now.
+    pub(super) fn jwks(&self) -> Vec<JwksFigures> {
+        self.jwks
+            .0
+            .get()
+            .map(|figures| figures())
+            .unwrap_or_default()
     }
 
     /// Events that are accepted and not yet delivered or dropped, of all logstores.

@@ -8,6 +8,6 @@ mod families;
 mod metrics;
 
 pub use self::metrics::{
-    AdminCall, AdminOutcome, Counter, CredentialKind, DropReason, Gauge, LogstoreMetrics, Metrics,
-    PlatformLabel, RelayOutcome, RouteLabel, TokenSource,
+    AdminCall, AdminOutcome, Counter, CredentialKind, DropReason, Gauge, JwksFigures,
+    LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome, RouteLabel, TokenSource,
 };

@@ -17,7 +17,7 @@ use crate::gate::identity::keys::{KeyError, KeyFault, load_secret};
 pub(super) struct Key {
     kid: Box<str>,
     rules: Arc<JwtKey>,
-    methods: Vec<(JwtAlgorithm, Method)>,
+    methods: Arc<[(JwtAlgorithm, Method)]>,
     life: Arc<Life>,
     /// The source that it was fetched from.
     source: Option<usize>,
@@ -79,7 +79,7 @@ impl Key {
                 Ok((kid, methods)) => used.push(Arc::new(Self {
                     kid: kid.into(),
                     rules: Arc::clone(rules),
-                    methods,
+                    methods: methods.into(),
                     life: Arc::clone(life),
                     source: Some(source),
                 })),
@@ -90,6 +90,17 @@ impl Key {
             }
         }
         (used, skipped, why)
+    }
+
+    /// The same key under equal rules, at another place and with a life of its own.
+    pub(super) fn inherited(&self, rules: &Arc<JwtKey>, source: usize, life: &Arc<Life>) -> Self {
+        Self {
+            kid: self.kid.clone(),
+            rules: Arc::clone(rules),
+            methods: Arc::clone(&self.methods),
+            life: Arc::clone(life),
+            source: Some(source),
+        }
     }
 }
 
@@ -198,7 +209,7 @@ fn of_pem(rules: &Arc<JwtKey>, text: &[u8], path: &Path) -> Result<Arc<Key>, Key
     Ok(Arc::new(Key {
         kid: rules.kid.as_str().into(),
         rules: Arc::clone(rules),
-        methods,
+        methods: methods.into(),
         life: Life::endless(),
         source: None,
     }))
@@ -233,7 +244,7 @@ fn of_jwks(rules: &Arc<JwtKey>, text: &[u8], path: &Path) -> Result<Vec<Arc<Key>
         used.push(Arc::new(Key {
             kid: kid.into(),
             rules: Arc::clone(rules),
-            methods: jwk.methods,
+            methods: jwk.methods.into(),
             life: Life::endless(),
             source: None,
         }));

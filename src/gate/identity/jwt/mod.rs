@@ -48,6 +48,7 @@ use super::SigningKey;
 use super::keys::KeyError;
 use crate::config::{Identity, JwtAlgorithm};
 use crate::event::{Reason, Refusal};
+use crate::foundation::clock;
 
 /// A payload that is not longer, decoded, needs no allocation to be read.
 const USUAL_PAYLOAD: usize = 768;
@@ -219,6 +220,18 @@ impl JwtVerifier {
             Reason::TokenKeysUnavailable.into()
         } else {
             Reason::TokenUnknownKey.into()
+        }
+    }
+
+    /// Takes over the sets that `old` has fetched under equal rules, for as long as they count, so
+    /// that their tokens stay good when an issuer cannot be reached now. Before [`Self::refresh`].
+    pub fn inherit(&self, old: &Self) {
+        let now = clock::unix_seconds();
+        for (place, source) in self.sources.iter().enumerate() {
+            let mut sets = old.sources.iter().map(|other| source.inherit(other, now));
+            if let Some(keys) = sets.find(|keys| !keys.is_empty()) {
+                self.take(place, Fetched { keys, former: None });
+            }
         }
     }
 

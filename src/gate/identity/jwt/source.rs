@@ -51,6 +51,8 @@ pub struct SourceStatus {
     pub name: String,
     /// Fetches that were begun.
     pub fetches: u64,
+    /// Fetches that brought a set to use, be it the one that was there.
+    pub successes: u64,
     /// Fetches that brought no set to use.
     pub failures: u64,
     /// When a set was last fetched, unix seconds.
@@ -67,6 +69,7 @@ pub struct SourceStatus {
 
 impl SourceStatus {
     fn renew(&mut self, now: u64, until: u64) {
+        self.successes += 1;
         self.fetched_at = Some(now);
         self.good_until = Some(until);
         self.last_error = None;
@@ -90,6 +93,9 @@ struct State {
     status: SourceStatus,
     digest: Option<TokenDigest>,
     life: Option<Arc<Life>>,
+    /// The keys of that document. Here and not in the table alone, so that document and keys are
+    /// of one fetch whenever they are looked at.
+    keys: Vec<Arc<Key>>,
 }
 
 /// What a fetch brought.
@@ -145,6 +151,33 @@ impl Source {
     /// Whether it has no keys that count.
     pub(super) fn is_empty_handed(&self, now: u64) -> bool {
         self.good_until.load(Ordering::Acquire) < now
+    }
+
+    /// Takes over what another source of equal rules has fetched, for as long as that counts, with
+    /// a life of its own: what becomes of the other is nothing to it. Says the keys; none when the
+    /// rules differ, or nothing was fetched that counts still. Before [`Self::run`].
+    pub(super) fn inherit(&self, other: &Self, now: u64) -> Vec<Arc<Key>> {
+        if self.rules != other.rules {
+            return Vec::new();
+        }
+        let (status, digest, keys) = {
+            let other = other.lock();
+            (other.status.clone(), other.digest, other.keys.clone())
+        };
+        let Some(until) = status.good_until.filter(|until| *until >= now) else {
+            return Vec::new();
+        };
+        let life = Life::until(until);
+        let inherited = |key: &Arc<Key>| Arc::new(key.inherited(&self.rules, self.place, &life));
+        let keys: Vec<_> = keys.iter().map(inherited).collect();
+        *self.lock() = State {
+            status,
+            digest,
+            life: Some(life),
+            keys: keys.clone(),
+        };
+        self.good_until.store(until, Ordering::Release);
+        keys
     }
 
     /// Asks for a fetch before its time.
@@ -234,6 +267,7 @@ impl Source {
             tracing::warn!(kid = %name, skipped, reason = %why, "keys of a fetched set are not used");
         }
         state.digest = Some(digest);
+        state.keys.clone_from(&keys);
         state.status.keys = used;
         state.status.skipped = skipped;
         state.status.renew(now, until);
