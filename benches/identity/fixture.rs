@@ -22,7 +22,7 @@ use tollgate::foundation::clock;
 use tollgate::foundation::secret::{Secret, SecretRef};
 use tollgate::gate::identity::state::{Grant, IdentityState, NewTicket};
 use tollgate::gate::identity::sts::{NewSession, ReplayWindow};
-use tollgate::gate::identity::{Action, Authenticator, Check, Facts, Trust, mint};
+use tollgate::gate::identity::{Action, Authenticator, Check, Facts, Origin, Trust, mint};
 use tollgate::gate::policy::resource_name;
 use tollgate::logstore::signature::{AccessKey, RequestParts, Signer, Unsigned};
 use tollgate::telemetry::Metrics;
@@ -125,7 +125,9 @@ impl Gate {
             role_arn: ROLE,
             session_name: &format!("visitor-{session:06}"),
             duration: 3600,
-            caller: KEY_ID,
+            origin: &Origin::AccessKey {
+                id: KEY_ID.to_owned(),
+            },
             policy,
             unix_seconds: self.now(),
         });

@@ -1,19 +1,24 @@
 //! Routes that give out credentials: AssumeRole at `/`, `/get_sts_token` and `/session`.
 //!
-//! Promise: none of them answers unless the configuration turns it on, and each answer may be kept
-//! by its client alone (`no-store`). A browser may read it only from a page whose origin is named
-//! for that route. Failures are counted and told to the stream of security events as those of any
-//! credential. When there are too many calls: 503, at once.
+//! Promise: none of them answers unless the configuration turns it on, and no answer may be kept
+//! (`no-store`), refusals too. What `/get_sts_token` and `/session` give may be read only by pages
+//! whose origin is allowed for that route; answers of the token service by no page at all (no CORS
+//! headers): servers call it. Failures are counted and told to the stream of security events as
+//! those of any credential. When there are too many calls: 503, at once; who brings no credential
+//! uses up nothing of those who do.
 //! Not here: who may get what (`gate::identity`).
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota};
-use http::header::{ORIGIN, SET_COOKIE};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, ORIGIN, SET_COOKIE,
+};
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 
 use super::arrival::framing_is_plain;
@@ -29,12 +34,14 @@ use super::site::host_of;
 use crate::config::{Accept, Identity, TokenPlace};
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::Budget;
-use crate::gate::identity::sts::{MAX_BODY, NewSession, RpcRequest};
-use crate::gate::identity::{Action, Check, Denied, Facts, GivenTo};
+use crate::gate::identity::sts::{Involved, MAX_BODY, NewSession, RpcRequest, TokenService};
+use crate::gate::identity::{Action, Check, Denied, Facts, GivenTo, NotMinted};
 use crate::telemetry::{CredentialKind, RouteLabel};
 
 /// Memory for such bodies while they arrive.
 const CALLS_MEMORY: u64 = 4 << 20;
+/// Time for the body of a call: it is small, and its caller is a server.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Places where the credential of `/get_sts_token` and `/session` may stand. Not the path: these
 /// routes have none that carries a token.
 const PLACES: &[TokenPlace] = &[
@@ -48,7 +55,10 @@ const PLACES: &[TokenPlace] = &[
 pub(super) struct Giving {
     sts_token_origins: Origins,
     session_origins: Origins,
+    /// `None` when no answer at all is allowed.
     sts_token_limiter: Option<DefaultDirectRateLimiter>,
+    /// The same, for those who bring no credential.
+    anonymous_limiter: Option<DefaultDirectRateLimiter>,
     memory: Arc<Budget>,
 }
 
@@ -59,6 +69,7 @@ impl Giving {
             sts_token_origins: Origins::new(&identity.sts_token.allow_origins),
             session_origins: Origins::new(&identity.session.allow_origins),
             sts_token_limiter: quota.map(DefaultDirectRateLimiter::direct),
+            anonymous_limiter: quota.map(DefaultDirectRateLimiter::direct),
             memory: Budget::new(CALLS_MEMORY),
         }
     }
@@ -110,7 +121,7 @@ impl Front {
         match target {
             Target::StsToken => self.giving.sts_token_origins.verdict(&parts.headers),
             Target::Session => self.giving.session_origins.verdict(&parts.headers),
-            // Servers call it; a page has no business with it, and reads only its own refusal.
+            // Servers call it. A page may send what it likes, and reads no answer.
             Target::TokenService | Target::Logstore(_) => OriginVerdict::Any,
         }
     }
@@ -124,8 +135,25 @@ impl Front {
         peer: SocketAddr,
         replier: Replier<'_>,
     ) -> Reply {
+        let mut reply = self.given(target, parts, body, peer, replier).await;
+        let no_store = HeaderValue::from_static("no-store");
+        reply.headers_mut().insert(CACHE_CONTROL, no_store);
+        reply
+    }
+
+    async fn given(
+        &self,
+        target: Target<'_>,
+        parts: &Parts,
+        body: &mut Incoming,
+        peer: SocketAddr,
+        replier: Replier<'_>,
+    ) -> Reply {
         let origin = self.giving_origin(target, parts);
         let replier = Replier { origin, ..replier };
+        if target == Target::TokenService && !is_call(parts) {
+            return self.no_route(&replier);
+        }
         let client = peer.ip().to_canonical();
         let route = match target {
             Target::StsToken => RouteLabel::GetStsToken,
@@ -134,7 +162,11 @@ impl Front {
         };
         self.metrics.requests.at(route as usize).inc();
         if target == Target::TokenService {
-            return self.call_token_service(parts, body, client, &replier).await;
+            let mut reply = self.call_token_service(parts, body, client, &replier).await;
+            for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS] {
+                reply.headers_mut().remove(name);
+            }
+            return reply;
         }
         let asked = |project| Asked {
             parts,
@@ -164,6 +196,15 @@ impl Front {
             let allow = (refusal.reason() == Reason::MethodNotAllowed).then_some(methods);
             replier.refused(&refusal, allow)
         })
+    }
+
+    /// `/` without a call is a path like any other that leads nowhere.
+    fn no_route(&self, replier: &Replier<'_>) -> Reply {
+        let refusal = Refusal::from(Reason::UnknownRoute);
+        self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
+        let cell = self.metrics.requests_refused.at(refusal.reason().index());
+        cell.inc();
+        replier.refused(&refusal, None)
     }
 
     fn project_of(&self, parts: &Parts) -> Result<&str, Refusal> {
@@ -207,19 +248,21 @@ impl Front {
             None if accept.contains(&Accept::Anonymous) => Ok(GivenTo::nobody()),
             None => Err(Denied::new(CredentialKind::None, Reason::CredentialMissing)),
         };
-        let used = holder.and_then(|holder| {
-            let used = holder
-                .ticket
-                .as_ref()
-                .map_or(Ok(()), |pass| pass.take_use());
-            used.map_err(|refusal| {
-                Denied::new(holder.kind, refusal).named(Some(holder.name.as_str().into()))
-            })?;
-            Ok(holder)
-        });
-        used.map_err(|denied| {
+        holder.map_err(|denied| {
             self.tell_denied(&facts, asked.route, &denied);
             denied.refusal
+        })
+    }
+
+    /// Counts a use of the ticket, now that what was asked for is made.
+    fn take_use(&self, asked: &Asked<'_>, holder: &GivenTo) -> Result<(), Refusal> {
+        let Some(pass) = &holder.ticket else {
+            return Ok(());
+        };
+        pass.take_use().inspect_err(|refusal| {
+            let named = Some(holder.name.as_str().into());
+            let denied = Denied::new(holder.kind, refusal.clone()).named(named);
+            self.tell_denied(&asked.facts(), asked.route, &denied);
         })
     }
 
@@ -248,18 +291,28 @@ impl Front {
         let Some(role) = &rules.role else {
             return Err(Reason::UnknownRoute.into());
         };
+        let holder = self.holder(asked, &rules.accept)?;
+        let limiter = match holder.kind {
+            CredentialKind::Anonymous => &self.giving.anonymous_limiter,
+            _ => &self.giving.sts_token_limiter,
+        };
         let allowed = |limiter: &DefaultDirectRateLimiter| limiter.check().is_ok();
-        if !self.giving.sts_token_limiter.as_ref().is_some_and(allowed) {
+        if !limiter.as_ref().is_some_and(allowed) {
             return Err(Reason::TooManyCalls.into());
         }
-        let holder = self.holder(asked, &rules.accept)?;
         let trust = self.authenticator.trust();
-        let policy = holder.session_policy(asked.project);
+        let facts = asked.facts();
+        let check = Check::new(&self.authenticator, &trust, &facts);
+        if check.is_withdrawn(Involved::Role(role)) {
+            return Err(Refusal::new(Reason::CredentialRevoked, "its role"));
+        }
+        let policy = holder.session_policy(asked.project)?;
+        let left = holder.expires.saturating_sub(asked.unix_seconds);
         let credentials = trust.service().issue(&NewSession {
             role_arn: role,
             session_name: &holder.session_name(),
-            duration: rules.duration.as_secs(),
-            caller: &holder.name,
+            duration: rules.duration.as_secs().min(left),
+            origin: &holder.origin,
             policy: policy.as_deref(),
             unix_seconds: asked.unix_seconds,
         });
@@ -267,6 +320,7 @@ impl Front {
             tracing::error!(%failure, "temporary credentials could not be made");
             Refusal::new(failure.code.reason(), failure.message)
         })?;
+        self.take_use(asked, &holder)?;
         self.metrics.sts_issued.inc();
         let body = serde_json::to_vec(&credentials).map_err(|_| Reason::Internal)?;
         Ok(replier.given(StatusCode::OK, "application/json", body))
@@ -285,20 +339,19 @@ impl Front {
                 })?;
                 let now = asked.unix_seconds;
                 let ttl = rules.ttl.as_secs().min(holder.expires.saturating_sub(now));
-                if ttl == 0 {
-                    // A token in its leeway still writes, but opens nothing new.
-                    let denied = Denied::new(holder.kind, Reason::TokenExpired)
-                        .named(Some(holder.name.as_str().into()));
-                    self.tell_denied(&asked.facts(), asked.route, &denied);
-                    return Err(denied.refusal);
-                }
-                let minted = holder
-                    .mint_session(key, asked.project, ttl)
-                    .map_err(|error| {
-                        tracing::error!(%error, "a session could not be made");
-                        Reason::Internal
-                    })?;
-                session::open(rules, &minted.token, ttl, now)?
+                let minted =
+                    holder
+                        .mint_session(key, asked.project, ttl)
+                        .map_err(|why| match why {
+                            NotMinted::Refused(refusal) => refusal,
+                            NotMinted::Failed(error) => {
+                                tracing::error!(%error, "a session could not be made");
+                                Reason::Internal.into()
+                            }
+                        })?;
+                let cookie = session::open(rules, &minted.token, ttl, now)?;
+                self.take_use(asked, &holder)?;
+                cookie
             }
             _ => return Err(Reason::MethodNotAllowed.into()),
         };
@@ -317,7 +370,7 @@ impl Front {
     ) -> Reply {
         let limits = BodyLimits {
             cap: MAX_BODY,
-            timeout: self.body.timeout,
+            timeout: self.body.timeout.min(CALL_TIMEOUT),
         };
         let read = match framing_is_plain(parts) {
             Ok(()) => body::read(body, limits, &self.giving.memory).await,
@@ -332,29 +385,32 @@ impl Front {
             }
         };
         let trust = self.authenticator.trust();
-        let answer = trust.service().call(&RpcRequest {
+        let origin = parts.headers.get(ORIGIN);
+        let facts = Facts {
+            project: "",
+            logstore: "",
+            action: Action::PutLogs,
+            resource: "",
+            client,
+            secure: false,
+            origin: origin.and_then(|origin| origin.to_str().ok()),
+            unix_seconds: replier.unix_seconds,
+        };
+        let check = Check::new(&self.authenticator, &trust, &facts);
+        let call = RpcRequest {
             method: parts.method.as_str(),
             path: parts.uri.path(),
             query: parts.uri.query().unwrap_or_default(),
             headers: &parts.headers,
             body: &body,
             unix_seconds: replier.unix_seconds,
-        });
+        };
+        let is_withdrawn = |involved: Involved<'_>| check.is_withdrawn(involved);
+        let answer = trust.service().call(&call, &is_withdrawn);
         if let Some((code, key)) = &answer.failure {
             let reason = code.reason();
             let key = key.as_deref().map(Into::into);
             let denied = Denied::new(CredentialKind::AccessKey, reason).named(key);
-            let origin = parts.headers.get(ORIGIN);
-            let facts = Facts {
-                project: "",
-                logstore: "",
-                action: Action::PutLogs,
-                resource: "",
-                client,
-                secure: false,
-                origin: origin.and_then(|origin| origin.to_str().ok()),
-                unix_seconds: replier.unix_seconds,
-            };
             self.tell_denied(&facts, RouteLabel::AssumeRole, &denied);
             self.metrics.requests_refused.at(reason.index()).inc();
         } else {
@@ -367,4 +423,10 @@ impl Front {
         }
         reply
     }
+}
+
+/// Whether a request for `/` is a call of the token service, by its head.
+fn is_call(parts: &Parts) -> bool {
+    let query = parts.uri.query().unwrap_or_default();
+    TokenService::is_call(parts.method.as_str(), query, &parts.headers)
 }

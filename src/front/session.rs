@@ -27,8 +27,8 @@ const MAX_COOKIE: usize = 4096;
 /// `Set-Cookie` that opens a session: `token` lives for `ttl` seconds from `unix_seconds` on.
 ///
 /// # Errors
-/// [`Reason::Internal`] when name or token cannot stand in a cookie, or are too long for browsers:
-/// they would drop it without a word.
+/// [`Reason::TokenClaims`] when name and token are too long for browsers, which would drop the cookie
+/// without a word; [`Reason::Internal`] when they cannot stand in a cookie.
 pub(super) fn open(
     session: &Session,
     token: &str,
@@ -53,8 +53,12 @@ pub(super) fn clear(session: &Session) -> Result<HeaderValue, Refusal> {
 }
 
 fn set_cookie(name: &str, value: &str, max_age: u64, expires: u64) -> Result<HeaderValue, Refusal> {
-    let fits = name.len() + value.len() <= MAX_COOKIE;
-    if !fits || !is_token(name) || !value.bytes().all(is_cookie_octet) {
+    if name.len() + value.len() > MAX_COOKIE {
+        let detail =
+            "they are too long for a session cookie: name fewer logstores, or shorter claims";
+        return Err(Refusal::new(Reason::TokenClaims, detail));
+    }
+    if !is_token(name) || !value.bytes().all(is_cookie_octet) {
         let detail = "the session cookie cannot be sent";
         return Err(Refusal::new(Reason::Internal, detail));
     }
@@ -247,19 +251,13 @@ mod tests {
     fn what_cannot_stand_in_a_cookie_is_not_sent() {
         let session = Session::default();
         let long = "a".repeat(MAX_COOKIE - session.cookie.len() + 1);
-        for bad in [
-            "a;b",
-            "a,b",
-            "a b",
-            "a\"",
-            "a\r\nSet-Cookie: x=1",
-            "\u{e9}",
-            &long,
-        ] {
+        for bad in ["a;b", "a,b", "a b", "a\"", "a\r\nSet-Cookie: x=1", "\u{e9}"] {
             let refusal = open(&session, bad, 3600, NOW).unwrap_err();
             assert_eq!(refusal.reason(), Reason::Internal, "{bad:?}");
             assert!(!refusal.message().contains(bad));
         }
+        let refusal = open(&session, &long, 3600, NOW).unwrap_err();
+        assert_eq!(refusal.reason(), Reason::TokenClaims);
         assert!(open(&session, &long[1..], 3600, NOW).is_ok());
         for bad in ["", "a=b", "a b", "a;b", "a\n"] {
             let session = Session {

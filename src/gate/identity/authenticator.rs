@@ -10,11 +10,12 @@ use arc_swap::ArcSwap;
 use super::Facts;
 use super::authority::{self, Settled};
 use super::jwt::Bearer;
+use super::origin::Origin;
 use super::principal::{Denied, Holder, Principal};
 use super::state::{
     IdentityState, RevocationKind, TicketFacts, TicketPass, Wanted, looks_like_ticket,
 };
-use super::sts::{NotAdmitted, ReplayWindow, SignedBy};
+use super::sts::{Involved, NotAdmitted, ReplayWindow, SignedBy};
 use super::trust::Trust;
 use crate::config::TokenPlace;
 use crate::event::{EventGroup, Reason, Refusal};
@@ -164,13 +165,67 @@ impl<'a> Check<'a> {
         let revoked = self.is_revoked(RevocationKind::Kid, Some(bearer.key_name()), issued)
             || self.is_revoked(RevocationKind::Kid, Some(bearer.kid()), issued)
             || self.is_revoked(RevocationKind::Jti, bearer.id(), issued)
-            // A session that was opened with a ticket has the ticket's name.
-            || self.is_revoked(RevocationKind::Ticket, bearer.id(), issued)
             || self.is_revoked(RevocationKind::Subject, bearer.subject(), issued);
-        if revoked {
+        let origin = Origin::of_session(&bearer).map_err(|refusal| of_bearer(&bearer, refusal))?;
+        if revoked || origin.is_some_and(|origin| !self.still_counts(&origin, "")) {
             return Err(of_bearer(&bearer, Reason::CredentialRevoked.into()));
         }
         Ok(bearer)
+    }
+
+    /// Whether what a credential was given for still counts: nobody has revoked it, and it is still
+    /// in the configuration. `role` is the ARN of the role that was assumed.
+    fn still_counts(&self, origin: &Origin, role: &str) -> bool {
+        match origin {
+            // Long-lived keys have no time of issue: every revocation hits them.
+            Origin::AccessKey { id } => {
+                !self.is_revoked(RevocationKind::AccessKey, Some(id), None)
+                    && self.trust.service.may_assume(id, role)
+            }
+            Origin::Token {
+                key,
+                kid,
+                jti,
+                subject,
+                issued_at,
+            } => {
+                let revoked = [
+                    (RevocationKind::Kid, Some(key)),
+                    (RevocationKind::Kid, Some(kid)),
+                    (RevocationKind::Jti, jti.as_ref()),
+                    (RevocationKind::Subject, subject.as_ref()),
+                ];
+                let revoked = revoked.into_iter().any(|(kind, value)| {
+                    self.is_revoked(kind, value.map(String::as_str), *issued_at)
+                });
+                !revoked && self.trust.token_keys.contains_key(key.as_str())
+            }
+            Origin::Ticket { id, issued_at } => {
+                !self.is_revoked(RevocationKind::Ticket, Some(id), Some(*issued_at))
+            }
+            Origin::Nobody => true,
+        }
+    }
+
+    /// Whether nothing may be given out with it now: for calls of the token service.
+    #[must_use]
+    pub fn is_withdrawn(&self, involved: Involved<'_>) -> bool {
+        match involved {
+            Involved::AccessKey(id) => self.is_revoked(RevocationKind::AccessKey, Some(id), None),
+            Involved::Role(arn) => {
+                let now = Some(self.facts.unix_seconds);
+                self.is_revoked(RevocationKind::Role, Some(arn), now)
+            }
+        }
+    }
+
+    /// When a token ends by itself, unix seconds, without what clocks are forgiven: at its `exp`, or
+    /// when it is older than its key allows.
+    pub(super) fn end_of(&self, bearer: &Bearer) -> u64 {
+        let max_age = self.trust.token_keys.get(bearer.key_name());
+        let oldest = max_age.copied().flatten().zip(bearer.issued_at());
+        let by_age = oldest.map_or(u64::MAX, |(age, issued)| issued.saturating_add(age));
+        bearer.expires().min(by_age)
     }
 
     fn is_revoked(&self, kind: RevocationKind, value: Option<&str>, issued: Option<u64>) -> bool {
@@ -257,14 +312,13 @@ impl<'a> Check<'a> {
                 let denied = |reason| named(kind, &grant.session_name, reason);
                 let revoked = [
                     (RevocationKind::AccessKey, &grant.access_key_id),
-                    (RevocationKind::AccessKey, &grant.caller),
                     (RevocationKind::Session, &grant.session_name),
                     (RevocationKind::Role, &grant.role_arn),
-                    (RevocationKind::Subject, &grant.caller),
-                    (RevocationKind::Ticket, &grant.caller),
                 ];
                 let mut revoked = revoked.into_iter();
-                if revoked.any(|(kind, value)| self.is_revoked(kind, Some(value), issued)) {
+                if revoked.any(|(kind, value)| self.is_revoked(kind, Some(value), issued))
+                    || !self.still_counts(&grant.origin, &grant.role_arn)
+                {
                     return Err(denied(Reason::CredentialRevoked));
                 }
                 let policies = trust.roles.get(grant.role_arn.as_str());
@@ -302,9 +356,13 @@ impl<'a> Check<'a> {
     /// A request signed with a key that is not ours, whose store will check it.
     ///
     /// # Errors
-    /// Denied by the project's policy.
+    /// A revocation, or denied by the project's policy.
     pub fn foreign(&self, key_id: &str) -> Result<Principal, Denied> {
         let kind = CredentialKind::Passthrough;
+        if self.is_revoked(RevocationKind::AccessKey, Some(key_id), None) {
+            let denied = Denied::new(kind, Reason::CredentialRevoked);
+            return Err(denied.named(Some(key_id.into())));
+        }
         self.settled(Principal::of_signature(
             kind,
             Holder::Foreign(key_id.into()),

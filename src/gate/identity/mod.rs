@@ -10,20 +10,24 @@ mod facts;
 mod holder;
 mod jwt;
 mod keys;
+mod origin;
 mod principal;
 mod relay_verdicts;
 pub mod state;
 pub mod sts;
+#[cfg(test)]
+mod tests;
 mod trust;
 
 pub use self::access_keys::{AccessKeyError, AccessKeys, LongLivedKey};
 pub use self::authenticator::{Authenticator, Check};
 pub use self::facts::{Action, Facts};
-pub use self::holder::GivenTo;
+pub use self::holder::{GivenTo, NotMinted};
 pub use self::jwt::{
     Bearer, JwtVerifier, MintError, Minted, NewToken, SourceStatus, mint, mint_token,
 };
 pub use self::keys::{KeyError, KeyFault, SigningKey, load_jwt_keys, load_or_make};
+pub use self::origin::Origin;
 pub use self::principal::{Denied, Principal};
 pub use self::relay_verdicts::{RelaySender, RelayVerdicts};
 pub use self::trust::{Trust, TrustErrors};

@@ -49,6 +49,8 @@ pub struct Trust {
     pub(super) projects: Map<Arc<Policy>>,
     pub(super) service: Arc<TokenService>,
     pub(super) signed: Signed,
+    /// The configured keys of tokens by `kid`, with the greatest age that their tokens may have.
+    pub(super) token_keys: Map<Option<u64>>,
     /// Names that only we give to fields and tags of events.
     pub(super) attached: AttachedNames,
 }
@@ -126,6 +128,7 @@ impl Trust {
             projects: projects.collect(),
             service: Arc::new(service),
             signed: identity.signed.clone(),
+            token_keys: token_keys(identity),
             attached: attached_names(config),
         })
     }
@@ -310,6 +313,17 @@ fn parse_named<'c>(
         }
     }
     parsed
+}
+
+fn token_keys(identity: &Identity) -> Map<Option<u64>> {
+    let keys = identity.jwt.iter();
+    keys.map(|key| {
+        (
+            key.kid.as_str().into(),
+            key.max_age.map(|age| age.as_secs()),
+        )
+    })
+    .collect()
 }
 
 fn attached_names(config: &Config) -> AttachedNames {

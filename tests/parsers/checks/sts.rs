@@ -12,7 +12,7 @@ use tollgate::gate::identity::sts::{
     Code, Credentials, KeyRing, MAX_BODY, NewSession, ReplayWindow, Roles, RpcAnswer, RpcRequest,
     Sessions, TokenService,
 };
-use tollgate::gate::identity::{AccessKeys, LongLivedKey};
+use tollgate::gate::identity::{AccessKeys, LongLivedKey, Origin};
 
 /// 2026-11-21T23:56:33Z.
 const NOW: u64 = 1_795_305_393;
@@ -48,7 +48,7 @@ static SERVICE: LazyLock<Service> = LazyLock::new(|| {
             role_arn: ROLE,
             session_name: "fuzz",
             duration: 900,
-            caller: "fuzz",
+            origin: &Origin::Nobody,
             policy: None,
             unix_seconds: NOW,
         })
@@ -130,12 +130,13 @@ fn call(data: &[u8]) -> RpcAnswer {
     }
     std::hint::black_box(TokenService::is_call(method, query, &headers));
     let body = rest.get(..MAX_BODY + 1).unwrap_or(rest);
-    SERVICE.service.call(&RpcRequest {
+    let request = RpcRequest {
         method,
         path,
         query,
         headers: &headers,
         body,
         unix_seconds: NOW,
-    })
+    };
+    SERVICE.service.call(&request, &|_| false)
 }

@@ -296,6 +296,14 @@ impl Ticket {
         }
     }
 
+    pub(super) fn has_limits(&self) -> bool {
+        let record = &self.record;
+        record.max_uses.is_some()
+            || !record.addresses.is_empty()
+            || !record.origins.is_empty()
+            || !record.accounts.is_empty()
+    }
+
     pub(super) fn created(&self) -> u64 {
         self.record.created
     }

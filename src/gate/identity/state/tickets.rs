@@ -83,6 +83,13 @@ impl TicketPass {
         self.ticket.expires()
     }
 
+    /// Whether it may be used only so often, or only from some addresses, pages or accounts: what
+    /// could not be asked of another credential that is given for it.
+    #[must_use]
+    pub fn has_limits(&self) -> bool {
+        self.ticket.has_limits()
+    }
+
     /// Counts one use: call it once, when the request is accepted. It writes a line to a file that
     /// is open, and does not wait for the disk.
     ///

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::ring::{KeyRing, NONCE};
 use super::seal::Grant;
 use crate::foundation::secret::Secret;
+use crate::gate::identity::Origin;
 use crate::gate::identity::access_keys::TEMPORARY;
 use crate::logstore::signature::iso_date;
 
@@ -43,7 +44,7 @@ impl fmt::Debug for Credentials {
 pub(super) struct Wanted<'a> {
     pub(super) role_arn: &'a str,
     pub(super) session_name: &'a str,
-    pub(super) caller: &'a str,
+    pub(super) origin: &'a Origin,
     pub(super) policy: Option<&'a str>,
     /// Seconds.
     pub(super) duration: u64,
@@ -61,7 +62,7 @@ impl Credentials {
             secret: Secret::new(secret.as_bytes()),
             issued_at: unix_seconds,
             expires_at,
-            caller: wanted.caller.to_owned(),
+            origin: wanted.origin.clone(),
             policy: wanted.policy.map(str::to_owned),
         };
         let mut nonce = [0; NONCE];

@@ -44,6 +44,7 @@ pub use self::ring::{KeyRing, RingError};
 use self::rpc_signature::{ACS3, Against, Signed};
 pub use self::seal::Grant;
 pub use self::session::{Session, Sessions, SignedBy};
+use super::Origin;
 use super::access_keys::AccessKeys;
 use crate::config::Identity;
 use crate::logstore::signature::mac;
@@ -52,11 +53,20 @@ use crate::logstore::signature::mac;
 pub const MAX_BODY: usize = parameters::MAX_FORM;
 /// Milliseconds after which a throttled call may be sent again, for `x-acs-retry-after`.
 const RETRY_AFTER: u32 = 1000;
-/// Longest name of a caller that is kept, in bytes.
-const MAX_CALLER: usize = 256;
+/// The shortest session that a caller may ask for, in seconds.
+const SHORTEST: u64 = 900;
 
 /// Checks a session policy: `Err` says what is wrong with it.
 pub type PolicyCheck = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
+/// What a call may not make use of when it is revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Involved<'a> {
+    /// The access key that has signed it, by its id.
+    AccessKey(&'a str),
+    /// The role, by its ARN.
+    Role(&'a str),
+}
 
 /// A call, as it stands on the wire.
 #[derive(Clone, Copy, Debug)]
@@ -111,10 +121,10 @@ pub struct NewSession<'a> {
     pub role_arn: &'a str,
     /// Name of the session; see [`session_name_of`].
     pub session_name: &'a str,
-    /// How long they live, in seconds.
+    /// How long they live, in seconds: not 0, and at most what the role allows.
     pub duration: u64,
-    /// Who gets them: the subject of a token, or the id of a ticket.
-    pub caller: &'a str,
+    /// What they are given for.
+    pub origin: &'a Origin,
     /// Session policy, of at most 2048 characters.
     pub policy: Option<&'a str>,
     /// The time.
@@ -184,13 +194,25 @@ impl TokenService {
         !self.roles.is_empty()
     }
 
-    /// Answers a call.
+    /// Whether an access key may assume a role, as the configuration says now.
     #[must_use]
-    pub fn call(&self, request: &RpcRequest<'_>) -> RpcAnswer {
+    pub fn may_assume(&self, key_id: &str, role_arn: &str) -> bool {
+        let role = self.roles.get(role_arn);
+        self.keys.find(key_id).is_ok()
+            && role.is_some_and(|role| role.assumed_by.iter().any(|id| id == key_id))
+    }
+
+    /// Answers a call. `is_revoked` says what is revoked: it is asked when the signature was right.
+    #[must_use]
+    pub fn call(
+        &self,
+        request: &RpcRequest<'_>,
+        is_revoked: &dyn Fn(Involved<'_>) -> bool,
+    ) -> RpcAnswer {
         let request_id = credentials::request_id();
         let mut caller = None;
         let mut format = usual_format(request.headers);
-        match self.answer(request, &request_id, &mut format, &mut caller) {
+        match self.answer(request, is_revoked, &request_id, &mut format, &mut caller) {
             Ok(body) => RpcAnswer {
                 status: StatusCode::OK,
                 content_type: format.content_type(),
@@ -215,6 +237,7 @@ impl TokenService {
     fn answer(
         &self,
         request: &RpcRequest<'_>,
+        is_revoked: &dyn Fn(Involved<'_>) -> bool,
         request_id: &str,
         format: &mut Format,
         caller: &mut Option<String>,
@@ -237,10 +260,22 @@ impl TokenService {
         if signed.action != "AssumeRole" {
             return Err(unknown_action());
         }
+        if is_revoked(Involved::AccessKey(signed.key_id)) {
+            let message = "Specified access key is disabled.";
+            return Err(Failure::new(Code::InactiveAccessKeyId, message));
+        }
+        let role = parameters.get("RoleArn");
+        if role.is_some_and(|arn| is_revoked(Involved::Role(arn))) {
+            let message = "The specified Role is revoked.";
+            return Err(Failure::new(Code::NoPermission, message));
+        }
         self.admit(&signed, request.unix_seconds)?;
         let check = self.check_policy.as_ref();
         let assumption = assume_role::assume_role(&parameters, signed.key_id, &self.roles, check)?;
-        let credentials = self.make(&assumption, signed.key_id, request.unix_seconds)?;
+        let origin = Origin::AccessKey {
+            id: signed.key_id.to_owned(),
+        };
+        let credentials = self.make(&assumption, &origin, request.unix_seconds)?;
         let (arn, name) = (&assumption.role.arn, assumption.session_name);
         let user = AssumedRoleUser {
             arn: &format!("{arn}/{name}"),
@@ -274,8 +309,8 @@ impl TokenService {
     }
 
     /// Makes credentials of a role for someone whom the caller has identified, as the configuration
-    /// says. Neither `assumed_by` nor the limit of calls counts here. A longer `caller` than 256
-    /// bytes is cut.
+    /// says. Neither `assumed_by`, the limit of calls nor the shortest session counts here: the
+    /// credentials may not outlive what they are given for.
     ///
     /// # Errors
     /// When there is no such role, the session name is none (see [`session_name_of`]), or `duration`
@@ -285,7 +320,7 @@ impl TokenService {
             role_arn,
             session_name,
             duration,
-            caller,
+            origin,
             policy,
             unix_seconds,
         } = *new;
@@ -301,7 +336,7 @@ impl TokenService {
             let message = "The session policy is too long, or none.";
             return Err(Failure::new(Code::InvalidPolicySize, message));
         }
-        if !assume_role::is_duration(role, duration) {
+        if duration == 0 || !assume_role::is_duration(role, duration.max(SHORTEST)) {
             let message = "The duration is not one that the role allows.";
             return Err(Failure::new(Code::InvalidDurationSeconds, message));
         }
@@ -311,20 +346,19 @@ impl TokenService {
             duration,
             policy,
         };
-        self.make(&assumption, caller, unix_seconds)
+        self.make(&assumption, origin, unix_seconds)
     }
 
     fn make(
         &self,
         assumption: &Assumption<'_>,
-        caller: &str,
+        origin: &Origin,
         unix_seconds: u64,
     ) -> Result<Credentials, Failure> {
-        let end = caller.floor_char_boundary(MAX_CALLER);
         let wanted = Wanted {
             role_arn: &assumption.role.arn,
             session_name: assumption.session_name,
-            caller: caller.get(..end).unwrap_or_default(),
+            origin,
             policy: assumption.policy,
             duration: assumption.duration,
         };

@@ -22,6 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::ring::{Broken, KEY_ID, KeyRing, NONCE};
 use crate::foundation::secret::Secret;
 use crate::foundation::wire::{Field, LENGTH_DELIMITED, Reader, VARINT, put_bytes, put_varint};
+use crate::gate::identity::Origin;
 
 const MAGIC: [u8; 4] = [0x08, 0x02, 0x12, VERSION];
 const VERSION: u8 = 1;
@@ -44,8 +45,8 @@ pub struct Grant {
     pub issued_at: u64,
     /// When it ends, unix seconds.
     pub expires_at: u64,
-    /// Who assumed the role: the id of an access key, or the subject of a token.
-    pub caller: String,
+    /// What they were given for.
+    pub origin: Origin,
     /// Session policy, as it was given: the credentials may do what both it and the role allow.
     pub policy: Option<String>,
 }
@@ -57,10 +58,15 @@ impl Grant {
         header.extend_from_slice(&MAGIC);
         header.extend_from_slice(&ring.sealing_id());
         header.extend_from_slice(&nonce);
-        let mut sealed = self.write();
+        let mut sealed = self.write().ok_or(Broken)?;
         ring.seal(nonce, &header, &mut sealed)?;
         header.append(&mut sealed);
-        Ok(STANDARD.encode(&header))
+        let token = STANDARD.encode(&header);
+        // One that would not open is not given out.
+        if token.len() > MAX_TOKEN {
+            return Err(Broken);
+        }
+        Ok(token)
     }
 
     /// Opens a token.
@@ -78,14 +84,16 @@ impl Grant {
         grant.ok_or(Broken)
     }
 
-    fn write(&self) -> Vec<u8> {
+    /// `None` when its origin is too long.
+    fn write(&self) -> Option<Vec<u8>> {
+        let origin = self.origin.text()?;
         let mut out = Vec::with_capacity(256);
         let texts = [
             (1, self.role_arn.as_bytes()),
             (2, self.session_name.as_bytes()),
             (3, self.access_key_id.as_bytes()),
             (4, self.secret.expose()),
-            (7, self.caller.as_bytes()),
+            (7, origin.as_bytes()),
         ];
         for (field, text) in texts {
             put_bytes(&mut out, field << 3 | LENGTH_DELIMITED, text);
@@ -97,7 +105,7 @@ impl Grant {
         if let Some(policy) = &self.policy {
             put_bytes(&mut out, 8 << 3 | LENGTH_DELIMITED, policy.as_bytes());
         }
-        out
+        Some(out)
     }
 
     /// Reads what [`Grant::write`] wrote. A field that is not known here may be a limit that another
@@ -123,7 +131,7 @@ impl Grant {
                 return None;
             }
         }
-        let [_, role, session, id, secret, _, _, caller, policy] = texts;
+        let [_, role, session, id, secret, _, _, origin, policy] = texts;
         let [_, _, _, _, _, issued, expires, _, _] = times;
         Some(Self {
             role_arn: text(role?)?,
@@ -132,7 +140,7 @@ impl Grant {
             secret: Secret::new(secret?),
             issued_at: issued?,
             expires_at: expires?,
-            caller: text(caller?)?,
+            origin: Origin::read(std::str::from_utf8(origin?).ok()?)?,
             policy: match policy {
                 Some(policy) => Some(text(policy)?),
                 None => None,
@@ -179,9 +187,13 @@ mod tests {
             secret: Secret::new("a temporary secret"),
             issued_at: 1_781_510_400,
             expires_at: 1_781_514_000,
-            caller: "server-1".to_owned(),
+            origin: server("server-1"),
             policy: policy.map(str::to_owned),
         }
+    }
+
+    fn server(id: &str) -> Origin {
+        Origin::AccessKey { id: id.to_owned() }
     }
 
     fn same(a: &Grant, b: &Grant) -> bool {
@@ -206,7 +218,8 @@ mod tests {
         let mut grant = grant(Some(&"p".repeat(2048)));
         grant.role_arn = "r".repeat(256);
         grant.session_name = "s".repeat(64);
-        grant.caller = "c".repeat(256);
+        grant.origin = server(&"c".repeat(1000));
+        assert_eq!(grant.origin.text().unwrap().len(), 1024);
         let token = grant.seal(&ring(&["a"]), [0; NONCE]).unwrap();
         assert!(token.len() < MAX_TOKEN, "{}", token.len());
     }
@@ -225,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_grant_with_a_field_too_many_too_few_or_twice_is_none() {
-        let whole = grant(Some("{}")).write();
+        let whole = grant(Some("{}")).write().unwrap();
         assert!(Grant::read(&whole).is_some());
         for more in [
             &[9 << 3, 1][..],
@@ -251,7 +264,7 @@ mod tests {
             let ring = ring(&["a", "b"]);
             let grant = Grant {
                 session_name: session,
-                caller,
+                origin: server(&caller),
                 secret: Secret::new(secret),
                 issued_at: times.0,
                 expires_at: times.1,

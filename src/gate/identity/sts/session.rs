@@ -179,6 +179,7 @@ impl<P> Sessions<P> {
 mod tests {
     use super::*;
     use crate::foundation::secret::Secret;
+    use crate::gate::identity::Origin;
 
     const NOW: u64 = 1_781_510_400;
     const ID: &str = "STS.one";
@@ -195,7 +196,7 @@ mod tests {
             secret: Secret::new("the temporary secret"),
             issued_at: NOW - 60,
             expires_at: NOW + 60,
-            caller: "server-1".to_owned(),
+            origin: Origin::Nobody,
             policy: Some("{}".to_owned()),
         };
         grant.seal(ring, [7; 12]).unwrap().into()

@@ -40,7 +40,10 @@ fn the_call_of_the_python_client_is_taken_and_its_credentials_sign() {
     let session = sessions.open(token.as_bytes(), &key_id, NOW + 899).unwrap();
     let grant = session.grant();
     assert_eq!(grant.role_arn, ROLE);
-    assert_eq!(grant.caller, "ak");
+    let origin = Origin::AccessKey {
+        id: "ak".to_owned(),
+    };
+    assert_eq!(grant.origin, origin);
     let secret = text("/Credentials/AccessKeySecret");
     assert!(grant.secret.matches(secret.as_bytes()));
     assert_eq!(
@@ -267,12 +270,12 @@ fn what_is_too_long_is_refused() {
     );
 }
 
-fn new_session<'a>(role: &'a str, name: &'a str, duration: u64, caller: &'a str) -> NewSession<'a> {
+fn new_session<'a>(role: &'a str, name: &'a str, duration: u64) -> NewSession<'a> {
     NewSession {
         role_arn: role,
         session_name: name,
         duration,
-        caller,
+        origin: &Origin::Nobody,
         policy: None,
         unix_seconds: NOW,
     }
@@ -281,14 +284,13 @@ fn new_session<'a>(role: &'a str, name: &'a str, duration: u64, caller: &'a str)
 #[test]
 fn credentials_can_be_made_for_someone_who_was_identified_elsewhere() {
     let service = service();
-    let issue =
-        |role: &str, name: &str, seconds| service.issue(&new_session(role, name, seconds, "alice"));
+    let issue = |role: &str, name: &str, seconds| service.issue(&new_session(role, name, seconds));
     let made = issue(ROLE, &session_name_of("alice@example.com/é"), 900).unwrap();
     let sessions = Sessions::<()>::new(Arc::clone(&service.ring));
     let session = sessions
         .open(made.security_token.as_bytes(), &made.access_key_id, NOW)
         .unwrap();
-    assert_eq!(session.grant().caller, "alice");
+    assert_eq!(session.grant().origin, Origin::Nobody);
     assert_eq!(session.grant().session_name, "alice@example.com---189d2969");
     assert_eq!(session.grant().expires_at, NOW + 900);
     let code = |result: Result<Credentials, Failure>| result.unwrap_err().code;
@@ -298,12 +300,17 @@ fn credentials_can_be_made_for_someone_who_was_identified_elsewhere() {
     );
     assert_eq!(code(issue(ROLE, "a", 900)), Code::InvalidRoleSessionName);
     assert_eq!(code(issue(ROLE, "ab", 7201)), Code::InvalidDurationSeconds);
-    let long = "é".repeat(200);
-    let made = service.issue(&new_session(ROLE, "ab", 900, &long)).unwrap();
-    let session = sessions
-        .open(made.security_token.as_bytes(), &made.access_key_id, NOW)
-        .unwrap();
-    assert_eq!(session.grant().caller.len(), 256);
+    assert_eq!(code(issue(ROLE, "ab", 0)), Code::InvalidDurationSeconds);
+    // What is left of a token may be less than a caller could ask for.
+    assert!(issue(ROLE, "ab", 1).is_ok());
+    let long = Origin::AccessKey {
+        id: "é".repeat(512),
+    };
+    let too_long = NewSession {
+        origin: &long,
+        ..new_session(ROLE, "ab", 900)
+    };
+    assert_eq!(code(service.issue(&too_long)), Code::InternalError);
     let shown = format!("{made:?}");
     assert!(!shown.contains(&made.access_key_secret) && !shown.contains(&made.security_token));
     let json = serde_json::to_value(&made).unwrap();
@@ -379,4 +386,34 @@ fn a_role_that_no_call_could_assume_as_it_says_is_told() {
             .to_string()
             .contains("acs:ram::{account}:role/{name}")
     );
+}
+
+#[test]
+fn a_revoked_key_or_role_gets_nothing_and_spends_nothing_of_others() {
+    let service = service_with(|identity| identity.sts.calls_per_second = 1, 10_000);
+    let revoked = |what: Involved<'static>| move |involved: Involved<'_>| involved == what;
+    let code = |answer: RpcAnswer| answer.failure.map(|(code, _)| code);
+    let key = revoked(Involved::AccessKey("server-1"));
+    let role = revoked(Involved::Role(ROLE));
+    for _ in 0..3 {
+        let refused = code(signed(&USUAL).send_while(&service, &key));
+        assert_eq!(refused, Some(Code::InactiveAccessKeyId));
+        let refused = code(signed(&USUAL).send_while(&service, &role));
+        assert_eq!(refused, Some(Code::NoPermission));
+    }
+    // A wrong signature learns nothing of what is revoked.
+    let forged = sign_acs3(acs3(&USUAL), "server-1", "another secret");
+    let refused = code(forged.send_while(&service, &key));
+    assert_eq!(refused, Some(Code::SignatureDoesNotMatch));
+    let other = revoked(Involved::AccessKey("server-2"));
+    assert_eq!(code(signed(&USUAL).send_while(&service, &other)), None);
+}
+
+#[test]
+fn who_may_assume_a_role_is_as_it_is_now() {
+    let service = service();
+    assert!(service.may_assume("server-1", ROLE));
+    assert!(!service.may_assume("server-2", ROLE), "not in assumed_by");
+    assert!(!service.may_assume("gone", ROLE));
+    assert!(!service.may_assume("server-1", "acs:ram::1:role/gone"));
 }

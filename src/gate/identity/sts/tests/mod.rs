@@ -106,14 +106,23 @@ struct Call {
 
 impl Call {
     fn send(&self, service: &TokenService) -> RpcAnswer {
-        service.call(&RpcRequest {
+        self.send_while(service, &|_| false)
+    }
+
+    fn send_while(
+        &self,
+        service: &TokenService,
+        is_revoked: &dyn Fn(Involved<'_>) -> bool,
+    ) -> RpcAnswer {
+        let request = RpcRequest {
             method: self.method,
             path: &self.path,
             query: &self.query,
             headers: &self.headers,
             body: &self.body,
             unix_seconds: self.now,
-        })
+        };
+        service.call(&request, is_revoked)
     }
 
     fn header(&mut self, name: &'static str, value: &str) -> &mut Self {
