@@ -66,7 +66,7 @@ fn open_for(
 
 /// A running logstore with the project `demo`, and a client for it.
 struct Server {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     host: String,
     key: AccessKey,
     region: String,
