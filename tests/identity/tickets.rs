@@ -33,8 +33,8 @@ fn a_ticket_opens_its_logstore_from_every_place_and_is_never_kept() {
     refused(&site.bearer(&site.token()), "credential_not_accepted");
     let mut changed = ticket.clone();
     let last = changed.pop().unwrap();
-    changed.push(if last == 'A' { 'B' } else { 'A' });
-    refused(&site.bearer(&changed), "ticket_unknown");
+    changed.push(if last == 'A' { 'Q' } else { 'A' });
+    refused(&site.bearer(&changed), "token_signature");
     let events = site.events(WEB, 5);
     let secret = &ticket[ticket.len() - 20..];
     for place in [format!("{events:?}"), site.stderr(), site.metrics()] {
