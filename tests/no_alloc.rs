@@ -1,4 +1,5 @@
-//! Transcoding allocates nothing per event, once its buffers have grown.
+//! Transcoding allocates nothing per event, once its buffers have grown; deciding who a request is
+//! from allocates nothing where a verdict or a policy says it, and for other tokens a few times.
 
 #![expect(
     unsafe_code,
@@ -8,10 +9,27 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use tollgate::config::{Limits, TimeWindow};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
+use tollgate::config::{Config, JwtAlgorithm, JwtKey, Limits, PolicyRule, TimeWindow, TokenPlace};
 use tollgate::event::{EventGroup, Refusal};
 use tollgate::front::transcode::{self, Context, Rules};
+use tollgate::gate::identity::state::IdentityState;
+use tollgate::gate::identity::sts::ReplayWindow;
+use tollgate::gate::identity::{Action, Authenticator, Check, Facts, Trust, mint};
+use tollgate::gate::policy::{
+    self, ActionName, ConditionKey, Decision, Fact, Policies, Policy, PolicyKind, Question,
+};
+use tollgate::telemetry::Metrics;
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -99,4 +117,153 @@ fn a_thousand_log_groups_allocate_nothing() {
     assert_eq!(allocations(unchanged, transcode::protobuf), 0);
     assert_eq!(allocations(replaced, transcode::protobuf), 0);
     assert_eq!(allocations(rewritten, transcode::protobuf), 0);
+}
+
+const PROJECT: &str = "sls-webtracking-mini";
+const LOGSTORE: &str = "web-tracking-logstore";
+const RESOURCE: &str = "acs:log:cn:1:project/sls-webtracking-mini/logstore/web-tracking-logstore";
+const ISSUER: &str = "https://login.example.com/";
+
+/// A policy of 50 statements, of which the last allows.
+fn fifty_statements() -> String {
+    let statement = |at: usize| {
+        let site = if at == 49 { "shop" } else { "other" };
+        format!(
+            r#"{{"Effect":"Allow","Action":"*","Resource":"acs:log:*:*:project/*/logstore/web-?racking-*","Condition":{{"IpAddress":{{"acs:SourceIp":["203.0.113.0/24"]}},"StringLike":{{"tollgate:Origin":"https://{site}.*"}}}}}}"#
+        )
+    };
+    let statements: Vec<String> = (0..50).map(statement).collect();
+    format!(
+        r#"{{"Version":"1","Statement":[{}]}}"#,
+        statements.join(",")
+    )
+}
+
+/// A gate with a minting key, an issuer's RSA key and a policy of the project, and its folder.
+fn gate() -> (tempfile::TempDir, Authenticator) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::quickstart();
+    config.data_dir = folder.path().to_owned();
+    config.identity.jwt.push(JwtKey {
+        algorithms: vec![JwtAlgorithm::RS256],
+        public_key: Some(keys().join("rsa.pub.pem")),
+        ..JwtKey::named("rsa", ISSUER, "tollgate")
+    });
+    config.identity.policies.push(PolicyRule {
+        name: "fifty".to_owned(),
+        file: None,
+        document: Some(fifty_statements()),
+    });
+    config.projects[0].policy = Some("fifty".to_owned());
+    let nonces = ReplayWindow::new(Duration::from_secs(900), ReplayWindow::USUAL);
+    let trust = Trust::load(&config, &Arc::new(nonces)).unwrap();
+    let state = IdentityState::open(folder.path(), &config.identity, &Metrics::new()).unwrap();
+    (folder, Authenticator::new(trust, Arc::new(state)))
+}
+
+fn keys() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parsers/keys"))
+}
+
+/// A token of an issuer with an RSA key.
+fn rs256(now: u64) -> String {
+    let der = PrivatePkcs8KeyDer::from_pem_file(keys().join("rsa.pem")).unwrap();
+    let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap();
+    let claims = format!(
+        r#"{{"iss":"{ISSUER}","aud":"tollgate","sub":"u","exp":{},"project":"{PROJECT}","logstore":"{LOGSTORE}"}}"#,
+        now + 600
+    );
+    let message = [r#"{"alg":"RS256","kid":"rsa"}"#, &claims]
+        .map(|part| URL_SAFE_NO_PAD.encode(part))
+        .join(".");
+    let mut signature = vec![0; pair.public_modulus_len()];
+    let random = SystemRandom::new();
+    pair.sign(
+        &RSA_PKCS1_SHA256,
+        &random,
+        message.as_bytes(),
+        &mut signature,
+    )
+    .unwrap();
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// Allocations of a thousand checks of a token, after a first one.
+fn allocations_of_token(authenticator: &Authenticator, token: &str) -> usize {
+    let trust = authenticator.trust();
+    let facts = Facts {
+        project: PROJECT,
+        logstore: LOGSTORE,
+        action: Action::TrackPost,
+        resource: RESOURCE,
+        client: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)),
+        secure: true,
+        origin: Some("https://shop.example.com"),
+        unix_seconds: tollgate::foundation::clock::unix_seconds(),
+    };
+    let check = Check::new(authenticator, &trust, &facts);
+    let once = || {
+        check
+            .token(token.as_bytes(), TokenPlace::Authorization)
+            .unwrap()
+    };
+    drop(once());
+    let before = ALLOCATIONS.get();
+    for _ in 0..1000 {
+        drop(std::hint::black_box(once()));
+    }
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn a_thousand_kept_verdicts_allocate_nothing() {
+    let (_folder, authenticator) = gate();
+    let token = rs256(tollgate::foundation::clock::unix_seconds());
+    assert_eq!(allocations_of_token(&authenticator, &token), 0);
+}
+
+#[test]
+fn a_minted_token_allocates_its_payload_and_no_more() {
+    let (_folder, authenticator) = gate();
+    let trust = authenticator.trust();
+    let key = trust.session_key(None).unwrap();
+    let token = mint(key, PROJECT, LOGSTORE, 600, Some("visitor")).unwrap();
+    assert_eq!(allocations_of_token(&authenticator, &token), 1000);
+}
+
+struct Known;
+
+impl policy::Context for Known {
+    fn fact(&self, key: &ConditionKey) -> Fact<'_> {
+        match key {
+            ConditionKey::SourceIp => Fact::Address(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7))),
+            ConditionKey::Origin => Fact::Text("https://shop.example.com"),
+            _ => Fact::Absent,
+        }
+    }
+}
+
+#[test]
+fn a_thousand_decisions_of_a_policy_allocate_nothing() {
+    let held = [Arc::new(
+        Policy::parse(PolicyKind::Identity, "fifty", &fifty_statements()).unwrap(),
+    )];
+    let policies = Policies {
+        identity: &held,
+        session: None,
+        project: None,
+    };
+    let question = Question {
+        action: &ActionName::Known(Action::PutLogs),
+        resource: RESOURCE,
+        context: &Known,
+    };
+    let before = ALLOCATIONS.get();
+    for _ in 0..1000 {
+        let decision = policies.decide(std::hint::black_box(&question));
+        assert!(
+            matches!(decision, Decision::Allowed(grant) if grant.by.unwrap().statement() == 49)
+        );
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0);
 }

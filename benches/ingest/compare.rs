@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use crate::generator::{Generator, Outcome};
+use crate::generator::{Generator, Outcome, Requests};
 use crate::machine::{self, Window};
 use crate::report::{self, Measured, Pair, Report, ScenarioReport};
 use crate::scenario::{self, Scenario};
@@ -145,7 +145,7 @@ impl Bench {
         ScenarioReport::new(scenario, &requests, pairs, accepted, other_answers)
     }
 
-    fn on_bare(&self, scenario: &Scenario, requests: &[Vec<u8>]) -> anyhow::Result<Side> {
+    fn on_bare(&self, scenario: &Scenario, requests: &dyn Requests) -> anyhow::Result<Side> {
         let (mut generator, warm) =
             Generator::connect(self.bare.ingest, requests, scenario.connections())?;
         let pids = [self.bare.pid(), std::process::id()];
@@ -156,7 +156,7 @@ impl Bench {
         Side::new(&warm, outcome, &seen, seen.others)
     }
 
-    fn on_tollgate(&self, scenario: &Scenario, requests: &[Vec<u8>]) -> anyhow::Result<Side> {
+    fn on_tollgate(&self, scenario: &Scenario, requests: &dyn Requests) -> anyhow::Result<Side> {
         let (mut generator, warm) =
             Generator::connect(self.tollgate.ingest, requests, scenario.connections())?;
         let pids = [

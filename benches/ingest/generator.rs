@@ -79,11 +79,30 @@ impl Outcome {
     }
 }
 
+/// What to send.
+pub trait Requests: Sync {
+    /// The request of this number, whole; `scratch` may be used to render it.
+    fn request<'s>(&'s self, index: usize, scratch: &'s mut Vec<u8>) -> &'s [u8];
+    /// How many there are before the first comes again.
+    fn count(&self) -> usize;
+}
+
+/// Requests that were rendered before, again and again.
+impl Requests for Vec<Vec<u8>> {
+    fn request<'s>(&'s self, index: usize, _: &'s mut Vec<u8>) -> &'s [u8] {
+        let index = index.checked_rem(self.len()).unwrap_or(0);
+        self.get(index).map_or(&[], Vec::as_slice)
+    }
+
+    fn count(&self) -> usize {
+        self.len()
+    }
+}
+
 /// Open connections to one server, and what to send on them.
-#[derive(Debug)]
 pub struct Generator<'a> {
     connections: Vec<Connection>,
-    requests: &'a [Vec<u8>],
+    requests: &'a dyn Requests,
 }
 
 impl<'a> Generator<'a> {
@@ -91,7 +110,7 @@ impl<'a> Generator<'a> {
     /// times while it is measured. The answers are in the returned outcome.
     pub fn connect(
         address: SocketAddr,
-        requests: &'a [Vec<u8>],
+        requests: &'a dyn Requests,
         connections: usize,
     ) -> anyhow::Result<(Self, Outcome)> {
         let mut generator = Self {
@@ -101,7 +120,7 @@ impl<'a> Generator<'a> {
         let mut outcome = Outcome::default();
         for index in 0..connections {
             let mut connection = Connection::open(address)?;
-            connection.exchange(generator.request(index), &mut outcome)?;
+            connection.exchange(requests.request(index, &mut Vec::new()), &mut outcome)?;
             generator.connections.push(connection);
         }
         Ok((generator, outcome))
@@ -163,13 +182,10 @@ impl<'a> Generator<'a> {
         outcome.latencies.sort_unstable();
         Ok(outcome)
     }
-
-    fn request(&self, index: usize) -> &'a [u8] {
-        request(self.requests, index)
-    }
 }
 
-fn join(
+/// What a thread came to.
+pub fn join(
     worker: std::thread::ScopedJoinHandle<'_, anyhow::Result<Outcome>>,
 ) -> anyhow::Result<Outcome> {
     worker
@@ -184,11 +200,6 @@ fn take_one(budget: &AtomicU64) -> bool {
         .is_ok()
 }
 
-fn request(requests: &[Vec<u8>], index: usize) -> &[u8] {
-    let index = index.checked_rem(requests.len()).unwrap_or(0);
-    requests.get(index).map_or(&[], Vec::as_slice)
-}
-
 /// Which requests of a rate belong to one thread: every n-th, beginning with its own number.
 struct Plan {
     start: Instant,
@@ -200,10 +211,11 @@ struct Plan {
 
 fn at_rate(
     connection: &mut Connection,
-    requests: &[Vec<u8>],
+    requests: &dyn Requests,
     plan: &Plan,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
+    let mut scratch = Vec::new();
     for index in (plan.thread..).step_by(plan.connections) {
         let offset = Duration::from_secs(1) * u32::try_from(index)? / plan.per_second;
         if offset >= plan.duration {
@@ -211,7 +223,7 @@ fn at_rate(
         }
         let due = plan.start + offset;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        connection.exchange(request(requests, index), &mut outcome)?;
+        connection.exchange(requests.request(index, &mut scratch), &mut outcome)?;
         outcome
             .latencies
             .push(u64::try_from(due.elapsed().as_nanos())?);
@@ -223,14 +235,15 @@ fn at_rate(
 /// the requests on the other connections are at the server.
 fn closed_loop(
     connections: &mut [Connection],
-    requests: &[Vec<u8>],
+    requests: &dyn Requests,
     start: Instant,
     thread: usize,
     go_on: impl Fn() -> bool,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
+    let mut scratch = Vec::new();
     // Threads begin at different places of the list, so that they do not send the same token at once.
-    let mut next = thread * requests.len() / CLOSED_LOOP_THREADS;
+    let mut next = thread * requests.count() / CLOSED_LOOP_THREADS;
     std::thread::sleep(start.saturating_duration_since(Instant::now()));
     loop {
         let mut in_flight = false;
@@ -239,7 +252,7 @@ fn closed_loop(
                 connection.receive(&mut outcome)?;
             }
             if go_on() {
-                connection.send(request(requests, next))?;
+                connection.send(requests.request(next, &mut scratch))?;
                 next += 1;
                 in_flight = true;
             }

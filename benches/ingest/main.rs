@@ -1,11 +1,12 @@
 //! What Tollgate's ingest costs: processor time and latency of a request beside bare hyper on the
-//! same machine in the same minute, and memory over a million events.
+//! same machine in the same minute; memory over a million events; and what a flood of bad tokens does.
 //!
 //! `cargo bench --bench ingest -- --help` tells the options; `benches/README.md` how to read the
 //! figures. Linux only: it reads `/proc`.
 
 mod bare;
 mod compare;
+mod flood;
 mod generator;
 mod machine;
 mod memory;
@@ -33,6 +34,8 @@ struct Cli {
 enum Command {
     /// Resident memory of the gateway while a million events go through it.
     Memory(memory::Options),
+    /// A million distinct bad tokens beside good clients: memory, and the good ones' latency.
+    Flood(flood::Options),
     /// The yardstick, in a process of its own.
     #[command(hide = true)]
     HyperBare,
@@ -65,6 +68,7 @@ fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Some(Command::Memory(options)) => memory::run(options)?,
+        Some(Command::Flood(options)) => flood::run(options)?,
         None => compare::run(&cli.compare)?,
     };
     Ok(if honest {

@@ -181,6 +181,13 @@ impl Tollgate {
         })
     }
 
+    /// How many series the gateway's metrics have.
+    pub fn series(&self) -> anyhow::Result<usize> {
+        let text = get(self.admin, "/metrics")?;
+        let is_series = |line: &&str| !line.is_empty() && !line.starts_with('#');
+        Ok(text.lines().filter(is_series).count())
+    }
+
     /// Waits until nothing is held. Returns the last counts either way.
     pub fn settle(&self, deadline: Duration) -> anyhow::Result<Counts> {
         let until = Instant::now() + deadline;

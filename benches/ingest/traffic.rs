@@ -55,6 +55,16 @@ pub fn requests(config: &Config, tokens: Tokens, events: usize) -> anyhow::Resul
         .collect()
 }
 
+/// The bytes of a request with this token, up to it and from it on. Its body is one event.
+pub fn around_token() -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
+    const TOKEN: &str = "<token>";
+    let text = render(0, TOKEN, 1)?;
+    let at = memchr::memmem::find(&text, TOKEN.as_bytes()).context("no token")?;
+    let (head, rest) = text.split_at_checked(at).context("no token")?;
+    let tail = rest.get(TOKEN.len()..).unwrap_or_default();
+    Ok((head.to_vec(), tail.to_vec()))
+}
+
 /// Bytes of the body of a rendered request.
 pub fn body_bytes(request: &[u8]) -> usize {
     memchr::memmem::find(request, b"\r\n\r\n").map_or(0, |end| request.len() - end - 4)

@@ -1,11 +1,10 @@
 //! Identity, put together: what is trusted, what is remembered, and how both follow a changed
 //! configuration without a restart.
 //!
-//! Promise: a reload that fails changes nothing and says everything that is wrong. Of a new
-//! configuration only `identity` and the policies of projects are taken over; what logstores accept,
-//! names of cookies and parameters, `sts_token` and `session` wait for a restart.
+//! Promise: a reload that fails changes nothing and says everything that is wrong. Keys, roles,
+//! policies and the rules of tickets and of the token service are taken over; a configuration that
+//! differs in anything else is refused, with what differs (`reload`).
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::reload::check_fixed;
 use crate::config::Config;
 use crate::gate::identity::state::{IdentityState, OpenError};
 use crate::gate::identity::sts::ReplayWindow;
@@ -43,7 +43,8 @@ pub struct Identity {
     pub(super) authenticator: Arc<Authenticator>,
     state: Arc<IdentityState>,
     nonces: Arc<ReplayWindow>,
-    data_dir: PathBuf,
+    /// What runs.
+    running: Config,
     load: LoadConfig,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -83,7 +84,7 @@ impl Identity {
             authenticator: Arc::new(Authenticator::new(trust, Arc::clone(&state))),
             state,
             nonces,
-            data_dir: config.data_dir.clone(),
+            running: config.clone(),
             load,
             tasks: tasks.clone(),
             stop,
@@ -120,7 +121,8 @@ impl Identity {
     pub fn reload(&self) -> Result<String, String> {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         let mut config = (self.load)()?;
-        config.data_dir.clone_from(&self.data_dir);
+        config.data_dir.clone_from(&self.running.data_dir);
+        check_fixed(&self.running, &config)?;
         let trust = Trust::load(&config, &self.nonces).map_err(|errors| errors.to_string())?;
         let stop = self.stop.child_token();
         self.tasks
@@ -129,7 +131,7 @@ impl Identity {
             stop.cancel();
             return Err(error);
         }
-        let told = self.state.reload(&self.data_dir, &config.identity);
+        let told = self.state.reload(&config.data_dir, &config.identity);
         if let Err(error) = told {
             stop.cancel();
             return Err(error.to_string());

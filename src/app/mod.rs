@@ -2,6 +2,7 @@
 //! down. No logic of its own.
 
 mod identity;
+mod reload;
 mod store_access;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -346,7 +347,7 @@ impl Running {
                 Some(Arc::new(AdminApi {
                     state: Arc::clone(identity.state()),
                     token: admin_token(&config.admin, &config.data_dir)?,
-                    hosts: Vec::new(),
+                    hosts: config.admin.hosts.clone(),
                     reload: Box::new(move || reloading.reload()),
                     metrics: Arc::clone(&self.metrics),
                 }))

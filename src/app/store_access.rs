@@ -1,16 +1,18 @@
-//! The embedded store's callers besides the holder of its own key: access keys and temporary
-//! credentials of `[identity]`, under their policies, decided as the front decides.
+//! The embedded store's readers besides the holder of its own key: access keys and temporary
+//! credentials of `[identity]`, under their policies, decided as the front decides. They write
+//! through the front.
 //!
 //! Promise: what is trusted and revoked at the moment a request comes decides it, so a reload counts
 //! at once. Every refusal is counted. The resources are named by the store's own names of projects
 //! and logstores (`upstream_project`, `upstream_logstore`).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::config::Config;
+use crate::config::{Config, Project};
 use crate::embedded::{Access, Admitted, StoreAction, StoreRequest};
-use crate::event::{EventGroup, Refusal};
+use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::clock;
 use crate::gate::identity::{Action, Authenticator, Check, Denied, Facts, Principal, Trust};
 use crate::gate::policy::{project_resource_name, resource_name};
@@ -23,6 +25,8 @@ pub(super) struct StoreAccess {
     metrics: Arc<Metrics>,
     region: String,
     account: String,
+    /// Projects that have one name here and at the front: the policy of another could not be found.
+    projects: BTreeSet<String>,
 }
 
 impl StoreAccess {
@@ -35,6 +39,7 @@ impl StoreAccess {
         Arc::new(Self {
             authenticator,
             metrics: Arc::clone(metrics),
+            projects: projects_of(config),
             region: config.embedded.region.clone(),
             account: account.to_owned(),
         })
@@ -52,6 +57,22 @@ impl StoreAccess {
     }
 }
 
+/// Names of the embedded store that the front uses for the same project, and for no other.
+fn projects_of(config: &Config) -> BTreeSet<String> {
+    let name_at_store = |project: &Project| {
+        let name = project.upstream_project.as_ref().unwrap_or(&project.name);
+        name.to_string()
+    };
+    let names = config.projects.iter().map(name_at_store);
+    let mut same: BTreeSet<String> = names.collect();
+    for project in &config.projects {
+        if project.name.as_str() != name_at_store(project) {
+            same.remove(&name_at_store(project));
+        }
+    }
+    same
+}
+
 fn refusal(metrics: &Metrics, denied: Denied) -> Refusal {
     let reason = denied.refusal.reason();
     metrics.credentials_refused(denied.kind, reason).inc();
@@ -60,6 +81,16 @@ fn refusal(metrics: &Metrics, denied: Denied) -> Refusal {
 
 impl Access for StoreAccess {
     fn admit(&self, request: &StoreRequest<'_>) -> Result<Box<dyn Admitted>, Refusal> {
+        // Who writes goes through the front, where accept, limits and names that only we give hold.
+        if request.action == StoreAction::PutLogs || !self.projects.contains(request.project) {
+            let detail =
+                "write through the front; this store takes writes signed with its own key alone";
+            let refused = Refusal::new(Reason::AccessKeyUnknown, detail);
+            return Err(refusal(
+                &self.metrics,
+                Denied::new(CredentialKind::AccessKey, refused),
+            ));
+        }
         let asked = Asked {
             project: request.project.to_owned(),
             logstore: request.logstore.unwrap_or_default().to_owned(),

@@ -31,6 +31,8 @@ pub struct EventGroup {
     pub token: Vec<u8>,
     /// Fields left out because their name is reserved for the store or for us.
     pub reserved_fields: u32,
+    /// Of these, fields and tags whose names only we give.
+    pub attached_names: u32,
     /// Events whose `__time__` was outside the accepted window and was replaced.
     pub times_replaced: u32,
 }
@@ -56,12 +58,19 @@ impl EventGroup {
             tags,
             token,
             reserved_fields,
+            attached_names,
             times_replaced,
         } = self;
         for buffer in [logs, topic, source, tags, token] {
             buffer.clear();
         }
-        (*events, *reserved_fields, *times_replaced) = (0, 0, 0);
+        (*events, *reserved_fields, *attached_names, *times_replaced) = (0, 0, 0, 0);
+    }
+
+    /// Counts a field or tag that was left out because its name is one that only we give.
+    pub fn leave_out_attached(&mut self) {
+        self.reserved_fields += 1;
+        self.attached_names += 1;
     }
 
     /// Adds a tag, as one `LogTag` field.

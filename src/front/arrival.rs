@@ -73,14 +73,16 @@ impl<'a> Arrival<'a> {
     /// JSON is sniffed, whatever the content type says; only where protobuf may come too is the
     /// type asked, since a LogGroup and a JSON text may both begin with a line feed.
     pub(super) fn body_is_json(&self, plain: &[u8]) -> bool {
-        if self.action != Action::PutLogs || plain.first() == Some(&b'{') {
+        plain.first() == Some(&b'{') || self.says_json()
+    }
+
+    /// Whether the body is JSON by the route and its content type alone.
+    pub(super) fn says_json(&self) -> bool {
+        if self.action != Action::PutLogs {
             return true;
         }
-        let kind = self
-            .parts
-            .headers
-            .get(CONTENT_TYPE)
-            .map_or(&b""[..], |v| v.as_bytes());
+        let kind = self.parts.headers.get(CONTENT_TYPE);
+        let kind = kind.map_or(&b""[..], |kind| kind.as_bytes());
         kind.get(..16)
             .is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"))
     }

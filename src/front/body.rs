@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use http::header::EXPECT;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -15,6 +16,11 @@ use hyper::body::Incoming;
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
 use crate::logstore::codec::{self, Codec, CodecError};
+
+/// Bytes of a refused body that are still read.
+const DRAINED: u64 = 64 << 10;
+/// Time for them.
+const DRAINING: Duration = Duration::from_secs(1);
 
 /// Bounds of one body.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +36,7 @@ pub(super) struct BodyLimits {
 /// # Cancel safety
 /// Dropping the future drops the bytes and gives the lease back; nothing else has happened.
 pub(super) async fn read(
-    body: Incoming,
+    body: &mut Incoming,
     limits: BodyLimits,
     budget: &Arc<Budget>,
 ) -> Result<(Bytes, Lease), Refusal> {
@@ -48,7 +54,7 @@ pub(super) async fn read(
 }
 
 async fn read_frames(
-    mut body: Incoming,
+    body: &mut Incoming,
     cap: usize,
     budget: &Arc<Budget>,
 ) -> Result<(Bytes, Lease), Refusal> {
@@ -84,6 +90,20 @@ async fn read_frames(
         },
         lease,
     ))
+}
+
+/// Reads what is left of a small body, to throw it away. A client that is still writing when the
+/// connection closes may lose the answer, and with it the reason of the refusal. A body that is not
+/// small, has no length, or waits for a word of ours is left alone.
+pub(super) async fn drain(body: &mut Incoming, headers: &HeaderMap) {
+    let small = body.size_hint().upper().is_some_and(|left| left <= DRAINED);
+    if !small || headers.contains_key(EXPECT) {
+        return;
+    }
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    if tokio::time::timeout(DRAINING, rest).await.is_err() {
+        tracing::trace!("a refused client did not send the rest of its body");
+    }
 }
 
 fn too_large(cap: usize) -> Refusal {

@@ -11,11 +11,11 @@ use http::{HeaderMap, HeaderValue};
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, content-md5, content-type, x-acs-security-token, x-log-apiversion, \
      x-log-bodyrawsize, x-log-compresstype, x-log-content-sha256, x-log-date, x-log-project, \
-     x-log-signaturemethod, traceparent",
+     x-log-signaturemethod, x-tollgate-string-to-sign, traceparent",
 );
-const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, OPTIONS");
+const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "x-log-requestid, x-log-time, x-tollgate-ack, x-tollgate-reason, retry-after",
+    "x-log-requestid, x-log-time, x-tollgate-ack, x-tollgate-reason, x-tollgate-relayed, retry-after",
 );
 /// Two hours, the longest that Chromium keeps a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

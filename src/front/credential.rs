@@ -6,13 +6,15 @@
 //! decided here (`identify`).
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, REFERER};
 use http::request::Parts;
 
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
+use super::platform::Platform;
 use crate::config::TokenPlace;
 use crate::event::{Reason, Refusal};
+use crate::telemetry::PlatformLabel;
 
 /// The credentials of a head.
 #[derive(Clone, Copy)]
@@ -55,11 +57,7 @@ pub(super) fn present<'a>(
     }
     let cookie_counts = match origin {
         OriginVerdict::Named(_) => true,
-        // An image of another site sends no Origin; browsers then say so here.
-        OriginVerdict::Absent => parts
-            .headers
-            .get("sec-fetch-site")
-            .is_none_or(|site| site != "cross-site"),
+        OriginVerdict::Absent => is_of_no_other_page(&parts.headers),
         OriginVerdict::Any | OriginVerdict::Refused => false,
     };
     let cookie = if cookie_counts && accepts(TokenPlace::Cookie) {
@@ -77,6 +75,20 @@ pub(super) fn present<'a>(
         signed,
         cookie,
     })
+}
+
+/// Whether a request without an Origin comes from no page of another host. An image or a link sends
+/// none: browsers say in Sec-Fetch-Site where it is from. Old browsers only send a Referer; mini
+/// programs too, and those have no cookies but the ones that their program joined by hand.
+fn is_of_no_other_page(headers: &HeaderMap) -> bool {
+    match headers.get("sec-fetch-site") {
+        Some(site) => site == "same-origin" || site == "none",
+        None => {
+            let label = Platform::of(headers).label;
+            let program = !matches!(label, PlatformLabel::Browser | PlatformLabel::Other);
+            program || !headers.contains_key(REFERER)
+        }
+    }
 }
 
 type FoundToken<'a> = Option<(&'a [u8], TokenPlace)>;

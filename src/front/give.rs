@@ -120,7 +120,7 @@ impl Front {
         &self,
         target: Target<'_>,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         peer: SocketAddr,
         replier: Replier<'_>,
     ) -> Reply {
@@ -196,7 +196,8 @@ impl Front {
                     _ => false,
                 });
                 if accepted {
-                    check.holder(token)
+                    let beside = presented.token.and(presented.cookie);
+                    check.holder(token, beside)
                 } else if accept.contains(&Accept::Anonymous) {
                     Ok(GivenTo::nobody())
                 } else {
@@ -310,7 +311,7 @@ impl Front {
     async fn call_token_service(
         &self,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         client: IpAddr,
         replier: &Replier<'_>,
     ) -> Reply {

@@ -2,8 +2,9 @@
 //! that is turned away.
 //!
 //! Of a signature and tokens that the client chose to send there may be one: two are refused, never
-//! "the first that works". A cookie is ambient, so it may stand beside another; then the first kind
-//! of the logstore's list counts. What the list does not name is no credential here.
+//! "the first that works". A cookie is ambient: it may stand beside another credential, and steps
+//! back. What the logstore's list does not name is no credential here, nor what it names after
+//! `anonymous`.
 
 use super::arrival::Arrival;
 use super::credential::{self, Presented};
@@ -38,7 +39,7 @@ impl Caller<'_> {
 
     /// Whether the body is that of a sender who may send, whatever it holds.
     pub(super) fn is_known(&self) -> bool {
-        !matches!(self, Self::InBody(Err(_)))
+        matches!(self, Self::Known(..) | Self::InBody(Ok(_)))
     }
 }
 
@@ -55,8 +56,11 @@ impl Front {
         arrival: &Arrival<'a>,
         check: &Check<'_>,
     ) -> Result<Caller<'a>, Refusal> {
-        let presented = self.presented(arrival)?;
-        match self.recognise(arrival, check, &presented) {
+        let recognised = match self.presented(arrival) {
+            Ok(presented) => self.recognise(arrival, check, &presented),
+            Err(refusal) => Err(Box::new(Denied::new(CredentialKind::None, refusal))),
+        };
+        match recognised {
             Ok(caller) => Ok(caller),
             Err(denied) => self
                 .turn_away(arrival, check, denied)
@@ -95,15 +99,14 @@ impl Front {
             .then(|| (check.signature_kind(&request), Candidate::Signature));
         let token = |(token, place)| (Check::token_kind(token), Candidate::Token(token, place));
         let cookie = presented.cookie.map(|value| (value, TokenPlace::Cookie));
+        // What the client chose to send comes before what a browser adds unasked: a cookie may have
+        // been put there by another site.
         let candidates = [signature, presented.token.map(token), cookie.map(token)];
-        let mut best: Option<(usize, CredentialKind, &Candidate<'_>)> = None;
-        for (kind, candidate) in candidates.iter().flatten() {
-            if let Some(rank) = rank(*kind)
-                && best.as_ref().is_none_or(|(of_best, ..)| rank < *of_best)
-            {
-                best = Some((rank, *kind, candidate));
-            }
-        }
+        let mut listed = candidates
+            .iter()
+            .flatten()
+            .filter_map(|(kind, candidate)| Some((rank(*kind)?, *kind, candidate)));
+        let best = listed.next();
         let body_may_tell = arrival.has_body()
             && rules.token_from.contains(&TokenPlace::Body)
             && (rules.accept.contains(&Accept::Jwt) || rules.accept.contains(&Accept::Ticket));
@@ -116,15 +119,17 @@ impl Front {
                     Candidate::Signature => check
                         .signature(kind, &request)
                         .map(|(principal, body)| Caller::Known(principal, body)),
-                    Candidate::Token(token, place) => match check.token(token, *place) {
-                        Ok(principal) => Ok(Caller::Known(principal, SignedBody::Unsigned)),
-                        // A stale cookie does not stand in the way of a token that is renewed in
-                        // the body.
-                        Err(denied) if *place == TokenPlace::Cookie && body_may_tell => {
-                            Ok(Caller::InBody(Err(Box::new(denied))))
+                    Candidate::Token(token, place) => {
+                        match check.token(token, *place, presented.cookie) {
+                            Ok(principal) => Ok(Caller::Known(principal, SignedBody::Unsigned)),
+                            // A stale cookie does not stand in the way of a token that is renewed in
+                            // the body.
+                            Err(denied) if *place == TokenPlace::Cookie && body_may_tell => {
+                                Ok(Caller::InBody(Err(Box::new(denied))))
+                            }
+                            Err(denied) => Err(denied),
                         }
-                        Err(denied) => Err(denied),
-                    },
+                    }
                 }
                 .map_err(Box::new)
             }
@@ -158,6 +163,13 @@ impl Front {
         check: &Check<'_>,
     ) -> Result<Caller<'a>, Denied> {
         let kind = CredentialKind::Passthrough;
+        if !arrival.has_body() {
+            let detail = "only requests with a body are relayed";
+            return Err(Denied::new(
+                kind,
+                Refusal::new(Reason::CredentialNotAccepted, detail),
+            ));
+        }
         let target = arrival.logstore.relay_target();
         let target = target.ok_or_else(|| Denied::new(kind, Reason::CredentialNotAccepted))?;
         let relayable = self
@@ -180,16 +192,19 @@ impl Front {
             let kind = Check::token_kind(&group.token);
             let accept = &arrival.logstore.rules.accept;
             if accept.iter().any(|accept| kind_of(*accept) == kind) {
-                check.token(&group.token, TokenPlace::Body)
+                check.token(&group.token, TokenPlace::Body, None)
             } else {
                 Err(Denied::new(kind, Reason::CredentialNotAccepted))
             }
         };
         let decided = match caller {
-            Caller::Known(known, _) | Caller::Relay(known, _) if group.token.is_empty() => {
-                Ok(known)
+            // It is for the store to say who that is: nothing of it is kept here.
+            Caller::Relay(known, _) => {
+                let kind = known.kind();
+                Err(Denied::new(kind, Reason::CredentialNotAccepted).named(known.key()))
             }
-            Caller::Known(known, _) | Caller::Relay(known, _) => match known.kind() {
+            Caller::Known(known, _) if group.token.is_empty() => Ok(known),
+            Caller::Known(known, _) => match known.kind() {
                 CredentialKind::Anonymous | CredentialKind::None => Ok(known),
                 _ if known.source() == TokenSource::Cookie => in_body(),
                 kind => Err(Denied::new(kind, Reason::TokenAmbiguous).named(known.key())),
@@ -202,7 +217,6 @@ impl Front {
             let fits = principal.fits(platform.label.label(), platform.appid);
             let denied = |refusal| Denied::new(principal.kind(), refusal).named(principal.key());
             fits.map_err(denied)?;
-            check.after_body(&principal, group)?;
             Ok(principal)
         });
         fitting.or_else(|denied| self.turn_away(arrival, check, Box::new(denied)))

@@ -25,11 +25,12 @@ use super::route::{Action, Kind, Route, Target};
 use super::service::Front;
 use super::site::{SiteLogstore, host_of};
 use super::transcode::{self, Context};
-use crate::config::ClientAddress;
+use crate::config::{ClientAddress, IdentityMode};
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
+use crate::gate::identity::state::TicketPass;
 use crate::gate::identity::{Check, Denied, Principal, Trust};
 use crate::telemetry::{CredentialKind, RelayOutcome, RouteLabel};
 
@@ -44,7 +45,15 @@ enum Taken {
 impl Front {
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Reply {
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        let reply = self.respond(&parts, &mut body, peer).await;
+        if !reply.status().is_success() {
+            body::drain(&mut body, &parts.headers).await;
+        }
+        reply
+    }
+
+    async fn respond(&self, parts: &Parts, body: &mut Incoming, peer: SocketAddr) -> Reply {
         let unix_seconds = clock::unix_seconds();
         let id = RequestId::next(unix_seconds);
         let unrouted = Replier {
@@ -58,7 +67,7 @@ impl Front {
                 .at(RouteLabel::Preflight as usize)
                 .inc();
             let replier = Replier {
-                origin: self.preflight_origin(&parts),
+                origin: self.preflight_origin(parts),
                 ..unrouted
             };
             return replier.preflight();
@@ -66,7 +75,7 @@ impl Front {
         let route = match Target::parse(parts.uri.path()) {
             Some(Target::Logstore(route)) => route,
             Some(target) if self.gives_credentials(target) => {
-                return self.give(target, &parts, body, peer, unrouted).await;
+                return self.give(target, parts, body, peer, unrouted).await;
             }
             _ => return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None),
         };
@@ -75,7 +84,7 @@ impl Front {
             Err(reason) => return self.unrouted(&unrouted, &reason.into(), Some(route.allow())),
         };
         self.metrics.requests.at(action.label() as usize).inc();
-        let (project, logstore) = match self.locate(&parts, &route) {
+        let (project, logstore) = match self.locate(parts, &route) {
             Ok(located) => located,
             Err(refusal) => {
                 self.metrics
@@ -87,11 +96,10 @@ impl Front {
         };
         let origin = logstore.origins.verdict(&parts.headers);
         let replier = Replier { origin, ..unrouted };
-        let cookies = self.cookies(&parts);
-        let taken = match cookies {
+        let taken = match self.cookies(parts) {
             Ok(cookies) => {
                 let arrival = Arrival {
-                    parts: &parts,
+                    parts,
                     route,
                     action,
                     project,
@@ -109,20 +117,7 @@ impl Front {
             Err(refusal) => Err(refusal),
         };
         match taken {
-            Ok(Taken::Relayed(relayed)) => relayed.reply(&replier),
-            Ok(Taken::Held)
-                if matches!(
-                    action,
-                    Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)
-                ) =>
-            {
-                replier.pixel()
-            }
-            Ok(Taken::Held) if logstore.rules.json_answer => replier.accepted_json(),
-            Ok(Taken::Held) if matches!(action, Action::TrackQuery(_)) => {
-                replier.accepted_uncached()
-            }
-            Ok(Taken::Held) => replier.accepted(),
+            Ok(taken) => accepted(taken, action, logstore, &replier),
             Err(refusal) => {
                 let reason = refusal.reason();
                 logstore.metrics.requests_refused.at(reason.index()).inc();
@@ -187,7 +182,7 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         trust: &Trust,
-        body: Incoming,
+        body: &mut Incoming,
     ) -> Result<Taken, Refusal> {
         if arrival.origin == OriginVerdict::Refused {
             return Err(Reason::OriginNotAllowed.into());
@@ -200,7 +195,8 @@ impl Front {
         }
         let logstore = arrival.logstore;
         let encoding = Encoding::of(&arrival.parts.headers)?;
-        let (limits, budget) = if caller.is_known() {
+        let observes = logstore.rules.identity_mode == IdentityMode::Observe;
+        let (limits, budget) = if caller.is_known() || observes {
             (self.body, &logstore.arriving)
         } else {
             (self.unverified_body, &logstore.unverified)
@@ -278,13 +274,22 @@ impl Front {
         with_buffers(|buffers| {
             let Buffers { group, stamp, .. } = buffers;
             arrival.stamp(stamp, parameter, caller.principal());
-            let context = self.context(arrival, trust, stamp);
-            transcode::query(query.as_bytes(), parameter, &context, group)
-                .map_err(|refusal| arrival.count_refused(refusal, group))?;
+            let read = |stamp: &[u8], group: &mut EventGroup| {
+                let context = self.context(arrival, trust, stamp);
+                transcode::query(query.as_bytes(), parameter, &context, group)
+                    .map_err(|refusal| arrival.count_refused(refusal, group))
+            };
+            let stamped = fields_of(caller.principal());
+            read(stamp, group)?;
             let principal = self
                 .settle(arrival, check, caller, group)
                 .map_err(|refusal| arrival.count_refused(refusal, group))?;
-            submit(arrival, &principal, group, lease)?;
+            if principal.fields() != stamped {
+                arrival.stamp(stamp, parameter, Some(&principal));
+                group.clear();
+                read(stamp, group)?;
+            }
+            self.submit(arrival, check, principal, group, lease)?;
             let accepted = &arrival.logstore.metrics.bytes_accepted;
             accepted.add(query.len() as u64);
             Ok(())
@@ -302,7 +307,8 @@ impl Front {
         body: &Bytes,
         mut lease: Lease,
     ) -> Result<(), Refusal> {
-        let cap = if caller.is_known() {
+        let observes = arrival.logstore.rules.identity_mode == IdentityMode::Observe;
+        let cap = if caller.is_known() || observes {
             self.body.cap
         } else {
             self.unverified_body.cap
@@ -315,19 +321,20 @@ impl Front {
                 stamp,
             } = buffers;
             let plain = encoding.decode(body, cap, &mut lease, plain)?;
-            let from_head = caller.principal().is_some_and(|p| !p.fields().is_empty());
+            let stamped = fields_of(caller.principal());
             arrival.stamp(stamp, parameter, caller.principal());
             self.transcode(arrival, trust, plain, stamp, group)?;
             let principal = self
                 .settle(arrival, check, caller, group)
                 .map_err(|refusal| arrival.count_refused(refusal, group))?;
-            if !from_head && !principal.fields().is_empty() {
-                // The token stood in the body, and only now is it known what its events get.
+            if principal.fields() != stamped {
+                // The token that counts stood in the body, or none does: only now is it known what
+                // the events get.
                 arrival.stamp(stamp, parameter, Some(&principal));
                 group.clear();
                 self.transcode(arrival, trust, plain, stamp, group)?;
             }
-            submit(arrival, &principal, group, lease)?;
+            self.submit(arrival, check, principal, group, lease)?;
             let accepted = &arrival.logstore.metrics.bytes_accepted;
             accepted.add(plain.len() as u64);
             Ok(())
@@ -366,8 +373,20 @@ impl Front {
     ) -> Result<u32, Refusal> {
         with_buffers(|buffers| {
             let Buffers { plain, group, .. } = buffers;
-            let plain = encoding.decode(body, self.body.cap, lease, plain)?;
-            self.transcode(arrival, trust, plain, b"", group)?;
+            let plain = encoding.decode(body, self.unverified_body.cap, lease, plain)?;
+            // The store reads it by its content type, not by how it looks.
+            let context = self.context(arrival, trust, b"");
+            let read = if arrival.says_json() {
+                transcode::json(plain, &context, group)
+            } else {
+                transcode::protobuf(plain, &context, group)
+            };
+            read.map_err(|refusal| arrival.count_refused(refusal, group))?;
+            if group.attached_names > 0 {
+                let detail = "a relayed request cannot be changed, so it may hold no field or tag that only the edge gives";
+                let refusal = Refusal::new(Reason::InvalidKey, detail);
+                return Err(arrival.count_refused(refusal, group));
+            }
             let denied = if group.token.is_empty() {
                 check.after_body(principal, group)
             } else {
@@ -416,6 +435,49 @@ impl Front {
         }
     }
 
+    /// The last questions, then the hand-over: from there on the events are held.
+    fn submit(
+        &self,
+        arrival: &Arrival<'_>,
+        check: &Check<'_>,
+        principal: Principal,
+        group: &mut EventGroup,
+        lease: Lease,
+    ) -> Result<(), Refusal> {
+        let result = self.hand_over(arrival, check, principal, group, lease);
+        result.map_err(|refusal| arrival.count_refused(refusal, group))
+    }
+
+    fn hand_over(
+        &self,
+        arrival: &Arrival<'_>,
+        check: &Check<'_>,
+        mut principal: Principal,
+        group: &mut EventGroup,
+        lease: Lease,
+    ) -> Result<(), Refusal> {
+        for (tag, value) in principal.tags() {
+            group.put_tag(tag.as_bytes(), value.as_bytes());
+        }
+        if let Err(denied) = check.after_body(&principal, group) {
+            principal = self.turn_away(arrival, check, Box::new(denied))?;
+        }
+        let pass = principal.ticket().cloned();
+        if let Some(Err(refusal)) = pass.as_ref().map(TicketPass::take_use) {
+            let denied = Denied::new(principal.kind(), refusal).named(principal.key());
+            principal = self.turn_away(arrival, check, Box::new(denied))?;
+        }
+        if group.events > 0 {
+            if arrival.logstore.rules.client_address == ClientAddress::Tag {
+                let address = arrival.client.to_string();
+                group.put_tag(b"__client_ip__", address.as_bytes());
+            }
+            arrival.logstore.lane.submit(group, lease)?;
+        }
+        arrival.count_accepted(&principal, group);
+        Ok(())
+    }
+
     fn context<'a>(
         &'a self,
         arrival: &Arrival<'_>,
@@ -431,31 +493,18 @@ impl Front {
     }
 }
 
-/// The hand-over: from here on the events are held.
-fn submit(
-    arrival: &Arrival<'_>,
-    principal: &Principal,
-    group: &mut EventGroup,
-    lease: Lease,
-) -> Result<(), Refusal> {
-    if let Some(pass) = principal.ticket() {
-        let used = pass.take_use();
-        used.map_err(|refusal| arrival.count_refused(refusal, group))?;
+/// The answer to a request that was not refused, in the form that its client knows.
+fn accepted(taken: Taken, action: Action, logstore: &SiteLogstore, replier: &Replier<'_>) -> Reply {
+    match (taken, action) {
+        (Taken::Relayed(relayed), _) => relayed.reply(replier),
+        (Taken::Held, Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)) => replier.pixel(),
+        (Taken::Held, _) if logstore.rules.json_answer => replier.accepted_json(),
+        (Taken::Held, Action::TrackQuery(_)) => replier.accepted_uncached(),
+        (Taken::Held, _) => replier.accepted(),
     }
-    if group.events > 0 {
-        for (tag, value) in principal.tags() {
-            group.put_tag(tag.as_bytes(), value.as_bytes());
-        }
-        if arrival.logstore.rules.client_address == ClientAddress::Tag {
-            let address = arrival.client.to_string();
-            group.put_tag(b"__client_ip__", address.as_bytes());
-        }
-        arrival
-            .logstore
-            .lane
-            .submit(group, lease)
-            .map_err(|refusal| arrival.count_refused(refusal, group))?;
-    }
-    arrival.count_accepted(principal, group);
-    Ok(())
+}
+
+/// The fields that events get from a principal.
+fn fields_of(principal: Option<&Principal>) -> Vec<u8> {
+    principal.map_or_else(Vec::new, |principal| principal.fields().to_vec())
 }

@@ -12,7 +12,7 @@
 //! When a client hangs up its relay ends with it. The store may have taken the events all the same.
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{CONTENT_ENCODING, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Response};
@@ -23,7 +23,9 @@ use super::reply::{Replier, Reply};
 use crate::event::{Reason, Refusal};
 use crate::foundation::names::ProjectName;
 use crate::gate::identity::{RelaySender, RelayVerdicts};
-use crate::logstore::client::{RelayError, RelayHost, RelayRequest, RelayedAnswer, StoreClient};
+use crate::logstore::client::{
+    RelayError, RelayHost, RelayRequest, RelayedAnswer, StoreClient, is_signed,
+};
 use crate::logstore::error::{StoreError, parse_error};
 use crate::logstore::header;
 use crate::logstore::signature::{Authorization, parse_authorization};
@@ -99,6 +101,23 @@ impl Relay {
                 )),
             }
         };
+        for name in parts.headers.keys().filter(|name| is_signed(name.as_str())) {
+            single(name)?;
+        }
+        // What is checked here must be what the store reads.
+        let coding = parts.headers.contains_key(CONTENT_ENCODING);
+        let kind = parts.headers.get(&header::COMPRESS_TYPE);
+        if coding || kind.is_some_and(HeaderValue::is_empty) {
+            let detail = "send no content-encoding, and x-log-compresstype only with a value";
+            return Err(Refusal::new(Reason::SignatureHeaderInvalid, detail));
+        }
+        let named = parts.headers.get("x-log-project");
+        if named.is_some_and(|named| named.as_bytes() != target.project.as_str().as_bytes()) {
+            return Err(Refusal::new(
+                Reason::SignatureHeaderInvalid,
+                "x-log-project",
+            ));
+        }
         let invalid = || Refusal::new(Reason::SignatureHeaderInvalid, "authorization");
         let authorization = single(&http::header::AUTHORIZATION)?.ok_or_else(invalid)?;
         let authorization = parse_authorization(authorization.as_bytes()).map_err(|_| invalid())?;
@@ -108,7 +127,14 @@ impl Relay {
         let host = match authorization {
             Authorization::V1 { .. } => RelayHost::Store,
             Authorization::V4 { .. } => {
-                RelayHost::AsReceived(single(&HOST)?.ok_or(Reason::InvalidHost)?)
+                let host = single(&HOST)?.ok_or(Reason::InvalidHost)?;
+                // The store finds the project by this host: it must be the one that was checked.
+                let label = host.as_bytes().split(|byte| *byte == b'.').next();
+                if label != Some(target.project.as_str().as_bytes()) {
+                    let detail = "a v4 signature holds the host: send to {project}.{endpoint}, with the project as the logstore names it";
+                    return Err(Refusal::new(Reason::InvalidHost, detail));
+                }
+                RelayHost::AsReceived(host)
             }
         };
         let relayable = Relayable {
@@ -324,7 +350,7 @@ mod tests {
     }
 
     fn parts(headers: &[(&str, &str)]) -> Parts {
-        let mut request = Request::post("/logstores/web%2f?a=+&b").header("host", "edge:1");
+        let mut request = Request::post("/logstores/web%2f?a=+&b").header("host", "demo.edge:1");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -406,7 +432,7 @@ mod tests {
             assert!(!head.contains("secret"));
         }
         assert!(heads[0].contains("host: demo.127.0.0.1:"), "{}", heads[0]);
-        assert!(heads[1].contains("host: edge:1\r\n"), "{}", heads[1]);
+        assert!(heads[1].contains("host: demo.edge:1\r\n"), "{}", heads[1]);
     }
 
     #[tokio::test]
@@ -441,6 +467,37 @@ mod tests {
         assert_eq!(answer.security_reason(), Some(Reason::RelayKeyRefused));
         let answer = relayed(&relay, &store, &[V1]).await;
         assert_eq!(answer.outcome(), RelayOutcome::Accepted);
+    }
+
+    #[tokio::test]
+    async fn what_the_store_could_read_otherwise_than_we_did_is_refused() {
+        let store = Store::start(&[(200, "")]).await;
+        let relay = Relay::default();
+        let twice = [
+            V1,
+            ("x-log-compresstype", "lz4"),
+            ("x-log-compresstype", "zstd"),
+        ];
+        for headers in [
+            &twice[..],
+            &[V1, ("x-log-compresstype", "")],
+            &[V1, ("content-encoding", "gzip")],
+            &[V1, ("x-log-project", "another")],
+        ] {
+            let reason = refused(&relay, &store, headers);
+            assert_eq!(reason, Some(Reason::SignatureHeaderInvalid), "{headers:?}");
+        }
+        assert_eq!(
+            refused(&relay, &store, &[V1, ("x-log-project", "demo")]),
+            None
+        );
+        let mut foreign = parts(&[V4]);
+        foreign
+            .headers
+            .insert(HOST, HeaderValue::from_static("victim.edge:1"));
+        let admitted = relay.admit(&foreign, store.target(), NOW);
+        assert_eq!(admitted.unwrap_err().reason(), Reason::InvalidHost);
+        assert!(store.heads().is_empty());
     }
 
     #[tokio::test]

@@ -190,8 +190,8 @@ fn names_no_project(host: &str) -> bool {
     !host.contains('.') || host.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
-/// The host of a request, without port and in lower case: of the target when that is absolute, else
-/// of the one Host header.
+/// The host of a request, without port and in lower case: of the one Host header, from which an
+/// absolute target may not differ.
 pub(super) fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result<String, Refusal> {
     let mut hosts = headers.get_all(http::header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -199,8 +199,12 @@ pub(super) fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result
     };
     let host = read_host(host.to_str().map_err(|_| Reason::InvalidHost)?)?;
     match target {
-        Some(authority) => read_host(authority.as_str()),
-        None => Ok(host),
+        // A signature holds the Host header: the target may not lead elsewhere.
+        Some(authority) if read_host(authority.as_str())? != host => Err(Refusal::new(
+            Reason::InvalidHost,
+            "the target and the Host header differ",
+        )),
+        _ => Ok(host),
     }
 }
 
@@ -333,6 +337,8 @@ mod tests {
             "a Host is needed all the same"
         );
         headers.insert(HOST, HeaderValue::from_static("other"));
+        assert!(host_of(Some(&target), &headers).is_err(), "they differ");
+        headers.insert(HOST, HeaderValue::from_static("SHOP.edge:8080"));
         assert_eq!(host_of(Some(&target), &headers).unwrap(), "shop.edge");
         assert_eq!(host(&["shop.localhost."]), Ok("shop.localhost".to_owned()));
     }

@@ -376,6 +376,17 @@ fn check_tickets_and_sessions(config: &Config, findings: &mut Findings) {
     if session.ttl == Span::default() {
         findings.error("identity.session.ttl", "must be more than 0");
     }
+    let key = identity.jwt.iter().find(|jwt| {
+        let named = session.kid.as_ref().is_none_or(|kid| *kid == jwt.kid);
+        named && jwt.holds_secret()
+    });
+    if let Some(key) = key.filter(|key| session.enabled && session.ttl > key.max_lifetime) {
+        let message = format!(
+            "is longer than max_lifetime of `{}`, {}",
+            key.kid, key.max_lifetime
+        );
+        findings.error("identity.session.ttl", message);
+    }
     let with_secret = |jwt: &&crate::config::JwtKey| jwt.holds_secret();
     match &session.kid {
         Some(kid) => {

@@ -82,6 +82,13 @@ fn check_logstore(config: &Config, logstore: &Logstore, path: &str, findings: &m
     check_accept(config, logstore, path, findings);
     if logstore.identity_mode == IdentityMode::Observe {
         let key = format!("{path}.identity_mode");
+        if logstore.accept.contains(&Accept::Passthrough) {
+            let message =
+                "a key that the store has refused would be observed away, and its events taken";
+            findings
+                .error(key.clone(), message)
+                .help("leave \"passthrough\" out of accept, or enforce");
+        }
         let message = "requests without a good credential are counted, and taken";
         findings
             .warning(key, message)

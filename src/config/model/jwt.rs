@@ -51,7 +51,7 @@ pub struct JwtKey {
     /// Clock difference that is forgiven on `exp`, `nbf` and `iat`, at most a day. A longer one is a grace period for mini programs that send late.
     #[serde(default = "default_leeway")]
     pub leeway: Span,
-    /// The longest life that a token may still have.
+    /// The longest life of a token: from `iat`, or from now when it has none.
     #[serde(default = "default_max_lifetime")]
     pub max_lifetime: Span,
     /// The greatest age since `iat`, which the token must then have. Left out: any.

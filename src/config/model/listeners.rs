@@ -46,6 +46,9 @@ pub struct Admin {
     /// Address and port. Keep it off the public network.
     #[schemars(extend("format" = "socket-address"))]
     pub listen: SocketAddr,
+    /// Host names that the admin API may be called by, beside addresses and `localhost`. Others are refused, so that no web page can reach it by a name of its own (DNS rebinding).
+    #[schemars(example = vec!["tollgate-admin.monitoring.svc"])]
+    pub hosts: Vec<String>,
     /// The bearer token that the admin API asks for. Left out: made on first start, in `{data_dir}/keys/admin.key`, where the commands of this machine find it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "file:/etc/tollgate/admin.key")]
@@ -134,6 +137,7 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: loopback(8081),
+            hosts: Vec::new(),
             token: None,
         }
     }

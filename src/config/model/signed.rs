@@ -15,6 +15,8 @@ use crate::foundation::units::Span;
 pub struct Signed {
     /// How far the time of a signed request may be from the server's.
     pub window: Span,
+    /// Takes v4 requests whose body is left unsigned on purpose (the digest of no bytes with a body), as the real service does. Whoever sees such a head can send another body for as long as the window lasts.
+    pub unsigned_bodies: bool,
     /// Refuses a request whose signature was seen within the window. Off by default: official clients send equal requests in one second, with equal signatures.
     pub refuse_replays: bool,
 }
@@ -109,6 +111,7 @@ impl Default for Signed {
     fn default() -> Self {
         Self {
             window: Span::secs(900),
+            unsigned_bodies: true,
             refuse_replays: false,
         }
     }

@@ -177,6 +177,7 @@ impl Document<'_> {
         let text = text.resolve(&self.scratch.text);
         match name {
             TagName::Reserved => self.out.reserved_fields += 1,
+            TagName::Attached => self.out.leave_out_attached(),
             _ if kind == Kind::Null => {}
             TagName::Token => {
                 within(text.len(), MAX_TOKEN, offset)?;
@@ -265,6 +266,7 @@ impl Document<'_> {
             FieldName::Time => log.set_time(text, offset, self.context, self.out)?,
             FieldName::Nanoseconds => log.set_nanosecond_text(text),
             FieldName::Reserved => self.out.reserved_fields += 1,
+            FieldName::Attached => self.out.leave_out_attached(),
         }
         Ok(())
     }

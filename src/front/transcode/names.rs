@@ -58,6 +58,8 @@ pub(super) enum FieldName {
     Nanoseconds,
     /// A name of the store or of ours: left out, and counted.
     Reserved,
+    /// A name that we attach: left out, and counted as such too.
+    Attached,
 }
 
 impl FieldName {
@@ -65,7 +67,7 @@ impl FieldName {
     #[inline]
     pub(super) fn of(name: &[u8], attached: &AttachedNames) -> Self {
         if attached.has_field(name) {
-            Self::Reserved
+            Self::Attached
         } else if name.first() == Some(&b'_') {
             Self::underscored(name)
         } else {
@@ -100,6 +102,8 @@ pub(super) enum TagName {
     Token,
     /// A tag that only we or the store may set: left out, and counted.
     Reserved,
+    /// A tag that we attach: left out, and counted as such too.
+    Attached,
 }
 
 impl TagName {
@@ -107,8 +111,9 @@ impl TagName {
     pub(super) fn of(name: &[u8], attached: &AttachedNames) -> Self {
         match name {
             b"__token__" => Self::Token,
-            b"__client_ip__" | b"__receive_time__" | b"__pack_id__" => Self::Reserved,
-            _ if attached.has_tag(name) => Self::Reserved,
+            b"__receive_time__" | b"__pack_id__" => Self::Reserved,
+            b"__client_ip__" => Self::Attached,
+            _ if attached.has_tag(name) => Self::Attached,
             _ => Self::Plain,
         }
     }

@@ -91,6 +91,10 @@ fn put_tag(
     }
     *tags += 1;
     bounded(*tags, rules.tags, tag.offset, Reason::TooManyFields)?;
+    if name == TagName::Attached {
+        out.leave_out_attached();
+        return Ok(());
+    }
     if name == TagName::Reserved {
         out.reserved_fields += 1;
         return Ok(());
@@ -207,6 +211,7 @@ fn rewrite(
             FieldName::Time | FieldName::Nanoseconds | FieldName::Reserved => {
                 out.reserved_fields += 1;
             }
+            FieldName::Attached => out.leave_out_attached(),
         }
     }
     open.finish(context, out);

@@ -139,6 +139,7 @@ impl QueryEvent<'_> {
             FieldName::Time => self.log.set_time(text, offset, self.context, self.out)?,
             FieldName::Nanoseconds => self.log.set_nanosecond_text(text),
             FieldName::Reserved => self.out.reserved_fields += 1,
+            FieldName::Attached => self.out.leave_out_attached(),
         }
         Ok(())
     }

@@ -106,11 +106,17 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Who holds a token, and whether it is for this project, logstore and action.
+    /// Who holds a token, and whether it is for this project, logstore and action. `beside` is a
+    /// token of a cookie that came with it: a ticket may ask whose account that is.
     ///
     /// # Errors
     /// The token's own fault, a revocation, its scope, or a policy.
-    pub fn token(&self, token: &[u8], place: TokenPlace) -> Result<Principal, Denied> {
+    pub fn token(
+        &self,
+        token: &[u8],
+        place: TokenPlace,
+        beside: Option<&[u8]>,
+    ) -> Result<Principal, Denied> {
         let kind = Self::token_kind(token);
         let facts = self.facts;
         let holder = if kind == CredentialKind::Ticket {
@@ -118,11 +124,12 @@ impl<'a> Check<'a> {
                 project: facts.project,
                 logstore: facts.logstore,
             };
+            let account = beside.and_then(|token| self.account(token));
             let asked = TicketFacts {
                 wanted,
                 client: facts.client,
                 origin: facts.origin,
-                account: None,
+                account: account.as_ref().and_then(Bearer::subject),
                 now: facts.unix_seconds,
             };
             Holder::Ticket(self.ticket(token, &asked)?)
@@ -134,6 +141,15 @@ impl<'a> Check<'a> {
             Holder::Bearer(bearer)
         };
         self.settled(Principal::of_token(kind, place, holder))
+    }
+
+    /// The holder of a good token of this project, to say whose account a ticket is used by.
+    pub(super) fn account(&self, token: &[u8]) -> Option<Bearer> {
+        if Self::token_kind(token) == CredentialKind::Ticket {
+            return None;
+        }
+        let bearer = self.bearer(token).ok()?;
+        (bearer.project() == Some(self.facts.project)).then_some(bearer)
     }
 
     /// Who holds a token, whatever it is for.

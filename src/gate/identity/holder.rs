@@ -3,7 +3,7 @@
 
 use super::SigningKey;
 use super::authenticator::Check;
-use super::jwt::{MintError, Minted, NewToken, mint_token};
+use super::jwt::{Bearer, MintError, Minted, NewToken, mint_token};
 use super::principal::Denied;
 use super::state::{Grant, TicketFacts, TicketPass, Wanted};
 use super::sts::session_name_of;
@@ -35,17 +35,18 @@ impl Check<'_> {
     ///
     /// # Errors
     /// As [`Check::token`].
-    pub fn holder(&self, token: &[u8]) -> Result<GivenTo, Denied> {
+    pub fn holder(&self, token: &[u8], beside: Option<&[u8]>) -> Result<GivenTo, Denied> {
         let kind = Self::token_kind(token);
         let facts = self.facts();
         if kind == CredentialKind::Ticket {
+            let account = beside.and_then(|token| self.account(token));
             let asked = TicketFacts {
                 wanted: Wanted::WriteSomewhere {
                     project: facts.project,
                 },
                 client: facts.client,
                 origin: facts.origin,
-                account: None,
+                account: account.as_ref().and_then(Bearer::subject),
                 now: facts.unix_seconds,
             };
             let pass = self.ticket(token, &asked)?;

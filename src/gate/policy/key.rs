@@ -33,7 +33,7 @@ pub enum ConditionKey {
     RoleArn,
     /// `tollgate:Credential`: the kind of credential, as `accept` of a logstore writes it.
     Credential,
-    /// A key of `acs:` that is never known here, such as `acs:MFAPresent`.
+    /// A key of `acs:` that exists and is never known here, such as `acs:MFAPresent`: its whole name.
     Unknowable(Box<str>),
 }
 
@@ -71,6 +71,22 @@ const NAMED: &[(&str, ConditionKey)] = &[
     ("tollgate:Credential", ConditionKey::Credential),
 ];
 
+/// The keys of RAM that exist and are never known here, as they are written. Every other key of
+/// `acs:` is a mistake, which a `Deny` would silently not survive.
+const UNKNOWABLE: &[&str] = &[
+    "acs:MFAPresent",
+    "acs:PrincipalARN",
+    "acs:PrincipalName",
+    "acs:PrincipalRDId",
+    "acs:PrincipalRDPath",
+    "acs:ResourceGroupId",
+    "acs:SourceVpc",
+    "acs:UserAgent",
+    "acs:VpcSourceIp",
+];
+/// Those that the name of a tag follows.
+const UNKNOWABLE_TAGS: &[&str] = &["acs:RequestTag/", "acs:ResourceTag/"];
+
 impl ConditionKey {
     /// Reads a key. Letter case does not matter, but in the names of tags and claims.
     #[must_use]
@@ -85,15 +101,16 @@ impl ConditionKey {
         after(TAG)
             .map(|name| Self::Tag(name.into()))
             .or_else(|| after(CLAIM).map(|name| Self::Claim(name.into())))
-            .or_else(|| {
-                after("acs:").map(|name| Self::Unknowable(name.to_ascii_lowercase().into()))
-            })
+            .or_else(|| unknowable(text).map(Self::Unknowable))
     }
 
     /// Every form that a key can have, for messages.
     pub fn names() -> impl Iterator<Item = &'static str> + Clone {
         let named = NAMED.iter().map(|(name, _)| *name);
-        named.chain(["tollgate:Tag/{name}", "tollgate:Claim/{name}"])
+        named
+            .chain(["tollgate:Tag/{name}", "tollgate:Claim/{name}"])
+            .chain(UNKNOWABLE.iter().copied())
+            .chain(["acs:RequestTag/{name}", "acs:ResourceTag/{name}"])
     }
 
     /// Whether only the body of a request can tell.
@@ -120,13 +137,24 @@ impl fmt::Display for ConditionKey {
         match self {
             Self::Tag(name) => write!(f, "{TAG}{name}"),
             Self::Claim(name) => write!(f, "{CLAIM}{name}"),
-            Self::Unknowable(name) => write!(f, "acs:{name}"),
+            Self::Unknowable(name) => f.write_str(name),
             named => {
                 let known = NAMED.iter().find(|(_, key)| key == named);
                 f.write_str(known.map_or("?", |(name, _)| name))
             }
         }
     }
+}
+
+fn unknowable(text: &str) -> Option<Box<str>> {
+    let mut plain = UNKNOWABLE.iter();
+    if let Some(name) = plain.find(|name| name.eq_ignore_ascii_case(text)) {
+        return Some((*name).into());
+    }
+    UNKNOWABLE_TAGS.iter().find_map(|prefix| {
+        let tag = strip_ignoring_case(text, prefix).filter(|tag| !tag.is_empty())?;
+        Some(format!("{prefix}{tag}").into())
+    })
 }
 
 fn strip_ignoring_case<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
@@ -151,8 +179,16 @@ mod tests {
         assert_eq!(tag.to_string(), "tollgate:Tag/Device");
         let claim = ConditionKey::parse("tollgate:claim/a/b").unwrap();
         assert_eq!(claim.to_string(), "tollgate:Claim/a/b");
-        let mfa = ConditionKey::parse("acs:MFAPresent").unwrap();
-        assert_eq!(mfa.kind(), FactKind::Never);
+        for name in UNKNOWABLE
+            .iter()
+            .chain(&["acs:RequestTag/Team", "acs:ResourceTag/a/b"])
+        {
+            let key = ConditionKey::parse(name).unwrap();
+            assert_eq!(key.kind(), FactKind::Never, "{name}");
+            assert_eq!(key.to_string(), *name);
+        }
+        let mfa = ConditionKey::parse("ACS:mfapresent").unwrap();
+        assert_eq!(mfa.to_string(), "acs:MFAPresent");
     }
 
     #[test]
@@ -161,6 +197,11 @@ mod tests {
             "",
             "acs",
             "acs:",
+            "acs:SorceIp",
+            "acs:MFAPresent2",
+            "acs:RequestTag",
+            "acs:RequestTag/",
+            "acs:\u{212a}",
             "SourceIp",
             "aws:SourceIp",
             "tollgate:",

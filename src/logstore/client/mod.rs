@@ -35,7 +35,7 @@ use self::exchange::{Answer, HttpClient, exchange, is_quiet};
 pub use self::read::{CursorFrom, MAX_PULL, Pulled, ShardInfo};
 use self::read::{json, read_pull, unexpected};
 use self::relay::MAX_RELAYS;
-pub use self::relay::{RelayError, RelayHost, RelayRequest, RelayedAnswer};
+pub use self::relay::{RelayError, RelayHost, RelayRequest, RelayedAnswer, is_signed};
 use super::codec::Codec;
 use super::error::{
     ErrorAnswer, MAX_ERROR_BODY, NextStep, RetryReason, StoreError, TransportFailure, next_step,

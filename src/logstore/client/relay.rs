@@ -219,7 +219,8 @@ const MAX_NAMED: usize = 16;
 
 /// Whether a signature may cover the header. `Connection` cannot name such a one away: what was
 /// checked here is what the store gets.
-fn is_signed(name: &str) -> bool {
+#[must_use]
+pub fn is_signed(name: &str) -> bool {
     name.starts_with("x-log-")
         || name.starts_with("x-acs-")
         || [

@@ -17,6 +17,9 @@ use crate::foundation::wire;
 /// The longest claim that is attached to events, in bytes.
 const MAX_ATTACHED: usize = 1024;
 
+/// A token that lives too long. Without that bound it could outlive its revocation.
+const TOO_LONG: &str = "exp is later than max_lifetime allows";
+
 /// Tags of `LogGroup.Log.Contents`, and of its key and value (the SLS protobuf schema).
 const CONTENTS_TAG: u8 = 0x12;
 const KEY_TAG: u8 = 0x0a;
@@ -306,6 +309,10 @@ fn checked(claims: &Claims<'_>, rules: &JwtKey) -> Result<Times, Refusal> {
     if !aud.contains(&rules.audience) {
         return refuse("aud");
     }
+    let whole_life = claims.iat.map(|issued| expires.saturating_sub(issued));
+    if whole_life.is_some_and(|life| life > rules.max_lifetime.as_secs()) {
+        return refuse(TOO_LONG);
+    }
     if rules.max_age.is_some() && claims.iat.is_none() {
         return refuse("iat must be there");
     }
@@ -337,10 +344,7 @@ impl Times {
             ));
         }
         if self.expires.saturating_sub(now) > rules.max_lifetime.as_secs() {
-            return Err(Refusal::new(
-                Reason::TokenClaims,
-                "exp is later than max_lifetime allows",
-            ));
+            return Err(Refusal::new(Reason::TokenClaims, TOO_LONG));
         }
         let oldest = rules
             .max_age

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::bearer::Bearer;
 use self::claims::claimed_issuer;
-use self::header::{MAX_HEADER, MAX_TOKEN, Parts, TokenHeader};
+use self::header::{MAX_HEADER, Parts, TokenHeader};
 pub(super) use self::key::needed_secret;
 use self::key::{Key, Worth};
 use self::method::{KeyType, algorithm_named};
@@ -49,8 +49,10 @@ use super::keys::KeyError;
 use crate::config::{Identity, JwtAlgorithm};
 use crate::event::{Reason, Refusal};
 
-/// The longest payload, decoded.
-const MAX_PAYLOAD: usize = MAX_TOKEN / 4 * 3;
+/// A payload that is not longer, decoded, needs no allocation to be read.
+const USUAL_PAYLOAD: usize = 768;
+/// The shortest signature by a private key, in base64: 64 bytes (ES256, EdDSA).
+const SHORTEST_PUBLIC: usize = 86;
 
 /// Verifies tokens against the configured keys.
 pub struct JwtVerifier {
@@ -140,14 +142,10 @@ impl JwtVerifier {
     /// A refusal with one of the `Token…` reasons. It never repeats the token.
     pub fn verify(&self, token: &[u8], now: u64) -> Result<Bearer, Refusal> {
         let parts = Parts::of(token)?;
-        let mut buffer = [0u8; MAX_HEADER];
-        let header = TokenHeader::read(parts.header, &mut buffer)?;
-        let algorithm = algorithm_named(&header.alg).ok_or(Reason::TokenUnknownKey)?;
-        if KeyType::of(algorithm) == KeyType::Secret {
-            return self.verify_anew(&parts, &header, algorithm, now);
-        }
-        let digest = digest_of(token);
-        if let Some(bearer) = self.verdicts.get(&digest) {
+        // A kept token was read whole before: it is found without reading its header again. HMACs
+        // are shorter, but for HS512, and their verdicts are not kept.
+        let digest = (parts.signature.len() >= SHORTEST_PUBLIC).then(|| digest_of(token));
+        if let Some(bearer) = digest.and_then(|digest| self.verdicts.get(&digest)) {
             match bearer.key().life().worth(now) {
                 Worth::Good => {
                     bearer.still_good(now)?;
@@ -157,8 +155,13 @@ impl JwtVerifier {
                 Worth::Dead => {}
             }
         }
+        let mut buffer = [0u8; MAX_HEADER];
+        let header = TokenHeader::read(parts.header, &mut buffer)?;
+        let algorithm = algorithm_named(&header.alg).ok_or(Reason::TokenUnknownKey)?;
         let bearer = self.verify_anew(&parts, &header, algorithm, now)?;
-        self.verdicts.put(digest, bearer.clone());
+        if let Some(digest) = digest.filter(|_| KeyType::of(algorithm) != KeyType::Secret) {
+            self.verdicts.put(digest, bearer.clone());
+        }
         Ok(bearer)
     }
 
@@ -171,14 +174,14 @@ impl JwtVerifier {
     ) -> Result<Bearer, Refusal> {
         let table = self.table.load();
         let candidates = table.candidates(header.kid.as_deref());
-        let mut buffer = [0u8; MAX_PAYLOAD];
+        let (mut usual, mut longer) = ([0u8; USUAL_PAYLOAD], Vec::new());
         match choose(candidates, algorithm) {
             Choice::One(key) => {
                 check(key, algorithm, header, parts, now)?;
-                Bearer::admit(key, payload(parts, &mut buffer)?, now)
+                Bearer::admit(key, payload(parts, &mut usual, &mut longer)?, now)
             }
             Choice::Several => {
-                let payload = payload(parts, &mut buffer)?;
+                let payload = payload(parts, &mut usual, &mut longer)?;
                 let issuer = claimed_issuer(payload).unwrap_or_default();
                 let mut refusal = Refusal::new(Reason::TokenClaims, "iss");
                 let of_issuer = |key: &&Arc<Key>| key.rules().issuer == issuer;
@@ -197,7 +200,7 @@ impl JwtVerifier {
             )),
             Choice::None if self.sources.is_empty() => Err(Reason::TokenUnknownKey.into()),
             Choice::None => {
-                let payload = payload(parts, &mut buffer)?;
+                let payload = payload(parts, &mut usual, &mut longer)?;
                 Err(self.unknown(algorithm, payload, now))
             }
         }
@@ -292,8 +295,18 @@ fn check(
     }
 }
 
-/// The payload as text.
-fn payload<'b>(parts: &Parts<'_>, buffer: &'b mut [u8; MAX_PAYLOAD]) -> Result<&'b str, Refusal> {
+/// The payload as text, in one of two buffers.
+fn payload<'b>(
+    parts: &Parts<'_>,
+    usual: &'b mut [u8; USUAL_PAYLOAD],
+    longer: &'b mut Vec<u8>,
+) -> Result<&'b str, Refusal> {
+    let buffer: &mut [u8] = if parts.payload.len() <= USUAL_PAYLOAD / 3 * 4 {
+        usual
+    } else {
+        longer.resize(parts.payload.len(), 0);
+        longer
+    };
     let length = URL_SAFE_NO_PAD
         .decode_slice(parts.payload, buffer)
         .map_err(|_| Reason::TokenMalformed)?;

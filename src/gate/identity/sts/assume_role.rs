@@ -13,6 +13,7 @@ use super::answer::{Code, Failure};
 use super::parameters::Parameters;
 use crate::config::{Identity, Role};
 use crate::gate::identity::access_keys::AccessKeys;
+use crate::logstore::signature::mac;
 
 /// The shortest session, in seconds.
 const SHORTEST: u64 = 900;
@@ -22,6 +23,10 @@ const LONGEST: u64 = 43_200;
 const USUAL: u64 = 3600;
 /// Longest session policy, in bytes.
 const MAX_POLICY: usize = 2048;
+/// Characters that a session name keeps of a text that is none itself.
+const KEPT: usize = 55;
+/// Hex digits of the hash of that text.
+const HASHED: usize = 8;
 /// Longest ARN of a role, in bytes.
 const MAX_ARN: usize = 256;
 
@@ -231,18 +236,20 @@ fn is_of_session_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'@' | b'-' | b'_')
 }
 
-/// A session name as much like a text as can be, for subjects of tokens.
+/// A session name as much like a text as can be, for subjects of tokens. A text that is one stays as
+/// it is; of any other it is the first 55 characters, `-` for each that may not stand there, and the
+/// beginning of the hash of the whole text: `admin/1` and `admin-1` are two.
 #[must_use]
 pub fn session_name_of(text: &str) -> String {
-    let legal = |c: char| u8::try_from(c).is_ok_and(is_of_session_name);
-    let mut name: String = text
-        .chars()
-        .take(64)
-        .map(|c| if legal(c) { c } else { '-' })
-        .collect();
-    while name.len() < 2 {
-        name.push('-');
+    if is_session_name(text) {
+        return text.to_owned();
     }
+    let legal = |c: char| u8::try_from(c).is_ok_and(is_of_session_name);
+    let kept = text.chars().take(KEPT);
+    let mut name: String = kept.map(|c| if legal(c) { c } else { '-' }).collect();
+    name.push('-');
+    let hash = mac::hex32(&mac::sha256(text.as_bytes()));
+    name.extend(hash.iter().take(HASHED).map(|byte| char::from(*byte)));
     name
 }
 

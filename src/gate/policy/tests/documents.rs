@@ -490,6 +490,28 @@ fn what_is_told_of_a_hostile_document_is_short_and_harmless() {
 }
 
 #[test]
+fn a_misspelt_key_of_acs_is_no_key_that_is_never_known() {
+    for effect in ["Allow", "Deny"] {
+        for (key, hint) in [
+            ("acs:SorceIp", "; did you mean `acs:SourceIp`?"),
+            ("acs:MFAPresnt", "; did you mean `acs:MFAPresent`?"),
+            ("acs:NothingLikeAnyOfThem", ""),
+        ] {
+            for operator in ["IpAddress", "NotIpAddress", "StringNotEquals"] {
+                let member = format!(
+                    r#""Effect":"{effect}","Condition":{{"{operator}":{{"{key}":"10.0.0.1"}}}}"#
+                );
+                let found = problems(PolicyKind::Identity, &with(&member));
+                let wanted = format!(
+                    "/Statement/0/Condition/{operator}/{key}: this is no condition key that is known{hint}"
+                );
+                assert_eq!(found, [wanted]);
+            }
+        }
+    }
+}
+
+#[test]
 fn what_can_never_matter_is_warned_of() {
     let warnings = |member: &str| identity(&with(member)).warnings().to_string();
     let mfa = warnings(r#""Condition":{"Bool":{"acs:MFAPresent":"true"}}"#);

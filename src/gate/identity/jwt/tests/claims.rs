@@ -133,11 +133,28 @@ fn times_are_compared_to_the_second_and_with_the_leeway() {
 
 #[test]
 fn a_token_lives_no_longer_and_is_no_older_than_allowed() {
-    assert_eq!(verdict_of(|c| c["exp"] = json!(NOW + 3600)), None);
-    assert_eq!(
-        verdict_of(|c| c["exp"] = json!(NOW + 3601)),
-        Some(Reason::TokenClaims)
-    );
+    let lived = |issued: Option<u64>, expires: u64, now: u64| {
+        let mut claims = good_claims();
+        claims["exp"] = json!(expires);
+        match issued {
+            Some(issued) => claims["iat"] = json!(issued),
+            None => drop(claims.as_object_mut().unwrap().remove("iat")),
+        }
+        let text = token(HS, "k1", &claims);
+        reason(verifiers()[&HS].verify(text.as_bytes(), now))
+    };
+    let too_long = Some(Reason::TokenClaims);
+    assert_eq!(lived(None, NOW + 3600, NOW), None);
+    assert_eq!(lived(None, NOW + 3601, NOW), too_long);
+    assert_eq!(lived(Some(NOW), NOW + 3600, NOW), None);
+    assert_eq!(lived(Some(NOW), NOW + 3601, NOW), too_long);
+    // It does not become good when less of its life is left: a revocation may have ended by then.
+    assert_eq!(lived(Some(NOW), NOW + 3600, NOW + 3599), None);
+    for now in [NOW + 1, NOW + 1800, NOW + 3599, NOW + 7199] {
+        assert_eq!(lived(Some(NOW), NOW + 3601, now), too_long, "{now}");
+        assert_eq!(lived(Some(NOW), NOW + 7200, now), too_long, "{now}");
+        assert_eq!(lived(Some(0), NOW + 7200, now), too_long, "{now}");
+    }
     let verifier = verifier_with(HS, |rules| rules.max_age = Some(Span::secs(100)));
     let aged = |age: u64| {
         let mut claims = good_claims();

@@ -26,6 +26,7 @@ use hmac::Hmac;
 use serde_json::{Value, json};
 use sha2::{Sha256, Sha384, Sha512};
 
+use super::header::MAX_TOKEN;
 use super::*;
 use crate::config::JwtKey;
 use crate::foundation::clock;

@@ -376,7 +376,7 @@ async fn a_set_that_cannot_be_fetched_again_ends_after_its_time() {
     // A verdict that was kept ends with it.
     let now = clock::unix_seconds();
     let mut claims = good_claims();
-    claims["iat"] = json!(now);
+    claims["iat"] = json!(now + 3600);
     claims["exp"] = json!(now + 7200);
     let long = token(ES, "a", &claims);
     assert_eq!(

@@ -289,7 +289,7 @@ fn credentials_can_be_made_for_someone_who_was_identified_elsewhere() {
         .open(made.security_token.as_bytes(), &made.access_key_id, NOW)
         .unwrap();
     assert_eq!(session.grant().caller, "alice");
-    assert_eq!(session.grant().session_name, "alice@example.com--");
+    assert_eq!(session.grant().session_name, "alice@example.com---189d2969");
     assert_eq!(session.grant().expires_at, NOW + 900);
     let code = |result: Result<Credentials, Failure>| result.unwrap_err().code;
     assert_eq!(
@@ -322,8 +322,28 @@ fn credentials_can_be_made_for_someone_who_was_identified_elsewhere() {
     ] {
         assert!(names.contains(&name));
     }
-    assert_eq!(session_name_of(""), "--");
-    assert_eq!(session_name_of(&"x".repeat(100)).len(), 64);
+}
+
+#[test]
+fn two_texts_have_two_session_names() {
+    for own in ["ab", "admin-1", "alice@example.com", &"x".repeat(64)] {
+        assert_eq!(session_name_of(own), own);
+    }
+    let long = "x".repeat(100);
+    let others = [
+        "", "-", "a", "é", "admin/1", "admin 1", "admin\n1", &long[..65], &long[..66], &long,
+    ];
+    let mut names: Vec<String> = others.iter().map(|text| session_name_of(text)).collect();
+    for name in &names {
+        assert!(assume_role::is_session_name(name), "{name}");
+        assert!(!others.contains(&name.as_str()));
+    }
+    assert_eq!(session_name_of("admin/1"), "admin-1-292eed9f");
+    assert_eq!(names.last().map(String::len), Some(64));
+    names.push(session_name_of("admin-1"));
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), others.len() + 1);
 }
 
 #[test]
