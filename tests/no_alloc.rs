@@ -204,7 +204,7 @@ fn allocations_of_token(authenticator: &Authenticator, token: &str) -> usize {
     let check = Check::new(authenticator, &trust, &facts);
     let once = || {
         check
-            .token(token.as_bytes(), TokenPlace::Authorization)
+            .token(token.as_bytes(), TokenPlace::Authorization, None)
             .unwrap()
     };
     drop(once());

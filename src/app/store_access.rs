@@ -82,7 +82,8 @@ fn refusal(metrics: &Metrics, denied: Denied) -> Refusal {
 impl Access for StoreAccess {
     fn admit(&self, request: &StoreRequest<'_>) -> Result<Box<dyn Admitted>, Refusal> {
         // Who writes goes through the front, where accept, limits and names that only we give hold.
-        if request.action == StoreAction::PutLogs || !self.projects.contains(request.project) {
+        let writes = matches!(request.action, StoreAction::PutLogs | StoreAction::Track);
+        if writes || !self.projects.contains(request.project) {
             let detail =
                 "write through the front; this store takes writes signed with its own key alone";
             let refused = Refusal::new(Reason::AccessKeyUnknown, detail);

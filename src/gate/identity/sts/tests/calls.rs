@@ -331,7 +331,16 @@ fn two_texts_have_two_session_names() {
     }
     let long = "x".repeat(100);
     let others = [
-        "", "-", "a", "é", "admin/1", "admin 1", "admin\n1", &long[..65], &long[..66], &long,
+        "",
+        "-",
+        "a",
+        "é",
+        "admin/1",
+        "admin 1",
+        "admin\n1",
+        &long[..65],
+        &long[..66],
+        &long,
     ];
     let mut names: Vec<String> = others.iter().map(|text| session_name_of(text)).collect();
     for name in &names {
