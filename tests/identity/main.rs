@@ -1,11 +1,6 @@
 //! Who may write, on the real binary over raw sockets: every kind of credential, what takes it back,
 //! and what a client is told.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -64,7 +64,7 @@ fn check_project(config: &Config, project: &Project, path: &str, findings: &mut 
         findings
             .warning(
                 format!("{path}.upstream_project"),
-                "requests that are signed with v4 cover the name of the host, and with it that of the project here: the store refuses them when they are relayed",
+                "v4 signs the host, which names the project as it is called here: the store refuses such requests when they are relayed",
             )
             .help("let the clients of \"passthrough\" sign with v1, or give the project the store's name");
     }
@@ -167,30 +167,36 @@ fn check_accept(config: &Config, logstore: &Logstore, path: &str, findings: &mut
             .beside(key.clone());
     }
     if accepts(Accept::Passthrough) {
-        let to_sls = config.projects.iter().any(|project| {
-            let here = project.logstores.iter().any(|l| std::ptr::eq(l, logstore));
-            let sls = |u: &&Upstream| u.name == project.upstream && u.kind == UpstreamKind::Sls;
-            here && config.upstreams.iter().any(|u| sls(&u))
-        });
-        if let Some(other) = logstore.upstream_logstore.as_ref()
-            && *other != logstore.name
-        {
-            findings
+        check_passthrough(config, logstore, path, findings);
+    }
+}
+
+/// Whether requests can be relayed as they are.
+fn check_passthrough(config: &Config, logstore: &Logstore, path: &str, findings: &mut Findings) {
+    let key = format!("{path}.accept");
+    let to_sls = config.projects.iter().any(|project| {
+        let here = project.logstores.iter().any(|l| std::ptr::eq(l, logstore));
+        let sls = |u: &&Upstream| u.name == project.upstream && u.kind == UpstreamKind::Sls;
+        here && config.upstreams.iter().any(|u| sls(&u))
+    });
+    if let Some(other) = logstore.upstream_logstore.as_ref()
+        && *other != logstore.name
+    {
+        findings
                 .error(
                     format!("{path}.upstream_logstore"),
-                    "a relayed request keeps its path, which its signature covers: the store would look for the logstore by the name of here",
+                    "a relayed request keeps its path, which is signed: the store would look for the name of here",
                 )
                 .help("leave \"passthrough\" out, or give the logstore the store's name")
                 .beside(key.clone());
-        }
-        if !to_sls {
-            findings
-                .error(
-                    key,
-                    "only an upstream of kind \"sls\" can check a signature by a key of its own",
-                )
-                .help("leave \"passthrough\" out, or send the project to SLS");
-        }
+    }
+    if !to_sls {
+        findings
+            .error(
+                key,
+                "only an upstream of kind \"sls\" can check a signature by a key of its own",
+            )
+            .help("leave \"passthrough\" out, or send the project to SLS");
     }
 }
 

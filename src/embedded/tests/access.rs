@@ -102,90 +102,37 @@ async fn every_operation_asks_for_its_action() {
     use StoreAction as A;
     let guests = guests(&[], false);
     let server = server(&guests).await;
-    let shard = "/logstores/web-events/shards/0";
-    let web = Some("web-events");
-    for (method, path, query, action, logstore) in [
-        (Method::GET, "/", None, A::GetProject, None),
-        (Method::GET, "/logstores", None, A::ListLogstores, None),
-        (
-            Method::GET,
-            "/logstores/web-events",
-            None,
-            A::GetLogstore,
-            web,
-        ),
-        (
-            Method::GET,
-            "/logstores/web-events",
-            Some("log"),
-            A::GetLogs,
-            web,
-        ),
-        (
-            Method::GET,
-            "/logstores/web-events",
-            Some("histogram"),
-            A::GetHistograms,
-            web,
-        ),
-        (
-            Method::POST,
-            "/logstores/web-events/logs",
-            None,
-            A::GetLogs,
-            web,
-        ),
-        (
-            Method::GET,
-            "/logstores/web-events/shards",
-            None,
-            A::ListShards,
-            web,
-        ),
-        (Method::GET, shard, Some("cursor"), A::GetCursorOrData, web),
-        (
-            Method::GET,
-            shard,
-            Some("cursor_time"),
-            A::GetCursorOrData,
-            web,
-        ),
-        (Method::GET, shard, Some("log"), A::GetCursorOrData, web),
-        (Method::POST, LB, None, A::PutLogs, web),
-        (Method::POST, "/logstores/web-events", None, A::PutLogs, web),
-        (
-            Method::POST,
-            "/logstores/web-events/shards/route",
-            None,
-            A::PutLogs,
-            web,
-        ),
-        (
-            Method::POST,
-            "/logstores/web-events/track",
-            None,
-            A::Track,
-            web,
-        ),
-        (
-            Method::GET,
-            "/logstores/not-there",
-            None,
-            A::GetLogstore,
-            Some("not-there"),
-        ),
+    for (method, target, action) in [
+        ("GET", "", A::GetLogstore),
+        ("GET", "?log", A::GetLogs),
+        ("GET", "?histogram", A::GetHistograms),
+        ("POST", "/logs", A::GetLogs),
+        ("GET", "/shards", A::ListShards),
+        ("GET", "/shards/0?cursor", A::GetCursorOrData),
+        ("GET", "/shards/0?cursor_time", A::GetCursorOrData),
+        ("GET", "/shards/0?log", A::GetCursorOrData),
+        ("POST", "/shards/lb", A::PutLogs),
+        ("POST", "", A::PutLogs),
+        ("POST", "/shards/route", A::PutLogs),
+        ("POST", "/track", A::Track),
     ] {
-        let query: Vec<_> = query.iter().map(|kind| ("type", *kind)).collect();
-        let reply = server
-            .send(method, path, &query, HeaderMap::new(), b"")
-            .await;
-        denied(&reply.unwrap());
+        let (path, kind) = target.split_once('?').unwrap_or((target, ""));
+        let path = format!("/logstores/web-events{path}");
+        let method = method.parse().unwrap();
+        let query = [("type", kind)];
+        let reply = server.send(method, &path, &query, HeaderMap::new(), b"");
+        denied(&reply.await.unwrap());
         let asked = guests.asked.lock().unwrap().pop().unwrap();
-        assert_eq!(
-            asked,
-            (action, logstore.map(str::to_owned)),
-            "{path} {query:?}"
-        );
+        assert_eq!(asked, (action, Some("web-events".to_owned())), "{target}");
+    }
+    for (path, action, logstore) in [
+        ("/", A::GetProject, None),
+        ("/logstores", A::ListLogstores, None),
+        ("/logstores/not-there", A::GetLogstore, Some("not-there")),
+    ] {
+        denied(&server.get(path, &[]).await);
+        let asked = guests.asked.lock().unwrap().pop().unwrap();
+        assert_eq!(asked, (action, logstore.map(str::to_owned)));
     }
     let nameless = server.get("/logstores/..%2f*", &[]).await;
     assert_eq!(nameless.error(), (404, "LogStoreNotExist".to_owned()));
