@@ -164,6 +164,10 @@ impl Good {
 }
 
 /// Runs it and prints it. False when an answer was not the expected one or an event was lost.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one run from its start to its report"
+)]
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     let tollgate = Tollgate::start(machine::processors(), |config| {
         let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parsers/keys");
