@@ -5,7 +5,11 @@
     unsafe_code,
     reason = "counting allocations takes a global allocator, whose trait is unsafe"
 )]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

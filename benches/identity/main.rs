@@ -9,6 +9,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
+    clippy::indexing_slicing,
     reason = "a bench prints, and one that cannot go on stops"
 )]
 
@@ -153,7 +154,7 @@ fn main() -> ExitCode {
     match (case, side, repeats.parse::<usize>(), of.parse()) {
         (Some(case), Some(side), Ok(repeats), Ok(of)) => {
             let mut step = case.prepare(side, of);
-            println!("{}", (0..repeats).map(|at| step(at)).sum::<usize>());
+            println!("{}", (0..repeats).map(step).sum::<usize>());
             ExitCode::SUCCESS
         }
         _ => ExitCode::FAILURE,

@@ -110,10 +110,10 @@ impl Access for StoreAccess {
         });
         let (principal, body) = signed.map_err(|denied| refusal(&self.metrics, denied))?;
         // Who writes goes through the front, where accept, limits and names that only we give hold.
-        if request.action == StoreAction::PutLogs {
+        if matches!(request.action, StoreAction::PutLogs | StoreAction::Track) {
             let sentence = format!(
                 "denied by sts or ram, action: {}, resource: {}; write through the front",
-                Action::PutLogs.name(),
+                asked.action.name(),
                 asked.resource
             );
             let denied = Denied::new(

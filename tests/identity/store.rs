@@ -5,8 +5,8 @@ use tollgate::foundation::secret::Secret;
 use tollgate::logstore::signature::AccessKey;
 
 use crate::signing::{Call, assume_role, credentials};
-use crate::site::{ROLE, SECRET, Site, USUAL, VERSIONS, WEB, key, server_1, with};
-use crate::support::Answer;
+use crate::site::{EVENT, ROLE, SECRET, Site, USUAL, VERSIONS, WEB, accepted, key, server_1, with};
+use crate::support::{Answer, exchange};
 
 const READER: &str = r#"
 [[identity.access_key]]
@@ -23,16 +23,29 @@ document = '''
 "#;
 
 fn usual() -> String {
-    format!("{READER}{USUAL}")
+    let role = "policies = [\"write-web\"]\nassumed_by";
+    let reads = "policies = [\"write-web\", \"read-web\"]\nassumed_by";
+    format!("{READER}{}", with(USUAL, &[(role, reads)]))
+}
+
+/// The store's own key.
+fn own_key(site: &Site) -> AccessKey {
+    let path = site.data_dir().join("keys/logstore.key");
+    let secret = std::fs::read_to_string(path).unwrap();
+    key("tollgate", secret.trim())
 }
 
 fn get(site: &Site, key: &AccessKey, path: &str, kind: &str) -> Answer {
+    reading(key, path, kind).send(site.logstore.unwrap())
+}
+
+fn reading(key: &AccessKey, path: &str, kind: &str) -> Call {
     let mut call = Call::new(key, Method::GET, path);
     if !kind.is_empty() {
         call.query = vec![("type", kind.to_owned()), ("from", "0".to_owned())];
         call.query.push(("to", "4000000000".to_owned()));
     }
-    call.send(site.logstore.unwrap())
+    call
 }
 
 #[track_caller]
@@ -53,16 +66,21 @@ fn code(answer: &Answer) -> (u16, String) {
     )
 }
 
+/// Searches the logstore `web`.
+fn search(site: &Site, key: &AccessKey) -> Answer {
+    get(site, key, "/logstores/web", "log")
+}
+
 #[test]
 fn a_key_reads_what_its_policies_allow_and_no_more() {
     let site = Site::start(&usual());
     let (store, reader) = (site.logstore.unwrap(), key("reader", SECRET));
     for version in VERSIONS {
         let call = Call::put(&server_1(), WEB).signed_by(version);
-        assert_eq!(call.send(site.front()).status, 200);
+        accepted(&call.send(site.front()));
     }
     site.events(WEB, 2);
-    let found = get(&site, &reader, "/logstores/web", "log");
+    let found = search(&site, &reader);
     assert_eq!(found.status, 200, "{}", found.text());
     assert_eq!(found.json().as_array().unwrap().len(), 2);
     for (path, kind) in [
@@ -71,8 +89,12 @@ fn a_key_reads_what_its_policies_allow_and_no_more() {
         ("/logstores/web/shards", ""),
         ("/logstores/web/shards/0", "cursor"),
     ] {
-        let answer = get(&site, &reader, path, kind);
-        assert_eq!(answer.status, 200, "{path} {kind}: {}", answer.text());
+        for version in VERSIONS {
+            let mut call = reading(&reader, path, kind);
+            call.version = version;
+            let answer = call.send(store);
+            assert_eq!(answer.status, 200, "{path} {kind}: {}", answer.text());
+        }
     }
     let account = "1234567890123456";
     let project = format!("acs:log:local:{account}:project/sls-webtracking-mini");
@@ -80,34 +102,40 @@ fn a_key_reads_what_its_policies_allow_and_no_more() {
         format!("{project}/logstore/web"),
         format!("{project}/logstore/other"),
     );
-    let write = Call::put(&reader, WEB).send(store);
-    denied(&write, "log:PostLogStoreLogs", &web);
-    let writer = server_1();
-    denied(
-        &get(&site, &writer, "/logstores/web", "log"),
-        "log:GetLogStoreLogs",
-        &web,
-    );
-    denied(
-        &get(&site, &reader, "/logstores/other", "log"),
-        "log:GetLogStoreLogs",
-        &other,
-    );
+    denied(&search(&site, &server_1()), "log:GetLogStoreLogs", &web);
+    let answer = get(&site, &reader, "/logstores/other", "log");
+    denied(&answer, "log:GetLogStoreLogs", &other);
     denied(&get(&site, &reader, "/", ""), "log:GetProject", &project);
     let all = format!("{project}/logstore/*");
-    denied(
-        &get(&site, &reader, "/logstores", ""),
-        "log:ListLogStores",
-        &all,
-    );
-    assert_eq!(site.refused("access_key", "policy_denied"), 5);
+    let answer = get(&site, &reader, "/logstores", "");
+    denied(&answer, "log:ListLogStores", &all);
+    assert_eq!(site.refused("access_key", "policy_denied"), 4);
 
     // The own key may do all of it.
-    let own = std::fs::read_to_string(site.data_dir().join("keys/logstore.key")).unwrap();
-    let own = key("tollgate", own.trim());
+    let own = own_key(&site);
     for path in ["/", "/logstores", "/logstores/other"] {
         assert_eq!(get(&site, &own, path, "").status, 200);
     }
+}
+
+#[test]
+fn only_the_own_key_writes_past_the_front() {
+    let site = Site::start(&usual());
+    let store = site.logstore.unwrap();
+    for path in [
+        "/logstores/web",
+        "/logstores/web/shards/lb",
+        "/logstores/web/track",
+    ] {
+        let answer = Call::post(&server_1(), path, EVENT).send(store);
+        assert_eq!(code(&answer), (401, "Unauthorized".to_owned()), "{path}");
+        assert!(answer.text().contains("write through the front"), "{path}");
+        assert_eq!(
+            Call::post(&own_key(&site), path, EVENT).send(store).status,
+            200
+        );
+    }
+    site.events(WEB, 3);
 }
 
 #[test]
@@ -115,9 +143,12 @@ fn what_is_wrong_is_said_before_the_body_is_read() {
     let site = Site::start(&usual());
     let store = site.logstore.unwrap();
     let (mismatch, unauthorized) = ("SignatureNotMatch", "Unauthorized");
+    let question = r#"{"from":0,"to":4000000000}"#;
+    let ask = |key: &AccessKey| Call::post(key, "/logstores/web/logs", question);
+    let reader = key("reader", SECRET);
     for (bad, wanted) in [
         (
-            key("server-1", "another-secret-of-the-same-length"),
+            key("reader", "another-secret-of-the-same-length"),
             (401, mismatch),
         ),
         (key("nobody", SECRET), (401, unauthorized)),
@@ -126,29 +157,27 @@ fn what_is_wrong_is_said_before_the_body_is_read() {
         (key("tollgate", SECRET), (401, mismatch)),
     ] {
         // The body never comes: the answer does not wait for it.
-        let (head, body) = Call::put(&bad, WEB).wire();
+        let (head, body) = ask(&bad).wire();
         let length = format!("content-length: {}", body.len());
-        let head = head.replace(&length, "content-length: 5000000");
-        let answer = crate::support::exchange(store, &head, b"");
+        let head = head.replace(&length, "content-length: 50000");
+        let answer = exchange(store, &head, b"");
         let (status, code) = code(&answer);
         assert_eq!((status, &*code), wanted, "{}", bad.id);
     }
-    let late = Call::put(&server_1(), WEB).aged(16 * 60).send(store);
+    let late = ask(&reader).aged(16 * 60).send(store);
     assert_eq!(code(&late), (400, "RequestTimeExpired".to_owned()));
-    // Keys of identity write through the front.
-    let write = Call::put(&server_1(), WEB).send(store);
-    assert!(
-        write.text().contains("write through the front"),
-        "{}",
-        write.text()
-    );
+    let mut changed = ask(&reader);
+    changed.sent = Some(question.replace('0', "1").into());
+    assert_eq!(code(&changed.send(store)), (401, mismatch.to_owned()));
+    assert_eq!(ask(&reader).send(store).status, 200);
+    assert_eq!(site.refused("access_key", "body_digest"), 1);
     assert_eq!(site.refused("access_key", "access_key_disabled"), 1);
 }
 
 #[test]
 fn temporary_credentials_revocations_and_reloads_count_in_the_store_too() {
     let site = Site::start(&usual());
-    let put = |key: &AccessKey| Call::put(key, WEB).send(site.front());
+    let read = |key: &AccessKey| search(&site, key);
     let assume = |name: &str, policy: &[(&str, &str)]| {
         let parameters = [&[("RoleArn", ROLE), ("RoleSessionName", name)], policy].concat();
         credentials(&assume_role(site.front(), &server_1(), &parameters))
@@ -157,38 +186,29 @@ fn temporary_credentials_revocations_and_reloads_count_in_the_store_too() {
     let topic = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"*",
         "Condition":{"StringEquals":{"tollgate:Topic":"mine"}}}]}"#;
     let narrow = assume("device-3", &[("Policy", topic)]);
-    assert_eq!(put(&one).status, 200);
-    assert_eq!(put(&two).status, 200);
-    assert_eq!(put(&narrow).status, 401);
-    let mut mine = Call::put(&narrow, WEB);
-    mine.body = br#"{"__topic__":"mine","__logs__":[{"k":"v"}]}"#.to_vec();
-    assert_eq!(mine.send(site.front()).status, 200);
+    assert_eq!(read(&one).status, 200);
+    assert_eq!(read(&two).status, 200);
     // Nobody can tell whose events a reader would see.
-    assert_eq!(get(&site, &narrow, "/logstores/web", "log").status, 401);
+    assert_eq!(code(&read(&narrow)), (401, "Unauthorized".to_owned()));
     let mut forged = one.clone();
     forged.security_token = Some(Secret::new("CAISforeign"));
-    assert_eq!(code(&put(&forged)), (401, "Unauthorized".to_owned()));
+    assert_eq!(code(&read(&forged)), (401, "Unauthorized".to_owned()));
 
     site.revoke("session", "device-1");
-    let answer = put(&one);
-    assert!(answer.text().contains("revoked"), "{}", answer.text());
-    assert_eq!(put(&two).status, 200);
-    site.reload(&with(
-        &usual(),
-        &[(ROLE, "acs:ram::1234567890123456:role/another")],
-    ));
-    let answer = put(&two);
-    assert!(answer.text().contains("role"), "{}", answer.text());
+    let answer = read(&one);
     assert_eq!(answer.status, 401);
+    assert!(answer.text().contains("revoked"), "{}", answer.text());
+    assert_eq!(read(&two).status, 200);
+    let another = "acs:ram::1234567890123456:role/another";
+    site.reload(&with(&usual(), &[(ROLE, another)]));
+    let answer = read(&two);
+    assert_eq!(answer.status, 401);
+    assert!(answer.text().contains("role"), "{}", answer.text());
     assert_eq!(site.refused("sts", "role_unknown"), 1);
     assert_eq!(site.refused("sts", "credential_revoked"), 1);
 
-    site.revoke("access_key", "server-1");
-    assert_eq!(put(&server_1()).status, 401);
-    assert_eq!(
-        get(&site, &key("reader", SECRET), "/logstores/web", "log").status,
-        200
-    );
+    let reader = key("reader", SECRET);
+    assert_eq!(read(&reader).status, 200);
     let denying = r#"
 [[identity.policy]]
 name = "nobody-reads"
@@ -196,15 +216,12 @@ document = '{"Version":"1","Statement":[{"Effect":"Deny","Action":"log:Get*","Re
 "#;
     let denying = format!("{denying}{}", usual());
     let project = "name = \"sls-webtracking-mini\"\n";
-    let denying = with(
-        &denying,
-        &[(project, &format!("{project}policy = \"nobody-reads\"\n"))],
-    );
-    site.reload(&denying);
-    assert_eq!(
-        get(&site, &key("reader", SECRET), "/logstores/web", "log").status,
-        401
-    );
+    let named = format!("{project}policy = \"nobody-reads\"\n");
+    site.reload(&with(&denying, &[(project, &named)]));
+    assert_eq!(read(&reader).status, 401);
+    site.reload(&usual());
+    site.revoke("access_key", "reader");
+    assert_eq!(read(&reader).status, 401);
 }
 
 #[test]
@@ -212,11 +229,10 @@ fn without_a_gateway_the_store_knows_its_own_key_alone() {
     let site = Site::start_with(&usual(), &["--only", "logstore"]);
     let store = site.logstore.unwrap();
     assert_eq!(Call::put(&server_1(), WEB).send(store).status, 401);
-    let own = std::fs::read_to_string(site.data_dir().join("keys/logstore.key")).unwrap();
-    let own = key("tollgate", own.trim());
+    let own = own_key(&site);
     assert_eq!(Call::put(&own, WEB).send(store).status, 200);
     assert_eq!(
-        Call::post(&own, "/logstores/web/track", crate::site::EVENT)
+        Call::post(&own, "/logstores/web/track", EVENT)
             .send(store)
             .status,
         200

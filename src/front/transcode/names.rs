@@ -111,8 +111,7 @@ impl TagName {
     pub(super) fn of(name: &[u8], attached: &AttachedNames) -> Self {
         match name {
             b"__token__" => Self::Token,
-            b"__receive_time__" | b"__pack_id__" => Self::Reserved,
-            b"__client_ip__" => Self::Attached,
+            b"__client_ip__" | b"__receive_time__" | b"__pack_id__" => Self::Reserved,
             _ if attached.has_tag(name) => Self::Attached,
             _ => Self::Plain,
         }

@@ -316,13 +316,14 @@ impl<'a> Check<'a> {
                     (RevocationKind::Role, &grant.role_arn),
                 ];
                 let mut revoked = revoked.into_iter();
-                if revoked.any(|(kind, value)| self.is_revoked(kind, Some(value), issued))
-                    || !self.still_counts(&grant.origin, &grant.role_arn)
-                {
+                if revoked.any(|(kind, value)| self.is_revoked(kind, Some(value), issued)) {
                     return Err(denied(Reason::CredentialRevoked));
                 }
                 let policies = trust.roles.get(grant.role_arn.as_str());
                 let policies = policies.ok_or_else(|| denied(Reason::RoleUnknown))?;
+                if !self.still_counts(&grant.origin, &grant.role_arn) {
+                    return Err(denied(Reason::CredentialRevoked));
+                }
                 // Its secret has just signed: its token may be kept.
                 if let Some(token) = request.headers.get(&header::SECURITY_TOKEN) {
                     trust.sessions.keep(token.as_bytes(), session);

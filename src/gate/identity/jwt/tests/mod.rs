@@ -2,6 +2,7 @@
 
 mod attacks;
 mod claims;
+mod inherit;
 mod keys;
 mod sources;
 mod vectors;

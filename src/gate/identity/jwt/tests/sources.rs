@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 use super::super::source::Pace;
 use super::*;
 
-const ES: JwtAlgorithm = JwtAlgorithm::ES256;
+pub(super) const ES: JwtAlgorithm = JwtAlgorithm::ES256;
 /// Of a test that should wait for no clock.
-const QUICK: Pace = Pace {
+pub(super) const QUICK: Pace = Pace {
     between: Duration::from_millis(200),
     retry: Duration::from_millis(20),
     total: Duration::from_secs(2),
 };
 
 /// What the server does with a connection, once it has read the head.
-type Answer = Arc<dyn Fn(&mut TcpStream) + Send + Sync>;
+pub(super) type Answer = Arc<dyn Fn(&mut TcpStream) + Send + Sync>;
 
 /// An HTTP server on the loopback, with one answer for everyone.
-struct Server {
+pub(super) struct Server {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
     answer: Arc<Mutex<Answer>>,
@@ -30,7 +30,7 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let heads = Arc::new(Mutex::new(Vec::new()));
@@ -67,19 +67,19 @@ impl Server {
         }
     }
 
-    fn says(&self, answer: Answer) {
+    pub(super) fn says(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 
-    fn has(&self, keys: &[Value]) {
+    pub(super) fn has(&self, keys: &[Value]) {
         self.says(ok(&json!({ "keys": keys }).to_string()));
     }
 
-    fn fetches(&self) -> usize {
+    pub(super) fn fetches(&self) -> usize {
         self.heads.lock().unwrap().len()
     }
 
-    fn rules(&self, kid: &str) -> JwtKey {
+    pub(super) fn rules(&self, kid: &str) -> JwtKey {
         JwtKey {
             jwks_url: Some(format!("http://{}/jwks.json", self.address)),
             jwks_refresh: Span::secs(600),
@@ -97,32 +97,32 @@ impl Drop for Server {
     }
 }
 
-fn raw(bytes: impl Into<Vec<u8>>) -> Answer {
+pub(super) fn raw(bytes: impl Into<Vec<u8>>) -> Answer {
     let bytes = bytes.into();
     // Who has read enough hangs up.
     Arc::new(move |stream| drop(stream.write_all(&bytes)))
 }
 
-fn ok(document: &str) -> Answer {
+pub(super) fn ok(document: &str) -> Answer {
     let length = document.len();
     raw(format!(
         "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{document}"
     ))
 }
 
-fn status(line: &str, more: &str) -> Answer {
+pub(super) fn status(line: &str, more: &str) -> Answer {
     raw(format!(
         "HTTP/1.1 {line}\r\n{more}content-length: 0\r\n\r\n"
     ))
 }
 
-fn jwk(pairs: &Pairs, kid: &str) -> Value {
+pub(super) fn jwk(pairs: &Pairs, kid: &str) -> Value {
     let mut jwk = pairs.jwk(ES);
     jwk["kid"] = json!(kid);
     jwk
 }
 
-fn fetching(keys: impl IntoIterator<Item = JwtKey>) -> JwtVerifier {
+pub(super) fn fetching(keys: impl IntoIterator<Item = JwtKey>) -> JwtVerifier {
     let mut verifier = load(keys).unwrap();
     verifier
         .sources
@@ -132,17 +132,22 @@ fn fetching(keys: impl IntoIterator<Item = JwtKey>) -> JwtVerifier {
 }
 
 /// Fetches a source once; says whether that brought keys.
-async fn fetch(verifier: &JwtVerifier) -> bool {
+pub(super) async fn fetch(verifier: &JwtVerifier) -> bool {
     let take = |fetched| verifier.take(0, fetched);
     verifier.sources[0].step(&take).await
 }
 
 /// A verdict at the real time, which fetching goes by.
-fn now_refused(verifier: &JwtVerifier, pairs: &Pairs, kid: &str) -> Option<Reason> {
+pub(super) fn now_refused(verifier: &JwtVerifier, pairs: &Pairs, kid: &str) -> Option<Reason> {
     refused_at(verifier, pairs, kid, 0)
 }
 
-fn refused_at(verifier: &JwtVerifier, pairs: &Pairs, kid: &str, later: u64) -> Option<Reason> {
+pub(super) fn refused_at(
+    verifier: &JwtVerifier,
+    pairs: &Pairs,
+    kid: &str,
+    later: u64,
+) -> Option<Reason> {
     let now = clock::unix_seconds() + later;
     let mut claims = good_claims();
     claims["iat"] = json!(now - 100);
@@ -313,7 +318,7 @@ async fn whatever_else_the_server_says_the_last_good_set_is_kept() {
     assert_eq!(verifier.sources()[0].last_error, None);
 }
 
-fn chunked(document: &str) -> Answer {
+pub(super) fn chunked(document: &str) -> Answer {
     let mut bytes = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for piece in document.as_bytes().chunks(10_000) {
         bytes.extend(format!("{:x}\r\n", piece.len()).into_bytes());
@@ -460,7 +465,7 @@ async fn a_flood_of_unknown_names_asks_for_few_fetches_and_finds_a_new_key() {
     assert!(ended.unwrap().unwrap().is_ok());
 }
 
-async fn until(holds: impl Fn() -> bool) {
+pub(super) async fn until(holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < deadline, "waited in vain");
@@ -563,81 +568,4 @@ async fn without_a_url_there_is_nothing_to_refresh() {
     let verifier = Arc::new(verifier(ES));
     assert!(verifier.sources().is_empty());
     verifier.refresh(CancellationToken::new()).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_verifier_inherits_what_was_fetched_under_equal_rules() {
-    let server = Server::start();
-    server.has(&[jwk(&PAIRS, "a")]);
-    let old = fetching([server.rules("idp")]);
-    assert!(fetch(&old).await);
-    server.says(status("503 Service Unavailable", ""));
-
-    // Another place in the configuration is no other rule.
-    let keep = file(json!({"keys": [jwk(&OTHER_PAIRS, "own")]}).to_string());
-    let own = JwtKey {
-        jwks: Some(keep.path().to_owned()),
-        ..rules("own", &[ES])
-    };
-    let new = fetching([own, server.rules("idp")]);
-    assert_eq!(
-        now_refused(&new, &PAIRS, "a"),
-        Some(Reason::TokenKeysUnavailable)
-    );
-    new.inherit(&old);
-    assert_eq!(now_refused(&new, &PAIRS, "a"), None);
-    assert_eq!(new.sources(), old.sources());
-    assert!(!fetch(&new).await);
-    assert_eq!(now_refused(&new, &PAIRS, "a"), None);
-    // It is no fresher for having been inherited.
-    let gone = Some(Reason::TokenKeysUnavailable);
-    assert_eq!(refused_at(&new, &PAIRS, "a", 3590), None);
-    assert_eq!(refused_at(&new, &PAIRS, "a", 3610), gone);
-
-    // What the old one still does is nothing to it, and what it does itself counts.
-    server.has(&[jwk(&OTHER_PAIRS, "b")]);
-    assert!(fetch(&old).await);
-    assert_eq!(
-        now_refused(&old, &PAIRS, "a"),
-        Some(Reason::TokenUnknownKey)
-    );
-    assert_eq!(now_refused(&new, &PAIRS, "a"), None);
-    drop(old);
-    assert_eq!(now_refused(&new, &PAIRS, "a"), None);
-    assert_ne!(new.verdicts.len(), 0);
-    assert!(fetch(&new).await);
-    assert_eq!(new.verdicts.len(), 0);
-    assert_eq!(
-        now_refused(&new, &PAIRS, "a"),
-        Some(Reason::TokenUnknownKey)
-    );
-    assert_eq!(now_refused(&new, &OTHER_PAIRS, "b"), None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_set_of_other_rules_is_not_inherited() {
-    let (server, other) = (Server::start(), Server::start());
-    server.has(&[jwk(&PAIRS, "a")]);
-    let old = fetching([server.rules("idp")]);
-    assert!(fetch(&old).await);
-    let wider = JwtKey {
-        algorithms: vec![ES, JwtAlgorithm::RS256],
-        ..server.rules("idp")
-    };
-    let audience = JwtKey {
-        audience: "another".to_owned(),
-        ..server.rules("idp")
-    };
-    for changed in [other.rules("idp"), server.rules("idp2"), wider, audience] {
-        let new = fetching([changed]);
-        new.inherit(&old);
-        assert_eq!(
-            now_refused(&new, &PAIRS, "a"),
-            Some(Reason::TokenKeysUnavailable)
-        );
-        assert_eq!(
-            (new.sources()[0].fetched_at, new.sources()[0].keys),
-            (None, 0)
-        );
-    }
 }
