@@ -153,7 +153,7 @@ fn main() -> ExitCode {
     let side = sides.into_iter().find(|known| known.name() == side);
     match (case, side, repeats.parse::<usize>(), of.parse()) {
         (Some(case), Some(side), Ok(repeats), Ok(of)) => {
-            let mut step = case.prepare(side, of);
+            let step = case.prepare(side, of);
             println!("{}", (0..repeats).map(step).sum::<usize>());
             ExitCode::SUCCESS
         }

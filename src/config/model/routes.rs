@@ -118,7 +118,7 @@ pub struct Logstore {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "logstore-at-the-store")]
     pub upstream_logstore: Option<LogstoreName>,
-    /// Kinds of credential that it takes, in the order of preference: where a request carries several, such as a cookie beside a signature, the first of the list counts. `anonymous` opens the logstore to anyone on the network.
+    /// Kinds of credential that it takes. A kind after `anonymous` would never be looked at, so that stands last: with it the logstore is open to anyone on the network, and a credential of a kind before it must still be good.
     #[serde(default = "Accept::by_default")]
     pub accept: Vec<Accept>,
     /// What happens to a request whose credential is missing or refused.
