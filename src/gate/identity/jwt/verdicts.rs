@@ -5,7 +5,7 @@
 //! the least used. Bounded by [`CAPACITY`] bytes.
 //!
 //! The key is the SHA-256 of the whole token: two tokens never share a verdict, and no token is
-//! kept in memory beyond its request. It costs about half of the microsecond that a hit takes; the
+//! kept in memory beyond its request. It costs about half of what a hit takes; the
 //! token itself as key would be faster and would leave live credentials in a core dump. What a
 //! verdict cannot say is asked anew at each hit: the times, and whether the key still counts.
 
