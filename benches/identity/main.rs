@@ -153,13 +153,8 @@ fn main() -> ExitCode {
     let side = sides.into_iter().find(|known| known.name() == side);
     match (case, side, repeats.parse::<usize>(), of.parse()) {
         (Some(case), Some(side), Ok(repeats), Ok(of)) => {
-<<<<<<< ours
             let step = case.prepare(side, of);
             println!("{}", (0..repeats).map(step).sum::<usize>());
-=======
-            let mut step = case.prepare(side, of);
-            println!("{}", (0..repeats).map(&mut step).sum::<usize>());
->>>>>>> theirs
             ExitCode::SUCCESS
         }
         _ => ExitCode::FAILURE,

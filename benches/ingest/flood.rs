@@ -163,7 +163,6 @@ impl Good {
     }
 }
 
-<<<<<<< ours
 /// Runs it and prints it. False when an answer was not the expected one or an event was lost.
 #[expect(
     clippy::too_many_lines,
@@ -171,23 +170,13 @@ impl Good {
 )]
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     let tollgate = Tollgate::start(machine::processors(), |config| {
-=======
-/// A gateway that has an RSA key of an issuer too.
-fn start() -> anyhow::Result<Tollgate> {
-    Tollgate::start(machine::processors(), |config| {
->>>>>>> theirs
         let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parsers/keys");
         config.identity.jwt.push(JwtKey {
             algorithms: vec![JwtAlgorithm::RS256],
             public_key: Some([keys, "rsa.pub.pem"].iter().collect()),
             ..JwtKey::named(RSA_KID, ISSUER, "tollgate")
         });
-    })
-}
-
-/// Runs it and prints it. False when an answer was not the expected one or an event was lost.
-pub fn run(options: &Options) -> anyhow::Result<bool> {
-    let tollgate = start()?;
+    })?;
     machine::wake_precisely()?;
     let good = traffic::requests(&tollgate.config, Tokens::Good, 1)?;
     let bad = BadTokens::new(&tollgate)?;
@@ -217,12 +206,12 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let (mut without, mut with) = (Good::default(), Good::default());
     quiet_run(&mut clients, &mut Good::default())?; // warms up
     quiet_run(&mut clients, &mut without)?;
-    let (at_first, series) = (kib()?, tollgate.series()?);
+    let (start, series) = (kib()?, tollgate.series()?);
     tell(format_args!(
         "{:>12} {:>12} {:>12}",
         "bad tokens", "RSS, KiB", "p99, us"
     ));
-    tell(format_args!("{:>12} {at_first:>12} {:>12}", 0, "-"));
+    tell(format_args!("{:>12} {start:>12} {:>12}", 0, "-"));
     let (mut attackers, first) = Generator::connect(tollgate.ingest, &bad, CONNECTIONS)?;
     // Each kind of refusal has its series from the first one on.
     let series_first = tollgate.series()?;
