@@ -282,7 +282,7 @@ impl<'a> Check<'a> {
         let trust = self.trust;
         let rules = Rules {
             window: trust.signed.window.get(),
-            ..Rules::default()
+            unsigned_bodies: trust.signed.unsigned_bodies,
         };
         let head = verify_head(request, now, &rules, |key_id, token| {
             trust.sessions.find(&trust.access_keys, key_id, token, now)
