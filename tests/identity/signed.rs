@@ -153,6 +153,20 @@ fn equal_requests_are_taken_unless_replays_are_refused() {
 }
 
 #[test]
+fn a_body_that_is_left_unsigned_is_taken_unless_that_is_forbidden() {
+    let mut call = Call::put(&server_1(), WEB).signed_by(V4);
+    call.body = Vec::new();
+    call.sent = Some(EVENT.into());
+    let site = Site::changed(&[]);
+    accepted(&call.send(site.front()));
+    let strict =
+        "[identity.signed]\nunsigned_bodies = false\n\n[[identity.access_key]]\nid = \"server-1\"";
+    let site = Site::changed(&[("[[identity.access_key]]\nid = \"server-1\"", strict)]);
+    refused(&call.send(site.front()), "body_digest");
+    accepted(&Call::put(&server_1(), WEB).signed_by(V4).send(site.front()));
+}
+
+#[test]
 fn the_series_of_metrics_do_not_grow_with_names_of_keys() {
     let site = Site::changed(&[]);
     let count = || site.metrics().lines().count();
