@@ -150,7 +150,8 @@ def unavailable(t):
     until(lambda: server.fetches > 0, "a set is asked for")
     _refused(tollgate, key.by_pyjwt(), "token_keys_unavailable", 503)
     _refused(tollgate, key.by_pyjwt(iss="https://other.example.com"), "token_unknown_key")
-    equal(_send(tollgate, own.by_pyjwt()).status_code, 200, "the status with another key")
+    answer = _send(tollgate, own.by_pyjwt())
+    equal(answer.status_code, 200, f"the status with another key ({answer.text})")
     # A redirect is no way to get one.
     server.status, server.location = 302, elsewhere.url
     asked = server.fetches
