@@ -151,9 +151,9 @@ impl SecretRef {
                 })?;
                 if bytes.last() == Some(&b'\n') {
                     bytes.pop();
-                }
-                if bytes.last() == Some(&b'\r') {
-                    bytes.pop();
+                    if bytes.last() == Some(&b'\r') {
+                        bytes.pop();
+                    }
                 }
                 bytes
             }
@@ -187,5 +187,9 @@ mod tests {
         let secret = SecretRef::File(file.path().to_owned()).read().unwrap();
         assert!(secret.matches(b"s3cret"));
         assert!(!secret.matches(b"s3creT"));
+        // Only a line break is cut: a secret may end in any other byte.
+        std::fs::write(file.path(), "s3cret\r").unwrap();
+        let secret = SecretRef::File(file.path().to_owned()).read().unwrap();
+        assert!(secret.matches(b"s3cret\r"));
     }
 }

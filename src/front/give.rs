@@ -27,7 +27,6 @@ use super::cors::{OriginVerdict, Origins};
 use super::credential;
 use super::reply::{Replier, Reply};
 use super::route::Target;
-use super::security_events::SecurityEvent;
 use super::service::Front;
 use super::session;
 use super::site::host_of;
@@ -266,23 +265,6 @@ impl Front {
         })
     }
 
-    /// Counts a credential that was turned away, and tells the stream of security events.
-    pub(super) fn tell_denied(&self, facts: &Facts<'_>, route: RouteLabel, denied: &Denied) {
-        let reason = denied.refusal.reason();
-        self.metrics.credentials_refused(denied.kind, reason).inc();
-        self.security_events.record(&SecurityEvent {
-            credential: denied.kind,
-            reason,
-            key: denied.key.as_deref(),
-            project: facts.project,
-            logstore: facts.logstore,
-            client: facts.client,
-            origin: facts.origin,
-            route,
-            unix_seconds: facts.unix_seconds,
-        });
-    }
-
     fn give_sts_token(&self, asked: &Asked<'_>, replier: &Replier<'_>) -> Result<Reply, Refusal> {
         if asked.parts.method != Method::GET {
             return Err(Reason::MethodNotAllowed.into());
@@ -343,7 +325,12 @@ impl Front {
                     holder
                         .mint_session(key, asked.project, ttl)
                         .map_err(|why| match why {
-                            NotMinted::Refused(refusal) => refusal,
+                            NotMinted::Refused(refusal) => {
+                                let named = Some(holder.name.as_str().into());
+                                let denied = Denied::new(holder.kind, refusal).named(named);
+                                self.tell_denied(&asked.facts(), asked.route, &denied);
+                                denied.refusal
+                            }
                             NotMinted::Failed(error) => {
                                 tracing::error!(%error, "a session could not be made");
                                 Reason::Internal.into()

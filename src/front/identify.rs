@@ -14,9 +14,9 @@ use super::security_events::SecurityEvent;
 use super::service::Front;
 use crate::config::{Accept, IdentityMode, TokenPlace};
 use crate::event::{EventGroup, Reason, Refusal};
-use crate::gate::identity::{Check, Denied, Principal};
+use crate::gate::identity::{Check, Denied, Facts, Principal};
 use crate::logstore::signature::{RequestParts, SignedBody};
-use crate::telemetry::{CredentialKind, TokenSource};
+use crate::telemetry::{CredentialKind, RouteLabel, TokenSource};
 
 /// Who sends the events.
 pub(super) enum Caller<'a> {
@@ -213,10 +213,13 @@ impl Front {
             Caller::InBody(_) => in_body(),
         };
         let fitting = decided.and_then(|principal| {
-            let platform = Platform::of(&arrival.parts.headers);
-            let fits = principal.fits(platform.label.label(), platform.appid);
-            let denied = |refusal| Denied::new(principal.kind(), refusal).named(principal.key());
-            fits.map_err(denied)?;
+            if principal.is_for_a_program() {
+                let platform = Platform::of(&arrival.parts.headers);
+                let fits = principal.fits(platform.label.label(), platform.appid);
+                let denied =
+                    |refusal| Denied::new(principal.kind(), refusal).named(principal.key());
+                fits.map_err(denied)?;
+            }
             Ok(principal)
         });
         fitting.or_else(|denied| self.turn_away(arrival, check, Box::new(denied)))
@@ -244,9 +247,13 @@ impl Front {
 impl Front {
     /// Counts a credential that was turned away, and tells the stream of security events.
     pub(super) fn record_denied(&self, arrival: &Arrival<'_>, denied: &Denied) {
+        self.tell_denied(&arrival.facts(), arrival.action.label(), denied);
+    }
+
+    /// As [`Front::record_denied`], for a request to no logstore.
+    pub(super) fn tell_denied(&self, facts: &Facts<'_>, route: RouteLabel, denied: &Denied) {
         let reason = denied.refusal.reason();
         self.metrics.credentials_refused(denied.kind, reason).inc();
-        let facts = arrival.facts();
         self.security_events.record(&SecurityEvent {
             credential: denied.kind,
             reason,
@@ -255,7 +262,7 @@ impl Front {
             logstore: facts.logstore,
             client: facts.client,
             origin: facts.origin,
-            route: arrival.action.label(),
+            route,
             unix_seconds: facts.unix_seconds,
         });
     }

@@ -6,6 +6,7 @@
 //! nothing that it had sent whole.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
@@ -13,7 +14,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use super::arrival::{Arrival, framing_is_plain};
-use super::body::{self, Encoding};
+use super::body::{self, BodyLimits, Encoding};
 use super::buffers::{Buffers, with_buffers};
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
@@ -27,11 +28,11 @@ use super::site::{SiteLogstore, host_of};
 use super::transcode::{self, Context};
 use crate::config::{ClientAddress, IdentityMode};
 use crate::event::{EventGroup, Reason, Refusal};
-use crate::foundation::budget::Lease;
+use crate::foundation::budget::{Budget, Lease};
 use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::state::TicketPass;
-use crate::gate::identity::{Check, Denied, Principal, Trust};
+use crate::gate::identity::{Check, Denied, Principal};
 use crate::telemetry::{CredentialKind, RelayOutcome, RouteLabel};
 
 /// What became of a request that was not refused.
@@ -40,6 +41,21 @@ enum Taken {
     Held,
     /// It was passed on to the store.
     Relayed(Relayed),
+}
+
+/// A body as it was sent, and the memory that it takes.
+struct Sent {
+    encoding: Encoding,
+    bytes: Bytes,
+    lease: Lease,
+}
+
+impl Sent {
+    /// The plain bytes: see [`Encoding::decode`].
+    fn decode<'a>(&'a mut self, cap: usize, plain: &'a mut Vec<u8>) -> Result<&'a [u8], Refusal> {
+        self.encoding
+            .decode(&self.bytes, cap, &mut self.lease, plain)
+    }
 }
 
 impl Front {
@@ -112,7 +128,7 @@ impl Front {
                 let trust = self.authenticator.trust();
                 let facts = arrival.facts();
                 let check = Check::new(&self.authenticator, &trust, &facts);
-                self.ingest(&arrival, &check, &trust, body).await
+                self.ingest(&arrival, &check, body).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -181,7 +197,6 @@ impl Front {
         &self,
         arrival: &Arrival<'_>,
         check: &Check<'_>,
-        trust: &Trust,
         body: &mut Incoming,
     ) -> Result<Taken, Refusal> {
         if arrival.origin == OriginVerdict::Refused {
@@ -190,25 +205,24 @@ impl Front {
         self.platform_is_allowed(arrival)?;
         let mut caller = self.identify(arrival, check)?;
         if let Action::TrackQuery(_) = arrival.action {
-            self.take_query(arrival, check, trust, caller)?;
+            self.take_query(arrival, check, caller)?;
             return Ok(Taken::Held);
         }
         let logstore = arrival.logstore;
         let encoding = Encoding::of(&arrival.parts.headers)?;
-        let observes = logstore.rules.identity_mode == IdentityMode::Observe;
-        let (limits, budget) = if caller.is_known() || observes {
-            (self.body, &logstore.arriving)
-        } else {
-            (self.unverified_body, &logstore.unverified)
-        };
+        let (limits, budget) = self.body_bounds(logstore, &caller);
         let (bytes, arrived) = body::read(body, limits, budget).await?;
         // The whole body is here: it leaves the memory for arriving ones.
         let size = arrived.bytes();
         drop(arrived);
         let lease = logstore.lane.budget().lease(size);
-        let mut lease = lease.map_err(|_| Reason::MemoryFull)?;
+        let mut sent = Sent {
+            encoding,
+            bytes,
+            lease: lease.map_err(|_| Reason::MemoryFull)?,
+        };
         if let Caller::Known(principal, signed) = &caller
-            && let Err(error) = signed.check(&bytes)
+            && let Err(error) = signed.check(&sent.bytes)
         {
             let denied = Denied::new(principal.kind(), error).named(principal.key());
             caller = Caller::Known(
@@ -218,19 +232,17 @@ impl Front {
         }
         match caller {
             Caller::Relay(principal, relayable) => {
-                let events = self.read_relayed(
-                    arrival, check, trust, &principal, encoding, &bytes, &mut lease,
-                )?;
-                let relayed = self
-                    .relay
-                    .send(&relayable, bytes, arrival.unix_seconds)
-                    .await;
+                let events = self.read_relayed(arrival, check, &principal, &mut sent)?;
+                // Its memory stays leased while it is on its way.
+                let Sent { bytes, lease, .. } = sent;
+                let sending = self.relay.send(&relayable, bytes, arrival.unix_seconds);
+                let relayed = sending.await;
                 drop(lease);
                 self.count_relayed(arrival, &principal, &relayed, events);
                 Ok(Taken::Relayed(relayed))
             }
             caller => {
-                self.take_body(arrival, check, trust, caller, encoding, &bytes, lease)?;
+                self.take_body(arrival, check, caller, sent)?;
                 Ok(Taken::Held)
             }
         }
@@ -258,7 +270,6 @@ impl Front {
         &self,
         arrival: &Arrival<'_>,
         check: &Check<'_>,
-        trust: &Trust,
         caller: Caller<'_>,
     ) -> Result<(), Refusal> {
         let query = arrival.parts.uri.query().unwrap_or_default();
@@ -275,7 +286,7 @@ impl Front {
             let Buffers { group, stamp, .. } = buffers;
             arrival.stamp(stamp, parameter, caller.principal());
             let read = |stamp: &[u8], group: &mut EventGroup| {
-                let context = self.context(arrival, trust, stamp);
+                let context = self.context(arrival, check, stamp);
                 transcode::query(query.as_bytes(), parameter, &context, group)
                     .map_err(|refusal| arrival.count_refused(refusal, group))
             };
@@ -296,23 +307,14 @@ impl Front {
         })
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
     fn take_body(
         &self,
         arrival: &Arrival<'_>,
         check: &Check<'_>,
-        trust: &Trust,
         caller: Caller<'_>,
-        encoding: Encoding,
-        body: &Bytes,
-        mut lease: Lease,
+        mut sent: Sent,
     ) -> Result<(), Refusal> {
-        let observes = arrival.logstore.rules.identity_mode == IdentityMode::Observe;
-        let cap = if caller.is_known() || observes {
-            self.body.cap
-        } else {
-            self.unverified_body.cap
-        };
+        let (BodyLimits { cap, .. }, _) = self.body_bounds(arrival.logstore, &caller);
         let parameter = &self.identity.query_parameter;
         with_buffers(|buffers| {
             let Buffers {
@@ -320,10 +322,10 @@ impl Front {
                 group,
                 stamp,
             } = buffers;
-            let plain = encoding.decode(body, cap, &mut lease, plain)?;
+            let plain = sent.decode(cap, plain)?;
             let stamped = fields_of(caller.principal());
             arrival.stamp(stamp, parameter, caller.principal());
-            self.transcode(arrival, trust, plain, stamp, group)?;
+            self.transcode(arrival, check, plain, stamp, group)?;
             let principal = self
                 .settle(arrival, check, caller, group)
                 .map_err(|refusal| arrival.count_refused(refusal, group))?;
@@ -332,11 +334,11 @@ impl Front {
                 // the events get.
                 arrival.stamp(stamp, parameter, Some(&principal));
                 group.clear();
-                self.transcode(arrival, trust, plain, stamp, group)?;
+                self.transcode(arrival, check, plain, stamp, group)?;
             }
-            self.submit(arrival, check, principal, group, lease)?;
-            let accepted = &arrival.logstore.metrics.bytes_accepted;
-            accepted.add(plain.len() as u64);
+            let size = plain.len() as u64;
+            self.submit(arrival, check, principal, group, sent.lease)?;
+            arrival.logstore.metrics.bytes_accepted.add(size);
             Ok(())
         })
     }
@@ -344,12 +346,12 @@ impl Front {
     fn transcode(
         &self,
         arrival: &Arrival<'_>,
-        trust: &Trust,
+        check: &Check<'_>,
         plain: &[u8],
         stamp: &[u8],
         group: &mut EventGroup,
     ) -> Result<(), Refusal> {
-        let context = self.context(arrival, trust, stamp);
+        let context = self.context(arrival, check, stamp);
         let read = if arrival.body_is_json(plain) {
             transcode::json(plain, &context, group)
         } else {
@@ -360,22 +362,18 @@ impl Front {
 
     /// Reads a body that is to be relayed as any other is read, so that what could not be stored by
     /// us is not passed on either. How many events it holds.
-    #[expect(clippy::too_many_arguments, reason = "each is a fact of its own")]
     fn read_relayed(
         &self,
         arrival: &Arrival<'_>,
         check: &Check<'_>,
-        trust: &Trust,
         principal: &Principal,
-        encoding: Encoding,
-        body: &Bytes,
-        lease: &mut Lease,
+        sent: &mut Sent,
     ) -> Result<u32, Refusal> {
         with_buffers(|buffers| {
             let Buffers { plain, group, .. } = buffers;
-            let plain = encoding.decode(body, self.unverified_body.cap, lease, plain)?;
+            let plain = sent.decode(self.unverified_body.cap, plain)?;
             // The store reads it by its content type, not by how it looks.
-            let context = self.context(arrival, trust, b"");
+            let context = self.context(arrival, check, b"");
             let read = if arrival.says_json() {
                 transcode::json(plain, &context, group)
             } else {
@@ -462,8 +460,7 @@ impl Front {
         if let Err(denied) = check.after_body(&principal, group) {
             principal = self.turn_away(arrival, check, Box::new(denied))?;
         }
-        let pass = principal.ticket().cloned();
-        if let Some(Err(refusal)) = pass.as_ref().map(TicketPass::take_use) {
+        if let Some(Err(refusal)) = principal.ticket().map(TicketPass::take_use) {
             let denied = Denied::new(principal.kind(), refusal).named(principal.key());
             principal = self.turn_away(arrival, check, Box::new(denied))?;
         }
@@ -472,23 +469,40 @@ impl Front {
                 let address = arrival.client.to_string();
                 group.put_tag(b"__client_ip__", address.as_bytes());
             }
-            arrival.logstore.lane.submit(group, lease)?;
+            let taken = arrival.logstore.lane.submit(group, lease);
+            if let (Err(_), Some(pass)) = (&taken, principal.ticket()) {
+                pass.give_back();
+            }
+            taken?;
         }
         arrival.count_accepted(&principal, group);
         Ok(())
     }
 
+    /// Bounds of a body, by who sends it: strangers get less, unless the logstore only observes.
+    fn body_bounds<'a>(
+        &self,
+        logstore: &'a SiteLogstore,
+        caller: &Caller<'_>,
+    ) -> (BodyLimits, &'a Arc<Budget>) {
+        if caller.is_known() || logstore.rules.identity_mode == IdentityMode::Observe {
+            (self.body, &logstore.arriving)
+        } else {
+            (self.unverified_body, &logstore.unverified)
+        }
+    }
+
     fn context<'a>(
         &'a self,
         arrival: &Arrival<'_>,
-        trust: &'a Trust,
+        check: &'a Check<'_>,
         stamp: &'a [u8],
     ) -> Context<'a> {
         Context {
             rules: &self.rules,
             received: arrival.unix_seconds,
             stamp,
-            attached: trust.attached(),
+            attached: check.trust().attached(),
         }
     }
 }

@@ -188,6 +188,7 @@ impl<'a> Check<'a> {
                 jti,
                 subject,
                 issued_at,
+                opened_with,
             } => {
                 let revoked = [
                     (RevocationKind::Kid, Some(key)),
@@ -198,7 +199,11 @@ impl<'a> Check<'a> {
                 let revoked = revoked.into_iter().any(|(kind, value)| {
                     self.is_revoked(kind, value.map(String::as_str), *issued_at)
                 });
-                !revoked && self.trust.token_keys.contains_key(key.as_str())
+                !revoked
+                    && self.trust.token_keys.contains_key(key.as_str())
+                    && opened_with
+                        .as_ref()
+                        .is_none_or(|opened_with| self.still_counts(opened_with, role))
             }
             Origin::Ticket { id, issued_at } => {
                 !self.is_revoked(RevocationKind::Ticket, Some(id), Some(*issued_at))
@@ -241,6 +246,12 @@ impl<'a> Check<'a> {
     pub fn ticket(&self, token: &[u8], asked: &TicketFacts<'_>) -> Result<TicketPass, Denied> {
         let pass = self.authenticator.state.tickets().check(token, asked);
         pass.map_err(|refusal| Denied::new(CredentialKind::Ticket, refusal))
+    }
+
+    /// What is trusted while the request is answered.
+    #[must_use]
+    pub fn trust(&self) -> &'a Trust {
+        self.trust
     }
 
     /// What is known of the request.

@@ -2,8 +2,8 @@
 //! was for, no longer, and only while it counts.
 //!
 //! What cannot be carried over is not exchanged: a ticket that is bound to uses, addresses, origins
-//! or accounts, a token whose names could not be revoked, and a session, which would renew itself
-//! for ever.
+//! or accounts, and a token whose names could not be revoked. A session is exchanged for temporary
+//! credentials, but not for another session: it would renew itself for ever.
 
 use serde_json::{Map, Value};
 
@@ -113,15 +113,11 @@ impl Check<'_> {
     fn token_holder(&self, bearer: &Bearer) -> Result<GivenTo, Refusal> {
         let facts = self.facts();
         let refuse = |reason, detail: &'static str| Err(Refusal::new(reason, detail));
-        if Origin::of_session(bearer)?.is_some() {
-            let detail = "a session is not exchanged: bring the token that it was opened with";
-            return refuse(Reason::CredentialNotAccepted, detail);
-        }
         if bearer.project() != Some(facts.project) {
             return refuse(Reason::TokenScope, "not for this project");
         }
         let names = [bearer.subject(), bearer.id(), Some(bearer.kid())];
-        let origin = Origin::of_bearer(bearer);
+        let origin = Origin::of_bearer(bearer)?;
         if names.iter().flatten().any(|name| name.len() > MAX_NAME) || origin.text().is_none() {
             let detail = "to be exchanged its sub, jti and kid must be at most 256 bytes long";
             return refuse(Reason::TokenClaims, detail);
@@ -224,7 +220,7 @@ impl GivenTo {
     /// key makes use of, and no longer than the credential itself.
     ///
     /// # Errors
-    /// [`Reason::TokenClaims`] when the key asks for a claim that the credential does not have;
+    /// [`Reason::CredentialNotAccepted`] for a session; [`Reason::TokenClaims`] when the key asks for a claim that the credential does not have;
     /// else see [`mint_token`].
     pub fn mint_session(
         &self,
@@ -232,6 +228,11 @@ impl GivenTo {
         project: &str,
         ttl_seconds: u64,
     ) -> Result<Minted, NotMinted> {
+        if self.origin.is_session() {
+            // It would renew itself for ever.
+            let detail = "a session opens no other: bring the token that it was opened with";
+            return Err(Refusal::new(Reason::CredentialNotAccepted, detail).into());
+        }
         let extra = self.claims_for(key)?;
         let id = session_id()?;
         let logstores: Vec<&str> = self.logstores.iter().map(String::as_str).collect();

@@ -37,6 +37,9 @@ pub enum Origin {
         subject: Option<String>,
         /// `iat`, unix seconds.
         issued_at: Option<u64>,
+        /// When it is a session's: what that was opened with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        opened_with: Option<Box<Self>>,
     },
     /// A ticket.
     Ticket {
@@ -51,14 +54,29 @@ pub enum Origin {
 
 impl Origin {
     /// That of what is given for a token.
-    pub(super) fn of_bearer(bearer: &Bearer) -> Self {
-        Self::Token {
+    ///
+    /// # Errors
+    /// As [`Origin::of_session`].
+    pub(super) fn of_bearer(bearer: &Bearer) -> Result<Self, Refusal> {
+        Ok(Self::Token {
             key: bearer.key_name().to_owned(),
             kid: bearer.kid().to_owned(),
             jti: bearer.id().map(str::to_owned),
             subject: bearer.subject().map(str::to_owned),
             issued_at: bearer.issued_at(),
-        }
+            opened_with: Self::of_session(bearer)?.map(Box::new),
+        })
+    }
+
+    /// Whether it is a session.
+    pub(super) fn is_session(&self) -> bool {
+        matches!(
+            self,
+            Self::Token {
+                opened_with: Some(_),
+                ..
+            }
+        )
     }
 
     /// It as text; `None` when that is too long to be carried along.
@@ -102,6 +120,7 @@ mod tests {
             jti: None,
             subject: Some(subject.to_owned()),
             issued_at: Some(7),
+            opened_with: None,
         };
         let ticket = Origin::Ticket {
             id: "t".to_owned(),

@@ -151,6 +151,13 @@ impl Principal {
         self.bearer().map_or(&[], Bearer::tags)
     }
 
+    /// Whether the token says which mini program it is for.
+    #[must_use]
+    pub fn is_for_a_program(&self) -> bool {
+        let says = |bearer: &Bearer| bearer.platform().is_some() || bearer.appid().is_some();
+        self.bearer().is_some_and(says)
+    }
+
     /// Whether the token is for another mini program than the one that the Referer names. A Referer
     /// proves nothing; one that is left out or agrees is no objection.
     ///

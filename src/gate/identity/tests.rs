@@ -318,6 +318,7 @@ fn what_was_issued_before_counts_by_the_token_not_by_what_was_given_for_it() {
         jti: None,
         subject: Some("alice".to_owned()),
         issued_at: Some(issued_at),
+        opened_with: None,
     };
     let old = fixture.issue(&origin(now() - 100), None);
     let new = fixture.issue(&origin(now()), None);
@@ -357,13 +358,32 @@ fn the_end_is_that_of_the_token_without_leeway_and_by_its_age() {
 }
 
 #[test]
-fn a_session_is_not_exchanged_again() {
+fn a_session_opens_no_other_and_gives_credentials_that_end_with_all_it_stands_on() {
     let fixture = fixture(|_| {});
-    let of_token = fixture.session(&fixture.token(|_| {}));
-    let of_ticket = fixture.session(&fixture.ticket(|_| {}).1);
-    for session in [of_token, of_ticket] {
-        assert_eq!(fixture.reason(&session), Reason::CredentialNotAccepted);
+    let key = fixture.authenticator.trust();
+    let key = key.session_key(None).unwrap();
+    let revoked = Err(Reason::CredentialRevoked);
+    for revoke in ["parent", "session"] {
+        let jti = format!("of-{revoke}");
+        let token = fixture.token(|new| new.id = Some(&jti));
+        let session = fixture.session(&token);
+        let holder = fixture.holder(&session).unwrap();
+        let again = holder.mint_session(key, "sls-webtracking-mini", 60);
+        assert!(matches!(again, Err(NotMinted::Refused(refusal))
+            if refusal.reason() == Reason::CredentialNotAccepted));
+        let credentials = fixture.credentials_of(&session);
+        assert_eq!(fixture.use_credentials(&credentials), Ok(()));
+        let own = fixture.use_token(&session).unwrap();
+        let id = own.bearer().and_then(Bearer::id).unwrap().to_owned();
+        let value = if revoke == "parent" { &jti } else { &id };
+        fixture.revoke(RevocationKind::Jti, value, None);
+        assert_eq!(fixture.use_credentials(&credentials), revoked, "{revoke}");
     }
+    let (id, ticket) = fixture.ticket(|_| {});
+    let credentials = fixture.credentials_of(&fixture.session(&ticket));
+    assert_eq!(fixture.use_credentials(&credentials), Ok(()));
+    fixture.revoke(RevocationKind::Ticket, &id, None);
+    assert_eq!(fixture.use_credentials(&credentials), revoked);
 }
 
 #[test]

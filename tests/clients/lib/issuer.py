@@ -58,7 +58,8 @@ class Key:
 
 def _generate(algorithm):
     if algorithm in HMACS:
-        return secrets.token_bytes(64)
+        # Text: of a file that ends in a line break, that is cut.
+        return secrets.token_hex(64).encode()
     if algorithm == "EdDSA":
         return ed25519.Ed25519PrivateKey.generate()
     if algorithm.startswith("ES"):

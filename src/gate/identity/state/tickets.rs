@@ -113,6 +113,12 @@ impl TicketPass {
         ticket.set_written(count);
         Ok(())
     }
+
+    /// Takes a use back that led to nothing. A restart may still count it: the journal is not told,
+    /// and a use too few is the safe mistake.
+    pub fn give_back(&self) {
+        self.ticket.give_back();
+    }
 }
 
 impl Tickets {

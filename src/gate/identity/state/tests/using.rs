@@ -41,6 +41,25 @@ fn a_hundred_at_once_get_as_many_uses_as_there_are() {
 }
 
 #[test]
+fn a_use_that_led_to_nothing_can_be_had_again_and_never_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open(folder.path());
+    let (id, token) = create(&state, |new| new.max_uses = Some(2));
+    let check = || state.tickets().check(token.as_bytes(), &facts()).unwrap();
+    let (first, second) = (check(), check());
+    first.take_use().unwrap();
+    second.take_use().unwrap();
+    first.give_back();
+    first.take_use().unwrap();
+    assert_eq!(take(&state, &token), Err(Reason::TicketUsedUp));
+    drop((first, second));
+    drop(state);
+    let state = open(folder.path());
+    assert_eq!(take(&state, &token), Err(Reason::TicketUsedUp));
+    assert_eq!(state.tickets().record(id, now()).unwrap().uses, 2);
+}
+
+#[test]
 fn refused_requests_count_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let state = open(folder.path());
