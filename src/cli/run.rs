@@ -167,7 +167,11 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
             addresses.ingest,
             "POST /logstores/{logstore}/track",
         ),
-        ("private", addresses.admin, "/metrics /healthz /readyz /api/v1"),
+        (
+            "private",
+            addresses.admin,
+            "/metrics /healthz /readyz /api/v1",
+        ),
         (
             "logstore",
             addresses.logstore,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use serde::Serialize;
 
 use super::cors::{self, OriginVerdict};
 use crate::event::Refusal;
@@ -24,6 +25,16 @@ const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xf
 
 /// An answer.
 pub type Reply = Response<Full<Bytes>>;
+
+/// The body of a refusal, as SLS clients read it.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    #[serde(rename = "errorCode")]
+    code: &'a str,
+    #[serde(rename = "errorMessage")]
+    message: &'a str,
+    reason: &'a str,
+}
 
 /// What the answers to one request have in common.
 #[derive(Clone, Copy, Debug)]
@@ -105,12 +116,14 @@ impl Replier<'_> {
     /// The request was refused.
     pub(super) fn refused(&self, refusal: &Refusal, allow: Option<&'static str>) -> Reply {
         let reason = refusal.reason();
-        let body = serde_json::json!({
-            "errorCode": reason.code().as_str(),
-            "errorMessage": refusal.message(),
-            "reason": reason.label(),
-        });
-        let mut reply = self.reply(reason.status(), Bytes::from(body.to_string()));
+        let body = ErrorBody {
+            code: reason.code().as_str(),
+            message: &refusal.message(),
+            reason: reason.label(),
+        };
+        // Three texts can always be written.
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut reply = self.reply(reason.status(), Bytes::from(body));
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(X_TOLLGATE_REASON, HeaderValue::from_static(reason.label()));
