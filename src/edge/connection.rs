@@ -57,6 +57,7 @@ pub(super) async fn serve(
         peer,
         protocol,
         life: Arc::clone(&life),
+        max_headers: shared.bounds.max_headers,
     };
     let transport = transport.watched_by(Arc::clone(&life));
     let io = StallGuard::new(transport, shared.bounds.write_timeout);
