@@ -254,6 +254,8 @@ pub struct Refusal {
     /// Stands in place of what the reason says itself, not after it.
     whole: bool,
     detail: Cow<'static, str>,
+    /// Seconds until trying again makes sense, where that is known.
+    retry_seconds: Option<u32>,
 }
 
 impl Refusal {
@@ -265,6 +267,7 @@ impl Refusal {
             reason,
             whole: false,
             detail: detail.into(),
+            retry_seconds: None,
         }
     }
 
@@ -276,6 +279,7 @@ impl Refusal {
             reason,
             whole: true,
             detail: sentence.into(),
+            retry_seconds: None,
         }
     }
 
@@ -298,10 +302,20 @@ impl Refusal {
         }
     }
 
-    /// Seconds after which trying again makes sense, if it ever does.
+    /// Says when to try again: after so many seconds, at least one. Whoever refuses works it out from
+    /// what it measures, and caps it.
     #[must_use]
-    pub fn retry_after(&self) -> Option<u32> {
-        (self.reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_seconds = Some(seconds.max(1));
+        self
+    }
+
+    /// Seconds after which trying again makes sense, if it ever does: what was said, else one for
+    /// every 503.
+    #[must_use]
+    pub fn retry_seconds(&self) -> Option<u32> {
+        let busy = self.reason.status() == StatusCode::SERVICE_UNAVAILABLE;
+        self.retry_seconds.or(busy.then_some(1))
     }
 }
 
@@ -311,6 +325,7 @@ impl From<Reason> for Refusal {
             reason,
             whole: false,
             detail: Cow::Borrowed(""),
+            retry_seconds: None,
         }
     }
 }
@@ -330,6 +345,17 @@ mod tests {
                 .iter()
                 .all(|r| r.fix().len() > 10 && r.what().len() > 10)
         );
+    }
+
+    #[test]
+    fn a_refusal_says_when_to_try_again_if_it_was_told_or_is_a_503() {
+        let busy = Refusal::from(Reason::MemoryFull);
+        assert_eq!(busy.retry_seconds(), Some(1));
+        assert_eq!(busy.clone().retry_after(17).retry_seconds(), Some(17));
+        assert_eq!(busy.retry_after(0).retry_seconds(), Some(1));
+        let wrong = Refusal::from(Reason::NotJson);
+        assert_eq!(wrong.retry_seconds(), None);
+        assert_eq!(wrong.retry_after(3).retry_seconds(), Some(3));
     }
 
     #[test]

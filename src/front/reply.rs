@@ -130,7 +130,7 @@ impl Replier<'_> {
         if let Some(allow) = allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        if let Some(seconds) = refusal.retry_after() {
+        if let Some(seconds) = refusal.retry_seconds() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         reply
