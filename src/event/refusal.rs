@@ -2,8 +2,8 @@
 //!
 //! One closed list. Each [`Reason`] has a label of ours (stable, for metrics and people), an error
 //! code that SLS clients know, an HTTP status, and a sentence that says how to mend it. The status
-//! and the code are chosen by what clients do with them: 403 is retried for a day by mobile SDKs,
-//! 405 is retried too, `Unauthorized` is retried by the Java producer, so what can never succeed
+//! and the code are chosen by what clients do with them: 403 is retried for a day by mobile SDKs
+//! (so only quotas answer it, as SLS does), 405 is retried too, `Unauthorized` is retried by the Java producer, so what can never succeed
 //! answers 400 with a code that every producer drops.
 
 use std::borrow::Cow;
@@ -31,6 +31,7 @@ pub enum ErrorCode {
     ServerBusy,
     SignatureNotMatch,
     Unauthorized,
+    WriteQuotaExceed,
 }
 
 impl ErrorCode {
@@ -55,6 +56,7 @@ impl ErrorCode {
             Self::ServerBusy => "ServerBusy",
             Self::SignatureNotMatch => "SignatureNotMatch",
             Self::Unauthorized => "Unauthorized",
+            Self::WriteQuotaExceed => "WriteQuotaExceed",
         }
     }
 }
@@ -238,12 +240,31 @@ reasons! {
         "The post data time is out of range", "Send __time__ in seconds, not older or newer than the accepted window.";
     NotProtobuf, "not_protobuf", BAD_REQUEST, PostBodyInvalid,
         "Protobuffer content cannot be parsed", "Send one LogGroup.";
+    QuotaExceeded, "quota_exceeded", FORBIDDEN, WriteQuotaExceed,
+        "Project write quota exceed", "Send again after the time of Retry-After, or less; the operator sees the limit in `tollgate limits`.";
+    QuotaTooLarge, "quota_too_large", PAYLOAD_TOO_LARGE, PostBodyTooLarge,
+        "the request asks for more than the limit ever allows at once", "Send fewer events in a request.";
+    Banned, "banned", FORBIDDEN, WriteQuotaExceed,
+        "Project write quota exceed: an operator has stopped this sender for a time", "Ask the operator, who sees the reason in `tollgate limits`.";
+    QuotaStoreDown, "quota_store_down", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: the store of shared limits cannot be reached", "Send again later; the operator can look at [quota.redis].";
     MemoryFull, "memory_full", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: its memory budget is full", "Send again later; the operator can raise limits.memory or look at the upstream.";
     Stopping, "stopping", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: it is stopping", "Send again; another instance will answer.";
     Internal, "internal", INTERNAL_SERVER_ERROR, InternalServerError,
         "something went wrong here", "Report it with the x-log-requestid of this answer.";
+}
+
+impl Reason {
+    /// Whether a limit of ours, on what may be sent, was the reason.
+    #[must_use]
+    pub fn is_quota(self) -> bool {
+        matches!(
+            self,
+            Self::QuotaExceeded | Self::QuotaTooLarge | Self::Banned | Self::QuotaStoreDown
+        )
+    }
 }
 
 /// A request refused: the reason, and what exactly was wrong.
@@ -362,7 +383,9 @@ mod tests {
     fn no_reason_answers_with_a_code_that_makes_clients_retry_for_ever() {
         for reason in Reason::ALL {
             let status = reason.status();
-            assert_ne!(status, StatusCode::FORBIDDEN, "{}", reason.label());
+            // What a quota refuses may be sent again, and 403 is how clients of SLS know that.
+            let forbidden = status == StatusCode::FORBIDDEN;
+            assert_eq!(forbidden, reason.code() == ErrorCode::WriteQuotaExceed);
             assert_ne!(status, StatusCode::TOO_MANY_REQUESTS, "{}", reason.label());
         }
     }
