@@ -188,6 +188,7 @@ impl Charges {
                 self.divert.get_or_insert(target);
             }
         }
+        let all = group.events;
         let mut sorted = match view {
             Some(view) => view.sort(group),
             None => Sorted::default(),
@@ -196,6 +197,8 @@ impl Charges {
             && sorted.diverted.is_empty()
             && let Some(refusal) = last
         {
+            // For the books: they are refused with the request.
+            group.events = all;
             return Err(refusal);
         }
         if let Some(target) = self.divert.take()
@@ -384,7 +387,8 @@ impl Charges {
         };
         let window = windows.get(index % windows.len().max(1));
         let (_, seconds) = window.map_or((0, 0), super::window::Window::described);
-        let used = 100_u64.saturating_sub(room.remaining.saturating_mul(100) / room.most.max(1));
+        let used = room.most.saturating_sub(room.remaining);
+        let used = used.saturating_mul(100) / room.most.max(1);
         let warned = rule.warn_at.filter(|at| used >= u64::from(*at));
         self.told.retain(|told| told.limit != limit.name);
         self.told.push(Told {
