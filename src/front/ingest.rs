@@ -135,6 +135,7 @@ impl Front {
         match taken {
             Ok(taken) => accepted(taken, action, logstore, &replier),
             Err(refusal) => {
+                let refusal = logstore.lane.timed(refusal);
                 let reason = refusal.reason();
                 logstore.metrics.requests_refused.at(reason.index()).inc();
                 tracing::debug!(
@@ -203,6 +204,8 @@ impl Front {
             return Err(Reason::OriginNotAllowed.into());
         }
         self.platform_is_allowed(arrival)?;
+        let priority = arrival.logstore.priority;
+        arrival.logstore.lane.enter(priority)?;
         let mut caller = self.identify(arrival, check)?;
         if let Action::TrackQuery(_) = arrival.action {
             self.take_query(arrival, check, caller)?;
@@ -215,11 +218,10 @@ impl Front {
         // The whole body is here: it leaves the memory for arriving ones.
         let size = arrived.bytes();
         drop(arrived);
-        let lease = logstore.lane.budget().lease(size);
         let mut sent = Sent {
             encoding,
             bytes,
-            lease: lease.map_err(|_| Reason::MemoryFull)?,
+            lease: logstore.lane.admit(size, priority)?,
         };
         if let Caller::Known(principal, signed) = &caller
             && let Err(error) = signed.check(&sent.bytes)
@@ -279,8 +281,8 @@ impl Front {
                 format!("{} bytes are allowed", self.query_max),
             ));
         }
-        let lease = arrival.logstore.lane.budget().lease(query.len() as u64);
-        let lease = lease.map_err(|_| Reason::MemoryFull)?;
+        let SiteLogstore { lane, priority, .. } = arrival.logstore;
+        let lease = lane.admit(query.len() as u64, *priority)?;
         let parameter = &self.identity.query_parameter;
         with_buffers(|buffers| {
             let Buffers { group, stamp, .. } = buffers;

@@ -5,8 +5,10 @@
 //! resolved when the configuration was loaded.
 
 mod families;
+mod load;
 mod metrics;
 
+pub use self::load::{LogstoreLoad, MachineLoad};
 pub use self::metrics::{
     AdminCall, AdminOutcome, Counter, CredentialKind, DropReason, Gauge, JwksFigures,
     LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome, RouteLabel, TokenSource,

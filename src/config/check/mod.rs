@@ -8,6 +8,7 @@ mod credentials;
 mod identity;
 mod jwt;
 mod listeners;
+mod overload;
 mod routes;
 mod upstreams;
 
@@ -75,6 +76,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     listeners::check(config, &mut findings);
     bounds::check(config, &mut findings);
+    overload::check(config, &mut findings);
     identity::check(config, &mut findings);
     credentials::check(config, &mut findings);
     upstreams::check(config, &mut findings);

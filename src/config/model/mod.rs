@@ -5,6 +5,7 @@ mod embedded;
 mod identity;
 mod jwt;
 mod listeners;
+mod overload;
 mod routes;
 mod signed;
 mod ticket;
@@ -21,6 +22,8 @@ use self::identity::default_token_places;
 pub use self::identity::{Accept, Identity, TokenPlace};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Ingest, Limits, OutsideWindow, TimeWindow};
+pub use self::overload::{Overload, Priority};
+use self::overload::{default_priority, default_weight};
 pub use self::routes::{
     ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
     UpstreamKind,
@@ -45,6 +48,8 @@ pub struct Config {
     pub admin: Admin,
     /// Bounds on what a client may send and on memory.
     pub limits: Limits,
+    /// Who is refused when memory, the store or the machine is short; see docs/overload.md.
+    pub overload: Overload,
     /// What happens with the time that a client gives an event.
     pub time: TimeWindow,
     /// Who may send: keys, roles and policies, and where a token is looked for.
@@ -75,6 +80,7 @@ impl Default for Config {
             ingest: Ingest::default(),
             admin: Admin::default(),
             limits: Limits::default(),
+            overload: Overload::default(),
             time: TimeWindow::default(),
             identity: Identity::default(),
             security_events: SecurityEvents::default(),
@@ -110,6 +116,8 @@ impl Config {
             json_answer: false,
             cookie_fields: BTreeMap::new(),
             client_address: default_client_address(),
+            weight: default_weight(),
+            priority: default_priority(),
         };
         Self {
             ingest: Ingest {

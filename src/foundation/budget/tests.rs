@@ -224,7 +224,7 @@ proptest! {
                 }
                 Op::Release { at } => {
                     if !held.is_empty() {
-                        held.swap_remove(at % held.len());
+                        drop(held.swap_remove(at % held.len()));
                     }
                 }
                 Op::Shrink { at, to } => {
@@ -307,7 +307,7 @@ fn from_many_threads_a_reserve_is_never_refused_and_the_whole_never_exceeded() {
                     } else if let Ok(lease) = share.lease(bytes) {
                         held.push(lease);
                     } else if !held.is_empty() {
-                        held.swap_remove(round % held.len());
+                        drop(held.swap_remove(round % held.len()));
                     }
                     assert!(whole.used() <= whole.limit());
                 }
