@@ -68,8 +68,8 @@ impl Metrics {
             }
             held.push(labels(), load.bytes_held.get());
             let drained = load.drain_rate.get();
-            if drained > 0 {
-                let millis = load.bytes_held.get().saturating_mul(1000) / drained;
+            let millis = load.bytes_held.get().saturating_mul(1000);
+            if let Some(millis) = millis.checked_div(drained) {
                 rate.push(labels(), drained);
                 delay.push_part(labels(), millis, 1000);
             }

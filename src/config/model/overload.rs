@@ -9,7 +9,7 @@ use crate::foundation::units::Span;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Overload {
-    /// The part of `limits.memory`, in percent, that is divided among the logstores by their weight and kept for each. A logstore that holds no more than its part of it is never refused for memory.
+    /// The part of `limits.memory`, in percent, that is divided among the logstores by their weight and kept for each. A logstore that holds no more than its part of it is never refused for memory (its events of low and normal priority, no more than `low_share` and `normal_share` of that part).
     #[schemars(range(min = 0, max = 100))]
     pub reserved: u8,
     /// From the memory that is not reserved, a logstore may hold up to `alpha` times its weight times what is still free there. More uses memory better when few logstores are busy; less leaves more room for the next one.
