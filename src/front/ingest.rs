@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Request;
 use http::request::Parts;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::arrival::{Arrival, framing_is_plain};
 use super::body::{self, BodyLimits, Encoding};
@@ -204,8 +204,11 @@ impl Front {
             return Err(Reason::OriginNotAllowed.into());
         }
         self.platform_is_allowed(arrival)?;
-        let priority = arrival.logstore.priority;
-        arrival.logstore.lane.enter(priority)?;
+        let SiteLogstore { lane, priority, .. } = arrival.logstore;
+        // What is too large for any is told so below.
+        let claimed = body.size_hint().lower();
+        let fits = claimed <= self.body.cap as u64;
+        lane.enter(if fits { claimed } else { 0 }, *priority)?;
         let mut caller = self.identify(arrival, check)?;
         if let Action::TrackQuery(_) = arrival.action {
             self.take_query(arrival, check, caller)?;
@@ -221,7 +224,7 @@ impl Front {
         let mut sent = Sent {
             encoding,
             bytes,
-            lease: logstore.lane.admit(size, priority)?,
+            lease: lane.admit(size, *priority)?,
         };
         if let Caller::Known(principal, signed) = &caller
             && let Err(error) = signed.check(&sent.bytes)

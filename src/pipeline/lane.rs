@@ -67,14 +67,14 @@ impl Lane {
         self.admission.budget()
     }
 
-    /// Whether a request may come in at all, asked before anything is done for it. Counts it.
+    /// Whether a request may come in at all, asked by its head, before anything is done for it.
+    /// Counts it. `bytes` is the length that it claims, 0 where it claims none; nothing is taken.
     ///
     /// # Errors
     /// [`Reason::Overloaded`] when the machine is short of time and the lane has brought its share;
-    /// [`Reason::StoreSlow`] or [`Reason::UpstreamQuota`] when what is held takes the store too long.
-    /// Each says when to try again.
-    pub fn enter(&self, priority: Priority) -> Result<(), Refusal> {
-        self.admission.enter(priority)
+    /// what [`Lane::admit`] would say of so many bytes now. Each says when to try again.
+    pub fn enter(&self, bytes: u64, priority: Priority) -> Result<(), Refusal> {
+        self.admission.enter(bytes, priority)
     }
 
     /// Memory for a request of `bytes`, within what `priority` may use of what this lane may hold now.

@@ -121,13 +121,18 @@ impl Admission {
     }
 
     /// See [`super::Lane::enter`].
-    pub(super) fn enter(&self, priority: Priority) -> Result<(), Refusal> {
+    pub(super) fn enter(&self, bytes: u64, priority: Priority) -> Result<(), Refusal> {
         let percent = self.rules.shares.of(priority);
         self.turnstile.pass(percent).map_err(|held_up| {
             let wait = retry_seconds(held_up, LONGEST_GUESS);
             Refusal::from(Reason::Overloaded).retry_after(wait)
         })?;
-        self.in_time(0, percent)
+        self.in_time(bytes, percent)?;
+        let sum = self.budget.used().saturating_add(bytes);
+        if bytes > 0 && sum > percent_of(self.budget.allowed(), percent) {
+            return Err(self.memory_full(bytes, percent));
+        }
+        Ok(())
     }
 
     /// See [`super::Lane::admit`].
