@@ -87,6 +87,15 @@ impl Lane {
         self.admission.admit(bytes, priority)
     }
 
+    /// Asks again for what [`Lane::admit`] has given, when the priority is known only after the body
+    /// was read.
+    ///
+    /// # Errors
+    /// As [`Lane::admit`]; the lease stays as it was.
+    pub fn admit_again(&self, lease: &mut Lease, priority: Priority) -> Result<(), Refusal> {
+        self.admission.admit_again(lease, priority)
+    }
+
     /// The same refusal; one for want of memory says from now on when to try again.
     #[must_use]
     pub fn timed(&self, refusal: Refusal) -> Refusal {

@@ -14,7 +14,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Budget, percent_of};
+use super::{Budget, part_of, percent_of};
 
 /// What shares take from beyond their reserves.
 #[derive(Debug)]
@@ -110,8 +110,7 @@ impl FairShare {
     /// at most `factor / (1 + factor)` of what this share and nobody hold now.
     fn allowed_with(&self, above: u64, pool_used: u64) -> u64 {
         let open = self.pool.size.saturating_sub(pool_used) + above.min(pool_used);
-        let part = u128::from(open) * u128::from(self.factor) / (u128::from(self.factor) + 1);
-        let part = u64::try_from(part).unwrap_or(u64::MAX);
+        let part = part_of(open, self.factor, self.factor + 1);
         self.reserve.saturating_add(part).min(self.limit)
     }
 

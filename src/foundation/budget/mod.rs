@@ -204,7 +204,17 @@ pub fn percent_of(bytes: u64, percent: u8) -> u64 {
     if percent >= WHOLE {
         return bytes;
     }
-    let part = u128::from(bytes) * u128::from(percent) / u128::from(WHOLE);
+    part_of(bytes, percent.into(), WHOLE.into())
+}
+
+/// `bytes * numerator / denominator`, rounded down, without overflow on the way. The fraction is at
+/// most 1.
+fn part_of(bytes: u64, numerator: u64, denominator: u64) -> u64 {
+    // A division of 128 bits costs ten times one of 64.
+    if let Some(product) = bytes.checked_mul(numerator) {
+        return product / denominator.max(1);
+    }
+    let part = u128::from(bytes) * u128::from(numerator) / u128::from(denominator.max(1));
     u64::try_from(part).unwrap_or(bytes)
 }
 
@@ -232,6 +242,19 @@ impl Lease {
     pub fn grow(&mut self, more: u64) -> Result<(), BudgetFull> {
         self.budget.take(more, self.percent)?;
         self.bytes += more;
+        Ok(())
+    }
+
+    /// Binds it to `percent` of what its budget may hold from now on, as if it had been taken so.
+    ///
+    /// # Errors
+    /// [`BudgetFull`] when the budget holds more than that already, and the lease stays as it was.
+    pub fn bind(&mut self, percent: u8) -> Result<(), BudgetFull> {
+        if percent < self.percent && self.budget.used() > percent_of(self.budget.allowed(), percent)
+        {
+            return Err(BudgetFull);
+        }
+        self.percent = percent;
         Ok(())
     }
 

@@ -78,6 +78,12 @@ fn a_lease_within_a_percentage_grows_no_further() {
     assert!(low.grow(1).is_err(), "others hold the rest");
     drop(high);
     low.grow(100).unwrap();
+    assert_eq!(low.bind(60), Err(BudgetFull));
+    low.bind(100).unwrap();
+    low.grow(200).unwrap();
+    assert_eq!(low.bind(89), Err(BudgetFull));
+    low.bind(90).unwrap();
+    assert!(low.grow(1).is_err());
 }
 
 #[test]

@@ -143,6 +143,15 @@ impl Admission {
         lease.map_err(|_| self.memory_full(bytes, percent))
     }
 
+    /// See [`super::Lane::admit_again`].
+    pub(super) fn admit_again(&self, lease: &mut Lease, priority: Priority) -> Result<(), Refusal> {
+        let percent = self.rules.shares.of(priority);
+        self.in_time(lease.bytes(), percent)?;
+        lease
+            .bind(percent)
+            .map_err(|_| self.memory_full(0, percent))
+    }
+
     /// See [`super::Lane::timed`].
     pub(super) fn timed(&self, refusal: Refusal) -> Refusal {
         if refusal.reason() == Reason::MemoryFull && !refusal.is_timed() {

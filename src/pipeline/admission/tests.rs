@@ -47,6 +47,18 @@ async fn low_is_refused_before_normal_and_normal_before_high() {
     assert_eq!(admission.budget().used(), 0);
 }
 
+#[tokio::test]
+async fn a_priority_that_is_known_late_is_asked_again() {
+    let (admission, _) = admission(1000);
+    let mut lease = admission.admit(800, Priority::High).unwrap();
+    let refused = admission.admit_again(&mut lease, Priority::Low);
+    assert_eq!(told(refused).0, Reason::MemoryFull);
+    admission.admit_again(&mut lease, Priority::Normal).unwrap();
+    assert!(lease.grow(101).is_err());
+    admission.admit_again(&mut lease, Priority::High).unwrap();
+    lease.grow(200).unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_is_slow_refuses_before_memory_is_full() {
     let (admission, metrics) = admission(1 << 30);
