@@ -241,6 +241,14 @@ reasons! {
         "The post data time is out of range", "Send __time__ in seconds, not older or newer than the accepted window.";
     NotProtobuf, "not_protobuf", BAD_REQUEST, PostBodyInvalid,
         "Protobuffer content cannot be parsed", "Send one LogGroup.";
+    QuotaExceeded, "quota_exceeded", FORBIDDEN, WriteQuotaExceed,
+        "Project write quota exceed", "Send again after the time of Retry-After, or less; the operator sees the limit in `tollgate limits`.";
+    QuotaTooLarge, "quota_too_large", PAYLOAD_TOO_LARGE, PostBodyTooLarge,
+        "the request asks for more than the limit ever allows at once", "Send fewer events in a request.";
+    Banned, "banned", FORBIDDEN, WriteQuotaExceed,
+        "Project write quota exceed: an operator has stopped this sender for a time", "Ask the operator, who sees the reason in `tollgate limits`.";
+    QuotaStoreDown, "quota_store_down", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: the store of shared limits cannot be reached", "Send again later; the operator can look at [quota.redis].";
     MemoryFull, "memory_full", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: its memory budget is full", "Send again later; the operator can raise limits.memory or look at the upstream.";
     StoreSlow, "store_slow", SERVICE_UNAVAILABLE, ServerBusy,
@@ -253,6 +261,17 @@ reasons! {
         "The server is busy, please try again later: it is stopping", "Send again; another instance will answer.";
     Internal, "internal", INTERNAL_SERVER_ERROR, InternalServerError,
         "something went wrong here", "Report it with the x-log-requestid of this answer.";
+}
+
+impl Reason {
+    /// Whether a limit of ours, on what may be sent, was the reason.
+    #[must_use]
+    pub fn is_quota(self) -> bool {
+        matches!(
+            self,
+            Self::QuotaExceeded | Self::QuotaTooLarge | Self::Banned | Self::QuotaStoreDown
+        )
+    }
 }
 
 /// A request refused: the reason, and what exactly was wrong.

@@ -68,6 +68,7 @@ impl Metrics {
         let families: Vec<MetricFamily> = self
             .process_families()
             .into_iter()
+            .chain(self.edge_families())
             .chain(self.admin_families())
             .chain(self.jwks_families())
             .chain(self.logstore_families())

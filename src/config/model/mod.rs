@@ -3,9 +3,11 @@
 mod delivery;
 mod embedded;
 mod identity;
+mod ingest;
 mod jwt;
 mod listeners;
 mod overload;
+mod quota;
 mod routes;
 mod signed;
 mod ticket;
@@ -20,10 +22,15 @@ pub use self::delivery::{Batch, Delivery, Log, LogFormat};
 pub use self::embedded::{Embedded, Faults, SyncMode};
 use self::identity::default_token_places;
 pub use self::identity::{Accept, Identity, TokenPlace};
+pub use self::ingest::{Http2, Ingest, Listener, MAIN_LISTENER};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
-pub use self::listeners::{Admin, Ingest, Limits, OutsideWindow, TimeWindow};
+pub use self::listeners::{Admin, Limits, OutsideWindow, TimeWindow};
 pub use self::overload::{Overload, Priority};
 use self::overload::{default_priority, default_weight};
+pub use self::quota::{
+    BudgetPeriod, BudgetRule, Class, Limit, LimitAction, LimitMode, LimitUnit, ParentRule, Quota,
+    RateRule, WithoutStore,
+};
 pub use self::routes::{
     ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
     UpstreamKind,
@@ -54,6 +61,14 @@ pub struct Config {
     pub time: TimeWindow,
     /// Who may send: keys, roles and policies, and where a token is looked for.
     pub identity: Identity,
+    /// What all limits have in common.
+    pub quota: Quota,
+    /// Limits on what may be sent, in the order in which they are asked.
+    #[serde(rename = "limit")]
+    pub limit_rules: Vec<Limit>,
+    /// Classes of events, for limits and for what is shed first.
+    #[serde(rename = "class")]
+    pub classes: Vec<Class>,
     /// Security events: failed logons, revoked keys in use, replays and policy denials, as events in a logstore.
     pub security_events: SecurityEvents,
     /// How events are packed into LogGroups.
@@ -83,6 +98,9 @@ impl Default for Config {
             overload: Overload::default(),
             time: TimeWindow::default(),
             identity: Identity::default(),
+            quota: Quota::default(),
+            limit_rules: Vec::new(),
+            classes: Vec::new(),
             security_events: SecurityEvents::default(),
             batch: Batch::default(),
             delivery: Delivery::default(),
