@@ -32,8 +32,8 @@ pub use self::quota::{
     RateRule, WithoutStore,
 };
 pub use self::routes::{
-    ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
-    UpstreamKind,
+    ClientAddress, Compression, IdentityMode, Logstore, Project, QuotaAnswer, SignatureVersion,
+    Upstream, UpstreamKind,
 };
 use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
@@ -134,6 +134,7 @@ impl Config {
             json_answer: false,
             cookie_fields: BTreeMap::new(),
             client_address: default_client_address(),
+            quota_answer: QuotaAnswer::Auto,
             weight: default_weight(),
             priority: default_priority(),
         };
