@@ -26,7 +26,7 @@ const NEVER: u32 = 3600;
 const SECOND: u64 = 1_000_000_000;
 
 /// Overrides of a limit, by the hash of their key.
-pub type Overrides = HashMap<u64, Arc<Override>, foldhash::quality::RandomState>;
+pub type KeyOverrides = HashMap<u64, Arc<Override>, foldhash::quality::RandomState>;
 
 /// A limit.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Limit {
     sample_by: Shape,
     seed: Seed,
     bucket: Bucket,
-    overrides: ArcSwapOption<Overrides>,
+    overrides: ArcSwapOption<KeyOverrides>,
     /// The classes that it counts, and those that may use the reserve.
     counted: Box<[usize]>,
     reserved: Box<[usize]>,
@@ -195,7 +195,7 @@ impl Limit {
         if let Some(changed) = self.override_of(own, now) {
             match changed.change {
                 Change::Ban => return Err(TooMuch::Banned(changed)),
-                Change::Raise { thousandths } => factor = Factor::thousandths(thousandths),
+                Change::Raise { .. } | Change::Lift => factor = changed.factor(),
             }
         }
         let ask = Ask {
@@ -311,7 +311,7 @@ impl Limit {
     }
 
     /// Puts these overrides in place of those before.
-    pub fn set_overrides(&self, overrides: Overrides) {
+    pub fn set_overrides(&self, overrides: KeyOverrides) {
         let some = !overrides.is_empty();
         self.overrides.store(some.then(|| Arc::new(overrides)));
     }

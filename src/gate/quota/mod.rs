@@ -13,11 +13,14 @@ mod classes;
 mod events;
 mod facts;
 mod heavy;
+mod keeper;
+mod kept_file;
 mod key;
 mod limit;
 mod metrics;
 mod overrides;
 mod set;
+mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,11 +36,13 @@ pub use self::calendar::{Calendar, Unit};
 pub use self::charges::{Charges, Sorted, Told};
 pub use self::facts::{EventPart, Facts, Words};
 pub use self::heavy::Heavy;
+pub use self::keeper::{Keeper, KeptBudgets};
 pub use self::key::{Part, PartError, Seed, Shape, Stage};
-pub use self::limit::{Limit, Overrides};
+pub use self::limit::{KeyOverrides, Limit};
 pub use self::metrics::LimitCells;
 pub use self::overrides::{Change, Override};
 pub use self::set::QuotaSet;
+pub use self::standing::{NewChange, NewOverride, OverrideCounts, Overrides};
 pub use self::table::Table;
 pub use self::window::{Budget, Factor, Now, Over, Rate, Room, Window};
 use crate::config::Config;
@@ -76,9 +81,21 @@ impl Quotas {
     /// # Errors
     /// As [`Quotas::new`], and nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), PartError> {
-        let set = QuotaSet::new(config, &self.seed, &self.set.load())?;
-        self.set.store(Arc::new(set));
+        self.take_over(self.prepare(config)?);
         Ok(())
+    }
+
+    /// The limits of a changed configuration, not asked yet.
+    ///
+    /// # Errors
+    /// As [`Quotas::new`].
+    pub fn prepare(&self, config: &Config) -> Result<QuotaSet, PartError> {
+        QuotaSet::new(config, &self.seed, &self.set.load())
+    }
+
+    /// From now on these limits are asked.
+    pub fn take_over(&self, set: QuotaSet) {
+        self.set.store(Arc::new(set));
     }
 
     /// A request begins.

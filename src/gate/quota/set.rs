@@ -20,6 +20,8 @@ pub struct QuotaSet {
     of: Map<Map<Arc<LogstoreLimits>>>,
     /// What the classes were made from.
     classes: Vec<Class>,
+    /// Where days and months begin, in seconds east of UTC.
+    utc_offset: i32,
 }
 
 /// The limits of one logstore.
@@ -43,13 +45,14 @@ impl QuotaSet {
     pub fn new(config: &Config, seed: &Seed, before: &Self) -> Result<Self, PartError> {
         let offset = config.quota.offset_seconds().unwrap_or_default();
         let classes = Arc::new(Classes::new(&config.classes));
+        let same_ground = before.classes == config.classes && before.utc_offset == offset;
         let mut all = Vec::new();
         for rule in &config.limit_rules {
             if rule.mode == LimitMode::Off {
                 continue;
             }
             let same = before.all.iter().find(|limit| limit.rule == *rule);
-            all.push(match same.filter(|_| before.classes == config.classes) {
+            all.push(match same.filter(|_| same_ground) {
                 Some(limit) => Arc::clone(limit),
                 None => Arc::new(Limit::new(rule, &classes, offset, seed.clone())?),
             });
@@ -88,6 +91,7 @@ impl QuotaSet {
             all,
             of,
             classes: config.classes.clone(),
+            utc_offset: offset,
         })
     }
 
@@ -98,5 +102,11 @@ impl QuotaSet {
             return None;
         }
         self.of.get(project)?.get(logstore).cloned()
+    }
+
+    /// Where days and months begin, in seconds east of UTC.
+    #[must_use]
+    pub fn utc_offset(&self) -> i32 {
+        self.utc_offset
     }
 }
