@@ -6,8 +6,10 @@
 
 mod edge_families;
 mod families;
+mod limits;
 mod metrics;
 
+pub use self::limits::{LimitFigures, QuotaFigures};
 pub use self::metrics::{
     AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
     Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome,

@@ -287,13 +287,11 @@ impl Limit {
             .rates
             .iter()
             .map(|rate| format!("{} in {}", rate.count.get(), rate.per));
-        let budgets = self.rule.budgets.iter().map(|budget| {
-            let per = match budget.per {
-                BudgetPeriod::Day => "day",
-                BudgetPeriod::Month => "month",
-            };
-            format!("{} in a {per}", budget.count.get())
-        });
+        let budgets = self
+            .rule
+            .budgets
+            .iter()
+            .map(|budget| format!("{} in a {}", budget.count.get(), budget.per.as_str()));
         let windows: Vec<String> = rates.chain(budgets).collect();
         let parts: Vec<String> = self.shape.parts.iter().map(Part::to_string).collect();
         let each = if parts.is_empty() {

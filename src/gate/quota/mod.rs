@@ -10,6 +10,7 @@ mod bucket;
 mod calendar;
 mod charges;
 mod classes;
+mod control;
 mod events;
 mod facts;
 mod heavy;
@@ -34,6 +35,10 @@ use arc_swap::ArcSwap;
 pub use self::bucket::{Ask, Bucket, Full, MAX_WINDOWS};
 pub use self::calendar::{Calendar, Unit};
 pub use self::charges::{Charges, Sorted, Told};
+pub use self::control::{
+    CountsView, KeyView, LimitControl, LimitDetail, LimitList, LimitView, MOST_TOP, OverrideView,
+    RoomView, USUAL_TOP, WindowView,
+};
 pub use self::facts::{EventPart, Facts, Words};
 pub use self::heavy::Heavy;
 pub use self::keeper::{Keeper, KeptBudgets};
