@@ -61,7 +61,31 @@ const ORIGIN: u64 = 1_000_000_000;
 pub struct Quotas {
     set: ArcSwap<QuotaSet>,
     seed: Seed,
+    clock: Clock,
+}
+
+/// The clock of limits. Tests of limits give the time themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
     started: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+
+    /// The time on both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Now {
+            nanos: nanos.saturating_add(ORIGIN),
+            unix_seconds: clock::unix_seconds(),
+        }
+    }
 }
 
 impl Quotas {
@@ -75,8 +99,7 @@ impl Quotas {
         Ok(Arc::new(Self {
             set: ArcSwap::from_pointee(set),
             seed,
-            // Its tests give the time themselves, so no paused clock is needed.
-            started: Instant::now(),
+            clock: Clock::start(),
         }))
     }
 
@@ -106,7 +129,7 @@ impl Quotas {
     /// A request begins.
     #[must_use]
     pub fn begin(&self) -> Charges {
-        Charges::new(self.set.load_full())
+        Charges::new(self.set.load_full(), self.clock)
     }
 
     /// The limits as they are now.
@@ -118,13 +141,7 @@ impl Quotas {
     /// The time on both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
-        let nanos = self.started.elapsed().as_nanos();
-        Now {
-            nanos: u64::try_from(nanos)
-                .unwrap_or(u64::MAX)
-                .saturating_add(ORIGIN),
-            unix_seconds: clock::unix_seconds(),
-        }
+        self.clock.now()
     }
 }
 
