@@ -131,8 +131,9 @@ pub fn table_places(keys: u32) -> usize {
     (keys as usize).div_ceil(TABLE_WAYS).next_power_of_two() * TABLE_WAYS
 }
 
-/// Bytes of a table of so many keys with so many words each.
-fn table_bytes(keys: u32, words: usize) -> u64 {
+/// Bytes of a table of so many keys with so many words each, and of what stands beside it.
+#[must_use]
+pub fn table_bytes(keys: u32, words: usize) -> u64 {
     (table_places(keys) * (words + 1) * size_of::<u64>()) as u64 + BESIDE_TABLE
 }
 

@@ -25,7 +25,9 @@ mod walk;
 pub use self::endpoint::region_of;
 pub use self::hosts::{HostAdvice, Platform, render_host_advice};
 pub use self::jwks_url::JwksUrl;
-pub use self::limit_rule::{Part, PartError, Stage, TABLE_WAYS, stage_of, table_places};
+pub use self::limit_rule::{
+    Part, PartError, Stage, TABLE_WAYS, stage_of, table_bytes, table_places,
+};
 pub use self::load::Checked;
 pub use self::model::*;
 pub use self::overrides::Overrides;

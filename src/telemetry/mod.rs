@@ -12,6 +12,6 @@ mod metrics;
 pub use self::limits::{LimitFigures, QuotaFigures};
 pub use self::metrics::{
     AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
-    Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome,
-    RouteLabel, TokenSource,
+    Gauge, HttpVersion, JwksFigures, LimitOutcome, LogstoreMetrics, Metrics, PlatformLabel,
+    RelayOutcome, RouteLabel, TokenSource,
 };

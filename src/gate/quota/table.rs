@@ -14,7 +14,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::config::{TABLE_WAYS as WAYS, table_places};
+use crate::config::{TABLE_WAYS as WAYS, table_bytes, table_places};
 
 /// Locks of a table, at most.
 const SHARDS: usize = 256;
@@ -78,6 +78,12 @@ impl Table {
             width,
             taken: AtomicU64::new(0),
         }
+    }
+
+    /// Bytes that a table of `keys` places of `width` words takes.
+    #[must_use]
+    pub fn bytes(keys: u32, width: usize) -> u64 {
+        table_bytes(keys, width)
     }
 
     /// Places in all.
