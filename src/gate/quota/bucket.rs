@@ -238,6 +238,30 @@ impl Bucket {
         self.take_words(&mut self.words_of(own), ask)
     }
 
+    /// A key gets another factor: what it has used counts in units, not in time, so that a raise
+    /// helps at once.
+    pub fn rescale(&self, own: u64, from: Factor, to: Factor, now: Now) {
+        let scale = |words: &mut [u64]| {
+            for (window, word) in self.windows.iter().zip(words) {
+                *word = window.rescale(*word, from, to, now);
+            }
+        };
+        let known = self.table.with(
+            own,
+            |_| false,
+            |place| match place {
+                Place::Known(words) => {
+                    scale(words);
+                    true
+                }
+                Place::Free(_) | Place::Full => false,
+            },
+        );
+        if !known {
+            self.heavy.pinned(own, |words| scale(words));
+        }
+    }
+
     /// The words of a key; those of one that is not known say "never used".
     fn words_of(&self, own: u64) -> Words {
         let copy = |words: &[u64]| {
