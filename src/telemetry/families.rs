@@ -71,6 +71,7 @@ impl Metrics {
             .chain(self.edge_families())
             .chain(self.admin_families())
             .chain(self.jwks_families())
+            .chain(self.limit_families())
             .chain(self.logstore_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())

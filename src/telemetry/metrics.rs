@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
@@ -209,8 +210,34 @@ label_enum! {
         LiftRevocation => "lift_revocation",
         /// `POST /api/v1/identity/reload`.
         Reload => "reload",
+        /// `GET /api/v1/limits`.
+        ListLimits => "list_limits",
+        /// `GET /api/v1/limits/{name}`.
+        ShowLimit => "show_limit",
+        /// `POST /api/v1/limits/{name}/overrides`.
+        AddOverride => "add_override",
+        /// `DELETE /api/v1/limits/{name}/overrides/{key}`.
+        LiftOverride => "lift_override",
         /// Anything else below `/api/`.
         Unknown => "unknown",
+    }
+}
+
+label_enum! {
+    /// What became of what a limit was asked, as a metric label.
+    LimitOutcome {
+        /// There was room.
+        Passed => "passed",
+        /// Refused.
+        Refused => "refused",
+        /// Too much, and let through since the limit only observes.
+        Observed => "observed",
+        /// Too much, and stored in another logstore.
+        Diverted => "diverted",
+        /// Too much, and let through as one of the sample.
+        Sampled => "sampled",
+        /// Too much, and stored with a mark.
+        Marked => "marked",
     }
 }
 
@@ -439,6 +466,8 @@ pub struct Metrics {
     pub machine: Arc<MachineLoad>,
     /// The fetched sets of keys, for gauges.
     jwks: JwksWatch,
+    /// The limits.
+    pub(super) limits: LimitsWatch,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
     /// The memory budget, for gauges.

@@ -6,12 +6,14 @@
 
 mod edge_families;
 mod families;
+mod limits;
 mod load;
 mod metrics;
 
+pub use self::limits::{LimitFigures, QuotaFigures};
 pub use self::load::{LogstoreLoad, MachineLoad};
 pub use self::metrics::{
     AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
-    Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome,
-    RouteLabel, TokenSource,
+    Gauge, HttpVersion, JwksFigures, LimitOutcome, LogstoreMetrics, Metrics, PlatformLabel,
+    RelayOutcome, RouteLabel, TokenSource,
 };
