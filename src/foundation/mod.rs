@@ -1,8 +1,10 @@
 //! The ground: small types and functions that know nothing of Tollgate's job.
 
 pub mod budget;
+pub mod client_address;
 pub mod clock;
 pub mod names;
+pub mod network;
 pub mod request_id;
 pub mod secret;
 pub mod serve;

@@ -8,6 +8,7 @@ mod credentials;
 mod identity;
 mod jwt;
 mod listeners;
+mod proxies;
 mod routes;
 mod upstreams;
 
@@ -74,6 +75,7 @@ impl Findings {
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     listeners::check(config, &mut findings);
+    proxies::check(config, &mut findings);
     bounds::check(config, &mut findings);
     identity::check(config, &mut findings);
     credentials::check(config, &mut findings);

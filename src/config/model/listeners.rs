@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::proxies::{ProxyProtocol, TrustedProxies};
 use crate::foundation::names::ProjectName;
 use crate::foundation::secret::SecretRef;
 use crate::foundation::units::{ByteSize, Span};
@@ -37,6 +38,10 @@ pub struct Ingest {
     /// Custom domains: host name to project. For clients that send to a name without the project.
     #[schemars(example = serde_json::json!({"track.example.com": "my-project"}))]
     pub hosts: BTreeMap<String, ProjectName>,
+    /// Proxies that are believed when they name the client's address in a header.
+    pub trusted_proxies: TrustedProxies,
+    /// The PROXY protocol (versions 1 and 2), by which a load balancer for TCP tells the client's address.
+    pub proxy_protocol: ProxyProtocol,
 }
 
 /// The private listener: health, metrics and the admin API.
@@ -129,6 +134,8 @@ impl Default for Ingest {
             default_project: None,
             domains: Vec::new(),
             hosts: BTreeMap::new(),
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: ProxyProtocol::default(),
         }
     }
 }
