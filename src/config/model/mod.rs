@@ -22,7 +22,7 @@ use self::identity::default_token_places;
 pub use self::identity::{Accept, Identity, TokenPlace};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Ingest, Limits, OutsideWindow, TimeWindow};
-pub use self::proxies::{ProxyProtocol, TrustedProxies, UntrustedPeer};
+pub use self::proxies::{ProxyProtocol, ProxyRole, TrustedProxies, UntrustedPeer};
 pub use self::routes::{
     ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
     UpstreamKind,

@@ -1,5 +1,7 @@
 //! What stands in front: proxies that tell who the client is, by a header or by the PROXY protocol.
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +38,36 @@ pub enum UntrustedPeer {
     Refuse,
     /// It is served as the client that it is, and closed if it begins with a PROXY header. For health checks and clients inside, which do not come through the load balancer.
     Direct,
+}
+
+/// What the PROXY protocol asks of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyRole {
+    /// Nothing: the listener does not speak it.
+    NotSpoken,
+    /// It must begin with a header.
+    LoadBalancer,
+    /// It is served without one.
+    Direct,
+    /// It is closed.
+    Refused,
+}
+
+impl ProxyProtocol {
+    /// What is asked of a connection from this address.
+    #[must_use]
+    pub fn role(&self, peer: IpAddr) -> ProxyRole {
+        if self.trusted.is_empty() {
+            ProxyRole::NotSpoken
+        } else if self.trusted.iter().any(|network| network.contains(peer)) {
+            ProxyRole::LoadBalancer
+        } else {
+            match self.untrusted {
+                UntrustedPeer::Refuse => ProxyRole::Refused,
+                UntrustedPeer::Direct => ProxyRole::Direct,
+            }
+        }
+    }
 }
 
 impl TrustedProxies {

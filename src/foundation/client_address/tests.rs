@@ -240,7 +240,10 @@ fn every_hop_is_told_from_the_right() {
             ("198.51.100.7".to_owned(), false)
         ]
     );
-    assert_eq!(traced, client("10.0.0.1".parse().unwrap(), &headers, &rules));
+    assert_eq!(
+        traced,
+        client("10.0.0.1".parse().unwrap(), &headers, &rules)
+    );
 }
 
 /// Bytes that may stand in a header, with those that mean something here more often.
