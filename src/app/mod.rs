@@ -23,7 +23,7 @@ pub use self::identity::{Identity, IdentityError, LoadConfig};
 use self::store_access::StoreAccess;
 use crate::admin::{Admin, AdminApi, Readiness};
 use crate::config::{Compression, Config, Upstream, UpstreamKind};
-use crate::edge::{self, BindError};
+use crate::edge::{self, BindError, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretError;
@@ -79,10 +79,10 @@ pub enum StartError {
 }
 
 /// Where a running service listens.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Addresses {
-    /// The public listener.
-    pub ingest: Option<SocketAddr>,
+    /// The public listeners by name, the first one first.
+    pub ingest: Vec<(String, SocketAddr)>,
     /// The private listener.
     pub admin: Option<SocketAddr>,
     /// The API of the embedded logstore.
@@ -156,7 +156,7 @@ pub async fn start(
     let admin = edge::bind("health and metrics", config.admin.listen).await?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(edge::bind("clients", config.ingest.listen).await?),
+        _ => Some(Edge::bind(&config.ingest)?),
     };
     let uses_embedded = config
         .upstreams
@@ -169,8 +169,8 @@ pub async fn start(
     if only == Some(Only::Logstore) || (only.is_none() && uses_embedded) {
         running.start_logstore(config).await?;
     }
-    if let (Some(listener), Some(identity)) = (ingest, running.identity.clone()) {
-        running.start_gateway(config, listener, &identity)?;
+    if let (Some(edge), Some(identity)) = (ingest, running.identity.clone()) {
+        running.start_gateway(config, edge, &identity)?;
     }
     running.start_admin(config, admin)?;
     running.readiness.set(true);
@@ -180,8 +180,8 @@ pub async fn start(
 impl Running {
     /// Where it listens.
     #[must_use]
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// The keys of tokens, to make a first token with.
@@ -248,10 +248,10 @@ impl Running {
     fn start_gateway(
         &mut self,
         config: &Config,
-        listener: TcpListener,
+        edge: Edge,
         identity: &Identity,
     ) -> Result<(), StartError> {
-        self.addresses.ingest = listener.local_addr().ok();
+        self.addresses.ingest = edge.addresses();
         let mut lanes = Vec::new();
         let mut clients: Clients = BTreeMap::new();
         for project in &config.projects {
@@ -296,11 +296,8 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let front = Front::new(config, parts);
-        let options = edge::options(&config.ingest);
-        self.ingest = Some(self.serving(|stop| {
-            let service = move |peer| front.connection(peer);
-            self.tasks.spawn(serve(listener, options, service, stop))
-        }));
+        let metrics = Arc::clone(&self.metrics);
+        self.ingest = Some(self.serving(|stop| self.tasks.spawn(edge.serve(front, metrics, stop))));
         self.pipeline = Some(pipeline);
         Ok(())
     }

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Exit, Failure, output, source};
 use crate::app::{self, IdentityError, LoadConfig, Only, Running, StartError};
-use crate::config::{Accept, Config, Log, LogFormat, Overrides};
+use crate::config::{Accept, Config, Log, LogFormat, MAIN_LISTENER, Overrides};
 use crate::gate::identity;
 use crate::pipeline::StopReport;
 
@@ -161,12 +161,18 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
         "tollgate {} is ready.\n",
         env!("CARGO_PKG_VERSION")
     ))?;
+    for (name, address) in &addresses.ingest {
+        let note = if name == MAIN_LISTENER {
+            "POST /logstores/{logstore}/track"
+        } else {
+            name
+        };
+        output::line(format_args!(
+            "  {:<10} http://{address}  {note}",
+            "events in"
+        ))?;
+    }
     let rows = [
-        (
-            "events in",
-            addresses.ingest,
-            "POST /logstores/{logstore}/track",
-        ),
         (
             "private",
             addresses.admin,
@@ -188,8 +194,8 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
         "data",
         config.data_dir.display()
     ))?;
-    if let Some(ingest) = addresses.ingest {
-        first_steps(config, running, ingest)?;
+    if let Some((_, ingest)) = addresses.ingest.first() {
+        first_steps(config, running, *ingest)?;
     }
     output::line("\nCtrl-C stops it and delivers what is held.")
 }

@@ -8,6 +8,6 @@ pub mod network;
 pub mod request_id;
 pub mod secret;
 pub mod serve;
-mod stall;
+pub mod stall;
 pub mod units;
 pub mod wire;

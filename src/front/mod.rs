@@ -19,6 +19,7 @@ mod session;
 mod site;
 pub mod transcode;
 
+pub use self::reply::Reply;
 pub use self::security_events::SecurityEvents;
-pub use self::service::{Front, FrontParts};
+pub use self::service::{Front, FrontParts, Sender};
 pub use self::site::{Site, SiteLogstore, SiteParts};

@@ -14,14 +14,14 @@ use super::metrics::{
 };
 use crate::event::Reason;
 
-type Labels<'a> = Vec<(&'static str, &'a str)>;
+pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-struct Family {
+pub(super) struct Family {
     family: MetricFamily,
 }
 
 impl Family {
-    fn new(name: &str, help: &str, kind: MetricType) -> Self {
+    pub(super) fn new(name: &str, help: &str, kind: MetricType) -> Self {
         let mut family = MetricFamily::default();
         family.set_name(name.to_owned());
         family.set_help(help.to_owned());
@@ -29,7 +29,7 @@ impl Family {
         Self { family }
     }
 
-    fn push(&mut self, labels: Labels<'_>, value: u64) {
+    pub(super) fn push(&mut self, labels: Labels<'_>, value: u64) {
         let mut metric = Metric::default();
         let pairs: Vec<LabelPair> = labels
             .into_iter()
@@ -63,6 +63,7 @@ impl Metrics {
         let families: Vec<MetricFamily> = self
             .process_families()
             .into_iter()
+            .chain(self.edge_families())
             .chain(self.admin_families())
             .chain(self.jwks_families())
             .chain(self.logstore_families())

@@ -227,6 +227,74 @@ label_enum! {
     }
 }
 
+label_enum! {
+    /// Why a public connection ended, as a metric label.
+    ConnectionEnd {
+        /// The client closed it, or the last answer was given.
+        Closed => "closed",
+        /// The service is stopping.
+        Stopped => "stopped",
+        /// Its PROXY header, its TLS handshake or the wait for its turn took too long.
+        HandshakeTimeout => "handshake_timeout",
+        /// Its TLS handshake failed.
+        HandshakeFailed => "handshake_failed",
+        /// It is not from a load balancer that may speak the PROXY protocol.
+        ProxyUntrusted => "proxy_untrusted",
+        /// It is from such a one, and has no good PROXY header.
+        ProxyHeader => "proxy_header",
+        /// Nothing came, or not the whole preface of HTTP/2.
+        FirstByteTimeout => "first_byte_timeout",
+        /// A request head took too long.
+        HeaderTimeout => "header_timeout",
+        /// It stood too long between requests.
+        IdleTimeout => "idle_timeout",
+        /// The client did not read its answers.
+        WriteTimeout => "write_timeout",
+        /// The client did not answer a PING.
+        PingTimeout => "ping_timeout",
+        /// It has come to its greatest age.
+        MaxAge => "max_age",
+        /// It has had its greatest number of requests.
+        MaxRequests => "max_requests",
+        /// The client broke the rules of HTTP.
+        ProtocolError => "protocol_error",
+        /// The connection broke.
+        Broken => "broken",
+    }
+}
+
+label_enum! {
+    /// How the address of a request's client was found, as a metric label.
+    AddressOutcome {
+        /// The connection is not from a trusted proxy: it is the connection's.
+        PeerNotTrusted => "peer_not_trusted",
+        /// A trusted proxy named no client: it is the proxy's.
+        NoHeader => "no_header",
+        /// It is the first in the header that is no trusted proxy.
+        NotTrusted => "not_trusted",
+        /// Every address is a trusted proxy: it is the furthest.
+        AllTrusted => "all_trusted",
+        /// The next entry is not an address: it is that of the proxy that wrote it.
+        Malformed => "malformed",
+        /// The next entry hides the address: it is that of the proxy that wrote it.
+        Hidden => "hidden",
+        /// More proxies than are looked at: it is that of the last one looked at.
+        TooManyHops => "too_many_hops",
+    }
+}
+
+label_enum! {
+    /// The version of HTTP, as a metric label.
+    HttpVersion {
+        /// HTTP/1.0.
+        Http10 => "1.0",
+        /// HTTP/1.1.
+        Http11 => "1.1",
+        /// HTTP/2.
+        Http2 => "2",
+    }
+}
+
 impl Reason {
     /// Position in [`Reason::ALL`], for an array of cells.
     #[must_use]
@@ -307,6 +375,25 @@ pub struct LogstoreMetrics {
     pub delivery_retries: Counter,
 }
 
+/// What is counted of public connections.
+#[derive(Debug, Default)]
+pub struct EdgeMetrics {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections that could not be accepted.
+    pub accept_errors: Counter,
+    /// Times that a new connection had to wait because of `ingest.max_connections`.
+    pub full: Counter,
+    /// Connections open now.
+    pub open: Gauge,
+    /// Connections ended, by reason.
+    pub ended: Cells<{ ConnectionEnd::COUNT }>,
+    /// Requests, by version of HTTP.
+    pub requests: Cells<{ HttpVersion::COUNT }>,
+    /// Requests, by how their client's address was found.
+    pub addresses: Cells<{ AddressOutcome::COUNT }>,
+}
+
 /// Cells by kind of credential and reason.
 #[derive(Debug, Default)]
 struct CredentialCells([Cells<REASONS>; CredentialKind::COUNT]);
@@ -339,6 +426,8 @@ impl std::fmt::Debug for JwksWatch {
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// Public connections.
+    pub edge: EdgeMetrics,
     /// Requests by route, refused ones included.
     pub requests: Cells<{ RouteLabel::COUNT }>,
     /// Requests refused before their logstore was known, by reason.

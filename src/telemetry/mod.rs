@@ -4,10 +4,12 @@
 //! and from closed enums, never from a client. Counting is one atomic addition on a cell that was
 //! resolved when the configuration was loaded.
 
+mod edge_families;
 mod families;
 mod metrics;
 
 pub use self::metrics::{
-    AdminCall, AdminOutcome, Counter, CredentialKind, DropReason, Gauge, JwksFigures,
-    LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome, RouteLabel, TokenSource,
+    AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason,
+    EdgeMetrics, Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel,
+    RelayOutcome, RouteLabel, TokenSource,
 };

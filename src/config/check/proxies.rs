@@ -18,6 +18,10 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         "ingest.proxy_protocol",
         findings,
     );
+    for (index, listener) in config.ingest.listeners.iter().enumerate() {
+        let path = format!("ingest.listener[{index}].proxy_protocol");
+        proxy_protocol(&listener.proxy_protocol, &path, findings);
+    }
 }
 
 /// The PROXY protocol of one listener.

@@ -1,0 +1,129 @@
+//! What comes before HTTP on a connection, in its own task: the PROXY header, the TLS handshake.
+//!
+//! Promise: all of it together takes at most `handshake_timeout`, and at most `max_handshakes`
+//! connections are in it at once; a connection past that waits in the order of arrival, within its
+//! own deadline. A connection of a plain listener passes without waiting.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+
+use super::lifetime::Protocol;
+use super::peer::Peer;
+use super::proxy_protocol::{HeaderError, take_header};
+use super::transport::Transport;
+use super::{Shared, Way};
+use crate::config::ProxyRole;
+use crate::telemetry::ConnectionEnd;
+
+/// A connection that is ready for HTTP.
+#[derive(Debug)]
+pub(super) struct Established {
+    pub(super) transport: Transport,
+    pub(super) protocol: Protocol,
+    pub(super) peer: Peer,
+}
+
+/// Brings a connection to where HTTP begins.
+///
+/// # Errors
+/// Why it is to be closed instead.
+pub(super) async fn establish(
+    stream: TcpStream,
+    address: SocketAddr,
+    way: &Way,
+    shared: &Shared,
+) -> Result<Established, ConnectionEnd> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY could not be set");
+    }
+    let role = way.proxy_protocol.role(address.ip());
+    if role == ProxyRole::Refused {
+        return Err(ConnectionEnd::ProxyUntrusted);
+    }
+    if way.tls.is_none() && role != ProxyRole::LoadBalancer {
+        return Ok(Established {
+            transport: Transport::plain(stream),
+            protocol: Protocol::Http1,
+            peer: Peer {
+                address,
+                secure: false,
+            },
+        });
+    }
+    let steps = async {
+        let _permit = shared
+            .handshakes
+            .acquire()
+            .await
+            .map_err(|_| ConnectionEnd::Stopped)?;
+        steps(stream, address, role, way).await
+    };
+    tokio::select! {
+        established = tokio::time::timeout(shared.bounds.handshake_timeout, steps) => {
+            established.unwrap_or(Err(ConnectionEnd::HandshakeTimeout))
+        }
+        () = shared.stop.cancelled() => Err(ConnectionEnd::Stopped),
+    }
+}
+
+async fn steps(
+    mut stream: TcpStream,
+    mut address: SocketAddr,
+    role: ProxyRole,
+    way: &Way,
+) -> Result<Established, ConnectionEnd> {
+    if role == ProxyRole::LoadBalancer {
+        address = behind(&mut stream, address, way).await?;
+    }
+    let Some(server_config) = &way.tls else {
+        return Ok(Established {
+            transport: Transport::plain(stream),
+            protocol: Protocol::Http1,
+            peer: Peer {
+                address,
+                secure: false,
+            },
+        });
+    };
+    let accepted = TlsAcceptor::from(server_config()).accept(stream).await;
+    let stream = accepted.map_err(|error| {
+        tracing::debug!(listener = way.name, %error, "a TLS handshake failed");
+        ConnectionEnd::HandshakeFailed
+    })?;
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    Ok(Established {
+        transport: Transport::tls(stream),
+        protocol,
+        peer: Peer {
+            address,
+            secure: true,
+        },
+    })
+}
+
+/// Gives the configuration of TLS that is valid now: it changes when certificates do.
+pub(super) type ServerConfigs = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
+/// Who is behind a load balancer, by the header that it has to send.
+async fn behind(
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    way: &Way,
+) -> Result<SocketAddr, ConnectionEnd> {
+    match take_header(stream).await {
+        Ok(source) => Ok(source.unwrap_or(address)),
+        // It looks whether we are there.
+        Err(HeaderError::Ended) => Err(ConnectionEnd::Closed),
+        Err(HeaderError::Socket(_)) => Err(ConnectionEnd::Broken),
+        Err(HeaderError::Fault(fault)) => {
+            tracing::debug!(listener = way.name, peer = %address, %fault, "no PROXY header");
+            Err(ConnectionEnd::ProxyHeader)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The front's service on one connection: what the front needs to know of the connection, and what
+//! the connection needs to know of the requests.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HOST};
+use http::{HeaderValue, Request, Version};
+use hyper::body::Incoming;
+use hyper::service::Service;
+
+use super::lifetime::{Lifetime, Protocol};
+use super::peer::Peer;
+use crate::foundation::client_address::ProxyRules;
+use crate::front::{Front, Reply};
+use crate::telemetry::{HttpVersion, Metrics};
+
+/// Answers the requests of one connection.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) front: Arc<Front>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) peer: Peer,
+    pub(super) proxies: Arc<ProxyRules>,
+    pub(super) protocol: Protocol,
+    pub(super) life: Arc<Lifetime>,
+}
+
+/// A request under way, also when it is given up.
+struct UnderWay(Arc<Lifetime>);
+
+impl UnderWay {
+    fn new(life: &Arc<Lifetime>) -> Self {
+        life.request_began();
+        Self(Arc::clone(life))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if self.protocol == Protocol::Http2 {
+            name_host(&mut request);
+        }
+        let under_way = UnderWay::new(&self.life);
+        let version = version_label(request.version());
+        self.metrics.edge.requests.at(version as usize).inc();
+        let front = Arc::clone(&self.front);
+        let (sender, outcome) = self.peer.sender(request.headers(), &self.proxies);
+        self.metrics.edge.addresses.at(outcome as usize).inc();
+        let protocol = self.protocol;
+        Box::pin(async move {
+            let mut reply = front.answer(request, sender).await;
+            if protocol == Protocol::Http1 && under_way.0.is_last() {
+                let close = HeaderValue::from_static("close");
+                reply.headers_mut().insert(CONNECTION, close);
+            }
+            Ok(reply)
+        })
+    }
+}
+
+/// Gives an HTTP/2 request the Host header that it has as `:authority`, so that a host stands in one
+/// place whatever the protocol. One that has both is left as it is: the front refuses it when they
+/// differ.
+fn name_host(request: &mut Request<Incoming>) {
+    let Some(authority) = request.uri().authority() else {
+        return;
+    };
+    if let (false, Ok(host)) = (
+        request.headers().contains_key(HOST),
+        HeaderValue::from_str(authority.as_str()),
+    ) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+fn version_label(version: Version) -> HttpVersion {
+    match version {
+        Version::HTTP_2 => HttpVersion::Http2,
+        Version::HTTP_11 => HttpVersion::Http11,
+        _ => HttpVersion::Http10,
+    }
+}
