@@ -40,6 +40,7 @@ pub(super) async fn serve(
         mut transport,
         mut protocol,
         peer,
+        slot: _slot,
     } = established;
     if way.http2.prior_knowledge && !peer.secure {
         let limit = shared.bounds.life.first_byte_timeout;
@@ -58,6 +59,7 @@ pub(super) async fn serve(
         proxies: Arc::clone(&shared.proxies),
         protocol,
         life: Arc::clone(&life),
+        max_headers: shared.bounds.max_headers,
     };
     let transport = transport.watched_by(Arc::clone(&life));
     let io = StallGuard::new(transport, shared.bounds.write_timeout);

@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::lifetime::Protocol;
 use super::peer::Peer;
+use super::prefixes::Slot;
 use super::proxy_protocol::{HeaderError, take_header};
 use super::transport::Transport;
 use super::{Shared, Way};
@@ -24,6 +25,8 @@ pub(super) struct Established {
     pub(super) transport: Transport,
     pub(super) protocol: Protocol,
     pub(super) peer: Peer,
+    /// Its place among those of its network, held until it ends.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Brings a connection to where HTTP begins.
@@ -33,6 +36,7 @@ pub(super) struct Established {
 pub(super) async fn establish(
     stream: TcpStream,
     address: SocketAddr,
+    slot: Option<Slot>,
     way: &Way,
     shared: &Shared,
 ) -> Result<Established, ConnectionEnd> {
@@ -51,6 +55,7 @@ pub(super) async fn establish(
                 address,
                 secure: false,
             },
+            slot,
         });
     }
     let steps = async {
@@ -59,7 +64,7 @@ pub(super) async fn establish(
             .acquire()
             .await
             .map_err(|_| ConnectionEnd::Stopped)?;
-        steps(stream, address, role, way).await
+        steps(stream, address, slot, way, shared).await
     };
     tokio::select! {
         established = tokio::time::timeout(shared.bounds.handshake_timeout, steps) => {
@@ -72,11 +77,18 @@ pub(super) async fn establish(
 async fn steps(
     mut stream: TcpStream,
     mut address: SocketAddr,
-    role: ProxyRole,
+    mut slot: Option<Slot>,
     way: &Way,
+    shared: &Shared,
 ) -> Result<Established, ConnectionEnd> {
-    if role == ProxyRole::LoadBalancer {
-        address = behind(&mut stream, address, way).await?;
+    if way.proxy_protocol.role(address.ip()) == ProxyRole::LoadBalancer
+        && let Some(source) = source(&mut stream, address, way).await?
+    {
+        address = source;
+        if !shared.proxies.trusts(source.ip()) {
+            let entered = shared.prefixes.enter(source.ip());
+            slot = Some(entered.map_err(|_| ConnectionEnd::PrefixLimit)?);
+        }
     }
     let Some(server_config) = &way.tls else {
         return Ok(Established {
@@ -86,6 +98,7 @@ async fn steps(
                 address,
                 secure: false,
             },
+            slot,
         });
     };
     let accepted = TlsAcceptor::from(server_config()).accept(stream).await;
@@ -104,6 +117,7 @@ async fn steps(
             address,
             secure: true,
         },
+        slot,
     })
 }
 
@@ -111,13 +125,13 @@ async fn steps(
 pub(super) type ServerConfigs = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
 
 /// Who is behind a load balancer, by the header that it has to send.
-async fn behind(
+async fn source(
     stream: &mut TcpStream,
     address: SocketAddr,
     way: &Way,
-) -> Result<SocketAddr, ConnectionEnd> {
+) -> Result<Option<SocketAddr>, ConnectionEnd> {
     match take_header(stream).await {
-        Ok(source) => Ok(source.unwrap_or(address)),
+        Ok(source) => Ok(source),
         // It looks whether we are there.
         Err(HeaderError::Ended) => Err(ConnectionEnd::Closed),
         Err(HeaderError::Socket(_)) => Err(ConnectionEnd::Broken),
