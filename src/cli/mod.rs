@@ -5,8 +5,10 @@
 mod check;
 mod exit;
 mod explain_ip;
+mod handover;
 mod moment;
 mod node;
+mod notify;
 mod output;
 mod policy;
 mod revoke;

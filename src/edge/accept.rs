@@ -21,11 +21,11 @@ pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Sha
     loop {
         let permit = tokio::select! {
             permit = permit(&shared) => permit,
-            () = shared.stop.cancelled() => break,
+            () = shared.stop.no_more.cancelled() => break,
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.stop.cancelled() => break,
+            () = shared.stop.no_more.cancelled() => break,
         };
         match accepted {
             Ok((stream, address)) => {

@@ -10,14 +10,13 @@ use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use tokio::time::sleep_until;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::establish::Established;
 use super::lifetime::{Due, Lifetime, Protocol};
 use super::service::Requests;
 use super::transport::Transport;
-use super::{Shared, Way};
+use super::{Shared, Stop, Way};
 use crate::foundation::stall::StallGuard;
 use crate::telemetry::ConnectionEnd;
 
@@ -131,17 +130,18 @@ impl Drain for Http2 {
 }
 
 /// Drives a connection, asks its life after each step what is due, and does it.
-async fn supervise(
-    connection: impl Drain,
-    life: &Lifetime,
-    stop: &CancellationToken,
-) -> ConnectionEnd {
+async fn supervise(connection: impl Drain, life: &Lifetime, stop: &Stop) -> ConnectionEnd {
     let mut connection = pin!(connection);
-    let mut stopped = pin!(stop.cancelled());
-    let mut stopping = false;
+    let mut no_more = pin!(stop.no_more.cancelled());
+    let mut stopped = pin!(stop.now.cancelled());
+    let (mut retired, mut stopping) = (false, false);
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     let mut armed = false;
     std::future::poll_fn(|context| {
+        if !retired && no_more.as_mut().poll(context).is_ready() {
+            retired = true;
+            life.retire(ConnectionEnd::Stopped);
+        }
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;
             life.drain(ConnectionEnd::Stopped);

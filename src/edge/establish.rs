@@ -70,7 +70,7 @@ pub(super) async fn establish(
         established = tokio::time::timeout(shared.bounds.handshake_timeout, steps) => {
             established.unwrap_or(Err(ConnectionEnd::HandshakeTimeout))
         }
-        () = shared.stop.cancelled() => Err(ConnectionEnd::Stopped),
+        () = shared.stop.now.cancelled() => Err(ConnectionEnd::Stopped),
     }
 }
 

@@ -182,6 +182,11 @@ impl Lifetime {
         state.last.is_some() || self.born.elapsed() >= self.bounds.max_age
     }
 
+    /// The next answer is the connection's last, for this reason. HTTP/2 clients are told at once.
+    pub(super) fn retire(&self, end: ConnectionEnd) {
+        self.state().last.get_or_insert(end);
+    }
+
     /// The connection takes no further requests, for this reason.
     pub(super) fn drain(&self, end: ConnectionEnd) {
         let mut state = self.state();

@@ -3,7 +3,7 @@
 //!
 //! Promise: never more than `max_connections` at once on all listeners together; every stretch of a
 //! connection's life has a deadline (`lifetime`), and an end with a reason that is counted. After
-//! `stop` no new connection is taken, requests in flight are answered, idle connections closed.
+//! [`Stop::now`] no new connection is taken, requests in flight are answered, idle connections closed.
 
 mod accept;
 mod connection;
@@ -29,9 +29,10 @@ use tokio_util::task::TaskTracker;
 use self::establish::ServerConfigs;
 use self::lifetime::LifeBounds;
 use self::prefixes::Prefixes;
-pub use self::socket::{BindError, bind};
+pub use self::socket::{BindError, bind, take_over};
 use crate::config::{Config, Http2, Ingest, Listener, ProxyProtocol};
 use crate::foundation::client_address::ProxyRules;
+use crate::foundation::sockets::PassedSockets;
 use crate::front::Front;
 use crate::telemetry::Metrics;
 
@@ -113,20 +114,45 @@ struct Shared {
     prefixes: Arc<Prefixes>,
     handshakes: Semaphore,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
+}
+
+/// Tells the public listeners to stop, in two steps.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    no_more: CancellationToken,
+    now: CancellationToken,
+}
+
+impl Stop {
+    /// No new connection is taken. Those that are open get their answers, each the last one of its
+    /// connection; a connection that has asked nothing yet may still ask.
+    pub fn take_no_more(&self) {
+        self.no_more.cancel();
+    }
+
+    /// Requests in flight are answered, all other connections closed.
+    pub fn now(&self) {
+        self.no_more.cancel();
+        self.now.cancel();
+    }
 }
 
 impl Edge {
     /// Binds every public listener of the configuration. `descriptors` is the limit of file
-    /// descriptors, if there is one.
+    /// descriptors, if there is one. A socket that was passed for a listener is used instead.
     ///
     /// # Errors
     /// When an address is taken or not ours; the error names it. Nothing listens then.
-    pub fn bind(config: &Config, descriptors: Option<u64>) -> Result<Self, BindError> {
+    pub fn bind(
+        config: &Config,
+        descriptors: Option<u64>,
+        passed: &mut PassedSockets,
+    ) -> Result<Self, BindError> {
         let ingest = &config.ingest;
         let mut listeners = Vec::new();
         for listener in ingest.all_listeners() {
-            let socket = socket::bind_public(ingest, &listener)?;
+            let socket = socket::bind_public(ingest, &listener, passed)?;
             listeners.push((socket, Way::new(&listener)));
         }
         Ok(Self {
@@ -147,9 +173,15 @@ impl Edge {
             .collect()
     }
 
-    /// Serves until `stop` is cancelled, then returns when the last connection is done. Bound that
+    /// The listening sockets, by the names that they are passed on by.
+    pub fn sockets(&self) -> impl Iterator<Item = (&str, &TcpListener)> {
+        let sockets = self.listeners.iter();
+        sockets.map(|(socket, way)| (socket::passed_name(&way.name), socket))
+    }
+
+    /// Serves until it is told to stop, then returns when the last connection is done. Bound that
     /// wait with a timeout: a slow client can hold it.
-    pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: Stop) {
         metrics.edge.limit.set(self.max_connections as u64);
         let shared = Arc::new(Shared {
             front,
@@ -166,7 +198,7 @@ impl Edge {
             let accepting = accept::accept(socket, Arc::new(way), Arc::clone(&shared));
             shared.tasks.spawn(accepting);
         }
-        shared.stop.cancelled().await;
+        shared.stop.no_more.cancelled().await;
         shared.tasks.close();
         shared.tasks.wait().await;
     }

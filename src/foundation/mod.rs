@@ -8,6 +8,7 @@ pub mod network;
 pub mod request_id;
 pub mod secret;
 pub mod serve;
+pub mod sockets;
 pub mod stall;
 pub mod units;
 pub mod wire;
