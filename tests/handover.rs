@@ -407,3 +407,48 @@ fn a_passed_socket_that_no_listener_is_named_by_is_refused() {
     let told = service.read("stderr");
     assert!(told.contains("`metrics`"), "{told}");
 }
+
+#[test]
+fn the_sockets_of_the_unit_files_are_taken() {
+    let name_of = |file: &str| {
+        let path = format!("{}/deploy/{file}", env!("CARGO_MANIFEST_DIR"));
+        let unit = std::fs::read_to_string(path).unwrap();
+        let name = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("FileDescriptorName="));
+        name.unwrap().to_owned()
+    };
+    let names = ["tollgate.socket", "tollgate-admin.socket"].map(name_of);
+    let (mut service, addresses) = activated(&names.join(":"), None);
+    assert_eq!(send(addresses[0], "activated"), Ok(200));
+    let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(exchange(addresses[1], request, b"").status, 200);
+    assert_eq!(service.stop(), Some(0));
+}
+
+/// What systemd is told.
+fn told(socket: &std::os::unix::net::UnixDatagram, state: &str) {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut message = [0; 256];
+    let length = socket.recv(&mut message).unwrap();
+    let message = String::from_utf8_lossy(&message[..length]).into_owned();
+    assert!(message.lines().any(|line| line == state), "{message}");
+}
+
+#[test]
+fn systemd_is_told_how_far_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let systemd = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let program = Path::new(env!("CARGO_BIN_EXE_tollgate"));
+    let mut command = on_free_ports(program, folder.path());
+    command.env("NOTIFY_SOCKET", &path);
+    let mut service = Service::start(command, folder);
+    told(&systemd, "READY=1");
+    service.signal("-USR2");
+    told(&systemd, "RELOADING=1");
+    told(&systemd, "READY=1");
+    service.signal("-TERM");
+    told(&systemd, "STOPPING=1");
+    assert_eq!(service.child.wait().unwrap().code(), Some(0));
+}

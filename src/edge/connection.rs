@@ -45,7 +45,7 @@ pub(super) async fn serve(
         let limit = shared.bounds.life.first_byte_timeout;
         let told = tokio::select! {
             told = tokio::time::timeout(limit, transport.begins_http2()) => told,
-            () = shared.stop.cancelled() => return ConnectionEnd::Stopped,
+            () = shared.stop.now.cancelled() => return ConnectionEnd::Stopped,
         };
         match told {
             Ok(Ok(true)) => protocol = Protocol::Http2,

@@ -263,7 +263,9 @@ impl Lifetime {
         }
         // A HTTP/1 client is told by its next answer: closed between two requests, it may lose one
         // that is on its way.
-        if state.last.is_some() && self.protocol == Protocol::Http2 {
+        // One that has asked nothing yet may still ask; it is told then.
+        let told = self.protocol == Protocol::Http2 && state.phase != Phase::Silent;
+        if state.last.is_some() && told {
             state.draining = Some(now);
             return Due::Drain;
         }
