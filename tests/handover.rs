@@ -1,6 +1,6 @@
 //! Sockets that are passed in, and the handover to a new image of the program: on the real binary,
 //! under a steady load of new connections.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 

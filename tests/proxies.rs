@@ -103,6 +103,31 @@ fn a_load_balancer_names_the_client_by_the_proxy_protocol() {
 }
 
 #[test]
+fn who_is_behind_a_load_balancer_counts_for_its_network_and_the_load_balancer_does_not() {
+    let tollgate = Tollgate::start_config(
+        &quickstart("\n[ingest.proxy_protocol]\ntrusted = [\"127.0.0.1\"]\n")
+            .replace("[ingest]", "[ingest]\nmax_connections_per_prefix = 1"),
+    );
+    let ingest = tollgate.ingest.unwrap();
+    let open = |client: u8| {
+        let mut stream = connect(ingest);
+        let header = format!("PROXY TCP4 198.51.100.{client} 10.0.0.1 12345 80\r\n");
+        let bytes = [header.as_bytes(), &post("")].concat();
+        stream.write_all(&bytes).unwrap();
+        stream
+    };
+    let (mut one, mut two) = (open(1), open(2));
+    assert_eq!(read_answer(&mut one).status, 200);
+    assert_eq!(read_answer(&mut two).status, 200);
+    let mut again = open(1);
+    let mut nothing = Vec::new();
+    drop(again.read_to_end(&mut nothing));
+    assert!(nothing.is_empty(), "{}", nothing.escape_ascii());
+    let full = "tollgate_connections_ended_total{reason=\"prefix_limit\"}";
+    assert_eq!(tollgate.metric(full), 1);
+}
+
+#[test]
 fn a_header_may_come_slowly_but_not_for_ever() {
     let tollgate = Tollgate::start_config(
         &quickstart("\n[ingest.proxy_protocol]\ntrusted = [\"127.0.0.1\"]\n")
