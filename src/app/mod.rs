@@ -38,10 +38,11 @@ use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SitePa
 use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey, load_or_make};
 use crate::gate::policy::resource_name;
+use crate::gate::quota::Quotas;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
-use crate::pipeline::{Lane, LaneSpec, Pipeline};
+use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -66,6 +67,8 @@ pub enum StartError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("limits: {0}")]
+    Limits(String),
     #[error(transparent)]
     AdminToken(#[from] StateKeyError),
     #[error("upstream `{upstream}`: {source}")]
@@ -289,13 +292,21 @@ impl Running {
                     upstream_logstore: upstream_logstore(logstore).clone(),
                     client: Arc::clone(&client),
                     codec: codec_of(upstream.compression),
+                    weight: logstore.weight,
                     metrics: self
                         .metrics
                         .logstore(project.name.as_str(), logstore.name.as_str()),
                 });
             }
         }
-        let pipeline = Pipeline::start(lanes, &config.batch, &config.delivery, &config.limits);
+        let rules = PipelineRules {
+            batch: &config.batch,
+            delivery: &config.delivery,
+            limits: &config.limits,
+            overload: &config.overload,
+            machine: &self.metrics.machine,
+        };
+        let pipeline = Pipeline::start(lanes, rules);
         self.metrics.watch_memory(pipeline.memory());
         let site = self.site(config, &pipeline, &clients);
         let security_lane = pipeline.lanes().iter().find(|lane| {
@@ -306,6 +317,7 @@ impl Running {
         let parts = FrontParts {
             site,
             authenticator: Arc::clone(&identity.authenticator),
+            quotas: quotas(config)?,
             security_events: SecurityEvents::new(
                 &config.security_events,
                 security_lane.map(Arc::clone),
@@ -476,6 +488,12 @@ fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<
         .into_iter()
         .map(|(project, logstores)| (project, logstores.into_iter().collect()))
         .collect()
+}
+
+/// The limits, with nothing used.
+fn quotas(config: &Config) -> Result<Arc<Quotas>, StartError> {
+    let seed = getrandom::u64().map_err(|error| StartError::Limits(error.to_string()))?;
+    Quotas::new(config, seed).map_err(|error| StartError::Limits(error.to_string()))
 }
 
 fn codec_of(compression: Compression) -> Codec {

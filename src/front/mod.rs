@@ -9,6 +9,7 @@ mod credential;
 mod give;
 mod identify;
 mod ingest;
+mod pass_on;
 mod platform;
 mod relay;
 mod reply;
@@ -17,6 +18,7 @@ mod security_events;
 mod service;
 mod session;
 mod site;
+mod toll;
 pub mod transcode;
 
 pub use self::reply::Reply;

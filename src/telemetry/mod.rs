@@ -6,8 +6,10 @@
 
 mod edge_families;
 mod families;
+mod load;
 mod metrics;
 
+pub use self::load::{LogstoreLoad, MachineLoad};
 pub use self::metrics::{
     AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason,
     EdgeMetrics, Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel,

@@ -6,7 +6,9 @@ mod identity;
 mod ingest;
 mod jwt;
 mod listeners;
+mod overload;
 mod proxies;
+mod quota;
 mod routes;
 mod signed;
 mod ticket;
@@ -24,10 +26,16 @@ pub use self::identity::{Accept, Identity, TokenPlace};
 pub use self::ingest::{Http2, Ingest, Listener, MAIN_LISTENER};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Limits, OutsideWindow, TimeWindow};
+pub use self::overload::{Overload, Priority};
+use self::overload::{default_priority, default_weight};
 pub use self::proxies::{ProxyProtocol, ProxyRole, TrustedProxies, UntrustedPeer};
+pub use self::quota::{
+    BudgetPeriod, BudgetRule, Class, Limit, LimitAction, LimitMode, LimitUnit, ParentRule, Quota,
+    RateRule, WithoutStore,
+};
 pub use self::routes::{
-    ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
-    UpstreamKind,
+    ClientAddress, Compression, IdentityMode, Logstore, Project, QuotaAnswer, SignatureVersion,
+    Upstream, UpstreamKind,
 };
 use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
@@ -49,10 +57,20 @@ pub struct Config {
     pub admin: Admin,
     /// Bounds on what a client may send and on memory.
     pub limits: Limits,
+    /// Who is refused when memory, the store or the machine is short; see docs/overload.md.
+    pub overload: Overload,
     /// What happens with the time that a client gives an event.
     pub time: TimeWindow,
     /// Who may send: keys, roles and policies, and where a token is looked for.
     pub identity: Identity,
+    /// What all limits have in common.
+    pub quota: Quota,
+    /// Limits on what may be sent, in the order in which they are asked.
+    #[serde(rename = "limit")]
+    pub limit_rules: Vec<Limit>,
+    /// Classes of events, for limits and for what is shed first.
+    #[serde(rename = "class")]
+    pub classes: Vec<Class>,
     /// Security events: failed logons, revoked keys in use, replays and policy denials, as events in a logstore.
     pub security_events: SecurityEvents,
     /// How events are packed into LogGroups.
@@ -79,8 +97,12 @@ impl Default for Config {
             ingest: Ingest::default(),
             admin: Admin::default(),
             limits: Limits::default(),
+            overload: Overload::default(),
             time: TimeWindow::default(),
             identity: Identity::default(),
+            quota: Quota::default(),
+            limit_rules: Vec::new(),
+            classes: Vec::new(),
             security_events: SecurityEvents::default(),
             batch: Batch::default(),
             delivery: Delivery::default(),
@@ -114,6 +136,9 @@ impl Config {
             json_answer: false,
             cookie_fields: BTreeMap::new(),
             client_address: default_client_address(),
+            quota_answer: QuotaAnswer::Auto,
+            weight: default_weight(),
+            priority: default_priority(),
         };
         Self {
             ingest: Ingest {

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Accept, TokenPlace, default_token_places};
+use super::overload::{Priority, default_priority, default_weight};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 
@@ -146,6 +147,29 @@ pub struct Logstore {
     /// How the client's address is kept.
     #[serde(default = "default_client_address")]
     pub client_address: ClientAddress,
+    /// How a client is told that a limit refuses it.
+    #[serde(default)]
+    pub quota_answer: QuotaAnswer,
+    /// How its part of memory, and of requests when the machine is short, compares to that of the other logstores.
+    #[serde(default = "default_weight")]
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: u32,
+    /// Priority of its events: how much of what it may hold they may use. See `overload.low_share`.
+    #[serde(default = "default_priority")]
+    pub priority: Priority,
+}
+
+/// How a client is told that a limit refuses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum QuotaAnswer {
+    /// Clients of SLS, by `APIVersion` in their query or a header `x-log-...`, as `sls`; all others as `http`.
+    #[default]
+    Auto,
+    /// 403 `WriteQuotaExceed`, which clients of SLS send again. They do not know 429.
+    Sls,
+    /// 429 with a problem document (RFC 9457).
+    Http,
 }
 
 /// How the client's address is kept. Both forms read as `__tag__:__client_ip__`.
