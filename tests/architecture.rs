@@ -32,7 +32,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("edge", &["config", "foundation", "front"]),
+    ("edge", &["config", "foundation", "front", "telemetry"]),
     (
         "admin",
         &["config", "event", "foundation", "gate", "telemetry"],

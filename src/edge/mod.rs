@@ -2,6 +2,8 @@
 //!
 //! Not here yet: TLS, HTTP/2, PROXY protocol and limits per address.
 
+pub mod tls;
+
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;

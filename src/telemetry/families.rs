@@ -16,12 +16,12 @@ use crate::event::Reason;
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
-struct Family {
+pub(super) struct Family {
     family: MetricFamily,
 }
 
 impl Family {
-    fn new(name: &str, help: &str, kind: MetricType) -> Self {
+    pub(super) fn new(name: &str, help: &str, kind: MetricType) -> Self {
         let mut family = MetricFamily::default();
         family.set_name(name.to_owned());
         family.set_help(help.to_owned());
@@ -29,7 +29,7 @@ impl Family {
         Self { family }
     }
 
-    fn push(&mut self, labels: Labels<'_>, value: u64) {
+    pub(super) fn push(&mut self, labels: Labels<'_>, value: u64) {
         let mut metric = Metric::default();
         let pairs: Vec<LabelPair> = labels
             .into_iter()
@@ -65,6 +65,7 @@ impl Metrics {
             .into_iter()
             .chain(self.admin_families())
             .chain(self.jwks_families())
+            .chain(self.certificate_families())
             .chain(self.logstore_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::certificates::Certificates;
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
 
@@ -363,6 +364,8 @@ pub struct Metrics {
     pub journal_damaged_lines: Gauge,
     /// The fetched sets of keys, for gauges.
     jwks: JwksWatch,
+    /// Cells per certificate, from the configuration.
+    pub(super) certificates: Certificates,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
     /// The memory budget, for gauges.

@@ -4,9 +4,11 @@
 //! and from closed enums, never from a client. Counting is one atomic addition on a cell that was
 //! resolved when the configuration was loaded.
 
+mod certificates;
 mod families;
 mod metrics;
 
+pub use self::certificates::CertificateMetrics;
 pub use self::metrics::{
     AdminCall, AdminOutcome, Counter, CredentialKind, DropReason, Gauge, JwksFigures,
     LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome, RouteLabel, TokenSource,

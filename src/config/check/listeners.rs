@@ -31,6 +31,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             findings.warning(*key, message).help(help);
         }
     }
+    super::tls::check(&config.ingest.tls, "ingest.tls", findings);
     check_filter(&config.log.level, findings);
 }
 

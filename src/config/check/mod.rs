@@ -9,6 +9,7 @@ mod identity;
 mod jwt;
 mod listeners;
 mod routes;
+mod tls;
 mod upstreams;
 
 use super::problems::{Problem, Severity};

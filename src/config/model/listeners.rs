@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::tls::Tls;
 use crate::foundation::names::ProjectName;
 use crate::foundation::secret::SecretRef;
 use crate::foundation::units::{ByteSize, Span};
@@ -37,6 +38,8 @@ pub struct Ingest {
     /// Custom domains: host name to project. For clients that send to a name without the project.
     #[schemars(example = serde_json::json!({"track.example.com": "my-project"}))]
     pub hosts: BTreeMap<String, ProjectName>,
+    /// TLS.
+    pub tls: Tls,
 }
 
 /// The private listener: health, metrics and the admin API.
@@ -129,6 +132,7 @@ impl Default for Ingest {
             default_project: None,
             domains: Vec::new(),
             hosts: BTreeMap::new(),
+            tls: Tls::default(),
         }
     }
 }

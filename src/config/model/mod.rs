@@ -8,6 +8,7 @@ mod listeners;
 mod routes;
 mod signed;
 mod ticket;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ use self::routes::{
 };
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
+pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// The whole configuration.
