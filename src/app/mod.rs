@@ -22,8 +22,10 @@ use tokio_util::task::TaskTracker;
 pub use self::identity::{Identity, IdentityError, LoadConfig};
 use self::store_access::StoreAccess;
 use crate::admin::{Admin, AdminApi, Readiness};
-use crate::config::{Compression, Config, Upstream, UpstreamKind};
-use crate::edge::{self, BindError};
+use crate::config::{Compression, Config, Problem, Upstream, UpstreamKind};
+pub use crate::edge::EdgeError;
+use crate::edge::tls::ListenerTls;
+use crate::edge::{self, BindError, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretError;
@@ -75,14 +77,29 @@ pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
+    Edge(#[from] EdgeError),
+    #[error(transparent)]
     Logstore(#[from] embedded::OpenError),
 }
 
+/// What is wrong with the certificates, keys and client authorities of the public listeners, by
+/// reading their files.
+#[must_use]
+pub fn certificate_problems(config: &Config) -> Vec<Problem> {
+    let main = ("ingest.tls".to_owned(), &config.ingest.tls);
+    let more = config.ingest.listeners.iter().enumerate();
+    let more = more.map(|(index, it)| (format!("ingest.listener[{index}].tls"), &it.tls));
+    std::iter::once(main)
+        .chain(more)
+        .flat_map(|(path, rules)| edge::tls::check(&path, rules))
+        .collect()
+}
+
 /// Where a running service listens.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Addresses {
-    /// The public listener.
-    pub ingest: Option<SocketAddr>,
+    /// The public listeners by name, the first one first.
+    pub ingest: Vec<(String, SocketAddr)>,
     /// The private listener.
     pub admin: Option<SocketAddr>,
     /// The API of the embedded logstore.
@@ -113,6 +130,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
+    certificates: Vec<Arc<ListenerTls>>,
     ingest: Option<Serving>,
     pipeline: Option<Pipeline>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
@@ -148,6 +166,7 @@ pub async fn start(
         metrics: Metrics::new(),
         readiness: Arc::default(),
         tasks: TaskTracker::new(),
+        certificates: Vec::new(),
         ingest: None,
         pipeline: None,
         logstore: None,
@@ -156,7 +175,7 @@ pub async fn start(
     let admin = edge::bind("health and metrics", config.admin.listen).await?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(edge::bind("clients", config.ingest.listen).await?),
+        _ => Some(Edge::bind(config, &running.metrics)?),
     };
     let uses_embedded = config
         .upstreams
@@ -169,8 +188,8 @@ pub async fn start(
     if only == Some(Only::Logstore) || (only.is_none() && uses_embedded) {
         running.start_logstore(config).await?;
     }
-    if let (Some(listener), Some(identity)) = (ingest, running.identity.clone()) {
-        running.start_gateway(config, listener, &identity)?;
+    if let (Some(edge), Some(identity)) = (ingest, running.identity.clone()) {
+        running.start_gateway(config, edge, &identity)?;
     }
     running.start_admin(config, admin)?;
     running.readiness.set(true);
@@ -180,8 +199,8 @@ pub async fn start(
 impl Running {
     /// Where it listens.
     #[must_use]
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// The keys of tokens, to make a first token with.
@@ -196,6 +215,13 @@ impl Running {
     #[must_use]
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
+    }
+
+    /// Reads certificates, their keys and client authorities again. Blocks on files; what cannot be
+    /// used is told of in the log, and what was there before stays.
+    pub fn reload_certificates(&self) -> impl FnOnce() + Send + use<> {
+        let all = self.certificates.clone();
+        move || all.iter().for_each(|tls| tls.refresh(true))
     }
 
     /// Waits until a part of the pipeline dies, which is a bug. Events would stay in it for ever, so
@@ -248,10 +274,11 @@ impl Running {
     fn start_gateway(
         &mut self,
         config: &Config,
-        listener: TcpListener,
+        edge: Edge,
         identity: &Identity,
     ) -> Result<(), StartError> {
-        self.addresses.ingest = listener.local_addr().ok();
+        self.addresses.ingest = edge.addresses();
+        self.certificates = edge.certificates();
         let mut lanes = Vec::new();
         let mut clients: Clients = BTreeMap::new();
         for project in &config.projects {
@@ -296,11 +323,8 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let front = Front::new(config, parts);
-        let options = edge::options(&config.ingest);
-        self.ingest = Some(self.serving(|stop| {
-            let service = move |peer| front.connection(peer);
-            self.tasks.spawn(serve(listener, options, service, stop))
-        }));
+        let metrics = Arc::clone(&self.metrics);
+        self.ingest = Some(self.serving(|stop| self.tasks.spawn(edge.serve(front, metrics, stop))));
         self.pipeline = Some(pipeline);
         Ok(())
     }

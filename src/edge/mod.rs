@@ -1,48 +1,230 @@
-//! The public listener: binds its socket and hands connections to the front.
+//! The public listeners: they take connections, bring them to where HTTP begins (`establish`), and
+//! serve HTTP/1.1 and HTTP/2 on them by the front (`connection`).
 //!
-//! Not here yet: TLS, HTTP/2, PROXY protocol and limits per address.
+//! Promise: never more than `max_connections` at once on all listeners together; every stretch of a
+//! connection's life has a deadline (`lifetime`), and an end with a reason that is counted. After
+//! `stop` no new connection is taken, requests in flight are answered, idle connections closed.
+
+mod accept;
+mod connection;
+mod establish;
+mod lifetime;
+mod peer;
+mod redirect;
+mod service;
+mod socket;
+mod transport;
+mod turns;
 
 pub mod tls;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::config::Ingest;
-use crate::foundation::serve::ServeOptions;
+use self::lifetime::LifeBounds;
+use self::redirect::Redirect;
+pub use self::socket::{BindError, bind};
+use self::tls::{ListenerTls, TlsError};
+use self::turns::Turns;
+use crate::config::{Config, Http2, Ingest, Listener};
+use crate::front::Front;
+use crate::telemetry::Metrics;
 
-/// How the public listener serves, by its section of the configuration.
-#[must_use]
-pub fn options(ingest: &Ingest) -> ServeOptions {
-    ServeOptions {
-        max_connections: ingest.max_connections,
-        header_timeout: ingest.header_timeout.get(),
-        write_timeout: ingest.write_timeout.get(),
-        max_header: ingest.max_header.as_usize(),
+/// Why the public listeners cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A listener cannot speak TLS.
+    #[error("listener `{listener}`: {source}; `tollgate check` tells more")]
+    Tls {
+        /// Its name.
+        listener: String,
+        /// Why.
+        source: TlsError,
+    },
+}
+
+/// The public listeners, bound and not yet served: connections wait in the kernel's queues.
+pub struct Edge {
+    listeners: Vec<(TcpListener, Way)>,
+    bounds: Bounds,
+    max_connections: usize,
+}
+
+impl std::fmt::Debug for Edge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Edge")
+            .field("addresses", &self.addresses())
+            .finish_non_exhaustive()
     }
 }
 
-/// Binds an address.
-///
-/// # Errors
-/// When the address is taken or not ours; the error names it.
-pub async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| BindError {
-            what,
-            address,
-            source,
-        })
+/// What the connections of one listener pass on their way to HTTP.
+struct Way {
+    name: String,
+    http2: Http2,
+    /// TLS, where the listener has it.
+    tls: Option<Arc<ListenerTls>>,
+    https: Arc<Https>,
 }
 
-/// An address could not be bound.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} for {what}: {source}; choose another address, or stop what holds it"
-)]
-pub struct BindError {
-    what: &'static str,
-    address: SocketAddr,
-    source: std::io::Error,
+/// What the answers of a listener say of https.
+#[derive(Debug, Default)]
+struct Https {
+    /// The value of `Strict-Transport-Security`.
+    hsts: Option<HeaderValue>,
+    /// Answers nothing else.
+    redirect: Option<Redirect>,
+}
+
+impl Way {
+    fn new(config: &Config, listener: &Listener, metrics: &Metrics) -> Result<Self, EdgeError> {
+        let rules = &listener.tls;
+        let protocols: &[&str] = if listener.http2.enabled {
+            &["h2", "http/1.1"]
+        } else {
+            &["http/1.1"]
+        };
+        let tls = rules
+            .is_on()
+            .then(|| ListenerTls::load(&listener.name, rules, protocols, metrics))
+            .transpose()
+            .map_err(|source| EdgeError::Tls {
+                listener: listener.name.clone(),
+                source,
+            })?;
+        let hsts = rules.hsts.filter(|_| tls.is_some());
+        let to_https = listener.redirect_to_https;
+        let https = Https {
+            hsts: hsts.and_then(|age| format!("max-age={}", age.as_secs()).parse().ok()),
+            redirect: to_https.map(|port| Redirect::new(config, port)),
+        };
+        Ok(Self {
+            name: listener.name.clone(),
+            http2: listener.http2.clone(),
+            tls,
+            https: Arc::new(https),
+        })
+    }
+
+    /// Whether anything comes before HTTP.
+    fn shakes_hands(&self) -> bool {
+        self.tls.is_some()
+    }
+}
+
+/// Bounds of every public connection.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    handshake_timeout: Duration,
+    write_timeout: Duration,
+    max_handshakes: usize,
+    max_header: usize,
+    max_headers: usize,
+    life: LifeBounds,
+}
+
+impl Bounds {
+    fn new(ingest: &Ingest) -> Self {
+        Self {
+            handshake_timeout: ingest.handshake_timeout.get(),
+            write_timeout: ingest.write_timeout.get(),
+            max_handshakes: ingest.max_handshakes as usize,
+            max_header: ingest.max_header.as_usize(),
+            max_headers: ingest.max_headers as usize,
+            life: LifeBounds {
+                first_byte_timeout: ingest.first_byte_timeout.get(),
+                header_timeout: ingest.header_timeout.get(),
+                idle_timeout: ingest.idle_timeout.get(),
+                max_age: ingest.max_connection_age.get(),
+                max_requests: ingest.max_requests,
+            },
+        }
+    }
+}
+
+/// What all public connections share.
+struct Shared {
+    front: Arc<Front>,
+    metrics: Arc<Metrics>,
+    bounds: Bounds,
+    connections: Arc<Semaphore>,
+    turns: Turns,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Edge {
+    /// Binds every public listener of the configuration.
+    ///
+    /// # Errors
+    /// When an address is taken or not ours, or a certificate cannot be used; the error names it.
+    /// Nothing listens then.
+    pub fn bind(config: &Config, metrics: &Metrics) -> Result<Self, EdgeError> {
+        let ingest = &config.ingest;
+        let mut listeners = Vec::new();
+        for listener in ingest.all_listeners() {
+            let way = Way::new(config, &listener, metrics)?;
+            let socket = socket::bind_public(ingest, &listener)?;
+            listeners.push((socket, way));
+        }
+        Ok(Self {
+            listeners,
+            bounds: Bounds::new(ingest),
+            max_connections: ingest.max_connections as usize,
+        })
+    }
+
+    /// The listeners by name, and where they listen, the first one first.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.listeners
+            .iter()
+            .filter_map(|(socket, way)| Some((way.name.clone(), socket.local_addr().ok()?)))
+            .collect()
+    }
+
+    /// The TLS of the listeners that have it, to have its files read again.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Arc<ListenerTls>> {
+        let ways = self.listeners.iter().map(|(_, way)| way);
+        ways.filter_map(|way| way.tls.clone()).collect()
+    }
+
+    /// Serves until `stop` is cancelled, then returns when the last connection is done. Bound that
+    /// wait with a timeout: a slow client can hold it.
+    pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: CancellationToken) {
+        let shared = Arc::new(Shared {
+            front,
+            metrics,
+            bounds: self.bounds,
+            connections: Arc::new(Semaphore::new(self.max_connections)),
+            turns: Turns::new(
+                self.bounds.max_handshakes,
+                self.bounds.handshake_timeout / 10,
+            ),
+            tasks: TaskTracker::new(),
+            stop,
+        });
+        for (socket, way) in self.listeners {
+            if let Some(tls) = &way.tls {
+                let fresh = Arc::clone(tls).keep_fresh(shared.stop.clone());
+                shared.tasks.spawn(fresh);
+            }
+            let accepting = accept::accept(socket, Arc::new(way), Arc::clone(&shared));
+            shared.tasks.spawn(accepting);
+        }
+        shared.stop.cancelled().await;
+        shared.tasks.close();
+        shared.tasks.wait().await;
+    }
 }

@@ -6,6 +6,6 @@ pub mod names;
 pub mod request_id;
 pub mod secret;
 pub mod serve;
-mod stall;
+pub mod stall;
 pub mod units;
 pub mod wire;

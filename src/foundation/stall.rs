@@ -10,20 +10,21 @@ use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
-/// A stream whose writes may stand still for a limited time.
+/// A stream whose writes may stand still for a limited time. Then they fail with `TimedOut`.
 #[derive(Debug)]
-pub(super) struct StallGuard {
-    stream: TokioIo<TcpStream>,
+pub struct StallGuard<S> {
+    stream: TokioIo<S>,
     limit: Duration,
     /// Set while a write waits for the peer.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl StallGuard {
-    pub(super) fn new(stream: TcpStream, limit: Duration) -> Self {
+impl<S> StallGuard<S> {
+    /// Guards a stream.
+    pub fn new(stream: S, limit: Duration) -> Self {
         Self {
             stream: TokioIo::new(stream),
             limit,
@@ -52,7 +53,7 @@ impl StallGuard {
     }
 }
 
-impl Read for StallGuard {
+impl<S: AsyncRead + Unpin> Read for StallGuard<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -62,7 +63,7 @@ impl Read for StallGuard {
     }
 }
 
-impl Write for StallGuard {
+impl<S: AsyncWrite + Unpin> Write for StallGuard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

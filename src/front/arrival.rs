@@ -1,7 +1,5 @@
 //! A request whose logstore is known: what is read of its head, and what is counted for it.
 
-use std::net::IpAddr;
-
 use http::header::{
     CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN, REFERER, TRANSFER_ENCODING, USER_AGENT,
 };
@@ -11,6 +9,7 @@ use super::cookie::Cookies;
 use super::cors::OriginVerdict;
 use super::platform::{self, Platform};
 use super::route::{Action, Kind, Route};
+use super::service::Sender;
 use super::site::SiteLogstore;
 use super::transcode;
 use crate::config::ClientAddress;
@@ -30,7 +29,7 @@ pub(super) struct Arrival<'a> {
     pub(super) logstore: &'a SiteLogstore,
     pub(super) origin: OriginVerdict<'a>,
     pub(super) cookies: Cookies<'a>,
-    pub(super) client: IpAddr,
+    pub(super) sender: Sender,
     pub(super) unix_seconds: u64,
 }
 
@@ -48,8 +47,8 @@ impl<'a> Arrival<'a> {
             logstore: self.logstore.rules.name.as_str(),
             action,
             resource: &self.logstore.resource,
-            client: self.client,
-            secure: false,
+            client: self.sender.address,
+            secure: self.sender.secure,
             origin: origin.and_then(|origin| origin.to_str().ok()),
             unix_seconds: self.unix_seconds,
         }
@@ -101,7 +100,7 @@ impl<'a> Arrival<'a> {
         self.cookies
             .put_fields(&self.logstore.rules.cookie_fields, stamp);
         if self.logstore.rules.client_address == ClientAddress::Field {
-            let address = self.client.to_string();
+            let address = self.sender.address.to_string();
             transcode::put_content(stamp, b"__tag__:__client_ip__", address.as_bytes());
         }
         if self.action == Action::TrackQuery(Kind::TrackUaGif) {

@@ -8,7 +8,6 @@
 //! uses up nothing of those who do.
 //! Not here: who may get what (`gate::identity`).
 
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +26,7 @@ use super::cors::{OriginVerdict, Origins};
 use super::credential;
 use super::reply::{Replier, Reply};
 use super::route::Target;
-use super::service::Front;
+use super::service::{Front, Sender};
 use super::session;
 use super::site::host_of;
 use crate::config::{Accept, Identity, TokenPlace};
@@ -79,7 +78,7 @@ struct Asked<'a> {
     parts: &'a Parts,
     project: &'a str,
     origin: OriginVerdict<'a>,
-    client: IpAddr,
+    sender: Sender,
     unix_seconds: u64,
     route: RouteLabel,
 }
@@ -92,8 +91,8 @@ impl Asked<'_> {
             logstore: "",
             action: Action::PutLogs,
             resource: "",
-            client: self.client,
-            secure: false,
+            client: self.sender.address,
+            secure: self.sender.secure,
             origin: origin.and_then(|origin| origin.to_str().ok()),
             unix_seconds: self.unix_seconds,
         }
@@ -131,10 +130,10 @@ impl Front {
         target: Target<'_>,
         parts: &Parts,
         body: &mut Incoming,
-        peer: SocketAddr,
+        sender: Sender,
         replier: Replier<'_>,
     ) -> Reply {
-        let mut reply = self.given(target, parts, body, peer, replier).await;
+        let mut reply = self.given(target, parts, body, sender, replier).await;
         let no_store = HeaderValue::from_static("no-store");
         reply.headers_mut().insert(CACHE_CONTROL, no_store);
         reply
@@ -145,7 +144,7 @@ impl Front {
         target: Target<'_>,
         parts: &Parts,
         body: &mut Incoming,
-        peer: SocketAddr,
+        sender: Sender,
         replier: Replier<'_>,
     ) -> Reply {
         let origin = self.giving_origin(target, parts);
@@ -153,7 +152,6 @@ impl Front {
         if target == Target::TokenService && !is_call(parts) {
             return self.no_route(&replier);
         }
-        let client = peer.ip().to_canonical();
         let route = match target {
             Target::StsToken => RouteLabel::GetStsToken,
             Target::Session => RouteLabel::Session,
@@ -161,7 +159,7 @@ impl Front {
         };
         self.metrics.requests.at(route as usize).inc();
         if target == Target::TokenService {
-            let mut reply = self.call_token_service(parts, body, client, &replier).await;
+            let mut reply = self.call_token_service(parts, body, sender, &replier).await;
             for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS] {
                 reply.headers_mut().remove(name);
             }
@@ -171,7 +169,7 @@ impl Front {
             parts,
             project,
             origin,
-            client,
+            sender,
             unix_seconds: replier.unix_seconds,
             route,
         };
@@ -352,7 +350,7 @@ impl Front {
         &self,
         parts: &Parts,
         body: &mut Incoming,
-        client: IpAddr,
+        sender: Sender,
         replier: &Replier<'_>,
     ) -> Reply {
         let limits = BodyLimits {
@@ -378,8 +376,8 @@ impl Front {
             logstore: "",
             action: Action::PutLogs,
             resource: "",
-            client,
-            secure: false,
+            client: sender.address,
+            secure: sender.secure,
             origin: origin.and_then(|origin| origin.to_str().ok()),
             unix_seconds: replier.unix_seconds,
         };

@@ -5,7 +5,6 @@
 //! pipeline there is no `await`, so a client that hangs up (the normal end of a mini program) loses
 //! nothing that it had sent whole.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,7 +22,7 @@ use super::platform::Platform;
 use super::relay::Relayed;
 use super::reply::{Replier, Reply};
 use super::route::{Action, Kind, Route, Target};
-use super::service::Front;
+use super::service::{Front, Sender};
 use super::site::{SiteLogstore, host_of};
 use super::transcode::{self, Context};
 use crate::config::{ClientAddress, IdentityMode};
@@ -60,16 +59,16 @@ impl Sent {
 
 impl Front {
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Reply {
+    pub async fn answer(&self, request: Request<Incoming>, sender: Sender) -> Reply {
         let (parts, mut body) = request.into_parts();
-        let reply = self.respond(&parts, &mut body, peer).await;
+        let reply = self.respond(&parts, &mut body, sender).await;
         if !reply.status().is_success() {
             body::drain(&mut body, &parts.headers).await;
         }
         reply
     }
 
-    async fn respond(&self, parts: &Parts, body: &mut Incoming, peer: SocketAddr) -> Reply {
+    async fn respond(&self, parts: &Parts, body: &mut Incoming, sender: Sender) -> Reply {
         let unix_seconds = clock::unix_seconds();
         let id = RequestId::next(unix_seconds);
         let unrouted = Replier {
@@ -91,7 +90,7 @@ impl Front {
         let route = match Target::parse(parts.uri.path()) {
             Some(Target::Logstore(route)) => route,
             Some(target) if self.gives_credentials(target) => {
-                return self.give(target, parts, body, peer, unrouted).await;
+                return self.give(target, parts, body, sender, unrouted).await;
             }
             _ => return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None),
         };
@@ -122,7 +121,7 @@ impl Front {
                     logstore,
                     origin,
                     cookies,
-                    client: peer.ip().to_canonical(),
+                    sender,
                     unix_seconds,
                 };
                 let trust = self.authenticator.trust();
@@ -156,7 +155,7 @@ impl Front {
         Cookies::read(&parts.headers, &identity.cookies, &tokens)
     }
 
-    fn unrouted(
+    pub(super) fn unrouted(
         &self,
         replier: &Replier<'_>,
         refusal: &Refusal,
@@ -466,7 +465,7 @@ impl Front {
         }
         if group.events > 0 {
             if arrival.logstore.rules.client_address == ClientAddress::Tag {
-                let address = arrival.client.to_string();
+                let address = arrival.sender.address.to_string();
                 group.put_tag(b"__client_ip__", address.as_bytes());
             }
             let taken = arrival.logstore.lane.submit(group, lease);

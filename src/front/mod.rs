@@ -6,6 +6,7 @@ mod buffers;
 mod cookie;
 mod cors;
 mod credential;
+mod elsewhere;
 mod give;
 mod identify;
 mod ingest;
@@ -19,6 +20,7 @@ mod session;
 mod site;
 pub mod transcode;
 
+pub use self::reply::Reply;
 pub use self::security_events::SecurityEvents;
-pub use self::service::{Front, FrontParts};
-pub use self::site::{Site, SiteLogstore, SiteParts};
+pub use self::service::{Front, FrontParts, Sender};
+pub use self::site::{Site, SiteLogstore, SiteParts, host_of};

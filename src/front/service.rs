@@ -1,18 +1,11 @@
-//! The front as a hyper service.
+//! The front, and who speaks to it.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::net::IpAddr;
 use std::sync::Arc;
-
-use http::Request;
-use hyper::body::Incoming;
-use hyper::service::Service;
 
 use super::body::BodyLimits;
 use super::give::Giving;
 use super::relay::Relay;
-use super::reply::Reply;
 use super::security_events::SecurityEvents;
 use super::site::Site;
 use super::transcode::Rules;
@@ -31,6 +24,15 @@ pub struct FrontParts {
     pub security_events: SecurityEvents,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+}
+
+/// Who sends a request, as the connection tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The client's address; an IPv4-mapped one is IPv4.
+    pub address: IpAddr,
+    /// Whether the request was encrypted on its way to us.
+    pub secure: bool,
 }
 
 /// Answers the clients' requests.
@@ -80,33 +82,5 @@ impl Front {
             },
             query_max: config.limits.query.as_usize(),
         })
-    }
-
-    /// The service of one connection.
-    #[must_use]
-    pub fn connection(self: &Arc<Self>, peer: SocketAddr) -> Connection {
-        Connection {
-            front: Arc::clone(self),
-            peer,
-        }
-    }
-}
-
-/// Answers the requests of one connection.
-#[derive(Clone, Debug)]
-pub struct Connection {
-    front: Arc<Front>,
-    peer: SocketAddr,
-}
-
-impl Service<Request<Incoming>> for Connection {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let front = Arc::clone(&self.front);
-        let peer = self.peer;
-        Box::pin(async move { Ok(front.answer(request, peer).await) })
     }
 }

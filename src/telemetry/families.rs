@@ -14,7 +14,7 @@ use super::metrics::{
 };
 use crate::event::Reason;
 
-type Labels<'a> = Vec<(&'static str, &'a str)>;
+pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
 
 pub(super) struct Family {
     family: MetricFamily,
@@ -63,6 +63,7 @@ impl Metrics {
         let families: Vec<MetricFamily> = self
             .process_families()
             .into_iter()
+            .chain(self.edge_families())
             .chain(self.admin_families())
             .chain(self.jwks_families())
             .chain(self.certificate_families())

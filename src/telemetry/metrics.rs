@@ -228,6 +228,66 @@ label_enum! {
     }
 }
 
+label_enum! {
+    /// Why a public connection ended, as a metric label.
+    ConnectionEnd {
+        /// The client closed it, or the last answer was given.
+        Closed => "closed",
+        /// The service is stopping.
+        Stopped => "stopped",
+        /// Its PROXY header, its TLS handshake or the wait for its turn took too long.
+        HandshakeTimeout => "handshake_timeout",
+        /// Its handshake was slow while others waited for their turn.
+        HandshakeCrowded => "handshake_crowded",
+        /// Its TLS handshake failed.
+        HandshakeFailed => "handshake_failed",
+        /// Nothing came, or not the whole preface of HTTP/2.
+        FirstByteTimeout => "first_byte_timeout",
+        /// A request head took too long.
+        HeaderTimeout => "header_timeout",
+        /// It stood too long between requests.
+        IdleTimeout => "idle_timeout",
+        /// The client did not read its answers.
+        WriteTimeout => "write_timeout",
+        /// The client did not answer a PING.
+        PingTimeout => "ping_timeout",
+        /// It has come to its greatest age.
+        MaxAge => "max_age",
+        /// It has had its greatest number of requests.
+        MaxRequests => "max_requests",
+        /// The client broke the rules of HTTP.
+        ProtocolError => "protocol_error",
+        /// The connection broke.
+        Broken => "broken",
+    }
+}
+
+label_enum! {
+    /// The kind of a finished TLS handshake, as a metric label.
+    TlsHandshake {
+        /// TLS 1.2, in full.
+        Tls12 => "tls12",
+        /// TLS 1.2, with a ticket.
+        Tls12Resumed => "tls12_resumed",
+        /// TLS 1.3, in full.
+        Tls13 => "tls13",
+        /// TLS 1.3, with a ticket.
+        Tls13Resumed => "tls13_resumed",
+    }
+}
+
+label_enum! {
+    /// The version of HTTP, as a metric label.
+    HttpVersion {
+        /// HTTP/1.0.
+        Http10 => "1.0",
+        /// HTTP/1.1.
+        Http11 => "1.1",
+        /// HTTP/2.
+        Http2 => "2",
+    }
+}
+
 impl Reason {
     /// Position in [`Reason::ALL`], for an array of cells.
     #[must_use]
@@ -308,6 +368,27 @@ pub struct LogstoreMetrics {
     pub delivery_retries: Counter,
 }
 
+/// What is counted of public connections.
+#[derive(Debug, Default)]
+pub struct EdgeMetrics {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections that could not be accepted.
+    pub accept_errors: Counter,
+    /// Times that a new connection had to wait because of `ingest.max_connections`.
+    pub full: Counter,
+    /// Connections open now.
+    pub open: Gauge,
+    /// Connections ended, by reason.
+    pub ended: Cells<{ ConnectionEnd::COUNT }>,
+    /// Finished TLS handshakes.
+    pub tls_handshakes: Cells<{ TlsHandshake::COUNT }>,
+    /// Requests that were sent on to https, or had no host to be sent to.
+    pub redirected: Counter,
+    /// Requests, by version of HTTP.
+    pub requests: Cells<{ HttpVersion::COUNT }>,
+}
+
 /// Cells by kind of credential and reason.
 #[derive(Debug, Default)]
 struct CredentialCells([Cells<REASONS>; CredentialKind::COUNT]);
@@ -340,6 +421,8 @@ impl std::fmt::Debug for JwksWatch {
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
+    /// Public connections.
+    pub edge: EdgeMetrics,
     /// Requests by route, refused ones included.
     pub requests: Cells<{ RouteLabel::COUNT }>,
     /// Requests refused before their logstore was known, by reason.

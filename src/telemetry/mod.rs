@@ -5,11 +5,13 @@
 //! resolved when the configuration was loaded.
 
 mod certificates;
+mod edge_families;
 mod families;
 mod metrics;
 
 pub use self::certificates::CertificateMetrics;
 pub use self::metrics::{
-    AdminCall, AdminOutcome, Counter, CredentialKind, DropReason, Gauge, JwksFigures,
-    LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome, RouteLabel, TokenSource,
+    AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
+    Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome,
+    RouteLabel, TlsHandshake, TokenSource,
 };

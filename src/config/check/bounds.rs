@@ -7,9 +7,6 @@ use crate::foundation::units::{ByteSize, Span};
 /// The most that SLS takes as one LogGroup before compression.
 const LARGEST_LOG_GROUP: ByteSize = ByteSize::mib(5);
 
-/// What the HTTP library needs at least to read a head.
-const SMALLEST_HEADER: ByteSize = ByteSize::kib(8);
-
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     sizes(config, findings);
     times(config, findings);
@@ -34,10 +31,6 @@ fn sizes(config: &Config, findings: &mut Findings) {
             findings.error(key, "must be more than 0");
         }
     }
-    if config.ingest.max_header < SMALLEST_HEADER {
-        let message = format!("must be at least {SMALLEST_HEADER}");
-        findings.error("ingest.max_header", message);
-    }
     if limits.query > config.ingest.max_header {
         let header = config.ingest.max_header;
         let message = format!("a query this long never arrives: ingest.max_header is {header}");
@@ -51,8 +44,6 @@ fn sizes(config: &Config, findings: &mut Findings) {
 fn times(config: &Config, findings: &mut Findings) {
     let delivery = &config.delivery;
     let mut times = vec![
-        ("ingest.header_timeout", config.ingest.header_timeout),
-        ("ingest.body_timeout", config.ingest.body_timeout),
         ("batch.max_age", config.batch.max_age),
         ("delivery.timeout", delivery.timeout),
         ("delivery.backoff_min", delivery.backoff_min),

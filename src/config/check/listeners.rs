@@ -7,31 +7,37 @@ use crate::config::Config;
 use crate::config::walk::nearest;
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
-    let mut listeners = vec![
-        ("ingest.listen", config.ingest.listen),
-        ("admin.listen", config.admin.listen),
-    ];
+    let mut private = vec![("admin.listen", config.admin.listen)];
     if runs_embedded(config) {
-        listeners.push(("embedded.listen", config.embedded.listen));
+        private.push(("embedded.listen", config.embedded.listen));
     }
+    let further = config.ingest.listeners.iter().enumerate();
+    let further = further.map(|(index, listener)| {
+        let key = format!("ingest.listener[{index}].listen");
+        (key, listener.listen)
+    });
+    let listeners: Vec<(String, SocketAddr)> =
+        std::iter::once(("ingest.listen".to_owned(), config.ingest.listen))
+            .chain(further)
+            .chain(private.iter().map(|(key, a)| ((*key).to_owned(), *a)))
+            .collect();
     for (index, (key, address)) in listeners.iter().enumerate() {
         let mut earlier = listeners.iter().take(index);
         if let Some((other, _)) = earlier.find(|(_, other)| collide(*other, *address)) {
             let message = format!("{address} is already taken by {other}");
             findings
-                .error(*key, message)
+                .error(key, message)
                 .help("give each listener a port of its own")
-                .beside(*other);
+                .beside(other);
         }
     }
-    for (key, address) in listeners.iter().skip(1) {
-        if !is_loopback(*address) {
+    for (key, address) in private {
+        if !is_loopback(address) {
             let message = format!("{address} can be reached from other machines");
             let help = "keep this listener off the public network";
-            findings.warning(*key, message).help(help);
+            findings.warning(key, message).help(help);
         }
     }
-    super::tls::check(&config.ingest.tls, "ingest.tls", findings);
     check_filter(&config.log.level, findings);
 }
 

@@ -6,6 +6,7 @@
 mod bounds;
 mod credentials;
 mod identity;
+mod ingest;
 mod jwt;
 mod listeners;
 mod routes;
@@ -75,6 +76,7 @@ impl Findings {
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     listeners::check(config, &mut findings);
+    ingest::check(config, &mut findings);
     bounds::check(config, &mut findings);
     identity::check(config, &mut findings);
     credentials::check(config, &mut findings);

@@ -1,46 +1,12 @@
-//! The listeners, and what a client may send to the public one.
+//! The private listener, and what a client may send to the public ones.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::tls::Tls;
-use crate::foundation::names::ProjectName;
 use crate::foundation::secret::SecretRef;
 use crate::foundation::units::{ByteSize, Span};
-
-/// The public listener, where clients send events.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ingest {
-    /// Address and port.
-    #[schemars(extend("format" = "socket-address"))]
-    pub listen: SocketAddr,
-    /// Connections held at once. Past it, new ones wait in the kernel's queue.
-    #[schemars(range(min = 1))]
-    pub max_connections: u32,
-    /// Time for a request head to arrive, also from an idle kept-alive connection.
-    pub header_timeout: Span,
-    /// Time for a whole body to arrive. Past it: 408 `RequestTimeout`.
-    pub body_timeout: Span,
-    /// Time that writing an answer may stand still because the client does not read it. Then the connection is closed.
-    pub write_timeout: Span,
-    /// Bytes of a request head. Mini programs of Alipay send long Referers. Past it: 431.
-    pub max_header: ByteSize,
-    /// The project of requests whose Host names none: an IP address or a name without a dot.
-    #[schemars(example = "my-project")]
-    pub default_project: Option<ProjectName>,
-    /// Parents of the names that clients reach this listener by, through a wildcard record in DNS: `edge.example.com` stands for `{project}.edge.example.com` for every project. The mini-program SDK always puts the project in front. Only for advice: a Host whose first label is a project is that project, whatever follows.
-    #[schemars(example = ["edge.example.com"])]
-    pub domains: Vec<String>,
-    /// Custom domains: host name to project. For clients that send to a name without the project.
-    #[schemars(example = serde_json::json!({"track.example.com": "my-project"}))]
-    pub hosts: BTreeMap<String, ProjectName>,
-    /// TLS.
-    pub tls: Tls,
-}
 
 /// The private listener: health, metrics and the admin API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -118,23 +84,6 @@ pub enum OutsideWindow {
 
 pub(super) fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
-}
-
-impl Default for Ingest {
-    fn default() -> Self {
-        Self {
-            listen: loopback(8080),
-            max_connections: 10_000,
-            header_timeout: Span::secs(10),
-            body_timeout: Span::secs(30),
-            write_timeout: Span::secs(10),
-            max_header: ByteSize::kib(48),
-            default_project: None,
-            domains: Vec::new(),
-            hosts: BTreeMap::new(),
-            tls: Tls::default(),
-        }
-    }
 }
 
 impl Default for Admin {

@@ -3,6 +3,7 @@
 mod delivery;
 mod embedded;
 mod identity;
+mod ingest;
 mod jwt;
 mod listeners;
 mod routes;
@@ -20,8 +21,9 @@ pub use self::delivery::{Batch, Delivery, Log, LogFormat};
 pub use self::embedded::{Embedded, Faults, SyncMode};
 use self::identity::default_token_places;
 pub use self::identity::{Accept, Identity, TokenPlace};
+pub use self::ingest::{Http2, Ingest, Listener, MAIN_LISTENER};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
-pub use self::listeners::{Admin, Ingest, Limits, OutsideWindow, TimeWindow};
+pub use self::listeners::{Admin, Limits, OutsideWindow, TimeWindow};
 pub use self::routes::{
     ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
     UpstreamKind,

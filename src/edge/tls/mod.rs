@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::{HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
 use tokio_util::sync::CancellationToken;
 
 pub use self::advice::check;
@@ -32,7 +32,7 @@ use self::slot::{Slot, Trouble};
 use self::stamp::Stamp;
 use crate::config::Tls;
 use crate::foundation::clock;
-use crate::telemetry::{CertificateMetrics, Metrics};
+use crate::telemetry::{CertificateMetrics, Metrics, TlsHandshake};
 
 /// Why a listener cannot speak TLS.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,18 @@ pub enum TlsError {
     /// rustls refuses the whole.
     #[error("TLS cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
+}
+
+/// What to count a finished handshake as.
+pub(super) fn kind(session: &ServerConnection) -> TlsHandshake {
+    let new = session.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+    let resumed = session.handshake_kind() == Some(HandshakeKind::Resumed);
+    match (new, resumed) {
+        (false, false) => TlsHandshake::Tls12,
+        (false, true) => TlsHandshake::Tls12Resumed,
+        (true, false) => TlsHandshake::Tls13,
+        (true, true) => TlsHandshake::Tls13Resumed,
+    }
 }
 
 /// TLS of one listener.

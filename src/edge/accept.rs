@@ -1,0 +1,95 @@
+//! Takes connections: a permit first, then the connection, then a task for it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::establish::establish;
+use super::{Shared, Way, connection};
+use crate::telemetry::{ConnectionEnd, Metrics};
+
+/// Pause after a connection could not be accepted: without descriptors the next would fail as well.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections of one listener until it is told to stop.
+pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Shared>) {
+    loop {
+        let permit = tokio::select! {
+            permit = permit(&shared) => permit,
+            () = shared.stop.cancelled() => break,
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stop.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, address)) => {
+                shared.metrics.edge.accepted.inc();
+                let taken = Taken::new(&shared.metrics, permit);
+                let (way, tasks) = (Arc::clone(&way), shared.tasks.clone());
+                let shared = Arc::clone(&shared);
+                tasks.spawn(async move {
+                    let end = run(stream, address, &way, &shared).await;
+                    taken.ended(end);
+                });
+            }
+            Err(error) => {
+                shared.metrics.edge.accept_errors.inc();
+                tracing::debug!(listener = way.name, %error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() {
+        return Some(permit);
+    }
+    shared.metrics.edge.full.inc();
+    Arc::clone(&shared.connections).acquire_owned().await.ok()
+}
+
+/// A connection that counts as open.
+struct Taken {
+    metrics: Arc<Metrics>,
+    end: ConnectionEnd,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Taken {
+    fn new(metrics: &Arc<Metrics>, permit: Option<OwnedSemaphorePermit>) -> Self {
+        metrics.edge.open.add(1);
+        Self {
+            metrics: Arc::clone(metrics),
+            end: ConnectionEnd::Stopped,
+            _permit: permit,
+        }
+    }
+
+    fn ended(mut self, end: ConnectionEnd) {
+        self.end = end;
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.metrics.edge.open.sub(1);
+        self.metrics.edge.ended.at(self.end as usize).inc();
+    }
+}
+
+async fn run(
+    stream: TcpStream,
+    address: SocketAddr,
+    way: &Way,
+    shared: &Arc<Shared>,
+) -> ConnectionEnd {
+    match establish(stream, address, way, shared).await {
+        Ok(established) => connection::serve(established, way, shared).await,
+        Err(end) => end,
+    }
+}

@@ -1,0 +1,198 @@
+//! HTTP on one connection, until its end.
+
+use std::error::Error;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Poll, ready};
+
+use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::TokioTimer;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::establish::Established;
+use super::lifetime::{Due, Lifetime, Protocol};
+use super::service::Requests;
+use super::transport::Transport;
+use super::{Shared, Way};
+use crate::foundation::stall::StallGuard;
+use crate::telemetry::ConnectionEnd;
+
+type Io = StallGuard<Transport>;
+type Http1 = http1::Connection<Io, Requests>;
+type Http2 = http2::Connection<Io, Requests, Streams>;
+
+/// Smallest read buffer that hyper takes.
+const MIN_BUFFER: usize = 8192;
+/// The largest frame that HTTP/2 clients may send: the smallest that the protocol allows.
+const MAX_FRAME: u32 = 16 << 10;
+
+/// Serves HTTP until the connection ends.
+pub(super) async fn serve(
+    established: Established,
+    way: &Way,
+    shared: &Arc<Shared>,
+) -> ConnectionEnd {
+    let Established {
+        mut transport,
+        mut protocol,
+        peer,
+    } = established;
+    if way.http2.prior_knowledge && !peer.secure {
+        let limit = shared.bounds.life.first_byte_timeout;
+        match tokio::time::timeout(limit, transport.begins_http2()).await {
+            Ok(Ok(true)) => protocol = Protocol::Http2,
+            Ok(Ok(false)) => {}
+            Ok(Err(_)) => return ConnectionEnd::Broken,
+            Err(_) => return ConnectionEnd::FirstByteTimeout,
+        }
+    }
+    let life = Arc::new(Lifetime::new(protocol, shared.bounds.life));
+    let requests = Requests {
+        front: Arc::clone(&shared.front),
+        metrics: Arc::clone(&shared.metrics),
+        peer,
+        protocol,
+        life: Arc::clone(&life),
+        https: Arc::clone(&way.https),
+    };
+    let transport = transport.watched_by(Arc::clone(&life));
+    let io = StallGuard::new(transport, shared.bounds.write_timeout);
+    match protocol {
+        Protocol::Http1 => supervise(http1(io, requests, shared), &life, &shared.stop).await,
+        Protocol::Http2 => supervise(http2(io, requests, way, shared), &life, &shared.stop).await,
+    }
+}
+
+fn http1(io: Io, requests: Requests, shared: &Shared) -> Http1 {
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        // The connection's life has the deadlines: this one would count idle time as well.
+        .header_read_timeout(None)
+        .max_headers(shared.bounds.max_headers)
+        .max_buf_size(shared.bounds.max_header.max(MIN_BUFFER))
+        // Without it hyper drops a request whose client hangs up after the body, before it is kept.
+        .half_close(true)
+        .serve_connection(io, requests)
+}
+
+fn http2(io: Io, requests: Requests, way: &Way, shared: &Shared) -> Http2 {
+    let rules = &way.http2;
+    let small = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
+    http2::Builder::new(Streams(shared.tasks.clone()))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(rules.max_concurrent_streams)
+        .max_pending_accept_reset_streams(rules.max_pending_resets as usize)
+        .max_local_error_reset_streams(rules.max_error_resets as usize)
+        .max_header_list_size(small(shared.bounds.max_header))
+        .initial_stream_window_size(small(rules.stream_window.as_usize()))
+        .initial_connection_window_size(small(rules.connection_window.as_usize()))
+        .adaptive_window(false)
+        .max_frame_size(MAX_FRAME)
+        .max_send_buf_size(rules.max_send_buffer.as_usize())
+        .keep_alive_interval(rules.ping_interval.get())
+        .keep_alive_timeout(rules.ping_timeout.get())
+        .serve_connection(io, requests)
+}
+
+/// Runs the streams of HTTP/2 connections: each has a task of its own.
+#[derive(Clone, Debug)]
+struct Streams(TaskTracker);
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        self.0.spawn(stream);
+    }
+}
+
+/// A connection that can be told to take no further requests.
+trait Drain: Future<Output = hyper::Result<()>> {
+    fn drain(self: Pin<&mut Self>);
+}
+
+impl Drain for Http1 {
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Drain for Http2 {
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives a connection, asks its life after each step what is due, and does it.
+async fn supervise(
+    connection: impl Drain,
+    life: &Lifetime,
+    stop: &CancellationToken,
+) -> ConnectionEnd {
+    let mut connection = pin!(connection);
+    let mut stopped = pin!(stop.cancelled());
+    let mut stopping = false;
+    let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
+    let mut armed = false;
+    std::future::poll_fn(|context| {
+        if !stopping && stopped.as_mut().poll(context).is_ready() {
+            stopping = true;
+            life.drain(ConnectionEnd::Stopped);
+            connection.as_mut().drain();
+        }
+        loop {
+            if let Poll::Ready(result) = connection.as_mut().poll(context) {
+                return Poll::Ready(end(result, life));
+            }
+            // A step of the connection is followed by this once: `Drain` comes once.
+            let at = match life.due() {
+                Due::Close(end) => return Poll::Ready(end),
+                Due::Drain => {
+                    connection.as_mut().drain();
+                    continue;
+                }
+                Due::At(at) => at,
+            };
+            // A timer that is too early is left, and looked at again when it fires: requests come
+            // more often than deadlines.
+            if !armed || at < timer.deadline() {
+                timer.as_mut().reset(at);
+                armed = true;
+            }
+            ready!(timer.as_mut().poll(context));
+            armed = false;
+        }
+    })
+    .await
+}
+
+fn end(result: hyper::Result<()>, life: &Lifetime) -> ConnectionEnd {
+    let Err(error) = result else {
+        return life.last().unwrap_or(ConnectionEnd::Closed);
+    };
+    tracing::debug!(%error, "a connection ended with an error");
+    match io_kind(&error) {
+        Some(io::ErrorKind::TimedOut) => ConnectionEnd::WriteTimeout,
+        Some(_) => ConnectionEnd::Broken,
+        None if error.is_timeout() => ConnectionEnd::PingTimeout,
+        None if error.is_incomplete_message() || error.is_closed() => ConnectionEnd::Broken,
+        None => ConnectionEnd::ProtocolError,
+    }
+}
+
+/// The kind of the I/O error at the bottom of an error, if there is one.
+fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return Some(error.kind());
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,210 @@
+//! How far a connection is, and until when it may stay so.
+//!
+//! The stream tells what arrives, the service tells what is asked and answered, and `connection`
+//! asks after each step what is due. One lock for each connection, held for some instructions.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::transport::HTTP2_PREFACE;
+use crate::telemetry::ConnectionEnd;
+
+/// The protocol of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Bounds of a connection's life.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LifeBounds {
+    pub(super) first_byte_timeout: Duration,
+    pub(super) header_timeout: Duration,
+    pub(super) idle_timeout: Duration,
+    pub(super) max_age: Duration,
+    pub(super) max_requests: u32,
+}
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing has come; of HTTP/2, not the whole preface.
+    Silent,
+    /// A part of a request head has come.
+    Head,
+    /// Requests are being answered.
+    Busy,
+    /// All requests are answered.
+    Idle,
+}
+
+/// What is due on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing before this moment.
+    At(Instant),
+    /// It takes no further requests, and is told so.
+    Drain,
+    /// It is closed.
+    Close(ConnectionEnd),
+}
+
+/// The life of one connection.
+#[derive(Debug)]
+pub(super) struct Lifetime {
+    protocol: Protocol,
+    bounds: LifeBounds,
+    born: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    since: Instant,
+    in_flight: u32,
+    requests: u32,
+    /// Bytes received, of interest as long as the preface is awaited.
+    received: usize,
+    /// Why it takes no further requests.
+    last: Option<ConnectionEnd>,
+    /// Since when its client has been told so.
+    draining: Option<Instant>,
+}
+
+/// Far enough to be never.
+const FAR: Duration = Duration::from_secs(365 * 86_400);
+
+impl Lifetime {
+    pub(super) fn new(protocol: Protocol, bounds: LifeBounds) -> Self {
+        let born = Instant::now();
+        Self {
+            protocol,
+            bounds,
+            born,
+            state: Mutex::new(State {
+                phase: Phase::Silent,
+                since: born,
+                in_flight: 0,
+                requests: 0,
+                received: 0,
+                last: None,
+                draining: None,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes have come.
+    pub(super) fn received(&self, count: usize) {
+        let mut state = self.state();
+        let next = match (self.protocol, state.phase) {
+            (Protocol::Http1, Phase::Silent | Phase::Idle) => Phase::Head,
+            (Protocol::Http2, Phase::Silent) => {
+                state.received += count;
+                if state.received < HTTP2_PREFACE.len() {
+                    return;
+                }
+                Phase::Idle
+            }
+            _ => return,
+        };
+        state.phase = next;
+        state.since = Instant::now();
+    }
+
+    /// A request has come whole, but for its body.
+    pub(super) fn request_began(&self) {
+        let mut state = self.state();
+        state.phase = Phase::Busy;
+        state.in_flight += 1;
+        state.requests = state.requests.saturating_add(1);
+        if state.requests >= self.bounds.max_requests && state.last.is_none() {
+            state.last = Some(ConnectionEnd::MaxRequests);
+        }
+    }
+
+    /// A request was answered, or given up.
+    pub(super) fn request_ended(&self) {
+        let mut state = self.state();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        if state.in_flight == 0 {
+            state.phase = Phase::Idle;
+            state.since = Instant::now();
+        }
+    }
+
+    /// Whether the answer that is being made is the last one of the connection.
+    pub(super) fn is_last(&self) -> bool {
+        let state = self.state();
+        state.last.is_some() || self.born.elapsed() >= self.bounds.max_age
+    }
+
+    /// The connection takes no further requests, for this reason.
+    pub(super) fn drain(&self, end: ConnectionEnd) {
+        let mut state = self.state();
+        state.last.get_or_insert(end);
+        state.draining.get_or_insert_with(Instant::now);
+    }
+
+    /// Why it takes no further requests.
+    pub(super) fn last(&self) -> Option<ConnectionEnd> {
+        self.state().last
+    }
+
+    /// What is due now.
+    pub(super) fn due(&self) -> Due {
+        let now = Instant::now();
+        let mut state = self.state();
+        let (deadline, end) = match (state.phase, state.draining) {
+            (Phase::Silent, _) => (
+                state.since + self.bounds.first_byte_timeout,
+                ConnectionEnd::FirstByteTimeout,
+            ),
+            (Phase::Head, _) => (
+                state.since + self.bounds.header_timeout,
+                ConnectionEnd::HeaderTimeout,
+            ),
+            (Phase::Busy, _) => (now + FAR, ConnectionEnd::Closed),
+            (Phase::Idle, Some(told)) => (
+                state.since.max(told) + self.bounds.header_timeout,
+                state.last.unwrap_or(ConnectionEnd::Closed),
+            ),
+            (Phase::Idle, None) => (
+                state.since + self.bounds.idle_timeout,
+                ConnectionEnd::IdleTimeout,
+            ),
+        };
+        if now >= deadline {
+            if state.phase == Phase::Idle && state.draining.is_none() {
+                state.last.get_or_insert(end);
+                state.draining = Some(now);
+                return Due::Drain;
+            }
+            return Due::Close(end);
+        }
+        if state.draining.is_some() {
+            return Due::At(deadline);
+        }
+        let old = self.born + self.bounds.max_age;
+        if now >= old {
+            state.last.get_or_insert(ConnectionEnd::MaxAge);
+        }
+        // A HTTP/1 client is told by its next answer: closed between two requests, it may lose one
+        // that is on its way.
+        if state.last.is_some() && self.protocol == Protocol::Http2 {
+            state.draining = Some(now);
+            return Due::Drain;
+        }
+        if now >= old {
+            return Due::At(deadline);
+        }
+        Due::At(deadline.min(old))
+    }
+}

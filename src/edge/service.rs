@@ -1,0 +1,107 @@
+//! The front's service on one connection: what the front needs to know of the connection, and what
+//! the connection needs to know of the requests.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::header::{CONNECTION, HOST, STRICT_TRANSPORT_SECURITY};
+use http::{HeaderValue, Request, Version};
+use hyper::body::Incoming;
+use hyper::service::Service;
+
+use super::Https;
+use super::lifetime::{Lifetime, Protocol};
+use super::peer::Peer;
+use crate::front::{Front, Reply};
+use crate::telemetry::{HttpVersion, Metrics};
+
+/// Answers the requests of one connection.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) front: Arc<Front>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) peer: Peer,
+    pub(super) protocol: Protocol,
+    pub(super) life: Arc<Lifetime>,
+    pub(super) https: Arc<Https>,
+}
+
+/// A request under way, also when it is given up.
+struct UnderWay(Arc<Lifetime>);
+
+impl UnderWay {
+    fn new(life: &Arc<Lifetime>) -> Self {
+        life.request_began();
+        Self(Arc::clone(life))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if self.protocol == Protocol::Http2 {
+            name_host(&mut request);
+        }
+        let under_way = UnderWay::new(&self.life);
+        let version = version_label(request.version());
+        self.metrics.edge.requests.at(version as usize).inc();
+        let front = Arc::clone(&self.front);
+        let sender = self.peer.sender(request.headers());
+        let protocol = self.protocol;
+        let https = Arc::clone(&self.https);
+        if https.redirect.is_some() {
+            self.metrics.edge.redirected.inc();
+        }
+        Box::pin(async move {
+            let mut reply = match &https.redirect {
+                None => front.answer(request, sender).await,
+                Some(redirect) => {
+                    let location = redirect.location(request.uri(), request.headers());
+                    front.send_elsewhere(request, location).await
+                }
+            };
+            if let Some(hsts) = &https.hsts {
+                let headers = reply.headers_mut();
+                headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+            }
+            if protocol == Protocol::Http1 && under_way.0.is_last() {
+                let close = HeaderValue::from_static("close");
+                reply.headers_mut().insert(CONNECTION, close);
+            }
+            Ok(reply)
+        })
+    }
+}
+
+/// Gives an HTTP/2 request the Host header that it has as `:authority`, so that a host stands in one
+/// place whatever the protocol. One that has both is left as it is: the front refuses it when they
+/// differ.
+fn name_host(request: &mut Request<Incoming>) {
+    let Some(authority) = request.uri().authority() else {
+        return;
+    };
+    if let (false, Ok(host)) = (
+        request.headers().contains_key(HOST),
+        HeaderValue::from_str(authority.as_str()),
+    ) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+fn version_label(version: Version) -> HttpVersion {
+    match version {
+        Version::HTTP_2 => HttpVersion::Http2,
+        Version::HTTP_11 => HttpVersion::Http11,
+        _ => HttpVersion::Http10,
+    }
+}

@@ -1,0 +1,161 @@
+//! The bytes of a connection, encrypted or not. It tells the connection's life what arrives.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::lifetime::Lifetime;
+
+/// What an HTTP/2 connection begins with.
+pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection's stream, with bytes that were read ahead and are read again.
+#[derive(Debug)]
+pub(super) struct Transport {
+    stream: Stream,
+    ahead: Bytes,
+    /// Set when HTTP begins.
+    life: Option<Arc<Lifetime>>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    // Boxed: it is a kilobyte, and most connections of a plain listener would carry that for nothing.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    pub(super) fn plain(stream: TcpStream) -> Self {
+        Self {
+            stream: Stream::Plain(stream),
+            ahead: Bytes::new(),
+            life: None,
+        }
+    }
+
+    pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
+        Self {
+            stream: Stream::Tls(Box::new(stream)),
+            ahead: Bytes::new(),
+            life: None,
+        }
+    }
+
+    /// Tells `life` from now on what arrives.
+    pub(super) fn watched_by(mut self, life: Arc<Lifetime>) -> Self {
+        self.life = Some(life);
+        self
+    }
+
+    /// Whether the first bytes are the preface of HTTP/2. Waits until that can be told; the bytes
+    /// are read again afterwards.
+    ///
+    /// # Cancel safety
+    /// Not: what was read is lost with the future. Only to be given up with the connection.
+    pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
+        let mut first = [0; HTTP2_PREFACE.len()];
+        let mut length = 0;
+        let is = loop {
+            let (read, rest) = first.split_at_mut(length);
+            if !HTTP2_PREFACE.starts_with(read) {
+                break false;
+            }
+            if rest.is_empty() {
+                break true;
+            }
+            match self.read(rest).await? {
+                0 => break false,
+                count => length += count,
+            }
+        };
+        self.ahead = Bytes::copy_from_slice(first.get(..length).unwrap_or_default());
+        Ok(is)
+    }
+}
+
+impl Transport {
+    fn fill(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let length = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(self.ahead.get(..length).unwrap_or_default());
+            self.ahead.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = self.as_mut().fill(context, buffer);
+        let count = buffer.filled().len() - before;
+        if let (Some(life), true) = (&self.life, count > 0) {
+            life.received(count);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.stream {
+            Stream::Plain(stream) => stream.is_write_vectored(),
+            Stream::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

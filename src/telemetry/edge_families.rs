@@ -1,0 +1,88 @@
+//! The metrics of public connections.
+
+use prometheus::proto::MetricType;
+
+use super::families::Family;
+use super::metrics::{ConnectionEnd, EdgeMetrics, HttpVersion, Metrics, TlsHandshake};
+
+type Read = fn(&EdgeMetrics) -> u64;
+
+/// Metrics with no label.
+const PLAIN: &[(&str, &str, MetricType, Read)] = &[
+    (
+        "tollgate_connections_accepted_total",
+        "Public connections accepted.",
+        MetricType::COUNTER,
+        |m| m.accepted.get(),
+    ),
+    (
+        "tollgate_connections_open",
+        "Public connections open now. Bound: ingest.max_connections.",
+        MetricType::GAUGE,
+        |m| m.open.get(),
+    ),
+    (
+        "tollgate_connection_waits_total",
+        "Times that new connections had to wait in the kernel's queue because ingest.max_connections were open.",
+        MetricType::COUNTER,
+        |m| m.full.get(),
+    ),
+    (
+        "tollgate_accept_errors_total",
+        "Connections that could not be accepted. Many: no descriptors are left.",
+        MetricType::COUNTER,
+        |m| m.accept_errors.get(),
+    ),
+    (
+        "tollgate_https_redirects_total",
+        "Requests on listeners with redirect_to_https, those of unknown hosts included.",
+        MetricType::COUNTER,
+        |m| m.redirected.get(),
+    ),
+];
+
+impl Metrics {
+    pub(super) fn edge_families(&self) -> Vec<Family> {
+        let mut families: Vec<Family> = PLAIN
+            .iter()
+            .map(|(name, help, kind, read)| {
+                let mut family = Family::new(name, help, *kind);
+                family.push(vec![], read(&self.edge));
+                family
+            })
+            .collect();
+        let mut ended = Family::new(
+            "tollgate_connections_ended_total",
+            "Public connections ended, by reason.",
+            MetricType::COUNTER,
+        );
+        for end in ConnectionEnd::ALL {
+            let count = self.edge.ended.at(*end as usize).get();
+            if count > 0 {
+                ended.push(vec![("reason", end.label())], count);
+            }
+        }
+        let mut requests = Family::new(
+            "tollgate_http_requests_total",
+            "Requests on public connections, by version of HTTP.",
+            MetricType::COUNTER,
+        );
+        for version in HttpVersion::ALL {
+            let count = self.edge.requests.at(*version as usize).get();
+            requests.push(vec![("version", version.label())], count);
+        }
+        let mut handshakes = Family::new(
+            "tollgate_tls_handshakes_total",
+            "TLS handshakes that were finished, by version, and whether the client came back with a ticket. Those that were not are in tollgate_connections_ended_total.",
+            MetricType::COUNTER,
+        );
+        for kind in TlsHandshake::ALL {
+            let count = self.edge.tls_handshakes.at(*kind as usize).get();
+            if count > 0 {
+                handshakes.push(vec![("kind", kind.label())], count);
+            }
+        }
+        families.extend([ended, requests, handshakes]);
+        families
+    }
+}
