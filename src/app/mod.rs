@@ -172,10 +172,14 @@ pub async fn start(
         logstore: None,
         admin: None,
     };
+    let descriptors = edge::descriptors::raise();
+    let watched = &running.metrics.edge;
+    watched.descriptor_limit.set(descriptors.unwrap_or(0));
+    watched.descriptors.get_or_init(|| edge::descriptors::open);
     let admin = edge::bind("health and metrics", config.admin.listen).await?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(Edge::bind(config, &running.metrics)?),
+        _ => Some(Edge::bind(config, descriptors, &running.metrics)?),
     };
     let uses_embedded = config
         .upstreams

@@ -58,6 +58,7 @@ pub(super) async fn serve(
         protocol,
         life: Arc::clone(&life),
         https: Arc::clone(&way.https),
+        max_headers: shared.bounds.max_headers,
     };
     let transport = transport.watched_by(Arc::clone(&life));
     let io = StallGuard::new(transport, shared.bounds.write_timeout);

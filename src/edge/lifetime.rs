@@ -52,6 +52,16 @@ pub(super) enum Due {
     Close(ConnectionEnd),
 }
 
+/// When the protocol may learn that the client has hung up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HangUp {
+    Now,
+    /// After one more step, in which it takes up what came before.
+    NextStep,
+    /// When the requests under way are answered.
+    Answered,
+}
+
 /// The life of one connection.
 #[derive(Debug)]
 pub(super) struct Lifetime {
@@ -73,8 +83,14 @@ struct State {
     last: Option<ConnectionEnd>,
     /// Since when its client has been told so.
     draining: Option<Instant>,
+    /// When the client closed its side.
+    hung_up: Option<Instant>,
+    /// Whether the protocol has had a step without a new request since then.
+    quiet: bool,
 }
 
+/// Time for the requests of a client that has hung up.
+const LINGER: Duration = Duration::from_secs(1);
 /// Far enough to be never.
 const FAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -93,6 +109,8 @@ impl Lifetime {
                 received: 0,
                 last: None,
                 draining: None,
+                hung_up: None,
+                quiet: false,
             }),
         }
     }
@@ -123,6 +141,7 @@ impl Lifetime {
     pub(super) fn request_began(&self) {
         let mut state = self.state();
         state.phase = Phase::Busy;
+        state.quiet = false;
         state.in_flight += 1;
         state.requests = state.requests.saturating_add(1);
         if state.requests >= self.bounds.max_requests && state.last.is_none() {
@@ -137,6 +156,23 @@ impl Lifetime {
         if state.in_flight == 0 {
             state.phase = Phase::Idle;
             state.since = Instant::now();
+        }
+    }
+
+    /// The client has closed its side. When the protocol may learn of it: HTTP/2 forgets requests
+    /// that have come whole as soon as it knows, so it learns when they are answered.
+    pub(super) fn hung_up(&self) -> HangUp {
+        if self.protocol == Protocol::Http1 {
+            return HangUp::Now;
+        }
+        let mut state = self.state();
+        state.hung_up.get_or_insert_with(Instant::now);
+        if state.in_flight > 0 {
+            HangUp::Answered
+        } else if std::mem::replace(&mut state.quiet, true) {
+            HangUp::Now
+        } else {
+            HangUp::NextStep
         }
     }
 
@@ -162,6 +198,14 @@ impl Lifetime {
     pub(super) fn due(&self) -> Due {
         let now = Instant::now();
         let mut state = self.state();
+        if let Some(hung_up) = state.hung_up {
+            let over = hung_up + LINGER;
+            return if now >= over {
+                Due::Close(ConnectionEnd::Broken)
+            } else {
+                Due::At(over)
+            };
+        }
         let (deadline, end) = match (state.phase, state.draining) {
             (Phase::Silent, _) => (
                 state.since + self.bounds.first_byte_timeout,

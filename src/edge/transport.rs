@@ -3,14 +3,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::lifetime::Lifetime;
+use super::lifetime::{HangUp, Lifetime};
 
 /// What an HTTP/2 connection begins with.
 pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -106,12 +106,24 @@ impl AsyncRead for Transport {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = self.as_mut().fill(context, buffer);
+        let read = ready!(self.as_mut().fill(context, buffer));
         let count = buffer.filled().len() - before;
-        if let (Some(life), true) = (&self.life, count > 0) {
-            life.received(count);
+        if let Some(life) = &self.life {
+            if count > 0 {
+                life.received(count);
+            } else if buffer.remaining() > 0 {
+                match life.hung_up() {
+                    HangUp::Now => {}
+                    HangUp::NextStep => {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    // Each answer wakes the connection.
+                    HangUp::Answered => return Poll::Pending,
+                }
+            }
         }
-        read
+        Poll::Ready(read)
     }
 }
 

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::CONNECTION;
 use http::request::Parts;
+use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 
 use super::arrival::{Arrival, framing_is_plain};
@@ -61,9 +62,28 @@ impl Front {
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>, sender: Sender) -> Reply {
         let (parts, mut body) = request.into_parts();
+        if let Err(refusal) = framing_is_plain(&parts) {
+            return self.misframed(&parts, &refusal);
+        }
         let reply = self.respond(&parts, &mut body, sender).await;
         if !reply.status().is_success() {
             body::drain(&mut body, &parts.headers).await;
+        }
+        reply
+    }
+
+    /// Refuses a request whose end is in doubt, and with it what follows on its connection.
+    fn misframed(&self, parts: &Parts, refusal: &Refusal) -> Reply {
+        let unix_seconds = clock::unix_seconds();
+        let replier = Replier {
+            id: RequestId::next(unix_seconds),
+            unix_seconds,
+            origin: OriginVerdict::Any,
+        };
+        let mut reply = self.unrouted(&replier, refusal, None);
+        if parts.version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            reply.headers_mut().insert(CONNECTION, close);
         }
         reply
     }
@@ -182,7 +202,6 @@ impl Front {
     }
 
     fn locate(&self, parts: &Parts, route: &Route<'_>) -> Result<(&str, &SiteLogstore), Refusal> {
-        framing_is_plain(parts)?;
         let host = host_of(parts.uri.authority(), &parts.headers)?;
         let found = self.site.project(&host, &parts.headers)?;
         if found.doubled {

@@ -235,6 +235,8 @@ label_enum! {
         Closed => "closed",
         /// The service is stopping.
         Stopped => "stopped",
+        /// Its network had as many as it may.
+        PrefixLimit => "prefix_limit",
         /// Its PROXY header, its TLS handshake or the wait for its turn took too long.
         HandshakeTimeout => "handshake_timeout",
         /// Its handshake was slow while others waited for their turn.
@@ -379,6 +381,12 @@ pub struct EdgeMetrics {
     pub full: Counter,
     /// Connections open now.
     pub open: Gauge,
+    /// Connections that may be open at once.
+    pub limit: Gauge,
+    /// The limit of file descriptors; 0 when there is none.
+    pub descriptor_limit: Gauge,
+    /// Tells the descriptors in use.
+    pub descriptors: OnceLock<fn() -> Option<u64>>,
     /// Connections ended, by reason.
     pub ended: Cells<{ ConnectionEnd::COUNT }>,
     /// Finished TLS handshakes.
