@@ -4,6 +4,7 @@ use http::header::{CACHE_CONTROL, LOCATION};
 use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 
+use super::arrival::framing_is_plain;
 use super::body;
 use super::cors::OriginVerdict;
 use super::reply::{Replier, Reply};
@@ -24,6 +25,9 @@ impl Front {
         location: Option<HeaderValue>,
     ) -> Reply {
         let (parts, mut body) = request.into_parts();
+        if let Err(refusal) = framing_is_plain(&parts) {
+            return self.misframed(&parts, &refusal);
+        }
         let unix_seconds = clock::unix_seconds();
         let replier = Replier {
             id: RequestId::next(unix_seconds),

@@ -73,7 +73,7 @@ impl Front {
     }
 
     /// Refuses a request whose end is in doubt, and with it what follows on its connection.
-    fn misframed(&self, parts: &Parts, refusal: &Refusal) -> Reply {
+    pub(super) fn misframed(&self, parts: &Parts, refusal: &Refusal) -> Reply {
         let unix_seconds = clock::unix_seconds();
         let replier = Replier {
             id: RequestId::next(unix_seconds),
