@@ -43,7 +43,11 @@ pub(super) async fn serve(
     } = established;
     if way.http2.prior_knowledge && !peer.secure {
         let limit = shared.bounds.life.first_byte_timeout;
-        match tokio::time::timeout(limit, transport.begins_http2()).await {
+        let told = tokio::select! {
+            told = tokio::time::timeout(limit, transport.begins_http2()) => told,
+            () = shared.stop.cancelled() => return ConnectionEnd::Stopped,
+        };
+        match told {
             Ok(Ok(true)) => protocol = Protocol::Http2,
             Ok(Ok(false)) => {}
             Ok(Err(_)) => return ConnectionEnd::Broken,
@@ -174,7 +178,7 @@ async fn supervise(
 
 fn end(result: hyper::Result<()>, life: &Lifetime) -> ConnectionEnd {
     let Err(error) = result else {
-        return life.last().unwrap_or(ConnectionEnd::Closed);
+        return life.end();
     };
     tracing::debug!(%error, "a connection ended with an error");
     match io_kind(&error) {

@@ -85,12 +85,14 @@ struct State {
     draining: Option<Instant>,
     /// When the client closed its side.
     hung_up: Option<Instant>,
+    /// Whether the client does not take what is written.
+    broken: bool,
     /// Whether the protocol has had a step without a new request since then.
     quiet: bool,
 }
 
 /// Time for the requests of a client that has hung up.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(5);
 /// Far enough to be never.
 const FAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -110,6 +112,7 @@ impl Lifetime {
                 last: None,
                 draining: None,
                 hung_up: None,
+                broken: false,
                 quiet: false,
             }),
         }
@@ -176,6 +179,13 @@ impl Lifetime {
         }
     }
 
+    /// The client does not take what is written.
+    pub(super) fn gone(&self) {
+        let mut state = self.state();
+        state.hung_up.get_or_insert_with(Instant::now);
+        state.broken = true;
+    }
+
     /// Whether the answer that is being made is the last one of the connection.
     pub(super) fn is_last(&self) -> bool {
         let state = self.state();
@@ -189,9 +199,13 @@ impl Lifetime {
         state.draining.get_or_insert_with(Instant::now);
     }
 
-    /// Why it takes no further requests.
-    pub(super) fn last(&self) -> Option<ConnectionEnd> {
-        self.state().last
+    /// Why a connection ended that ended without an error.
+    pub(super) fn end(&self) -> ConnectionEnd {
+        let state = self.state();
+        if state.broken {
+            return ConnectionEnd::Broken;
+        }
+        state.last.unwrap_or(ConnectionEnd::Closed)
     }
 
     /// What is due now.
@@ -207,7 +221,9 @@ impl Lifetime {
             };
         }
         let (deadline, end) = match (state.phase, state.draining) {
-            (Phase::Silent, _) => (
+            // Nothing has been asked for.
+            (Phase::Silent, Some(told)) => (told, state.last.unwrap_or(ConnectionEnd::Closed)),
+            (Phase::Silent, None) => (
                 state.since + self.bounds.first_byte_timeout,
                 ConnectionEnd::FirstByteTimeout,
             ),
