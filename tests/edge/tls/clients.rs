@@ -13,7 +13,10 @@ struct Case {
 
 fn case(client_auth: &str) -> Case {
     let (server, clients) = (Authority::new(), Authority::new());
-    let lines = format!("client_auth = \"{client_auth}\"\nclient_ca = {:?}\nreload_interval = \"1s\"", clients.file());
+    let lines = format!(
+        "client_auth = \"{client_auth}\"\nclient_ca = {:?}\nreload_interval = \"1s\"",
+        clients.file()
+    );
     let tollgate = start(&lines, &server.put("a", &["edge.test"]));
     Case {
         server,
@@ -68,7 +71,9 @@ fn authorities_are_read_again() {
     let file = case.clients.path("authority.pem");
     std::fs::write(&file, "nothing").unwrap();
     until("the fault is told", || {
-        case.tollgate.stderr().contains("client authorities cannot be used")
+        case.tollgate
+            .stderr()
+            .contains("client authorities cannot be used")
     });
     assert_eq!(case.status(Some((&case.clients, GOOD))), Some(200));
     std::fs::write(&file, case.strangers.issuer.pem()).unwrap();

@@ -53,7 +53,11 @@ fn a_pair_for_development_is_made_and_serves() {
     assert!(forced.status.success(), "{forced:?}");
     assert_ne!(std::fs::read(&key).unwrap(), before);
     assert_eq!((mode(&cert), mode(&key)), (0o644, 0o600));
-    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 2, "no draft stays behind");
+    assert_eq!(
+        std::fs::read_dir(&out).unwrap().count(),
+        2,
+        "no draft stays behind"
+    );
 }
 
 #[test]
@@ -67,8 +71,16 @@ fn a_name_that_is_none_is_refused() {
 fn check(authority: &Authority, tables: &str) -> (Option<i32>, String) {
     let path = authority.path("config.toml");
     std::fs::write(&path, super::super::config("", tables)).unwrap();
-    let output = binary().arg("check").arg("--config").arg(path).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    let output = binary()
+        .arg("check")
+        .arg("--config")
+        .arg(path)
+        .output()
+        .unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
 }
 
 #[test]
@@ -88,16 +100,27 @@ fn a_check_reads_the_files() {
     authority.replace("old.key", &key);
     let (code, said) = check(&authority, &authority.table("old"));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("ingest.tls.certificate[0].cert: the certificate has expired"), "{said}");
-    assert!(said.contains("every user of this machine can read"), "{said}");
+    assert!(
+        said.contains("ingest.tls.certificate[0].cert: the certificate has expired"),
+        "{said}"
+    );
+    assert!(
+        said.contains("every user of this machine can read"),
+        "{said}"
+    );
 
     authority.replace("mixed.pem", &pem);
-    authority.replace("mixed.key", &std::fs::read_to_string(authority.path("good.key")).unwrap());
+    authority.replace(
+        "mixed.key",
+        &std::fs::read_to_string(authority.path("good.key")).unwrap(),
+    );
     let tables = format!(
         "{}{}[[ingest.listener]]\nname = \"b\"\nlisten = \"127.0.0.1:9999\"\n{}",
         authority.table("mixed"),
         authority.table("none"),
-        authority.table("none2").replace("ingest.tls", "ingest.listener.tls"),
+        authority
+            .table("none2")
+            .replace("ingest.tls", "ingest.listener.tls"),
     );
     let (code, said) = check(&authority, &tables);
     assert_eq!(code, Some(78), "{said}");

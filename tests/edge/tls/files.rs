@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use super::*;
 
 fn counts(tollgate: &Tollgate, authority: &Authority) -> (u64, u64) {
-    let labels = format!("{{listener=\"main\",file=\"{}\"}}", authority.path("a.pem").display());
+    let labels = format!(
+        "{{listener=\"main\",file=\"{}\"}}",
+        authority.path("a.pem").display()
+    );
     (
         tollgate.metric(&format!("tollgate_tls_reload_success_total{labels}")),
         tollgate.metric(&format!("tollgate_tls_reload_failed_total{labels}")),
@@ -42,7 +45,9 @@ fn new_certificates_are_taken_under_load_without_a_failed_request() {
             until("the new certificate is shown", || {
                 *client.send(&tollgate, "edge.test").unwrap().certificate() == wanted
             });
-            until("there is load", || sent.load(Ordering::Relaxed) > before + 20);
+            until("there is load", || {
+                sent.load(Ordering::Relaxed) > before + 20
+            });
         }
         stop.store(true, Ordering::Relaxed);
     });
@@ -66,11 +71,26 @@ fn each_bad_pair_keeps_the_old_one_and_is_told_with_its_file() {
     let (other_pem, other_key) = authority.sign(&["edge.test"], GOOD);
     let (old_pem, old_key) = authority.sign(&["edge.test"], 2021);
     let cases = [
-        (other_pem.as_str(), good_key.as_str(), "a.key", "is not the key of the certificate"),
-        (&good_pem[..good_pem.len() / 2], &good_key, "a.pem", "ends in the middle of a block"),
+        (
+            other_pem.as_str(),
+            good_key.as_str(),
+            "a.key",
+            "is not the key of the certificate",
+        ),
+        (
+            &good_pem[..good_pem.len() / 2],
+            &good_key,
+            "a.pem",
+            "ends in the middle of a block",
+        ),
         ("", &good_key, "a.pem", "holds no certificate"),
         (&good_pem, "", "a.key", "holds no private key"),
-        (&good_pem, &other_key[..other_key.len() / 2], "a.key", "is not PEM"),
+        (
+            &good_pem,
+            &other_key[..other_key.len() / 2],
+            "a.key",
+            "is not PEM",
+        ),
         (&old_pem, &old_key, "a.pem", "has expired"),
     ];
     for (told, (pem, key, file, word)) in cases.iter().enumerate() {
@@ -79,14 +99,22 @@ fn each_bad_pair_keeps_the_old_one_and_is_told_with_its_file() {
         let line = format!("{}: ", authority.path(file).display());
         until(word, || {
             let log = tollgate.stderr();
-            log.lines().any(|it| it.contains(&line) && it.contains(word) && it.contains("the one before it stays"))
+            log.lines().any(|it| {
+                it.contains(&line) && it.contains(word) && it.contains("the one before it stays")
+            })
         });
         let sent = client.send(&tollgate, "edge.test").unwrap();
         assert_eq!(sent.certificate(), &good, "{word}");
-        assert_eq!(counts(&tollgate, &authority), (0, told as u64 + 1), "{word}");
+        assert_eq!(
+            counts(&tollgate, &authority),
+            (0, told as u64 + 1),
+            "{word}"
+        );
     }
     std::fs::remove_file(authority.path("a.pem")).unwrap();
-    until("the missing file is told", || tollgate.stderr().contains("a.pem: cannot be read"));
+    until("the missing file is told", || {
+        tollgate.stderr().contains("a.pem: cannot be read")
+    });
     assert!(!tollgate.stderr().contains("PRIVATE KEY"));
     authority.replace("a.pem", &other_pem);
     authority.replace("a.key", &other_key);
@@ -102,9 +130,19 @@ fn a_file_that_cannot_be_had_keeps_the_service_from_starting_and_an_old_one_does
     let authority = Authority::new();
     let tables = format!("[ingest.tls]\n{}", authority.table("none"));
     let config = authority.path("config.toml");
-    std::fs::write(&config, super::super::config("listen = \"127.0.0.1:0\"", &tables)).unwrap();
+    std::fs::write(
+        &config,
+        super::super::config("listen = \"127.0.0.1:0\"", &tables),
+    )
+    .unwrap();
     let output = crate::support::binary()
-        .args(["run", "--admin-listen", "127.0.0.1:0", "--logstore-listen", "127.0.0.1:0"])
+        .args([
+            "run",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--logstore-listen",
+            "127.0.0.1:0",
+        ])
         .arg("--config")
         .arg(&config)
         .arg("--data-dir")
@@ -113,14 +151,25 @@ fn a_file_that_cannot_be_had_keeps_the_service_from_starting_and_an_old_one_does
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(78), "{said}");
-    assert!(said.contains("none.pem") && said.contains("listener `main`"), "{said}");
+    assert!(
+        said.contains("none.pem") && said.contains("listener `main`"),
+        "{said}"
+    );
 
     let (pem, key) = authority.sign(&["edge.test"], 2021);
     authority.replace("old.pem", &pem);
     authority.replace("old.key", &key);
-    std::fs::set_permissions(authority.path("old.key"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(
+        authority.path("old.key"),
+        std::fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
     let tollgate = start("", &authority.table("old"));
-    assert!(tollgate.stderr().contains("the certificate has expired"), "{}", tollgate.stderr());
+    assert!(
+        tollgate.stderr().contains("the certificate has expired"),
+        "{}",
+        tollgate.stderr()
+    );
     let line = format!(
         "tollgate_tls_certificate_expiry_seconds{{listener=\"main\",file=\"{}\"}}",
         authority.path("old.pem").display()

@@ -32,7 +32,11 @@ fn a_handshake_that_does_not_go_on_is_closed_at_the_deadline() {
         .collect();
     for (index, stream) in streams.iter_mut().enumerate() {
         let answer = rest(stream);
-        assert_eq!(answer.is_empty(), index < 2, "only a whole hello is answered");
+        assert_eq!(
+            answer.is_empty(),
+            index < 2,
+            "only a whole hello is answered"
+        );
     }
     assert!(began.elapsed() >= Duration::from_millis(1900));
     await_ended(&tollgate, "handshake_timeout", 3);
@@ -66,7 +70,9 @@ fn a_flood_of_handshakes_that_stall_does_not_keep_others_out() {
     );
     let hello = hello(&authority);
     let half = &hello[..hello.len() / 2];
-    let flood: Vec<TcpStream> = (0..20).map(|_| send(tollgate.ingest.unwrap(), half)).collect();
+    let flood: Vec<TcpStream> = (0..20)
+        .map(|_| send(tollgate.ingest.unwrap(), half))
+        .collect();
     // 24 of them wait or stall. Four places that pass on once a second let this one in before its
     // deadline, though every one of the others would have held on for longer than that.
     let sent = authority.client().send(&tollgate, "edge.test").unwrap();
@@ -81,10 +87,16 @@ fn a_flood_of_handshakes_that_stall_does_not_keep_others_out() {
 fn what_is_no_tls_is_closed_and_nothing_is_answered_in_the_clear() {
     let authority = Authority::new();
     let tollgate = start("", &authority.put("a", &["edge.test"]));
-    let mut stream = send(tollgate.ingest.unwrap(), super::super::request("").as_bytes());
+    let mut stream = send(
+        tollgate.ingest.unwrap(),
+        super::super::request("").as_bytes(),
+    );
     let answer = rest(&mut stream);
     // An alert of TLS, and no HTTP.
-    assert!(answer.len() <= 7 && !answer.starts_with(b"HTTP"), "{answer:?}");
+    assert!(
+        answer.len() <= 7 && !answer.starts_with(b"HTTP"),
+        "{answer:?}"
+    );
     await_ended(&tollgate, "handshake_failed", 1);
 }
 
@@ -94,7 +106,15 @@ fn who_stands_in_a_handshake_does_not_hold_up_the_end() {
     let mut tollgate = start("", &authority.put("a", &["edge.test"]));
     let hello = hello(&authority);
     let _stream = send(tollgate.ingest.unwrap(), &hello[..50]);
-    assert_eq!(authority.client().send(&tollgate, "edge.test").unwrap().answer.status, 200);
+    assert_eq!(
+        authority
+            .client()
+            .send(&tollgate, "edge.test")
+            .unwrap()
+            .answer
+            .status,
+        200
+    );
     let began = Instant::now();
     assert!(tollgate.stop().success());
     assert!(began.elapsed() < Duration::from_secs(8));

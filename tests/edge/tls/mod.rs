@@ -16,7 +16,9 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 use super::support::{Answer, Tollgate, connect, read_answer};
 
@@ -165,7 +167,9 @@ impl Sent {
     }
 
     fn again(&mut self) -> u16 {
-        self.stream.write_all(super::request("").as_bytes()).unwrap();
+        self.stream
+            .write_all(super::request("").as_bytes())
+            .unwrap();
         read_answer(&mut self.stream).status
     }
 }

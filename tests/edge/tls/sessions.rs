@@ -5,6 +5,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use tokio_rustls::TlsConnector;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::support::OPEN;
@@ -13,10 +14,16 @@ use crate::support::OPEN;
 fn both_versions_are_spoken_and_the_older_one_can_be_refused() {
     let authority = Authority::new();
     let pair = authority.put("a", &["edge.test"]);
-    let (old, new) = (authority.client().versions(&[&TLS12]), authority.client().versions(&[&TLS13]));
+    let (old, new) = (
+        authority.client().versions(&[&TLS12]),
+        authority.client().versions(&[&TLS13]),
+    );
     let tollgate = start("", &pair);
     for client in [&old, &new] {
-        assert_eq!(client.send(&tollgate, "edge.test").unwrap().answer.status, 200);
+        assert_eq!(
+            client.send(&tollgate, "edge.test").unwrap().answer.status,
+            200
+        );
     }
     for kind in ["tls12", "tls13"] {
         let line = format!("tollgate_tls_handshakes_total{{kind=\"{kind}\"}}");
@@ -73,7 +80,10 @@ fn a_client_that_comes_back_is_known_by_its_ticket() {
     for version in [&TLS12, &TLS13] {
         let client = authority.client().versions(&[version]);
         let (first, second) = kinds(&tollgate, &client);
-        assert_eq!((first, second), (HandshakeKind::Full, HandshakeKind::Resumed));
+        assert_eq!(
+            (first, second),
+            (HandshakeKind::Full, HandshakeKind::Resumed)
+        );
     }
     for kind in ["tls12_resumed", "tls13_resumed"] {
         let line = format!("tollgate_tls_handshakes_total{{kind=\"{kind}\"}}");
@@ -119,7 +129,10 @@ fn http2_is_spoken_with_who_asks_for_it_where_it_is_on() {
     let both = authority.client().protocols(&["h2", "http/1.1"]);
     let tollgate = start("", &pair);
     assert_eq!(over_http2(&both, &tollgate), 200);
-    assert_eq!(tollgate.metric("tollgate_http_requests_total{version=\"2\"}"), 1);
+    assert_eq!(
+        tollgate.metric("tollgate_http_requests_total{version=\"2\"}"),
+        1
+    );
     let old = authority.client().protocols(&["http/1.1"]);
     let sent = old.send(&tollgate, "edge.test").unwrap();
     assert_eq!(sent.answer.status, 200);
@@ -138,18 +151,25 @@ fn http2_is_spoken_with_who_asks_for_it_where_it_is_on() {
 fn over_http2(client: &Client, tollgate: &Tollgate) -> u16 {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(tollgate.ingest.unwrap()).await.unwrap();
+        let stream = tokio::net::TcpStream::connect(tollgate.ingest.unwrap())
+            .await
+            .unwrap();
         let name = ServerName::try_from("edge.test").unwrap();
-        let stream = TlsConnector::from(client.config()).connect(name, stream).await.unwrap();
+        let stream = TlsConnector::from(client.config())
+            .connect(name, stream)
+            .await
+            .unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
                 .await
                 .unwrap();
-        let running = tokio::task::spawn(connection);
+        let running = TaskTracker::new().spawn(connection);
         let request = http::Request::post(format!("https://edge.test/logstores/{OPEN}/track"))
             .header("x-log-project", crate::support::PROJECT)
-            .body(Full::new(bytes::Bytes::from_static(crate::EVENT.as_bytes())))
+            .body(Full::new(bytes::Bytes::from_static(
+                crate::EVENT.as_bytes(),
+            )))
             .unwrap();
         let answer = sender.send_request(request).await.unwrap();
         let status = answer.status().as_u16();
