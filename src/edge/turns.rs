@@ -4,9 +4,10 @@
 //! passes on to the one that has waited longest, if one waits. A burst of clients that do go on is
 //! queued, and none of them pays for it.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::telemetry::ConnectionEnd;
 
@@ -14,27 +15,41 @@ use crate::telemetry::ConnectionEnd;
 #[derive(Debug)]
 pub(super) struct Turns {
     places: Semaphore,
-    /// A permit for each that waits and was not yet given way to.
-    wishes: Semaphore,
+    line: Mutex<Line>,
+    /// Tells who has held its place for the grace that one more waits; the longest first.
+    wanted: Notify,
     grace: Duration,
 }
 
-/// Somebody waits.
-struct Wish<'t>(&'t Semaphore);
+/// Who waits for a place, and for whom room is made. `given` is never more than `waiting`.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: usize,
+    given: usize,
+}
 
-impl<'t> Wish<'t> {
-    fn new(wishes: &'t Semaphore) -> Self {
-        wishes.add_permits(1);
-        Self(wishes)
+/// One that waits.
+struct Waiting<'t>(&'t Turns);
+
+impl<'t> Waiting<'t> {
+    fn new(turns: &'t Turns) -> Self {
+        turns.line().waiting += 1;
+        turns.wanted.notify_one();
+        Self(turns)
+    }
+
+    /// It has its place now.
+    fn served(self) {
+        let mut line = self.0.line();
+        line.given = line.given.saturating_sub(1);
     }
 }
 
-impl Drop for Wish<'_> {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        // None is left when somebody has given way; then the wish is gone already.
-        if let Ok(permit) = self.0.try_acquire() {
-            permit.forget();
-        }
+        let mut line = self.0.line();
+        line.waiting = line.waiting.saturating_sub(1);
+        line.given = line.given.min(line.waiting);
     }
 }
 
@@ -43,9 +58,14 @@ impl Turns {
     pub(super) fn new(places: usize, grace: Duration) -> Self {
         Self {
             places: Semaphore::new(places.min(Semaphore::MAX_PERMITS)),
-            wishes: Semaphore::new(0),
+            line: Mutex::default(),
+            wanted: Notify::new(),
             grace,
         }
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a turn, in the order of arrival, and takes the steps.
@@ -59,22 +79,32 @@ impl Turns {
         let _place = match self.places.try_acquire() {
             Ok(place) => place,
             Err(_) => {
-                let _wish = Wish::new(&self.wishes);
+                let waiting = Waiting::new(self);
                 let place = self.places.acquire().await;
+                waiting.served();
                 place.map_err(|_| ConnectionEnd::Stopped)?
             }
         };
         tokio::select! {
             done = steps => done,
-            () = self.wished_away() => Err(ConnectionEnd::HandshakeCrowded),
+            () = self.wanted() => Err(ConnectionEnd::HandshakeCrowded),
         }
     }
 
-    /// Ends when it has held its place for the grace and somebody waits; of several the oldest.
-    async fn wished_away(&self) {
+    /// Ends when it has held its place for the grace and there is one that waits and that nobody else
+    /// makes room for.
+    async fn wanted(&self) {
         tokio::time::sleep(self.grace).await;
-        if let Ok(wish) = self.wishes.acquire().await {
-            wish.forget();
+        loop {
+            {
+                let mut line = self.line();
+                if line.waiting > line.given {
+                    line.given += 1;
+                    return;
+                }
+            }
+            // Whoever comes between the look and here has left a permit.
+            self.wanted.notified().await;
         }
     }
 }
@@ -146,12 +176,15 @@ mod tests {
             assert_eq!(one.await.unwrap(), Ok(()));
         }
         assert_eq!(began.elapsed(), GRACE * 5);
-        assert_eq!(turns.wishes.available_permits(), 0, "no wish is left over");
+        {
+            let line = turns.line();
+            assert_eq!((line.waiting, line.given), (0, 0));
+        }
         assert_eq!(turns.places.available_permits(), 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_gives_up_waiting_takes_its_wish_along() {
+    async fn who_gives_up_waiting_pushes_nobody_out() {
         let turns = Turns::new(1, GRACE);
         let holder = turns.take::<()>(pending());
         let waiter = tokio::time::timeout(GRACE / 2, turns.take::<()>(pending()));
@@ -159,7 +192,10 @@ mod tests {
             _ = holder => panic!("nobody waits any more"),
             () = async { assert!(waiter.await.is_err()); tokio::time::sleep(GRACE * 5).await; } => {}
         }
-        assert_eq!(turns.wishes.available_permits(), 0);
+        {
+            let line = turns.line();
+            assert_eq!((line.waiting, line.given), (0, 0));
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -173,6 +209,8 @@ mod tests {
         tokio::time::sleep(GRACE / 100).await;
         let began = Instant::now();
         assert_eq!(turns.take(ready(Ok(()))).await, Ok(()));
-        assert!(began.elapsed() <= GRACE * 5, "{:?}", began.elapsed());
+        // 40 stand before it, and 10 of them are through after each grace.
+        let waited = began.elapsed();
+        assert!(waited > GRACE * 3 && waited <= GRACE * 5, "{waited:?}");
     }
 }

@@ -73,8 +73,10 @@ fn a_flood_of_handshakes_that_stall_does_not_keep_others_out() {
     let flood: Vec<TcpStream> = (0..20)
         .map(|_| send(tollgate.ingest.unwrap(), half))
         .collect();
-    // 24 of them wait or stall. Four places that pass on once a second let this one in before its
-    // deadline, though every one of the others would have held on for longer than that.
+    super::super::await_metric(&tollgate, "tollgate_connections_open", 20);
+    std::thread::sleep(Duration::from_millis(100));
+    // Four stall and 16 wait. Places that pass on after a second let this one in before its deadline,
+    // though each of the others would have held on for as long as that.
     let sent = authority.client().send(&tollgate, "edge.test").unwrap();
     assert_eq!(sent.answer.status, 200);
     let line = "tollgate_connections_ended_total{reason=\"handshake_crowded\"}";
