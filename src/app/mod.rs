@@ -34,6 +34,7 @@ use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SitePa
 use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey, load_or_make};
 use crate::gate::policy::resource_name;
+use crate::gate::quota::Quotas;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
@@ -62,6 +63,8 @@ pub enum StartError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("limits: {0}")]
+    Limits(String),
     #[error(transparent)]
     AdminToken(#[from] StateKeyError),
     #[error("upstream `{upstream}`: {source}")]
@@ -319,6 +322,7 @@ impl Running {
         let parts = FrontParts {
             site,
             authenticator: Arc::clone(&identity.authenticator),
+            quotas: quotas(config)?,
             security_events: SecurityEvents::new(
                 &config.security_events,
                 security_lane.map(Arc::clone),
@@ -520,6 +524,12 @@ fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<
         .into_iter()
         .map(|(project, logstores)| (project, logstores.into_iter().collect()))
         .collect()
+}
+
+/// The limits, with nothing used.
+fn quotas(config: &Config) -> Result<Arc<Quotas>, StartError> {
+    let seed = getrandom::u64().map_err(|error| StartError::Limits(error.to_string()))?;
+    Quotas::new(config, seed).map_err(|error| StartError::Limits(error.to_string()))
 }
 
 fn codec_of(compression: Compression) -> Codec {

@@ -1,5 +1,7 @@
 //! The events of one request, already in the wire form of a LogGroup.
 
+use std::ops::Range;
+
 use crate::foundation::wire::{self, Field, Reader};
 
 /// Protobuf tag byte of `LogGroup.Logs`.
@@ -35,6 +37,17 @@ pub struct EventGroup {
     pub attached_names: u32,
     /// Events whose `__time__` was outside the accepted window and was replaced.
     pub times_replaced: u32,
+}
+
+/// Where an event stands in [`EventGroup::logs`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogPlace {
+    /// Where its field begins: tag byte, length, Log.
+    pub start: usize,
+    /// Where its Log begins.
+    pub body: usize,
+    /// Where it ends.
+    pub end: usize,
 }
 
 /// Neither the token nor what clients sent is printed.
@@ -96,6 +109,57 @@ impl EventGroup {
             }
             _ => None,
         })
+    }
+
+    /// Where each event stands.
+    pub fn each_log(&self) -> impl Iterator<Item = LogPlace> {
+        let mut fields = Reader::new(&self.logs);
+        let mut start = 0;
+        std::iter::from_fn(move || match fields.next_field() {
+            Ok(Some(Field::Bytes(_, log))) => {
+                let end = fields.offset();
+                let place = LogPlace {
+                    start,
+                    body: end - log.len(),
+                    end,
+                };
+                start = end;
+                Some(place)
+            }
+            _ => None,
+        })
+    }
+
+    /// A group of these events alone: ranges of `logs`, each one event. What is counted for the
+    /// whole request stays with this group.
+    #[must_use]
+    pub fn copy_of(&self, ranges: impl Iterator<Item = Range<usize>>) -> Self {
+        let mut copy = Self {
+            topic: self.topic.clone(),
+            source: self.source.clone(),
+            tags: self.tags.clone(),
+            ..Self::default()
+        };
+        for range in ranges {
+            if let Some(log) = self.logs.get(range) {
+                copy.logs.extend_from_slice(log);
+                copy.events += 1;
+            }
+        }
+        copy
+    }
+
+    /// Moves all events to a group of their own.
+    #[must_use]
+    pub fn take_all(&mut self) -> Self {
+        Self {
+            logs: std::mem::take(&mut self.logs),
+            events: std::mem::take(&mut self.events),
+            topic: self.topic.clone(),
+            source: self.source.clone(),
+            tags: self.tags.clone(),
+            ..Self::default()
+        }
     }
 
     /// Whether two tags have one name. A JSON body cannot do that; a LogGroup can.

@@ -6,5 +6,7 @@ mod group;
 mod refusal;
 
 pub use self::attached::AttachedNames;
-pub use self::group::{EventGroup, LOG_TAGS_TAG, LOGS_TAG, SOURCE_TAG, TOPIC_TAG, put_tag};
+pub use self::group::{
+    EventGroup, LOG_TAGS_TAG, LOGS_TAG, LogPlace, SOURCE_TAG, TOPIC_TAG, put_tag,
+};
 pub use self::refusal::{ErrorCode, Reason, Refusal};

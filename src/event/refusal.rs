@@ -2,8 +2,8 @@
 //!
 //! One closed list. Each [`Reason`] has a label of ours (stable, for metrics and people), an error
 //! code that SLS clients know, an HTTP status, and a sentence that says how to mend it. The status
-//! and the code are chosen by what clients do with them: 403 is retried for a day by mobile SDKs,
-//! 405 is retried too, `Unauthorized` is retried by the Java producer, so what can never succeed
+//! and the code are chosen by what clients do with them: 403 is retried for a day by mobile SDKs
+//! (so only quotas answer it, as SLS does), 405 is retried too, `Unauthorized` is retried by the Java producer, so what can never succeed
 //! answers 400 with a code that every producer drops.
 
 use std::borrow::Cow;
@@ -31,6 +31,7 @@ pub enum ErrorCode {
     ServerBusy,
     SignatureNotMatch,
     Unauthorized,
+    WriteQuotaExceed,
 }
 
 impl ErrorCode {
@@ -55,6 +56,7 @@ impl ErrorCode {
             Self::ServerBusy => "ServerBusy",
             Self::SignatureNotMatch => "SignatureNotMatch",
             Self::Unauthorized => "Unauthorized",
+            Self::WriteQuotaExceed => "WriteQuotaExceed",
         }
     }
 }
@@ -238,12 +240,31 @@ reasons! {
         "The post data time is out of range", "Send __time__ in seconds, not older or newer than the accepted window.";
     NotProtobuf, "not_protobuf", BAD_REQUEST, PostBodyInvalid,
         "Protobuffer content cannot be parsed", "Send one LogGroup.";
+    QuotaExceeded, "quota_exceeded", FORBIDDEN, WriteQuotaExceed,
+        "Project write quota exceed", "Send again after the time of Retry-After, or send less; the operator sees the limit in `tollgate limits`.";
+    QuotaTooLarge, "quota_too_large", PAYLOAD_TOO_LARGE, PostBodyTooLarge,
+        "the request asks for more than the limit ever allows at once", "Send fewer events in a request.";
+    Banned, "banned", FORBIDDEN, WriteQuotaExceed,
+        "Project write quota exceed: an operator has stopped this sender for a time", "Ask the operator, who sees the reason in `tollgate limits`.";
+    QuotaStoreDown, "quota_store_down", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: the store of shared limits cannot be reached", "Send again later; the operator can look at [quota.redis].";
     MemoryFull, "memory_full", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: its memory budget is full", "Send again later; the operator can raise limits.memory or look at the upstream.";
     Stopping, "stopping", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: it is stopping", "Send again; another instance will answer.";
     Internal, "internal", INTERNAL_SERVER_ERROR, InternalServerError,
         "something went wrong here", "Report it with the x-log-requestid of this answer.";
+}
+
+impl Reason {
+    /// Whether a limit of ours, on what may be sent, was the reason.
+    #[must_use]
+    pub fn is_quota(self) -> bool {
+        matches!(
+            self,
+            Self::QuotaExceeded | Self::QuotaTooLarge | Self::Banned | Self::QuotaStoreDown
+        )
+    }
 }
 
 /// A request refused: the reason, and what exactly was wrong.
@@ -254,6 +275,8 @@ pub struct Refusal {
     /// Stands in place of what the reason says itself, not after it.
     whole: bool,
     detail: Cow<'static, str>,
+    /// Seconds until trying again makes sense, where that is known.
+    retry_seconds: Option<u32>,
 }
 
 impl Refusal {
@@ -265,6 +288,7 @@ impl Refusal {
             reason,
             whole: false,
             detail: detail.into(),
+            retry_seconds: None,
         }
     }
 
@@ -276,6 +300,7 @@ impl Refusal {
             reason,
             whole: true,
             detail: sentence.into(),
+            retry_seconds: None,
         }
     }
 
@@ -298,10 +323,20 @@ impl Refusal {
         }
     }
 
-    /// Seconds after which trying again makes sense, if it ever does.
+    /// Says when to try again: after so many seconds, at least one. Whoever refuses works it out from
+    /// what it measures, and caps it.
     #[must_use]
-    pub fn retry_after(&self) -> Option<u32> {
-        (self.reason.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(1)
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_seconds = Some(seconds.max(1));
+        self
+    }
+
+    /// Seconds after which trying again makes sense, if it ever does: what was said, else one for
+    /// every 503.
+    #[must_use]
+    pub fn retry_seconds(&self) -> Option<u32> {
+        let busy = self.reason.status() == StatusCode::SERVICE_UNAVAILABLE;
+        self.retry_seconds.or(busy.then_some(1))
     }
 }
 
@@ -311,6 +346,7 @@ impl From<Reason> for Refusal {
             reason,
             whole: false,
             detail: Cow::Borrowed(""),
+            retry_seconds: None,
         }
     }
 }
@@ -333,10 +369,23 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_when_to_try_again_if_it_was_told_or_is_a_503() {
+        let busy = Refusal::from(Reason::MemoryFull);
+        assert_eq!(busy.retry_seconds(), Some(1));
+        assert_eq!(busy.clone().retry_after(17).retry_seconds(), Some(17));
+        assert_eq!(busy.retry_after(0).retry_seconds(), Some(1));
+        let wrong = Refusal::from(Reason::NotJson);
+        assert_eq!(wrong.retry_seconds(), None);
+        assert_eq!(wrong.retry_after(3).retry_seconds(), Some(3));
+    }
+
+    #[test]
     fn no_reason_answers_with_a_code_that_makes_clients_retry_for_ever() {
         for reason in Reason::ALL {
             let status = reason.status();
-            assert_ne!(status, StatusCode::FORBIDDEN, "{}", reason.label());
+            // What a quota refuses may be sent again, and 403 is how clients of SLS know that.
+            let forbidden = status == StatusCode::FORBIDDEN;
+            assert_eq!(forbidden, reason.code() == ErrorCode::WriteQuotaExceed);
             assert_ne!(status, StatusCode::TOO_MANY_REQUESTS, "{}", reason.label());
         }
     }

@@ -103,6 +103,39 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// A number of requests, events or bytes. Written as a number, or for bytes as `10MiB`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Amount(u64);
+
+impl Amount {
+    /// So many.
+    #[must_use]
+    pub const fn new(count: u64) -> Self {
+        Self(count)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let size: ByteSize = text_or_number(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)?;
+        Ok(Self(size.get()))
+    }
+}
+
 /// A length of time, written as `250ms`, `30s`, `15m`, `1h`, `7d` or a sum of such (`1h 30m`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(Duration);
@@ -180,6 +213,20 @@ impl JsonSchema for ByteSize {
             "pattern": "^[0-9]+ *(B|KiB|MiB|GiB)?$",
             "minimum": 0
         })
+    }
+}
+
+impl JsonSchema for Amount {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        ByteSize::json_schema(generator)
     }
 }
 

@@ -1,5 +1,10 @@
 //! The public listeners from outside: raw sockets against the real binary, at and past each limit.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -6,6 +6,7 @@ mod identity;
 mod ingest;
 mod jwt;
 mod listeners;
+mod quota;
 mod routes;
 mod signed;
 mod ticket;
@@ -24,9 +25,13 @@ pub use self::identity::{Accept, Identity, TokenPlace};
 pub use self::ingest::{Http2, Ingest, Listener, MAIN_LISTENER};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Limits, OutsideWindow, TimeWindow};
+pub use self::quota::{
+    BudgetPeriod, BudgetRule, Class, Limit, LimitAction, LimitMode, LimitUnit, ParentRule, Quota,
+    RateRule, WithoutStore,
+};
 pub use self::routes::{
-    ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
-    UpstreamKind,
+    ClientAddress, Compression, IdentityMode, Logstore, Project, QuotaAnswer, SignatureVersion,
+    Upstream, UpstreamKind,
 };
 use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
@@ -53,6 +58,14 @@ pub struct Config {
     pub time: TimeWindow,
     /// Who may send: keys, roles and policies, and where a token is looked for.
     pub identity: Identity,
+    /// What all limits have in common.
+    pub quota: Quota,
+    /// Limits on what may be sent, in the order in which they are asked.
+    #[serde(rename = "limit")]
+    pub limit_rules: Vec<Limit>,
+    /// Classes of events, for limits and for what is shed first.
+    #[serde(rename = "class")]
+    pub classes: Vec<Class>,
     /// Security events: failed logons, revoked keys in use, replays and policy denials, as events in a logstore.
     pub security_events: SecurityEvents,
     /// How events are packed into LogGroups.
@@ -81,6 +94,9 @@ impl Default for Config {
             limits: Limits::default(),
             time: TimeWindow::default(),
             identity: Identity::default(),
+            quota: Quota::default(),
+            limit_rules: Vec::new(),
+            classes: Vec::new(),
             security_events: SecurityEvents::default(),
             batch: Batch::default(),
             delivery: Delivery::default(),
@@ -114,6 +130,7 @@ impl Config {
             json_answer: false,
             cookie_fields: BTreeMap::new(),
             client_address: default_client_address(),
+            quota_answer: QuotaAnswer::Auto,
         };
         Self {
             ingest: Ingest {

@@ -1,0 +1,387 @@
+//! The state of the keys of one limit, and what new keys cost.
+//!
+//! Promise: a key that is known is held to its windows exactly. A new one is charged to its parent as
+//! well (the prefix around an address, or all keys together), so that rotating keys admits no more
+//! than the parent allows. A key for which there is no place ([`Place::Full`]) is charged to the
+//! parent alone, each time, until it has a place; one that asks often gets a pinned place
+//! (`heavy`). Nothing in use is ever forgotten, so nobody gains by being pushed out.
+//!
+//! What bounds over-admission: a key without a place is not held to its own windows. All such keys
+//! of one parent together are held to the parent's.
+//!
+//! Locks are taken from a key to its parent, never the other way.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::heavy::{Heavy, HeavyKeys};
+use super::table::{Place, Table};
+use super::window::{Factor, Now, Over, Room, Window};
+
+/// Windows of a limit, the halves for the reserve included.
+pub const MAX_WINDOWS: usize = 8;
+
+/// The words of one key.
+pub type Words = [u64; MAX_WINDOWS];
+
+/// Keys of one kind, and what is above them.
+#[derive(Debug)]
+pub struct Bucket {
+    /// The windows; from `ordinary` on they bind only events without a reserve.
+    windows: Box<[Window]>,
+    ordinary: usize,
+    table: Table,
+    heavy: HeavyKeys,
+    above: Above,
+}
+
+/// What new keys are charged to as well.
+#[derive(Debug)]
+enum Above {
+    Bucket(Box<Bucket>),
+    Root(Root),
+}
+
+/// All keys together.
+#[derive(Debug)]
+struct Root {
+    windows: Box<[Window]>,
+    words: Mutex<Words>,
+}
+
+/// A request for units.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The hash of the key, then those of its parents.
+    pub hashes: &'a [u64],
+    /// Units.
+    pub units: u64,
+    /// Whether they may use the reserve.
+    pub reserved: bool,
+    /// How much of the limit the key gets.
+    pub factor: Factor,
+    /// When.
+    pub now: Now,
+}
+
+/// What was charged: a bit for each level, the key's own first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charged(u8);
+
+/// Not enough room, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// Nanoseconds to wait; `None`: it would never pass.
+    pub wait: Option<u64>,
+    /// Whether it was the key itself that had no room, and not what new keys are charged to.
+    pub own: bool,
+}
+
+impl Bucket {
+    /// Keys with these windows, at most `keys` at once; new ones are charged to all keys together,
+    /// by `root`. A part of each window, in percent, is open only to what may use the reserve.
+    ///
+    /// At most four windows count: the configuration allows no more.
+    #[must_use]
+    pub fn new(windows: &[Window], keys: u32, reserve: u8, root: &[Window]) -> Self {
+        let main = windows.iter().take(MAX_WINDOWS / 2);
+        let twins = main.clone().filter(|_| reserve > 0);
+        let ordinary = main.len();
+        let windows: Box<[Window]> = main
+            .clone()
+            .cloned()
+            .chain(twins.map(|window| window.percent(100_u8.saturating_sub(reserve))))
+            .collect();
+        Self {
+            table: Table::new(keys, windows.len()),
+            windows,
+            ordinary,
+            heavy: HeavyKeys::default(),
+            above: Above::Root(Root {
+                windows: root.iter().take(MAX_WINDOWS).cloned().collect(),
+                words: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Puts a parent above: new keys are charged to it, and its new keys to what is above it.
+    #[must_use]
+    pub fn below(mut self, parent: Self) -> Self {
+        self.above = Above::Bucket(Box::new(parent));
+        self
+    }
+
+    /// Takes units, or nothing.
+    ///
+    /// # Errors
+    /// [`Full`], and nothing was taken.
+    pub fn take(&self, ask: Ask<'_>, text: &dyn Fn() -> String) -> Result<Charged, Full> {
+        let Some((own, above)) = ask.hashes.split_first() else {
+            return Err(Full {
+                wait: None,
+                own: true,
+            });
+        };
+        let idle = |words: &[u64]| self.is_idle(words, ask.now);
+        let taken = self.table.with(*own, idle, |place| match place {
+            Place::Known(words) => Some(self.take_words(words, ask).map(|()| Charged(1))),
+            Place::Free(free) => {
+                let mut words = Words::default();
+                let charged = self
+                    .take_words(&mut words, ask)
+                    .and_then(|()| self.above.take(above, ask));
+                if charged.is_ok() {
+                    free.claim(&words);
+                }
+                Some(charged.map(|above| Charged(above.0 << 1 | 1)))
+            }
+            Place::Full => None,
+        });
+        taken.unwrap_or_else(|| self.take_homeless(*own, above, ask, text))
+    }
+
+    fn take_homeless(
+        &self,
+        own: u64,
+        above: &[u64],
+        ask: Ask<'_>,
+        text: &dyn Fn() -> String,
+    ) -> Result<Charged, Full> {
+        if let Some(taken) = self.heavy.pinned(own, |words| self.take_words(words, ask)) {
+            return taken.map(|()| Charged(1));
+        }
+        let mut words = Words::default();
+        self.take_words(&mut words, ask)?;
+        let charged = self.above.take(above, ask)?;
+        let idle = |words: &Words| self.is_idle(words, ask.now);
+        self.heavy
+            .see_homeless(own, &words, ask.now.nanos, idle, text);
+        Ok(Charged(charged.0 << 1))
+    }
+
+    /// Takes from the words of a key: from all windows or from none.
+    fn take_words(&self, words: &mut [u64], ask: Ask<'_>) -> Result<(), Full> {
+        let windows = if ask.reserved {
+            self.windows.get(..self.ordinary).unwrap_or_default()
+        } else {
+            &self.windows
+        };
+        take_all(windows, words, ask).map_err(|over| Full {
+            wait: over.wait,
+            own: true,
+        })
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(&self, ask: Ask<'_>, charged: Charged) {
+        let Some((own, above)) = ask.hashes.split_first() else {
+            return;
+        };
+        if charged.0 & 1 == 1 {
+            let give = |words: &mut [u64]| {
+                let bound = if ask.reserved {
+                    self.ordinary
+                } else {
+                    self.windows.len()
+                };
+                for (window, word) in self.windows.iter().zip(words).take(bound) {
+                    *word = window.give_back(*word, ask.units, ask.factor);
+                }
+            };
+            let known = self.table.with(
+                *own,
+                |_| false,
+                |place| match place {
+                    Place::Known(words) => {
+                        give(words);
+                        true
+                    }
+                    Place::Free(_) | Place::Full => false,
+                },
+            );
+            if !known {
+                self.heavy.pinned(*own, |words| give(words));
+            }
+        }
+        if charged.0 > 1 {
+            self.above.give_back(above, ask, Charged(charged.0 >> 1));
+        }
+    }
+
+    /// What the windows of a key would let pass now, in their order; without the halves for the
+    /// reserve when `reserved`.
+    #[must_use]
+    pub fn rooms(&self, own: u64, reserved: bool, factor: Factor, now: Now) -> Vec<Room> {
+        let mut kept = Words::default();
+        let copy = |words: &[u64]| {
+            let mut copy = Words::default();
+            for (to, from) in copy.iter_mut().zip(words) {
+                *to = *from;
+            }
+            copy
+        };
+        let known = self.table.with(
+            own,
+            |_| false,
+            |place| match place {
+                Place::Known(words) => Some(copy(words)),
+                Place::Free(_) | Place::Full => None,
+            },
+        );
+        if let Some(words) = known.or_else(|| self.heavy.pinned(own, |words| *words)) {
+            kept = words;
+        }
+        let bound = if reserved {
+            self.ordinary
+        } else {
+            self.windows.len()
+        };
+        let windows = self.windows.iter().zip(&kept).take(bound);
+        windows
+            .map(|(window, word)| window.room(*word, factor, now))
+            .collect()
+    }
+
+    /// Counts a key among those that send the most.
+    pub fn see(&self, hash: u64, units: u64, now: Now, text: impl FnOnce() -> String) {
+        self.heavy.see(hash, units, now.nanos, text);
+    }
+
+    /// The keys that send the most.
+    #[must_use]
+    pub fn top(&self, now: Now) -> Vec<Heavy> {
+        self.heavy.top(now.nanos)
+    }
+
+    /// Places for keys, and how many hold one.
+    #[must_use]
+    pub fn places(&self) -> (u64, u64) {
+        (self.table.capacity(), self.table.taken())
+    }
+
+    /// The windows, without the halves for the reserve.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        self.windows.get(..self.ordinary).unwrap_or_default()
+    }
+
+    /// Shows every key whose budgets are in use: its hash, and its words. Rates are left out as 0:
+    /// their clock ends with the process.
+    pub fn each_budget(&self, now: Now, mut see: impl FnMut(u64, &[u64])) {
+        self.table.each(|hash, words| {
+            let mut kept = Words::default();
+            let pairs = self.windows.iter().zip(words).zip(kept.iter_mut());
+            let mut used = false;
+            for ((window, word), kept) in pairs {
+                if window.is_budget() && !window.is_idle(*word, now) {
+                    *kept = *word;
+                    used = true;
+                }
+            }
+            if used {
+                see(hash, kept.get(..self.windows.len()).unwrap_or_default());
+            }
+        });
+    }
+
+    /// Takes up what [`Bucket::each_budget`] once showed of a key. What finds no place is `false`.
+    #[must_use]
+    pub fn restore(&self, hash: u64, words: &[u64], now: Now) -> bool {
+        let idle = |words: &[u64]| self.is_idle(words, now);
+        self.table.with(hash, idle, |place| match place {
+            Place::Known(kept) => {
+                for (kept, word) in kept.iter_mut().zip(words) {
+                    *kept = (*kept).max(*word);
+                }
+                true
+            }
+            Place::Free(free) => {
+                free.claim(words);
+                true
+            }
+            Place::Full => false,
+        })
+    }
+
+    fn is_idle(&self, words: &[u64], now: Now) -> bool {
+        let mut pairs = self.windows.iter().zip(words);
+        pairs.all(|(window, word)| window.is_idle(*word, now))
+    }
+}
+
+impl Above {
+    fn take(&self, hashes: &[u64], ask: Ask<'_>) -> Result<Charged, Full> {
+        // Parents are not raised with a key, and know no reserve.
+        let ask = Ask {
+            hashes,
+            reserved: false,
+            factor: Factor::ONE,
+            ..ask
+        };
+        let taken = match self {
+            Self::Bucket(bucket) => bucket.take(ask, &String::new),
+            Self::Root(root) => root.take(ask),
+        };
+        taken.map_err(|full| Full { own: false, ..full })
+    }
+
+    fn give_back(&self, hashes: &[u64], ask: Ask<'_>, charged: Charged) {
+        let ask = Ask {
+            hashes,
+            reserved: false,
+            factor: Factor::ONE,
+            ..ask
+        };
+        match self {
+            Self::Bucket(bucket) => bucket.give_back(ask, charged),
+            Self::Root(root) => root.give_back(ask),
+        }
+    }
+}
+
+impl Root {
+    fn take(&self, ask: Ask<'_>) -> Result<Charged, Full> {
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        match take_all(&self.windows, words.as_mut_slice(), ask) {
+            Ok(()) => Ok(Charged(1)),
+            Err(over) => Err(Full {
+                wait: over.wait,
+                own: false,
+            }),
+        }
+    }
+
+    fn give_back(&self, ask: Ask<'_>) {
+        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        for (window, word) in self.windows.iter().zip(words.iter_mut()) {
+            *word = window.give_back(*word, ask.units, ask.factor);
+        }
+    }
+}
+
+/// Takes from every window, or from none; tells of the one that takes longest.
+fn take_all(windows: &[Window], words: &mut [u64], ask: Ask<'_>) -> Result<(), Over> {
+    let mut after = Words::default();
+    let mut over: Option<Over> = None;
+    for ((window, word), after) in windows.iter().zip(words.iter()).zip(after.iter_mut()) {
+        match window.take(*word, ask.units, ask.factor, ask.now) {
+            Ok(word) => *after = word,
+            Err(this) => {
+                let longer = over.is_none_or(|other| match (this.wait, other.wait) {
+                    (Some(this), Some(other)) => this > other,
+                    (wait, _) => wait.is_none(),
+                });
+                if longer {
+                    over = Some(this);
+                }
+            }
+        }
+    }
+    if let Some(over) = over {
+        return Err(over);
+    }
+    let charged = windows.len();
+    for (word, after) in words.iter_mut().zip(after).take(charged) {
+        *word = after;
+    }
+    Ok(())
+}

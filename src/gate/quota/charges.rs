@@ -1,0 +1,432 @@
+//! One request before the limits: what was taken for it, and what became of that.
+//!
+//! The order is that of [`Stage`]: by the address alone, by the head, by the caller, by the events.
+//! Within a stage the limits are asked in the order of the configuration, and the first that refuses
+//! ends it.
+//!
+//! What is given back when the request is refused later ([`Charges::refused`]):
+//! - by us (a 5xx: no memory, the store is slow, stopping): everything;
+//! - by a later limit: everything but what stages [`Stage::Door`] and [`Stage::Head`] took, since those
+//!   protect the machine, which has done its work;
+//! - for what the client did wrong: events and bytes, which were not stored. Its request was one.
+
+use std::sync::Arc;
+
+use super::Clock;
+use super::bucket::Charged;
+use super::events::{Asked, EventsView, Verdict};
+use super::facts::Facts;
+use super::key::Stage;
+use super::limit::{Consequence, Hashes, Limit, TooMuch};
+use super::set::{LogstoreLimits, QuotaSet};
+use super::window::{Factor, Now};
+use crate::config::LimitUnit;
+use crate::event::{EventGroup, Reason, Refusal};
+use crate::foundation::names::LogstoreName;
+
+/// What a limit gave a request.
+struct Taken {
+    limit: Arc<Limit>,
+    hashes: Hashes,
+    units: u64,
+    reserved: bool,
+    charged: (Charged, Factor),
+}
+
+/// What a caller is told of a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// The limit.
+    pub limit: Arc<str>,
+    /// Units of its tightest window after a rest, and the seconds of that window.
+    pub policy: (u64, u64),
+    /// Units that are left, and the seconds until all of them are back.
+    pub left: (u64, u64),
+    /// Whether `RateLimit` headers may say so.
+    pub announced: bool,
+    /// The share that is used, in percent, where the caller is to be warned.
+    pub warned: Option<u64>,
+}
+
+/// What a request was charged so far.
+pub struct Charges {
+    set: Arc<QuotaSet>,
+    clock: Clock,
+    /// Whether the limits on callers were asked.
+    caller_asked: bool,
+    /// Events that were taken out of a request whose others go on.
+    refused_events: u32,
+    limits: Option<Arc<LogstoreLimits>>,
+    taken: Vec<Taken>,
+    marks: Vec<Arc<str>>,
+    divert: Option<LogstoreName>,
+    told: Vec<Told>,
+    /// The limit that refused, or that took events out.
+    bit: Option<Arc<str>>,
+}
+
+/// What became of the events of a request.
+#[derive(Debug, Default)]
+pub struct Sorted {
+    /// Events that were taken out, and are to be counted as refused.
+    pub refused: u32,
+    /// Events that go to other logstores of the project.
+    pub diverted: Vec<(LogstoreName, EventGroup)>,
+}
+
+impl std::fmt::Debug for Charges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Charges")
+            .field("taken", &self.taken.len())
+            .field("bit", &self.bit)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Charges {
+    pub(super) fn new(set: Arc<QuotaSet>, clock: Clock) -> Self {
+        Self {
+            set,
+            clock,
+            caller_asked: false,
+            refused_events: 0,
+            limits: None,
+            taken: Vec::new(),
+            marks: Vec::new(),
+            divert: None,
+            told: Vec::new(),
+            bit: None,
+        }
+    }
+
+    /// Asks the limits on addresses that are for every request.
+    ///
+    /// # Errors
+    /// The refusal of the first limit that has no room.
+    pub fn at_door(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
+        let set = Arc::clone(&self.set);
+        self.ask_all(&set.door, facts)
+    }
+
+    /// Asks the limits that need no more than address, project and logstore.
+    ///
+    /// # Errors
+    /// As [`Charges::at_door`].
+    pub fn at_head(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
+        self.limits = self.set.of(facts.project, facts.logstore);
+        let Some(limits) = self.limits.clone() else {
+            return Ok(());
+        };
+        self.ask_all(&limits.head, facts)?;
+        self.peek(&limits, Stage::Head, facts)
+    }
+
+    /// Asks the limits that need to know the caller; and whether those on its events have any room,
+    /// so that a body that has none is not read. Again does nothing.
+    ///
+    /// # Errors
+    /// As [`Charges::at_door`].
+    pub fn of_caller(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
+        let Some(limits) = self.limits.clone().filter(|_| !self.caller_asked) else {
+            return Ok(());
+        };
+        self.caller_asked = true;
+        self.ask_all(&limits.caller, facts)?;
+        self.peek(&limits, Stage::Caller, facts)
+    }
+
+    /// Asks the limits on events and bytes, and takes out of the group what has no room. `bytes`: of
+    /// the body or query, before compression.
+    ///
+    /// # Errors
+    /// The refusal, when nothing of the group is left.
+    pub fn of_events(
+        &mut self,
+        facts: &Facts<'_>,
+        group: &mut EventGroup,
+        bytes: u64,
+    ) -> Result<Sorted, Refusal> {
+        let limits = self.limits.clone();
+        let events = limits.as_ref().map_or(&[][..], |limits| &limits.events);
+        let topic = if events.is_empty() {
+            Vec::new()
+        } else {
+            group.topic.clone()
+        };
+        let facts = &Facts {
+            topic: &topic,
+            ..*facts
+        };
+        let mut view: Option<EventsView> = None;
+        let mut last = None;
+        for limit in events {
+            if limit.tells_events_apart() {
+                let classes = limits.as_ref().map(|limits| &*limits.classes);
+                let view = view.get_or_insert_with(|| EventsView::of(group, classes));
+                for (part, asked) in view.parts(limit, facts, group) {
+                    let verdict = self.ask(limit, &asked, facts);
+                    let verdict = match verdict {
+                        Ok(divert) => divert.map(Verdict::Diverted),
+                        Err(refusal) => {
+                            last = Some(refusal);
+                            Some(Verdict::Refused)
+                        }
+                    };
+                    if let Some(verdict) = verdict {
+                        view.decide(part, &verdict);
+                    }
+                }
+                continue;
+            }
+            let units = match limit.rule.unit {
+                LimitUnit::Requests => 1,
+                LimitUnit::Events => u64::from(group.events),
+                LimitUnit::Bytes => bytes,
+            };
+            let asked = Asked::whole(limit, facts, units);
+            if let Some(target) = self.ask(limit, &asked, facts)? {
+                self.divert.get_or_insert(target);
+            }
+        }
+        let all = group.events;
+        let mut sorted = match view {
+            Some(view) => view.sort(group),
+            None => Sorted::default(),
+        };
+        if group.events == 0
+            && sorted.diverted.is_empty()
+            && let Some(refusal) = last
+        {
+            // For the books: they are refused with the request.
+            group.events = all;
+            return Err(refusal);
+        }
+        if let Some(target) = self.divert.take()
+            && group.events > 0
+        {
+            let all = group.take_all();
+            sorted.diverted.push((target, all));
+        }
+        Ok(sorted)
+    }
+
+    /// The request was refused: gives back what is fair.
+    pub fn refused(&mut self, reason: Reason) {
+        if self.taken.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let ours = reason.status().is_server_error();
+        let by_limit = reason.is_quota();
+        for taken in self.taken.drain(..) {
+            let limit = &taken.limit;
+            let given = ours
+                || (by_limit && limit.stage > Stage::Head)
+                || (!by_limit && limit.rule.unit != LimitUnit::Requests);
+            if given {
+                limit.give_back(
+                    &taken.hashes,
+                    taken.units,
+                    taken.reserved,
+                    taken.charged,
+                    now,
+                );
+                limit.cells.given_back.inc();
+            }
+        }
+    }
+
+    /// The limits that mark the events of this request.
+    #[must_use]
+    pub fn marks(&self) -> &[Arc<str>] {
+        &self.marks
+    }
+
+    /// What the caller may be told.
+    #[must_use]
+    pub fn told(&self) -> &[Told] {
+        &self.told
+    }
+
+    /// Notes events that were taken out of a request whose others go on.
+    pub fn set_refused_events(&mut self, count: u32) {
+        self.refused_events = count;
+    }
+
+    /// Events that were taken out of a request whose others go on.
+    #[must_use]
+    pub fn refused_events(&self) -> u32 {
+        self.refused_events
+    }
+
+    /// The limit that refused the request, or events of it.
+    #[must_use]
+    pub fn bit(&self) -> Option<&Arc<str>> {
+        self.bit.as_ref()
+    }
+
+    fn ask_all(&mut self, limits: &[Arc<Limit>], facts: &Facts<'_>) -> Result<(), Refusal> {
+        for limit in limits {
+            let asked = Asked::whole(limit, facts, 1);
+            if let Some(target) = self.ask(limit, &asked, facts)? {
+                self.divert.get_or_insert(target);
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks one limit. `Some`: the logstore that gets what was asked for.
+    fn ask(
+        &mut self,
+        limit: &Arc<Limit>,
+        asked: &Asked<'_>,
+        facts: &Facts<'_>,
+    ) -> Result<Option<LogstoreName>, Refusal> {
+        let Asked {
+            hashes,
+            units,
+            reserved,
+            event,
+        } = *asked;
+        let text = || limit.key_text(facts, event);
+        let now = self.clock.now();
+        let result = limit.take(&hashes, units, reserved, now, &text);
+        let [own, _] = hashes;
+        let too_much = match result {
+            Ok(charged) => {
+                limit.cells.passed.inc();
+                self.tell(limit, own, reserved, now);
+                self.taken.push(Taken {
+                    limit: Arc::clone(limit),
+                    hashes,
+                    units,
+                    reserved,
+                    charged,
+                });
+                return Ok(None);
+            }
+            Err(too_much) => too_much,
+        };
+        let consequence = match &too_much {
+            // A ban is an operator's word: it holds whatever the limit's action.
+            TooMuch::Banned(_) => Consequence::Refused,
+            TooMuch::Full(_) => limit.consequence(own, facts),
+        };
+        let cells = &limit.cells;
+        match consequence {
+            Consequence::Observed => cells.observed.inc(),
+            Consequence::Kept => cells.kept.inc(),
+            Consequence::Marked => {
+                cells.marked.inc();
+                self.marks.push(Arc::clone(&limit.name));
+            }
+            Consequence::Diverted => {
+                cells.diverted.inc();
+                self.bit = Some(Arc::clone(&limit.name));
+                return Ok(limit.rule.divert_to.clone());
+            }
+            Consequence::Refused => {
+                cells.refused.inc();
+                self.tell(limit, own, reserved, now);
+                self.bit = Some(Arc::clone(&limit.name));
+                return Err(refusal(limit, &too_much, now));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether limits on events, whose key is known by now, have room for anything at all.
+    fn peek(
+        &mut self,
+        limits: &LogstoreLimits,
+        stage: Stage,
+        facts: &Facts<'_>,
+    ) -> Result<(), Refusal> {
+        for limit in &limits.events {
+            if limit.tells_events_apart() || limit.shape.stage().max(Stage::Head) != stage {
+                continue;
+            }
+            let hashes = limit.hashes(facts, None);
+            let text = || limit.key_text(facts, None);
+            let now = self.clock.now();
+            match limit.take(&hashes, 1, false, now, &text) {
+                Ok(charged) => limit.give_back(&hashes, 1, false, charged, now),
+                Err(too_much) => {
+                    let banned = matches!(too_much, TooMuch::Banned(_));
+                    let [own, _] = hashes;
+                    if banned || limit.consequence(own, facts) == Consequence::Refused {
+                        limit.cells.refused.inc();
+                        self.tell(limit, own, false, now);
+                        self.bit = Some(Arc::clone(&limit.name));
+                        return Err(refusal(limit, &too_much, now));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what the caller may know of a limit: of its tightest window.
+    fn tell(&mut self, limit: &Arc<Limit>, own: u64, reserved: bool, now: Now) {
+        let rule = &limit.rule;
+        if !rule.announce && rule.warn_at.is_none() {
+            return;
+        }
+        let factor = limit
+            .override_of(own, now)
+            .map_or(Factor::ONE, |it| it.factor());
+        let rooms = limit.bucket().rooms(own, reserved, factor, now);
+        let windows = limit.bucket().windows();
+        let share = |room: &super::window::Room| room.remaining as f64 / (room.most.max(1)) as f64;
+        let tightest = rooms
+            .iter()
+            .enumerate()
+            .min_by(|(_, a), (_, b)| share(a).total_cmp(&share(b)));
+        let Some((index, room)) = tightest else {
+            return;
+        };
+        let window = windows.get(index % windows.len().max(1));
+        let (_, seconds) = window.map_or((0, 0), super::window::Window::described);
+        let used = room.most.saturating_sub(room.remaining);
+        let used = used.saturating_mul(100) / room.most.max(1);
+        let warned = rule.warn_at.filter(|at| used >= u64::from(*at));
+        self.told.retain(|told| told.limit != limit.name);
+        self.told.push(Told {
+            limit: Arc::clone(&limit.name),
+            policy: (room.most, seconds),
+            left: (room.remaining, room.reset.div_ceil(1_000_000_000)),
+            announced: rule.announce,
+            warned: warned.map(|_| used),
+        });
+    }
+}
+
+/// What a client is told whom a limit refuses.
+fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
+    let retry = limit.retry_seconds(too_much, now);
+    let name = &limit.name;
+    let told = limit.told();
+    let refusal = match too_much {
+        TooMuch::Banned(_) => {
+            limit.cells.banned.inc();
+            Refusal::new(Reason::Banned, format!("limit `{name}`"))
+        }
+        TooMuch::Full(full) if !full.own => {
+            limit.cells.newcomers.inc();
+            let detail = format!("limit `{name}`: too many new keys at once");
+            Refusal::new(Reason::QuotaExceeded, detail)
+        }
+        TooMuch::Full(full) => {
+            let reason = if full.wait.is_none() && retry.is_none() {
+                Reason::QuotaTooLarge
+            } else {
+                Reason::QuotaExceeded
+            };
+            Refusal::new(reason, format!("limit `{name}` allows {told}"))
+        }
+    };
+    match retry {
+        Some(seconds) => refusal.retry_after(seconds),
+        None => refusal,
+    }
+}

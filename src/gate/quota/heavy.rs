@@ -1,0 +1,187 @@
+//! Who sends the most, in a fixed amount of memory.
+//!
+//! The sketch is Space-Saving (Metwally, Agrawal, El Abbadi 2005): of `SIZE` counters, a key that
+//! has none takes over the smallest one and its count, which is kept as its error. Whoever sent more
+//! than 1/`SIZE` of all is in it for sure. Counts are halved every minute, so that it tells of now.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::bucket::Words;
+
+/// Keys that are told apart.
+const SIZE: usize = 128;
+/// Keys that get a place of their own though the table has none for them.
+const PINS: usize = 256;
+/// Sightings of a key since the last halving, beyond its possible error, after which it is pinned.
+const PIN_AFTER: u64 = 16;
+const HALVING: u64 = 60_000_000_000;
+/// The longest text of a key that is kept, in bytes.
+const MAX_TEXT: usize = 160;
+
+/// A key that sends much.
+#[derive(Clone, Debug)]
+pub struct Heavy {
+    /// The hash of the key.
+    pub hash: u64,
+    /// The key as text, at most 160 bytes.
+    pub text: Box<str>,
+    /// About how many units it asked for in the last minute or two; never too few.
+    pub count: u64,
+    /// By how many `count` may be too high.
+    pub error: u64,
+}
+
+/// The keys that send the most, and the state of those of them that the table has no place for.
+#[derive(Debug, Default)]
+pub struct HeavyKeys(Mutex<Sketch>);
+
+#[derive(Debug, Default)]
+struct Sketch {
+    counters: Vec<Heavy>,
+    halved: u64,
+    pins: Vec<(u64, Words)>,
+}
+
+impl HeavyKeys {
+    /// Counts what a key asked for.
+    pub fn see(&self, hash: u64, units: u64, nanos: u64, text: impl FnOnce() -> String) {
+        self.lock().see(hash, units, nanos, text);
+    }
+
+    /// The keys, the heaviest first.
+    #[must_use]
+    pub fn top(&self, nanos: u64) -> Vec<Heavy> {
+        let mut sketch = self.lock();
+        sketch.halve(nanos);
+        let mut top = sketch.counters.clone();
+        drop(sketch);
+        top.sort_by_key(|heavy| std::cmp::Reverse(heavy.count));
+        top
+    }
+
+    /// Looks up a key that the table has no place for: its words, if it is pinned.
+    pub fn pinned<R>(&self, hash: u64, found: impl FnOnce(&mut Words) -> R) -> Option<R> {
+        let mut sketch = self.lock();
+        let pin = sketch.pins.iter_mut().find(|(pinned, _)| *pinned == hash)?;
+        Some(found(&mut pin.1))
+    }
+
+    /// Counts a key that the table has no place for, and gives it one here once it is heavy. A pin
+    /// is given to another key only when its words may be forgotten.
+    pub fn see_homeless(
+        &self,
+        hash: u64,
+        words: &Words,
+        nanos: u64,
+        is_idle: impl Fn(&Words) -> bool,
+        text: impl FnOnce() -> String,
+    ) {
+        let mut sketch = self.lock();
+        sketch.see(hash, 1, nanos, text);
+        let is_heavy = |heavy: &Heavy| heavy.hash == hash && heavy.count - heavy.error >= PIN_AFTER;
+        if !sketch.counters.iter().any(is_heavy) {
+            return;
+        }
+        if sketch.pins.len() < PINS {
+            sketch.pins.push((hash, *words));
+        } else if let Some(idle) = sketch.pins.iter_mut().find(|(_, words)| is_idle(words)) {
+            *idle = (hash, *words);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sketch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sketch {
+    fn see(&mut self, hash: u64, units: u64, nanos: u64, text: impl FnOnce() -> String) {
+        self.halve(nanos);
+        if let Some(known) = self.counters.iter_mut().find(|one| one.hash == hash) {
+            known.count = known.count.saturating_add(units);
+            return;
+        }
+        let text = || {
+            let mut text = text();
+            if text.len() > MAX_TEXT {
+                text.truncate(text.floor_char_boundary(MAX_TEXT));
+            }
+            text.into_boxed_str()
+        };
+        if self.counters.len() < SIZE {
+            self.counters.push(Heavy {
+                hash,
+                text: text(),
+                count: units,
+                error: 0,
+            });
+        } else if let Some(least) = self.counters.iter_mut().min_by_key(|one| one.count) {
+            *least = Heavy {
+                hash,
+                text: text(),
+                count: least.count.saturating_add(units),
+                error: least.count,
+            };
+        }
+    }
+
+    fn halve(&mut self, nanos: u64) {
+        if nanos.saturating_sub(self.halved) < HALVING {
+            return;
+        }
+        let times = (nanos - self.halved) / HALVING;
+        self.halved = nanos;
+        let shift = u32::try_from(times.min(63)).unwrap_or(63);
+        self.counters.retain_mut(|one| {
+            one.count >>= shift;
+            one.error >>= shift;
+            one.count > 0
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_sends_more_than_its_share_is_found_among_many() {
+        let heavy = HeavyKeys::default();
+        for number in 0..100_000u64 {
+            heavy.see(number + 1000, 1, 0, || format!("light {number}"));
+            if number % 50 == 0 {
+                heavy.see(7, 1, 0, || "seven".to_owned());
+            }
+        }
+        let top = heavy.top(0);
+        assert_eq!(top.len(), SIZE);
+        let seven = top.iter().find(|one| one.hash == 7).unwrap();
+        assert_eq!(&*seven.text, "seven");
+        assert!(seven.count >= 2000);
+        assert!(heavy.top(HALVING)[0].count <= top[0].count / 2);
+        assert!(heavy.top(70 * HALVING).is_empty(), "all is forgotten");
+    }
+
+    #[test]
+    fn a_heavy_key_without_a_place_is_pinned_and_a_light_one_is_not() {
+        let heavy = HeavyKeys::default();
+        let words = Words::default();
+        let see = |hash| heavy.see_homeless(hash, &words, 0, |_| false, String::new);
+        for _ in 0..PIN_AFTER - 1 {
+            see(7);
+        }
+        assert!(heavy.pinned(7, |_| ()).is_none());
+        see(7);
+        assert!(heavy.pinned(7, |_| ()).is_some());
+        see(8);
+        assert!(heavy.pinned(8, |_| ()).is_none());
+        for hash in 100..1000 {
+            (0..2 * PIN_AFTER).for_each(|_| see(hash));
+        }
+        assert_eq!(heavy.lock().pins.len(), PINS, "pins are bounded");
+        assert!(
+            heavy.pinned(7, |_| ()).is_some(),
+            "and none is taken away while in use"
+        );
+    }
+}

@@ -1,0 +1,353 @@
+//! What a limit tells apart.
+//!
+//! A key is made of parts. Each part of a request is hashed in its order, with a tag and its length,
+//! so that no two keys run together. Parts that only the client's own word stands behind (headers,
+//! cookies, topics, what an unverified credential says) count for known callers alone: of anyone else
+//! the address stands in their place, so that nobody gets a fresh limit by changing a word.
+
+use std::hash::{BuildHasher, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::HeaderName;
+
+use super::facts::{EventPart, Facts};
+
+/// How the keys of limits are hashed: by a seed that is new in each process, or that was kept with
+/// what is kept of the limit.
+pub type Seed = foldhash::quality::SeedableRandomState;
+
+/// A part of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The client's address, cut to a prefix.
+    Address,
+    /// The name of the credential.
+    Credential,
+    /// The subject of the credential.
+    Subject,
+    /// A claim of a token.
+    Claim(Box<str>),
+    /// A header, such as a device fingerprint.
+    Header(HeaderName),
+    /// A trusted cookie.
+    Cookie(Box<str>),
+    /// The Origin of the page.
+    Origin,
+    /// The project.
+    Project,
+    /// The logstore.
+    Logstore,
+    /// The topic of the events.
+    Topic,
+    /// A field of the event.
+    Event(Box<str>),
+}
+
+/// Why a part could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no part of a key; there are address, credential, subject, claim:NAME, header:NAME, cookie:NAME, origin, project, logstore, topic and event:FIELD"
+)]
+pub struct PartError(String);
+
+impl std::str::FromStr for Part {
+    type Err = PartError;
+
+    fn from_str(text: &str) -> Result<Self, PartError> {
+        let bad = || PartError(text.to_owned());
+        let named = |name: &str| {
+            let good = !name.is_empty() && name.len() <= 128;
+            good.then(|| Box::from(name)).ok_or_else(bad)
+        };
+        Ok(match text.split_once(':') {
+            None => match text {
+                "address" => Self::Address,
+                "credential" => Self::Credential,
+                "subject" => Self::Subject,
+                "origin" => Self::Origin,
+                "project" => Self::Project,
+                "logstore" => Self::Logstore,
+                "topic" => Self::Topic,
+                _ => return Err(bad()),
+            },
+            Some(("claim", name)) => Self::Claim(named(name)?),
+            Some(("header", name)) => Self::Header(name.parse().map_err(|_| bad())?),
+            Some(("cookie", name)) => Self::Cookie(named(name)?),
+            Some(("event", name)) => Self::Event(named(name)?),
+            Some(_) => return Err(bad()),
+        })
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address => f.write_str("address"),
+            Self::Credential => f.write_str("credential"),
+            Self::Subject => f.write_str("subject"),
+            Self::Claim(name) => write!(f, "claim:{name}"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Origin => f.write_str("origin"),
+            Self::Project => f.write_str("project"),
+            Self::Logstore => f.write_str("logstore"),
+            Self::Topic => f.write_str("topic"),
+            Self::Event(name) => write!(f, "event:{name}"),
+        }
+    }
+}
+
+/// How much of a request has to be known before a limit can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The address alone.
+    Door,
+    /// Project and logstore.
+    Head,
+    /// Who sends it.
+    Caller,
+    /// The events.
+    Events,
+}
+
+impl Part {
+    /// From when on it is known.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::Address => Stage::Door,
+            Self::Project | Self::Logstore => Stage::Head,
+            Self::Credential
+            | Self::Subject
+            | Self::Claim(_)
+            | Self::Header(_)
+            | Self::Cookie(_)
+            | Self::Origin => Stage::Caller,
+            Self::Topic | Self::Event(_) => Stage::Events,
+        }
+    }
+}
+
+/// The parts of a key, and how addresses are cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// The parts, in their order.
+    pub parts: Box<[Part]>,
+    /// Bits of an IPv4 address that count.
+    pub ipv4_prefix: u8,
+    /// Bits of an IPv6 address that count.
+    pub ipv6_prefix: u8,
+}
+
+/// What a part of a request says.
+enum Value<'a> {
+    Bytes(std::borrow::Cow<'a, [u8]>),
+    Address(IpAddr),
+    /// Nobody that is known said it: the address stands for it.
+    Unknown(IpAddr),
+    Missing,
+}
+
+const MISSING: u8 = 0;
+const BYTES: u8 = 1;
+const ADDRESS: u8 = 2;
+const UNKNOWN: u8 = 3;
+
+/// What stands before the address of a caller that is not known, in the text of a key.
+const UNKNOWN_AT: &str = "unknown@";
+
+impl Shape {
+    /// From when on every part is known.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        let stages = self.parts.iter().map(Part::stage);
+        stages.max().unwrap_or(Stage::Door)
+    }
+
+    /// Whether single events are told apart by it.
+    #[must_use]
+    pub fn tells_events_apart(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Event(_)))
+    }
+
+    /// The hash of a request's key. `event` is the event that is asked for, where events are told
+    /// apart.
+    #[must_use]
+    pub fn hash(&self, seed: &Seed, facts: &Facts<'_>, event: Option<EventPart<'_>>) -> u64 {
+        let mut hasher = seed.build_hasher();
+        for part in &self.parts {
+            put(&mut hasher, &self.value(part, facts, event));
+        }
+        hasher.finish()
+    }
+
+    /// The key as text: `address=203.0.113.7,logstore=web`.
+    #[must_use]
+    pub fn text(&self, facts: &Facts<'_>, event: Option<EventPart<'_>>) -> String {
+        if self.parts.is_empty() {
+            return "all".to_owned();
+        }
+        let mut text = String::new();
+        for part in &self.parts {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            let value = match self.value(part, facts, event) {
+                Value::Bytes(bytes) => escaped(&bytes),
+                Value::Address(address) => self.address_text(address),
+                Value::Unknown(address) => format!("{UNKNOWN_AT}{}", self.address_text(address)),
+                Value::Missing => String::new(),
+            };
+            text.push_str(&format!("{part}={value}"));
+        }
+        text
+    }
+
+    /// The hash of a key that is given as text, in the form of [`Shape::text`].
+    ///
+    /// # Errors
+    /// What is wrong with the text, and what it should hold.
+    pub fn hash_of_text(&self, seed: &Seed, text: &str) -> Result<u64, String> {
+        let wanted = || {
+            let parts: Vec<String> = self
+                .parts
+                .iter()
+                .map(|part| format!("{part}=..."))
+                .collect();
+            match parts.is_empty() {
+                true => "the limit has one key: write `all`".to_owned(),
+                false => format!("write `{}`", parts.join(",")),
+            }
+        };
+        let mut hasher = seed.build_hasher();
+        let mut rest = text;
+        if self.parts.is_empty() && text != "all" {
+            return Err(wanted());
+        }
+        for (index, part) in self.parts.iter().enumerate() {
+            let name = format!("{part}=");
+            rest = rest.strip_prefix(&name).ok_or_else(wanted)?;
+            let next = self.parts.get(index + 1).map(|next| format!(",{next}="));
+            let end = next
+                .as_ref()
+                .map_or(Some(rest.len()), |next| rest.find(next.as_str()));
+            let (value, after) = rest.split_at(end.ok_or_else(wanted)?);
+            rest = after.strip_prefix(',').unwrap_or(after);
+            let address = |text: &str| {
+                let bare = text.split_once('/').map_or(text, |(address, _)| address);
+                bare.parse().map_err(|_| format!("`{text}` is no address"))
+            };
+            let value = match part {
+                Part::Address => Value::Address(self.cut(address(value)?)),
+                _ => match value.strip_prefix(UNKNOWN_AT) {
+                    Some(at) => Value::Unknown(self.cut(address(at)?)),
+                    None if value.is_empty() => Value::Missing,
+                    None => Value::Bytes(unescaped(value).into()),
+                },
+            };
+            put(&mut hasher, &value);
+        }
+        Ok(hasher.finish())
+    }
+
+    fn value<'a>(&self, part: &Part, facts: &Facts<'a>, event: Option<EventPart<'a>>) -> Value<'a> {
+        let known = facts.caller_is_known();
+        let said =
+            |value: Option<std::borrow::Cow<'a, [u8]>>| value.map_or(Value::Missing, Value::Bytes);
+        match part {
+            Part::Address => Value::Address(self.cut(facts.address)),
+            Part::Project => Value::Bytes(facts.project.as_bytes().into()),
+            Part::Logstore => Value::Bytes(facts.logstore.as_bytes().into()),
+            _ if !known => Value::Unknown(self.cut(facts.address)),
+            Part::Credential => said(facts.credential()),
+            Part::Subject => said(facts.subject()),
+            Part::Claim(name) => said(facts.claim(name)),
+            Part::Header(name) => said(facts.words.header(name).map(Into::into)),
+            Part::Cookie(name) => said(facts.words.cookie(name).map(Into::into)),
+            Part::Origin => said(facts.words.origin().map(Into::into)),
+            Part::Topic => said(Some(facts.topic.into())),
+            Part::Event(name) => said(event.and_then(|event| event.field(name)).map(Into::into)),
+        }
+    }
+
+    fn cut(&self, address: IpAddr) -> IpAddr {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let bits = u32::from(self.ipv4_prefix.min(32));
+                let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+                Ipv4Addr::from_bits(address.to_bits() & mask).into()
+            }
+            IpAddr::V6(address) => {
+                let bits = u32::from(self.ipv6_prefix.min(128));
+                let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+                Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            }
+        }
+    }
+
+    fn address_text(&self, address: IpAddr) -> String {
+        match address {
+            IpAddr::V4(_) if self.ipv4_prefix < 32 => format!("{address}/{}", self.ipv4_prefix),
+            IpAddr::V6(_) if self.ipv6_prefix < 128 => format!("{address}/{}", self.ipv6_prefix),
+            _ => address.to_string(),
+        }
+    }
+}
+
+fn put(hasher: &mut impl Hasher, value: &Value<'_>) {
+    let address = |hasher: &mut dyn Hasher, tag: u8, address: &IpAddr| {
+        hasher.write_u8(tag);
+        match address {
+            IpAddr::V4(address) => hasher.write_u32(address.to_bits()),
+            IpAddr::V6(address) => hasher.write_u128(address.to_bits()),
+        }
+    };
+    match value {
+        Value::Missing => hasher.write_u8(MISSING),
+        Value::Address(at) => address(hasher, ADDRESS, at),
+        Value::Unknown(at) => address(hasher, UNKNOWN, at),
+        Value::Bytes(bytes) => {
+            hasher.write_u8(BYTES);
+            hasher.write_usize(bytes.len());
+            hasher.write(bytes);
+        }
+    }
+}
+
+/// Printable ASCII as it stands, but for `\` and the comma; all else as `\xNN`. What looks like the
+/// address of an unknown caller gets its first letter escaped.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let looks_unknown = bytes.starts_with(UNKNOWN_AT.as_bytes());
+    for (index, byte) in bytes.iter().enumerate() {
+        let plain = (byte.is_ascii_graphic() || *byte == b' ') && !b"\\,".contains(byte);
+        if plain && !(looks_unknown && index == 0) {
+            text.push(char::from(*byte));
+        } else {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
+}
+
+fn unescaped(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let escape = after.strip_prefix(b"x").and_then(|digits| {
+            let digits = std::str::from_utf8(digits.get(..2)?).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        });
+        match escape {
+            Some(byte) if *first == b'\\' => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,422 @@
+//! One limit, compiled: what it is asked, and what becomes of what is too much.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::bucket::{Ask, Bucket, Charged, Full};
+use super::calendar::{Calendar, Unit};
+use super::classes::Classes;
+use super::facts::{EventPart, Facts};
+use super::key::{Part, PartError, Seed, Shape, Stage};
+use super::metrics::LimitCells;
+use super::overrides::{Change, Override};
+use super::window::{Budget, Factor, Now, Rate, Window};
+use crate::config::{self, BudgetPeriod, LimitAction, LimitMode, LimitUnit, RateRule};
+
+/// How many times the limit of an address the prefix around it lets new addresses have.
+const PREFIX_TIMES: u64 = 64;
+/// Places of the table of parents, as a part of those of the keys.
+const PARENTS_PER_KEY: u32 = 4;
+const FEWEST_PARENTS: u32 = 64;
+/// In this time, in nanoseconds, a whole table of new keys may come, by default.
+const TURNOVER: u64 = 60_000_000_000;
+/// One in so many asks is looked at for the list of those that send the most.
+const SAMPLE: u64 = 16;
+/// Seconds to wait where nothing will ever pass.
+const NEVER: u32 = 3600;
+const SECOND: u64 = 1_000_000_000;
+
+/// Overrides of a limit, by the hash of their key.
+pub type Overrides = HashMap<u64, Arc<Override>, foldhash::quality::RandomState>;
+
+/// A limit.
+#[derive(Debug)]
+pub struct Limit {
+    /// Its part of the configuration.
+    pub rule: config::Limit,
+    /// Its name, to be handed out.
+    pub name: Arc<str>,
+    /// When it is asked.
+    pub stage: Stage,
+    /// What it tells apart.
+    pub shape: Shape,
+    /// What is counted for it.
+    pub cells: LimitCells,
+    parent: Option<Shape>,
+    sample_by: Shape,
+    seed: Seed,
+    bucket: Bucket,
+    overrides: ArcSwapOption<Overrides>,
+    /// The classes that it counts, and those that may use the reserve.
+    counted: Box<[usize]>,
+    reserved: Box<[usize]>,
+}
+
+/// The hashes of a key and of its parent.
+pub type Hashes = [u64; 2];
+
+/// Too much for a limit.
+#[derive(Clone, Debug)]
+pub enum TooMuch {
+    /// Its windows are full.
+    Full(Full),
+    /// Its key is banned.
+    Banned(Arc<Override>),
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// The limit only observes, or observes this key.
+    Observed,
+    /// It is refused.
+    Refused,
+    /// It goes to another logstore.
+    Diverted,
+    /// It goes on as one of the sample.
+    Kept,
+    /// It goes on, marked.
+    Marked,
+}
+
+impl Limit {
+    /// Compiles a limit.
+    ///
+    /// # Errors
+    /// A part of a key that does not exist.
+    pub fn new(
+        rule: &config::Limit,
+        classes: &Classes,
+        utc_offset: i32,
+        seed: Seed,
+    ) -> Result<Self, PartError> {
+        let shape = shape_of(&rule.key, rule.ipv4_prefix, rule.ipv6_prefix)?;
+        let parent = parent_of(rule, &shape)?;
+        let windows = windows_of(rule, utc_offset);
+        let reserve = rule.reserve.values().copied().fold(0, u8::saturating_add);
+        let parent_windows = parent.as_ref().map(|(_, windows)| windows.clone());
+        let below_root = parent_windows.as_deref().unwrap_or(&windows);
+        let parents = (rule.max_keys / PARENTS_PER_KEY).max(FEWEST_PARENTS);
+        let keys = if parent.is_some() {
+            parents
+        } else {
+            rule.max_keys
+        };
+        let root: Vec<Window> = below_root
+            .iter()
+            .map(|window| turnover(window, keys))
+            .collect();
+        let bucket = Bucket::new(&windows, rule.max_keys, reserve, &root);
+        let bucket = match &parent_windows {
+            Some(windows) => bucket.below(Bucket::new(windows, parents, 0, &root)),
+            None => bucket,
+        };
+        let unscoped = rule.projects.is_empty() && rule.logstores.is_empty();
+        let looks_at_events = rule.unit != LimitUnit::Requests
+            || !rule.classes.is_empty()
+            || !rule.reserve.is_empty();
+        let stage = match shape.stage() {
+            _ if looks_at_events => Stage::Events,
+            Stage::Door if !unscoped => Stage::Head,
+            stage => stage,
+        };
+        let parent_stage = parent.as_ref().map(|(shape, _)| shape.stage());
+        Ok(Self {
+            name: rule.name.as_str().into(),
+            stage: parent_stage.map_or(stage, |parent| parent.max(stage)),
+            sample_by: shape_of(&rule.sample_by, rule.ipv4_prefix, rule.ipv6_prefix)?,
+            parent: parent.map(|(shape, _)| shape),
+            shape,
+            cells: LimitCells::default(),
+            seed,
+            bucket,
+            overrides: ArcSwapOption::empty(),
+            counted: rule
+                .classes
+                .iter()
+                .filter_map(|name| classes.index(name))
+                .collect(),
+            reserved: rule
+                .reserve
+                .keys()
+                .filter_map(|name| classes.index(name))
+                .collect(),
+            rule: rule.clone(),
+        })
+    }
+
+    /// Bytes that the state of such a limit takes.
+    #[must_use]
+    pub fn bytes(rule: &config::Limit) -> u64 {
+        let windows = rule.rates.len() + rule.budgets.len();
+        let width = if rule.reserve.is_empty() {
+            windows
+        } else {
+            2 * windows
+        };
+        let own = super::table::Table::bytes(rule.max_keys, width);
+        let by_address = rule.key.iter().any(|part| part == "address");
+        let parents = (rule.max_keys / PARENTS_PER_KEY).max(FEWEST_PARENTS);
+        let above = match &rule.parent {
+            Some(parent) => super::table::Table::bytes(parents, parent.rates.len()),
+            None if by_address => super::table::Table::bytes(parents, windows),
+            None => 0,
+        };
+        own + above
+    }
+
+    /// Whether single events are told apart by it: by a field, or by their class.
+    #[must_use]
+    pub fn tells_events_apart(&self) -> bool {
+        self.shape.tells_events_apart()
+            || !self.rule.classes.is_empty()
+            || !self.rule.reserve.is_empty()
+    }
+
+    /// Whether it counts events of a class.
+    #[must_use]
+    pub fn counts(&self, class: Option<usize>) -> bool {
+        self.rule.classes.is_empty() || class.is_some_and(|class| self.counted.contains(&class))
+    }
+
+    /// Whether events of a class may use the reserve.
+    #[must_use]
+    pub fn reserves(&self, class: Option<usize>) -> bool {
+        class.is_some_and(|class| self.reserved.contains(&class))
+    }
+
+    /// The hashes of a request's key.
+    #[must_use]
+    pub fn hashes(&self, facts: &Facts<'_>, event: Option<EventPart<'_>>) -> Hashes {
+        let parent = self.parent.as_ref();
+        [
+            self.shape.hash(&self.seed, facts, event),
+            parent.map_or(0, |shape| shape.hash(&self.seed, facts, event)),
+        ]
+    }
+
+    /// The key of a request as text.
+    #[must_use]
+    pub fn key_text(&self, facts: &Facts<'_>, event: Option<EventPart<'_>>) -> String {
+        self.shape.text(facts, event)
+    }
+
+    /// The hash of a key that is given as text.
+    ///
+    /// # Errors
+    /// What the text should hold.
+    pub fn hash_of_text(&self, text: &str) -> Result<u64, String> {
+        self.shape.hash_of_text(&self.seed, text)
+    }
+
+    /// Takes units for a key, or nothing.
+    ///
+    /// # Errors
+    /// [`TooMuch`], and nothing was taken.
+    pub fn take(
+        &self,
+        hashes: &Hashes,
+        units: u64,
+        reserved: bool,
+        now: Now,
+        text: &dyn Fn() -> String,
+    ) -> Result<(Charged, Factor), TooMuch> {
+        let [own, _] = *hashes;
+        let mut factor = Factor::ONE;
+        if let Some(changed) = self.override_of(own, now) {
+            match changed.change {
+                Change::Ban => return Err(TooMuch::Banned(changed)),
+                Change::Raise { thousandths } => factor = Factor::thousandths(thousandths),
+            }
+        }
+        let ask = Ask {
+            hashes,
+            units,
+            reserved,
+            factor,
+            now,
+        };
+        let taken = self.bucket.take(ask, text);
+        // The low bits of the clock are as good as a coin, and nobody outside chooses them.
+        if (now.nanos ^ own).is_multiple_of(SAMPLE) {
+            self.bucket
+                .see(own, units.saturating_mul(SAMPLE), now, text);
+        }
+        taken
+            .map(|charged| (charged, factor))
+            .map_err(TooMuch::Full)
+    }
+
+    /// Gives back what was taken.
+    pub fn give_back(
+        &self,
+        hashes: &Hashes,
+        units: u64,
+        reserved: bool,
+        (charged, factor): (Charged, Factor),
+        now: Now,
+    ) {
+        let ask = Ask {
+            hashes,
+            units,
+            reserved,
+            factor,
+            now,
+        };
+        self.bucket.give_back(ask, charged);
+    }
+
+    /// What becomes of what is too much for a key.
+    #[must_use]
+    pub fn consequence(&self, own: u64, facts: &Facts<'_>) -> Consequence {
+        // Other bits than those that choose the place in the table.
+        let enforced = percent_of(own.rotate_left(17)) < u64::from(self.rule.percent);
+        if self.rule.mode != LimitMode::Enforce || !enforced {
+            return Consequence::Observed;
+        }
+        match self.rule.action {
+            LimitAction::Refuse => Consequence::Refused,
+            LimitAction::Divert => Consequence::Diverted,
+            LimitAction::Mark => Consequence::Marked,
+            LimitAction::Sample => {
+                let sample = self.sample_by.hash(&self.seed, facts, None);
+                if percent_of(sample) < u64::from(self.rule.keep) {
+                    Consequence::Kept
+                } else {
+                    Consequence::Refused
+                }
+            }
+        }
+    }
+
+    /// Seconds to wait before trying again; `None` when it would never pass.
+    #[must_use]
+    pub fn retry_seconds(&self, too_much: &TooMuch, now: Now) -> Option<u32> {
+        let nothing = self.rule.rates.iter().any(|rate| rate.count.get() == 0);
+        match too_much {
+            TooMuch::Banned(ban) => {
+                let left = ban.expires.saturating_sub(now.unix_seconds).max(1);
+                Some(u32::try_from(left).unwrap_or(u32::MAX))
+            }
+            TooMuch::Full(Full { wait: None, .. }) if nothing => Some(NEVER),
+            TooMuch::Full(full) => full
+                .wait
+                .map(|wait| u32::try_from(wait.div_ceil(SECOND).max(1)).unwrap_or(u32::MAX)),
+        }
+    }
+
+    /// What the limit allows, for people: `100 requests in 1s and 100000 requests in a day for each address`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let unit = match self.rule.unit {
+            LimitUnit::Requests => "requests",
+            LimitUnit::Events => "events",
+            LimitUnit::Bytes => "bytes",
+        };
+        let rates = self.rule.rates.iter();
+        let rates = rates.map(|rate| format!("{} {unit} in {}", rate.count.get(), rate.per));
+        let budgets = self.rule.budgets.iter().map(|budget| {
+            let per = match budget.per {
+                BudgetPeriod::Day => "day",
+                BudgetPeriod::Month => "month",
+            };
+            format!("{} {unit} in a {per}", budget.count.get())
+        });
+        let windows: Vec<String> = rates.chain(budgets).collect();
+        let parts: Vec<String> = self.shape.parts.iter().map(Part::to_string).collect();
+        let each = if parts.is_empty() {
+            "in all".to_owned()
+        } else {
+            format!("for each {}", parts.join(" and "))
+        };
+        format!("{} {each}", windows.join(" and "))
+    }
+
+    /// The state of its keys.
+    #[must_use]
+    pub fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
+    /// Puts these overrides in place of those before.
+    pub fn set_overrides(&self, overrides: Overrides) {
+        let some = !overrides.is_empty();
+        self.overrides.store(some.then(|| Arc::new(overrides)));
+    }
+
+    /// The override of a key, while it lasts.
+    #[must_use]
+    pub fn override_of(&self, own: u64, now: Now) -> Option<Arc<Override>> {
+        let overrides = self.overrides.load();
+        let found = overrides.as_ref()?.get(&own)?;
+        (found.expires > now.unix_seconds).then(|| Arc::clone(found))
+    }
+}
+
+fn percent_of(hash: u64) -> u64 {
+    ((hash >> 32) * 100) >> 32
+}
+
+fn shape_of(parts: &[String], ipv4_prefix: u8, ipv6_prefix: u8) -> Result<Shape, PartError> {
+    let parts: Result<Vec<Part>, PartError> = parts.iter().map(|part| part.parse()).collect();
+    Ok(Shape {
+        parts: parts?.into(),
+        ipv4_prefix,
+        ipv6_prefix,
+    })
+}
+
+/// What new keys are charged to, if that is not all keys together.
+fn parent_of(rule: &config::Limit, own: &Shape) -> Result<Option<(Shape, Vec<Window>)>, PartError> {
+    if let Some(parent) = &rule.parent {
+        let shape = shape_of(&parent.key, parent.ipv4_prefix, parent.ipv6_prefix)?;
+        return Ok(Some((shape, parent.rates.iter().map(rate).collect())));
+    }
+    if !own.parts.contains(&Part::Address) {
+        return Ok(None);
+    }
+    let around = Shape {
+        ipv4_prefix: own.ipv4_prefix.min(24),
+        ipv6_prefix: own.ipv6_prefix.min(48),
+        ..own.clone()
+    };
+    // Budgets are over a day: a prefix would have to be let through all of its addresses at once.
+    let rates = rule.rates.iter().map(rate);
+    Ok(Some((
+        around,
+        rates.map(|window| window.times(PREFIX_TIMES)).collect(),
+    )))
+}
+
+fn rate(rule: &RateRule) -> Window {
+    let per = u64::try_from(rule.per.get().as_nanos()).unwrap_or(u64::MAX);
+    let burst = rule.burst.unwrap_or(rule.count);
+    Window::Rate(Rate::new(rule.count.get(), per, burst.get()))
+}
+
+fn windows_of(rule: &config::Limit, utc_offset: i32) -> Vec<Window> {
+    let budgets = rule.budgets.iter().map(|budget| {
+        let unit = match budget.per {
+            BudgetPeriod::Day => Unit::Day,
+            BudgetPeriod::Month => Unit::Month,
+        };
+        let calendar = Calendar::new(unit, utc_offset);
+        Window::Budget(Budget::new(budget.count.get(), calendar))
+    });
+    rule.rates.iter().map(rate).chain(budgets).collect()
+}
+
+/// What all keys of a table together may bring in new ones: a table full at once, and then again in
+/// each minute.
+fn turnover(window: &Window, keys: u32) -> Window {
+    let keys = u64::from(keys);
+    match window {
+        Window::Rate(rate) => {
+            let burst = rate.burst().saturating_mul(keys);
+            Window::Rate(Rate::new(burst, TURNOVER, burst))
+        }
+        Window::Budget(_) => window.times(keys),
+    }
+}

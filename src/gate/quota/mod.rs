@@ -1,0 +1,132 @@
+//! How much may be sent: limits on keys, charged in a fixed amount of memory.
+//!
+//! Promise: for any order of requests, a key that has a place is admitted no more than its windows
+//! allow, and all keys without one no more than their parent's. What is asked is answered at once; no
+//! limit waits. Memory is that of the tables, taken when the limits are made ([`Limit::bytes`]).
+//! Nothing is kept of a credential that was not verified.
+//! Not here: who the caller is (`identity`), and how a refusal is told (`front`).
+
+mod bucket;
+mod calendar;
+mod charges;
+mod classes;
+mod events;
+mod facts;
+mod heavy;
+mod key;
+mod limit;
+mod metrics;
+mod overrides;
+mod set;
+mod table;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+pub use self::bucket::{Ask, Bucket, Full, MAX_WINDOWS};
+pub use self::calendar::{Calendar, Unit};
+pub use self::charges::{Charges, Sorted, Told};
+pub use self::facts::{EventPart, Facts, Words};
+pub use self::heavy::Heavy;
+pub use self::key::{Part, PartError, Seed, Shape, Stage};
+pub use self::limit::{Limit, Overrides};
+pub use self::metrics::LimitCells;
+pub use self::overrides::{Change, Override};
+pub use self::set::QuotaSet;
+pub use self::table::Table;
+pub use self::window::{Budget, Factor, Now, Over, Rate, Room, Window};
+use crate::config::Config;
+use crate::foundation::clock;
+
+/// Nanoseconds at which the clock of the process begins: 0 means "never".
+const ORIGIN: u64 = 1_000_000_000;
+
+/// All limits of a running service.
+#[derive(Debug)]
+pub struct Quotas {
+    set: ArcSwap<QuotaSet>,
+    seed: Seed,
+    clock: Clock,
+}
+
+/// The clock of limits. Tests of limits give the time themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+
+    /// The time on both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Now {
+            nanos: nanos.saturating_add(ORIGIN),
+            unix_seconds: clock::unix_seconds(),
+        }
+    }
+}
+
+impl Quotas {
+    /// The limits of a configuration, with nothing used.
+    ///
+    /// # Errors
+    /// A key with a part that does not exist; `tollgate check` tells of it first.
+    pub fn new(config: &Config, seed: u64) -> Result<Arc<Self>, PartError> {
+        let seed = seed_of(seed);
+        let set = QuotaSet::new(config, &seed, &QuotaSet::default())?;
+        Ok(Arc::new(Self {
+            set: ArcSwap::from_pointee(set),
+            seed,
+            clock: Clock::start(),
+        }))
+    }
+
+    /// Takes over the limits of a changed configuration. Limits whose rule is the same keep their
+    /// state, all others begin anew.
+    ///
+    /// # Errors
+    /// As [`Quotas::new`], and nothing has changed.
+    pub fn reload(&self, config: &Config) -> Result<(), PartError> {
+        let set = QuotaSet::new(config, &self.seed, &self.set.load())?;
+        self.set.store(Arc::new(set));
+        Ok(())
+    }
+
+    /// A request begins.
+    #[must_use]
+    pub fn begin(&self) -> Charges {
+        Charges::new(self.set.load_full(), self.clock)
+    }
+
+    /// The limits as they are now.
+    #[must_use]
+    pub fn set(&self) -> Arc<QuotaSet> {
+        self.set.load_full()
+    }
+
+    /// The time on both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+}
+
+/// A seed for the keys of limits.
+#[must_use]
+pub fn seed_of(seed: u64) -> Seed {
+    // The hasher borrows it for the life of the process; there is one for each start.
+    let shared = Box::leak(Box::new(foldhash::SharedSeed::from_u64(seed)));
+    Seed::with_seed(seed.rotate_left(32), shared)
+}
