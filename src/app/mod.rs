@@ -38,7 +38,7 @@ use crate::gate::quota::Quotas;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
-use crate::pipeline::{Lane, LaneSpec, Pipeline, StopReport};
+use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules, StopReport};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -305,13 +305,21 @@ impl Running {
                     upstream_logstore: upstream_logstore(logstore).clone(),
                     client: Arc::clone(&client),
                     codec: codec_of(upstream.compression),
+                    weight: logstore.weight,
                     metrics: self
                         .metrics
                         .logstore(project.name.as_str(), logstore.name.as_str()),
                 });
             }
         }
-        let pipeline = Pipeline::start(lanes, &config.batch, &config.delivery, &config.limits);
+        let rules = PipelineRules {
+            batch: &config.batch,
+            delivery: &config.delivery,
+            limits: &config.limits,
+            overload: &config.overload,
+            machine: &self.metrics.machine,
+        };
+        let pipeline = Pipeline::start(lanes, rules);
         self.metrics.watch_memory(pipeline.memory());
         let site = self.site(config, &pipeline, &clients);
         let security_lane = pipeline.lanes().iter().find(|lane| {

@@ -10,6 +10,7 @@ mod elsewhere;
 mod give;
 mod identify;
 mod ingest;
+mod pass_on;
 mod platform;
 mod relay;
 mod reply;

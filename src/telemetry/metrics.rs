@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::certificates::Certificates;
+use super::load::{LogstoreLoad, MachineLoad};
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
 
@@ -368,6 +369,8 @@ pub struct LogstoreMetrics {
     pub sent_bytes_delivered: Counter,
     /// Attempts that failed and were, or will be, tried again.
     pub delivery_retries: Counter,
+    /// How loaded it is.
+    pub load: LogstoreLoad,
 }
 
 /// What is counted of public connections.
@@ -453,6 +456,8 @@ pub struct Metrics {
     pub revocations: Gauge,
     /// Lines of the journal of tickets and revocations that were skipped when it was opened.
     pub journal_damaged_lines: Gauge,
+    /// How loaded the process is.
+    pub machine: Arc<MachineLoad>,
     /// The fetched sets of keys, for gauges.
     jwks: JwksWatch,
     /// Cells per certificate, from the configuration.

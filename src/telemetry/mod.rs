@@ -7,9 +7,11 @@
 mod certificates;
 mod edge_families;
 mod families;
+mod load;
 mod metrics;
 
 pub use self::certificates::CertificateMetrics;
+pub use self::load::{LogstoreLoad, MachineLoad};
 pub use self::metrics::{
     AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
     Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome,

@@ -18,8 +18,10 @@ pub struct QuotaSet {
     /// Those for every request, by its address alone.
     pub door: Vec<Arc<Limit>>,
     of: Map<Map<Arc<LogstoreLimits>>>,
-    /// What the classes were made from.
-    classes: Vec<Class>,
+    /// Classes of events.
+    pub classes: Arc<Classes>,
+    /// What they were made from.
+    class_rules: Vec<Class>,
 }
 
 /// The limits of one logstore.
@@ -49,10 +51,12 @@ impl QuotaSet {
                 continue;
             }
             let same = before.all.iter().find(|limit| limit.rule == *rule);
-            all.push(match same.filter(|_| before.classes == config.classes) {
-                Some(limit) => Arc::clone(limit),
-                None => Arc::new(Limit::new(rule, &classes, offset, seed.clone())?),
-            });
+            all.push(
+                match same.filter(|_| before.class_rules == config.classes) {
+                    Some(limit) => Arc::clone(limit),
+                    None => Arc::new(Limit::new(rule, &classes, offset, seed.clone())?),
+                },
+            );
         }
         let mut of: Map<Map<Arc<LogstoreLimits>>> = Map::default();
         for project in &config.projects {
@@ -87,7 +91,8 @@ impl QuotaSet {
             door: door.cloned().collect(),
             all,
             of,
-            classes: config.classes.clone(),
+            classes,
+            class_rules: config.classes.clone(),
         })
     }
 
