@@ -28,7 +28,9 @@ use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
 use crate::admin::{Admin, AdminApi, Readiness};
-use crate::config::{Compression, Config, Upstream, UpstreamKind};
+use crate::config::{Compression, Config, Problem, Upstream, UpstreamKind};
+pub use crate::edge::EdgeError;
+use crate::edge::tls::ListenerTls;
 use crate::edge::{self, BindError, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -91,7 +93,22 @@ pub enum StartError {
     )]
     UnknownSocket(String),
     #[error(transparent)]
+    Edge(#[from] EdgeError),
+    #[error(transparent)]
     Logstore(#[from] embedded::OpenError),
+}
+
+/// What is wrong with the certificates, keys and client authorities of the public listeners, by
+/// reading their files.
+#[must_use]
+pub fn certificate_problems(config: &Config) -> Vec<Problem> {
+    let main = ("ingest.tls".to_owned(), &config.ingest.tls);
+    let more = config.ingest.listeners.iter().enumerate();
+    let more = more.map(|(index, it)| (format!("ingest.listener[{index}].tls"), &it.tls));
+    std::iter::once(main)
+        .chain(more)
+        .flat_map(|(path, rules)| edge::tls::check(&path, rules))
+        .collect()
 }
 
 /// Where a running service listens.
@@ -112,6 +129,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
+    certificates: Vec<Arc<ListenerTls>>,
     ingest: Option<(edge::Stop, JoinHandle<()>)>,
     pipeline: Option<Pipeline>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
@@ -149,6 +167,7 @@ pub async fn start(
         metrics: Metrics::new(),
         readiness: Arc::default(),
         tasks: TaskTracker::new(),
+        certificates: Vec::new(),
         ingest: None,
         pipeline: None,
         logstore: None,
@@ -164,7 +183,12 @@ pub async fn start(
     running.kept.keep(ADMIN_SOCKET, &admin)?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(Edge::bind(config, descriptors, &mut passed)?),
+        _ => Some(Edge::bind(
+            config,
+            descriptors,
+            &running.metrics,
+            &mut passed,
+        )?),
     };
     for (name, socket) in ingest.iter().flat_map(Edge::sockets) {
         running.kept.keep(name, socket)?;
@@ -216,6 +240,13 @@ impl Running {
     #[must_use]
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
+    }
+
+    /// Reads certificates, their keys and client authorities again. Blocks on files; what cannot be
+    /// used is told of in the log, and what was there before stays.
+    pub fn reload_certificates(&self) -> impl FnOnce() + Send + use<> {
+        let all = self.certificates.clone();
+        move || all.iter().for_each(|tls| tls.refresh(true))
     }
 
     /// Waits until a part of the pipeline dies, which is a bug. Events would stay in it for ever, so
@@ -271,6 +302,7 @@ impl Running {
         identity: &Identity,
     ) -> Result<(), StartError> {
         self.addresses.ingest = edge.addresses();
+        self.certificates = edge.certificates();
         let mut lanes = Vec::new();
         let mut clients: Clients = BTreeMap::new();
         for project in &config.projects {

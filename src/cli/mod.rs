@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output; logs, progress and errors to standard error.
 
+mod cert;
 mod check;
 mod exit;
 mod explain_ip;
@@ -37,6 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   tollgate                                 start on built-in defaults, with an embedded logstore
   tollgate check --config tollgate.toml    find every mistake of a configuration
+  tollgate cert self-signed                a certificate for development
   tollgate token mint --project sls-webtracking-mini --logstore web-tracking-logstore
   tollgate ticket create --project sls-webtracking-mini --logstore web-tracking-logstore --max-uses 100
   tollgate revoke add session d-001
@@ -52,7 +54,7 @@ Exit codes:
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
-  73  the data directory or a key file cannot be made or read
+  73  the data directory, a key file or a certificate cannot be made or read
   75  stopped with events that were not delivered; standard error says how many
   78  the configuration is wrong
 ";
@@ -75,6 +77,9 @@ enum Command {
     /// Find every mistake of a configuration, and print what to enter in the consoles of
     /// mini-program platforms.
     Check(check::CheckArgs),
+    /// Make certificates for development.
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// Make tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -104,6 +109,7 @@ pub fn main() -> ExitCode {
         None => run::run(&run::RunArgs::default()),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Cert(command)) => cert::run(&command),
         Some(Command::Token(command)) => token::run(&command),
         Some(Command::Policy(command)) => policy::run(&command),
         Some(Command::Ticket(command)) => ticket::run(&command),

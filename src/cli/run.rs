@@ -15,7 +15,7 @@ use super::handover::{self, Image};
 use super::notify::{State, notify};
 use super::{Exit, Failure, output, source};
 use crate::app::{
-    self, IdentityError, KeptSockets, LoadConfig, Only, Running, StartError, Stopped,
+    self, EdgeError, IdentityError, KeptSockets, LoadConfig, Only, Running, StartError, Stopped,
 };
 use crate::config::{Accept, Config, Log, LogFormat, MAIN_LISTENER, Overrides};
 use crate::foundation::sockets::PassedSockets;
@@ -243,8 +243,10 @@ impl Service<'_> {
     }
 }
 
-/// Takes over what the configuration says of identity now, without holding anything up.
+/// Takes over what the configuration says of identity now, and certificates, without holding anything
+/// up.
 fn reload(running: &Running) {
+    drop(tokio::task::spawn_blocking(running.reload_certificates()));
     let Some(identity) = running.identity() else {
         return;
     };
@@ -271,15 +273,17 @@ fn end(report: &StopReport) -> Exit {
 
 fn start_failure(error: &StartError) -> Failure {
     let exit = match error {
-        StartError::Bind(_) | StartError::Socket { .. } | StartError::UnknownSocket(_) => {
-            Exit::Unavailable
-        }
+        StartError::Bind(_)
+        | StartError::Edge(EdgeError::Bind(_))
+        | StartError::Socket { .. }
+        | StartError::UnknownSocket(_) => Exit::Unavailable,
         StartError::DataDir { .. }
         | StartError::Key(_)
         | StartError::Logstore(_)
         | StartError::AdminToken(_)
         | StartError::Identity(IdentityError::State(_)) => Exit::DataDir,
-        StartError::UpstreamSecret { .. }
+        StartError::Edge(EdgeError::Tls { .. })
+        | StartError::UpstreamSecret { .. }
         | StartError::Upstream { .. }
         | StartError::Identity(IdentityError::Trust(_) | IdentityError::Limits(_)) => Exit::Config,
     };
@@ -300,8 +304,9 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
             name
         };
         output::line(format_args!(
-            "  {:<10} http://{address}  {note}",
-            "events in"
+            "  {:<10} {}://{address}  {note}",
+            "events in",
+            scheme(config, name),
         ))?;
     }
     let rows = [
@@ -326,14 +331,30 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
         "data",
         config.data_dir.display()
     ))?;
-    if let Some((_, ingest)) = addresses.ingest.first() {
-        first_steps(config, running, *ingest)?;
+    if let Some((name, ingest)) = addresses.ingest.first() {
+        // A certificate is for a name, and this is an address.
+        let curl = match scheme(config, name) {
+            "https" => format!("curl -i --insecure https://{ingest}"),
+            _ => format!("curl -i http://{ingest}"),
+        };
+        first_steps(config, running, &curl)?;
     }
     output::line("\nCtrl-C stops it and delivers what is held.")
 }
 
+/// How the listener of this name is spoken to.
+fn scheme(config: &Config, name: &str) -> &'static str {
+    let all = config.ingest.all_listeners();
+    let listener = all.iter().find(|it| it.name == name);
+    if listener.is_some_and(|it| it.tls.is_on()) {
+        "https"
+    } else {
+        "http"
+    }
+}
+
 /// A command to paste for the first logstore that takes a token, and how to watch the events.
-fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result<(), Failure> {
+fn first_steps(config: &Config, running: &Running, curl: &str) -> Result<(), Failure> {
     let logstores = config.projects.iter().flat_map(|project| {
         project
             .logstores
@@ -363,7 +384,7 @@ fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result
     let name = &logstore.name;
     output::line(format_args!(
         "\nSend an event (the token is good for {} minutes):\n\n  \
-         curl -i http://{ingest}/logstores/{name}/track \\{header}\n    \
+         {curl}/logstores/{name}/track \\{header}\n    \
          -H 'Authorization: Bearer {token}' \\\n    \
          -d '{{\"__topic__\":\"demo\",\"__logs__\":[{{\"event\":\"view_product\",\"product\":\"Tablet\",\"price\":\"500\"}}]}}'",
         ttl / 60

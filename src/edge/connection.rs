@@ -62,6 +62,7 @@ pub(super) async fn serve(
         proxies: Arc::clone(&shared.proxies),
         protocol,
         life: Arc::clone(&life),
+        https: Arc::clone(&way.https),
         max_headers: shared.bounds.max_headers,
     };
     let transport = transport.watched_by(Arc::clone(&life));

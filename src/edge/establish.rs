@@ -2,10 +2,9 @@
 //!
 //! Promise: all of it together takes at most `handshake_timeout`, and at most `max_handshakes`
 //! connections are in it at once; a connection past that waits in the order of arrival, within its
-//! own deadline. A connection of a plain listener passes without waiting.
+//! own deadline (`turns`). A connection of a plain listener passes without waiting.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -15,7 +14,7 @@ use super::peer::Peer;
 use super::prefixes::Slot;
 use super::proxy_protocol::{HeaderError, take_header};
 use super::transport::Transport;
-use super::{Shared, Way};
+use super::{Shared, Way, tls};
 use crate::config::ProxyRole;
 use crate::telemetry::ConnectionEnd;
 
@@ -59,12 +58,8 @@ pub(super) async fn establish(
         });
     }
     let steps = async {
-        let _permit = shared
-            .handshakes
-            .acquire()
-            .await
-            .map_err(|_| ConnectionEnd::Stopped)?;
-        steps(stream, address, slot, way, shared).await
+        let steps = steps(stream, address, slot, way, shared);
+        shared.turns.take(steps).await
     };
     tokio::select! {
         established = tokio::time::timeout(shared.bounds.handshake_timeout, steps) => {
@@ -90,7 +85,7 @@ async fn steps(
             slot = Some(entered.map_err(|_| ConnectionEnd::PrefixLimit)?);
         }
     }
-    let Some(server_config) = &way.tls else {
+    let Some(tls) = &way.tls else {
         return Ok(Established {
             transport: Transport::plain(stream),
             protocol: Protocol::Http1,
@@ -101,12 +96,15 @@ async fn steps(
             slot,
         });
     };
-    let accepted = TlsAcceptor::from(server_config()).accept(stream).await;
+    let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;
     let stream = accepted.map_err(|error| {
         tracing::debug!(listener = way.name, %error, "a TLS handshake failed");
         ConnectionEnd::HandshakeFailed
     })?;
-    let protocol = match stream.get_ref().1.alpn_protocol() {
+    let session = stream.get_ref().1;
+    let kind = tls::kind(session);
+    shared.metrics.edge.tls_handshakes.at(kind as usize).inc();
+    let protocol = match session.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
     };
@@ -120,9 +118,6 @@ async fn steps(
         slot,
     })
 }
-
-/// Gives the configuration of TLS that is valid now: it changes when certificates do.
-pub(super) type ServerConfigs = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
 
 /// Who is behind a load balancer, by the header that it has to send.
 async fn source(

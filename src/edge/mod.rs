@@ -13,28 +13,51 @@ mod lifetime;
 mod peer;
 mod prefixes;
 pub mod proxy_protocol;
+mod redirect;
 mod service;
 mod socket;
 mod transport;
+mod turns;
+
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::establish::ServerConfigs;
 use self::lifetime::LifeBounds;
 use self::prefixes::Prefixes;
+use self::redirect::Redirect;
 pub use self::socket::{BindError, bind, take_over};
+use self::tls::{ListenerTls, TlsError};
+use self::turns::Turns;
 use crate::config::{Config, Http2, Ingest, Listener, ProxyProtocol};
 use crate::foundation::client_address::ProxyRules;
 use crate::foundation::sockets::PassedSockets;
 use crate::front::Front;
 use crate::telemetry::Metrics;
+
+/// Why the public listeners cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A listener cannot speak TLS.
+    #[error("listener `{listener}`: {source}; `tollgate check` tells more")]
+    Tls {
+        /// Its name.
+        listener: String,
+        /// Why.
+        source: TlsError,
+    },
+}
 
 /// The public listeners, bound and not yet served: connections wait in the kernel's queues.
 pub struct Edge {
@@ -59,17 +82,48 @@ struct Way {
     http2: Http2,
     proxy_protocol: ProxyProtocol,
     /// TLS, where the listener has it.
-    tls: Option<ServerConfigs>,
+    tls: Option<Arc<ListenerTls>>,
+    https: Arc<Https>,
+}
+
+/// What the answers of a listener say of https.
+#[derive(Debug, Default)]
+struct Https {
+    /// The value of `Strict-Transport-Security`.
+    hsts: Option<HeaderValue>,
+    /// Answers nothing else.
+    redirect: Option<Redirect>,
 }
 
 impl Way {
-    fn new(listener: &Listener) -> Self {
-        Self {
+    fn new(config: &Config, listener: &Listener, metrics: &Metrics) -> Result<Self, EdgeError> {
+        let rules = &listener.tls;
+        let protocols: &[&str] = if listener.http2.enabled {
+            &["h2", "http/1.1"]
+        } else {
+            &["http/1.1"]
+        };
+        let tls = rules
+            .is_on()
+            .then(|| ListenerTls::load(&listener.name, rules, protocols, metrics))
+            .transpose()
+            .map_err(|source| EdgeError::Tls {
+                listener: listener.name.clone(),
+                source,
+            })?;
+        let hsts = rules.hsts.filter(|_| tls.is_some());
+        let to_https = listener.redirect_to_https;
+        let https = Https {
+            hsts: hsts.and_then(|age| format!("max-age={}", age.as_secs()).parse().ok()),
+            redirect: to_https.map(|port| Redirect::new(config, port)),
+        };
+        Ok(Self {
             name: listener.name.clone(),
             http2: listener.http2.clone(),
             proxy_protocol: listener.proxy_protocol.clone(),
-            tls: None,
-        }
+            tls,
+            https: Arc::new(https),
+        })
     }
 }
 
@@ -112,7 +166,7 @@ struct Shared {
     proxies: Arc<ProxyRules>,
     connections: Arc<Semaphore>,
     prefixes: Arc<Prefixes>,
-    handshakes: Semaphore,
+    turns: Turns,
     tasks: TaskTracker,
     stop: Stop,
 }
@@ -143,17 +197,20 @@ impl Edge {
     /// descriptors, if there is one. A socket that was passed for a listener is used instead.
     ///
     /// # Errors
-    /// When an address is taken or not ours; the error names it. Nothing listens then.
+    /// When an address is taken or not ours, or a certificate cannot be used; the error names it.
+    /// Nothing listens then.
     pub fn bind(
         config: &Config,
         descriptors: Option<u64>,
+        metrics: &Metrics,
         passed: &mut PassedSockets,
-    ) -> Result<Self, BindError> {
+    ) -> Result<Self, EdgeError> {
         let ingest = &config.ingest;
         let mut listeners = Vec::new();
         for listener in ingest.all_listeners() {
+            let way = Way::new(config, &listener, metrics)?;
             let socket = socket::bind_public(ingest, &listener, passed)?;
-            listeners.push((socket, Way::new(&listener)));
+            listeners.push((socket, way));
         }
         Ok(Self {
             listeners,
@@ -173,6 +230,13 @@ impl Edge {
             .collect()
     }
 
+    /// The TLS of the listeners that have it, to have its files read again.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Arc<ListenerTls>> {
+        let ways = self.listeners.iter().map(|(_, way)| way);
+        ways.filter_map(|way| way.tls.clone()).collect()
+    }
+
     /// The listening sockets, by the names that they are passed on by.
     pub fn sockets(&self) -> impl Iterator<Item = (&str, &TcpListener)> {
         let sockets = self.listeners.iter();
@@ -190,11 +254,18 @@ impl Edge {
             proxies: Arc::new(self.proxies),
             connections: Arc::new(Semaphore::new(self.max_connections)),
             prefixes: self.prefixes,
-            handshakes: Semaphore::new(self.bounds.max_handshakes),
+            turns: Turns::new(
+                self.bounds.max_handshakes,
+                self.bounds.handshake_timeout / 10,
+            ),
             tasks: TaskTracker::new(),
             stop,
         });
         for (socket, way) in self.listeners {
+            if let Some(tls) = &way.tls {
+                let fresh = Arc::clone(tls).keep_fresh(shared.stop.now.clone());
+                shared.tasks.spawn(fresh);
+            }
             let accepting = accept::accept(socket, Arc::new(way), Arc::clone(&shared));
             shared.tasks.spawn(accepting);
         }

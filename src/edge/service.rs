@@ -5,11 +5,12 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, COOKIE, HOST};
+use http::header::{CONNECTION, COOKIE, HOST, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
+use super::Https;
 use super::lifetime::{Lifetime, Protocol};
 use super::peer::Peer;
 use crate::foundation::client_address::ProxyRules;
@@ -25,6 +26,7 @@ pub(super) struct Requests {
     pub(super) proxies: Arc<ProxyRules>,
     pub(super) protocol: Protocol,
     pub(super) life: Arc<Lifetime>,
+    pub(super) https: Arc<Https>,
     pub(super) max_headers: usize,
 }
 
@@ -66,8 +68,22 @@ impl Service<Request<Incoming>> for Requests {
         let (sender, outcome) = self.peer.sender(request.headers(), &self.proxies);
         self.metrics.edge.addresses.at(outcome as usize).inc();
         let protocol = self.protocol;
+        let https = Arc::clone(&self.https);
+        if https.redirect.is_some() {
+            self.metrics.edge.redirected.inc();
+        }
         Box::pin(async move {
-            let mut reply = front.answer(request, sender).await;
+            let mut reply = match &https.redirect {
+                None => front.answer(request, sender).await,
+                Some(redirect) => {
+                    let location = redirect.location(request.uri(), request.headers());
+                    front.send_elsewhere(request, location).await
+                }
+            };
+            if let Some(hsts) = &https.hsts {
+                let headers = reply.headers_mut();
+                headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+            }
             if protocol == Protocol::Http1 && under_way.0.is_last() {
                 let close = HeaderValue::from_static("close");
                 reply.headers_mut().insert(CONNECTION, close);

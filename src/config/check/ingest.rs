@@ -46,9 +46,40 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         );
     }
     http2("ingest.http2", &ingest.http2, findings);
+    https(config, findings);
     for (index, listener) in ingest.listeners.iter().enumerate() {
         let path = format!("ingest.listener[{index}].http2");
         http2(&path, &listener.http2, findings);
+    }
+}
+
+/// TLS of every listener, and those that send clients there.
+fn https(config: &Config, findings: &mut Findings) {
+    let ingest = &config.ingest;
+    let main = ("ingest".to_owned(), ingest.redirect_to_https, &ingest.tls);
+    let more = ingest.listeners.iter().enumerate().map(|(index, it)| {
+        let path = format!("ingest.listener[{index}]");
+        (path, it.redirect_to_https, &it.tls)
+    });
+    for (path, redirect, tls) in std::iter::once(main).chain(more) {
+        super::tls::check(tls, &format!("{path}.tls"), findings);
+        if redirect.is_none() {
+            continue;
+        }
+        let key = format!("{path}.redirect_to_https");
+        if tls.is_on() {
+            findings
+                .error(&*key, "this listener speaks TLS itself")
+                .help("set it on a plain listener beside this one")
+                .beside(format!("{path}.tls"));
+        }
+        if ingest.hosts.is_empty() && ingest.domains.is_empty() {
+            findings
+                .error(key, "no host is known, so every request would be refused")
+                .help("name them in ingest.hosts or ingest.domains")
+                .beside("ingest.hosts")
+                .beside("ingest.domains");
+        }
     }
 }
 

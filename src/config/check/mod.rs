@@ -13,6 +13,7 @@ mod overload;
 mod proxies;
 mod quota;
 mod routes;
+mod tls;
 mod upstreams;
 
 use super::problems::{Problem, Severity};

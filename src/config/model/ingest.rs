@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listeners::loopback;
 use super::proxies::{ProxyProtocol, TrustedProxies};
+use super::tls::Tls;
 use crate::foundation::names::ProjectName;
 use crate::foundation::units::{ByteSize, Span};
 
@@ -39,7 +40,7 @@ pub struct Ingest {
     pub prefix_v6: u8,
     /// Time for what comes before HTTP on a connection: its PROXY header, its TLS handshake, and its place among `max_handshakes`. Then it is closed.
     pub handshake_timeout: Span,
-    /// TLS handshakes and PROXY headers under way at once. Past it, a connection waits for as long as `handshake_timeout` lets it.
+    /// TLS handshakes and PROXY headers under way at once. Past it, a connection waits for as long as `handshake_timeout` lets it; meanwhile one that has taken more than a tenth of that is closed for each that waits.
     #[schemars(range(min = 1))]
     pub max_handshakes: u32,
     /// Time from the start of HTTP on a connection until its first byte, of HTTP/2 its whole preface. Then it is closed.
@@ -79,8 +80,14 @@ pub struct Ingest {
     pub trusted_proxies: TrustedProxies,
     /// The PROXY protocol on the first listener.
     pub proxy_protocol: ProxyProtocol,
+    /// Answers nothing on the first listener but 308 to `https://` of the same host, path and query, at this port. For a plain listener beside one with TLS. Hosts that are not in `hosts`, and not `{project}.` before one of `domains`, are refused with 404.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), example = 443)]
+    pub redirect_to_https: Option<u16>,
     /// HTTP/2 on the first listener.
     pub http2: Http2,
+    /// TLS on the first listener. Without a certificate it speaks plain HTTP. The files are read again when they change, and on SIGHUP; what cannot be used is told of, and what was there before stays.
+    pub tls: Tls,
     /// Further public listeners.
     #[serde(rename = "listener", skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,
@@ -104,6 +111,13 @@ pub struct Listener {
     /// HTTP/2 on this listener.
     #[serde(default)]
     pub http2: Http2,
+    /// Answers nothing but 308 to `https://`, at this port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), example = 443)]
+    pub redirect_to_https: Option<u16>,
+    /// TLS on this listener.
+    #[serde(default)]
+    pub tls: Tls,
 }
 
 /// HTTP/2.
@@ -148,6 +162,8 @@ impl Ingest {
             ipv6_only: self.ipv6_only,
             proxy_protocol: self.proxy_protocol.clone(),
             http2: self.http2.clone(),
+            redirect_to_https: self.redirect_to_https,
+            tls: self.tls.clone(),
         };
         std::iter::once(main)
             .chain(self.listeners.iter().cloned())
@@ -184,7 +200,9 @@ impl Default for Ingest {
             hosts: BTreeMap::new(),
             trusted_proxies: TrustedProxies::default(),
             proxy_protocol: ProxyProtocol::default(),
+            redirect_to_https: None,
             http2: Http2::default(),
+            tls: Tls::default(),
             listeners: Vec::new(),
         }
     }

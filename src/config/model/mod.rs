@@ -12,6 +12,7 @@ mod quota;
 mod routes;
 mod signed;
 mod ticket;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,6 +44,7 @@ use self::routes::{
 };
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
+pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// The whole configuration.
