@@ -235,7 +235,7 @@ async fn a_ban_lives_its_life() {
     assert_eq!(door["bans"], 1);
     assert_eq!(
         door["policy"],
-        "10 requests in 1s and 100 in a day for each address"
+        "10 requests in 1s and 100 requests in a day for each address"
     );
     assert_eq!(door["windows"][1], json!({"count": 100, "per": "day"}));
     // Another text for the same key is the same ban, raised now.

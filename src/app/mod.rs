@@ -36,7 +36,7 @@ use crate::gate::policy::resource_name;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
-use crate::pipeline::{Lane, LaneSpec, Pipeline, StopReport};
+use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules, StopReport};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -154,10 +154,14 @@ pub async fn start(
         logstore: None,
         admin: None,
     };
+    let descriptors = edge::descriptors::raise();
+    let watched = &running.metrics.edge;
+    watched.descriptor_limit.set(descriptors.unwrap_or(0));
+    watched.descriptors.get_or_init(|| edge::descriptors::open);
     let admin = edge::bind("health and metrics", config.admin.listen).await?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(Edge::bind(&config.ingest)?),
+        _ => Some(Edge::bind(config, descriptors)?),
     };
     let uses_embedded = config
         .upstreams
@@ -272,13 +276,21 @@ impl Running {
                     upstream_logstore: upstream_logstore(logstore).clone(),
                     client: Arc::clone(&client),
                     codec: codec_of(upstream.compression),
+                    weight: logstore.weight,
                     metrics: self
                         .metrics
                         .logstore(project.name.as_str(), logstore.name.as_str()),
                 });
             }
         }
-        let pipeline = Pipeline::start(lanes, &config.batch, &config.delivery, &config.limits);
+        let rules = PipelineRules {
+            batch: &config.batch,
+            delivery: &config.delivery,
+            limits: &config.limits,
+            overload: &config.overload,
+            machine: &self.metrics.machine,
+        };
+        let pipeline = Pipeline::start(lanes, rules);
         self.metrics.watch_memory(pipeline.memory());
         let site = self.site(config, &pipeline, &clients);
         let security_lane = pipeline.lanes().iter().find(|lane| {

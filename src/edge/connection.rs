@@ -43,7 +43,11 @@ pub(super) async fn serve(
     } = established;
     if way.http2.prior_knowledge && !peer.secure {
         let limit = shared.bounds.life.first_byte_timeout;
-        match tokio::time::timeout(limit, transport.begins_http2()).await {
+        let told = tokio::select! {
+            told = tokio::time::timeout(limit, transport.begins_http2()) => told,
+            () = shared.stop.cancelled() => return ConnectionEnd::Stopped,
+        };
+        match told {
             Ok(Ok(true)) => protocol = Protocol::Http2,
             Ok(Ok(false)) => {}
             Ok(Err(_)) => return ConnectionEnd::Broken,
@@ -57,12 +61,20 @@ pub(super) async fn serve(
         peer,
         protocol,
         life: Arc::clone(&life),
+        max_headers: shared.bounds.max_headers,
     };
     let transport = transport.watched_by(Arc::clone(&life));
     let io = StallGuard::new(transport, shared.bounds.write_timeout);
     match protocol {
-        Protocol::Http1 => supervise(http1(io, requests, shared), &life, &shared.stop).await,
-        Protocol::Http2 => supervise(http2(io, requests, way, shared), &life, &shared.stop).await,
+        Protocol::Http1 => {
+            let connection = pin!(http1(io, requests, shared));
+            supervise(connection, &life, &shared.stop).await
+        }
+        Protocol::Http2 => {
+            // Boxed: it is twice as large, and an HTTP/1 connection would carry its room for nothing.
+            let mut connection = Box::pin(http2(io, requests, way, shared));
+            supervise(connection.as_mut(), &life, &shared.stop).await
+        }
     }
 }
 
@@ -129,11 +141,10 @@ impl Drain for Http2 {
 
 /// Drives a connection, asks its life after each step what is due, and does it.
 async fn supervise(
-    connection: impl Drain,
+    mut connection: Pin<&mut impl Drain>,
     life: &Lifetime,
     stop: &CancellationToken,
 ) -> ConnectionEnd {
-    let mut connection = pin!(connection);
     let mut stopped = pin!(stop.cancelled());
     let mut stopping = false;
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
@@ -172,7 +183,7 @@ async fn supervise(
 
 fn end(result: hyper::Result<()>, life: &Lifetime) -> ConnectionEnd {
     let Err(error) = result else {
-        return life.last().unwrap_or(ConnectionEnd::Closed);
+        return life.end();
     };
     tracing::debug!(%error, "a connection ended with an error");
     match io_kind(&error) {

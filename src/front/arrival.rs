@@ -190,6 +190,7 @@ fn put_header(stamp: &mut Vec<u8>, field: &[u8], value: &[u8]) {
 }
 
 /// Refuses framings that hyper takes and that a server before or behind it may read differently.
+/// Asked of every request, before anything else.
 pub(super) fn framing_is_plain(parts: &Parts) -> Result<(), Refusal> {
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let refuse = |what: &'static str| Err(Refusal::new(Reason::BadFraming, what));
@@ -197,6 +198,14 @@ pub(super) fn framing_is_plain(parts: &Parts) -> Result<(), Refusal> {
         (None, _) => {}
         (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
         _ => return refuse("transfer-encoding is not exactly one chunked"),
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (Some(only), None) if !only.as_bytes().iter().all(u8::is_ascii_digit) => {
+            return refuse("content-length is not one number");
+        }
+        (Some(_), Some(_)) => return refuse("content-length stands twice"),
+        _ => {}
     }
     match parts.headers.get(EXPECT) {
         Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {

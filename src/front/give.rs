@@ -20,7 +20,6 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 
-use super::arrival::framing_is_plain;
 use super::body::{self, BodyLimits};
 use super::cors::{OriginVerdict, Origins};
 use super::credential;
@@ -215,7 +214,6 @@ impl Front {
     }
 
     fn project_of(&self, parts: &Parts) -> Result<&str, Refusal> {
-        framing_is_plain(parts)?;
         let host = host_of(parts.uri.authority(), &parts.headers)?;
         Ok(self.site.project(&host, &parts.headers)?.project.as_str())
     }
@@ -366,12 +364,9 @@ impl Front {
         let limits = BodyLimits {
             cap: MAX_BODY,
             timeout: self.body.timeout.min(CALL_TIMEOUT),
+            ..self.body
         };
-        let read = match framing_is_plain(parts) {
-            Ok(()) => body::read(body, limits, &self.giving.memory).await,
-            Err(refusal) => Err(refusal),
-        };
-        let (body, _lease) = match read {
+        let (body, _lease) = match body::read(body, limits, &self.giving.memory).await {
             Ok(read) => read,
             Err(refusal) => {
                 let cell = self.metrics.requests_refused.at(refusal.reason().index());

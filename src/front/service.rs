@@ -68,8 +68,14 @@ impl Front {
             security_events,
             metrics,
         } = parts;
-        let timeout = config.ingest.body_timeout.get();
         let cap = config.limits.body.as_usize();
+        let ingest = &config.ingest;
+        let body = BodyLimits {
+            cap,
+            timeout: ingest.body_timeout.get(),
+            min_rate: ingest.min_body_rate.get(),
+            grace: ingest.body_grace.get(),
+        };
         let unverified = config.limits.unverified_body.as_usize().min(cap);
         Arc::new(Self {
             site,
@@ -81,10 +87,10 @@ impl Front {
             metrics,
             identity: config.identity.clone(),
             rules: Rules::new(&config.limits, &config.time),
-            body: BodyLimits { cap, timeout },
+            body,
             unverified_body: BodyLimits {
                 cap: unverified,
-                timeout,
+                ..body
             },
             query_max: config.limits.query.as_usize(),
         })

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::limits::LimitsWatch;
+use super::load::{LogstoreLoad, MachineLoad};
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
 
@@ -261,6 +262,8 @@ label_enum! {
         Closed => "closed",
         /// The service is stopping.
         Stopped => "stopped",
+        /// Its network had as many as it may.
+        PrefixLimit => "prefix_limit",
         /// Its PROXY header, its TLS handshake or the wait for its turn took too long.
         HandshakeTimeout => "handshake_timeout",
         /// Its TLS handshake failed.
@@ -376,6 +379,8 @@ pub struct LogstoreMetrics {
     pub sent_bytes_delivered: Counter,
     /// Attempts that failed and were, or will be, tried again.
     pub delivery_retries: Counter,
+    /// How loaded it is.
+    pub load: LogstoreLoad,
 }
 
 /// What is counted of public connections.
@@ -389,6 +394,12 @@ pub struct EdgeMetrics {
     pub full: Counter,
     /// Connections open now.
     pub open: Gauge,
+    /// Connections that may be open at once.
+    pub limit: Gauge,
+    /// The limit of file descriptors; 0 when there is none.
+    pub descriptor_limit: Gauge,
+    /// Tells the descriptors in use.
+    pub descriptors: OnceLock<fn() -> Option<u64>>,
     /// Connections ended, by reason.
     pub ended: Cells<{ ConnectionEnd::COUNT }>,
     /// Requests, by version of HTTP.
@@ -451,6 +462,8 @@ pub struct Metrics {
     pub revocations: Gauge,
     /// Lines of the journal of tickets and revocations that were skipped when it was opened.
     pub journal_damaged_lines: Gauge,
+    /// How loaded the process is.
+    pub machine: Arc<MachineLoad>,
     /// The fetched sets of keys, for gauges.
     jwks: JwksWatch,
     /// The limits.

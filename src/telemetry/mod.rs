@@ -7,9 +7,11 @@
 mod edge_families;
 mod families;
 mod limits;
+mod load;
 mod metrics;
 
 pub use self::limits::{LimitFigures, QuotaFigures};
+pub use self::load::{LogstoreLoad, MachineLoad};
 pub use self::metrics::{
     AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
     Gauge, HttpVersion, JwksFigures, LimitOutcome, LogstoreMetrics, Metrics, PlatformLabel,

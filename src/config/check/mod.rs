@@ -9,6 +9,7 @@ mod identity;
 mod ingest;
 mod jwt;
 mod listeners;
+mod overload;
 mod quota;
 mod routes;
 mod upstreams;
@@ -79,6 +80,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     listeners::check(config, &mut findings);
     ingest::check(config, &mut findings);
     bounds::check(config, &mut findings);
+    overload::check(config, &mut findings);
     identity::check(config, &mut findings);
     credentials::check(config, &mut findings);
     upstreams::check(config, &mut findings);

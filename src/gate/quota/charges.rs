@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::Clock;
 use super::bucket::Charged;
+use super::classes::Classes;
 use super::events::{Asked, EventsView, Verdict};
 use super::facts::Facts;
 use super::key::Stage;
@@ -188,6 +189,7 @@ impl Charges {
                 self.divert.get_or_insert(target);
             }
         }
+        let all = group.events;
         let mut sorted = match view {
             Some(view) => view.sort(group),
             None => Sorted::default(),
@@ -196,6 +198,8 @@ impl Charges {
             && sorted.diverted.is_empty()
             && let Some(refusal) = last
         {
+            // For the books: they are refused with the request.
+            group.events = all;
             return Err(refusal);
         }
         if let Some(target) = self.divert.take()
@@ -207,13 +211,19 @@ impl Charges {
         Ok(sorted)
     }
 
+    /// Classes of events.
+    #[must_use]
+    pub fn classes(&self) -> &Classes {
+        &self.set.classes
+    }
+
     /// The request was refused: gives back what is fair.
     pub fn refused(&mut self, reason: Reason) {
         if self.taken.is_empty() {
             return;
         }
         let now = self.clock.now();
-        let ours = reason.status().is_server_error();
+        let ours = reason.status().is_server_error() || reason == Reason::UpstreamQuota;
         let by_limit = reason.is_quota();
         for taken in self.taken.drain(..) {
             let limit = &taken.limit;
@@ -384,7 +394,8 @@ impl Charges {
         };
         let window = windows.get(index % windows.len().max(1));
         let (_, seconds) = window.map_or((0, 0), super::window::Window::described);
-        let used = 100_u64.saturating_sub(room.remaining.saturating_mul(100) / room.most.max(1));
+        let used = room.most.saturating_sub(room.remaining);
+        let used = used.saturating_mul(100) / room.most.max(1);
         let warned = rule.warn_at.filter(|at| used >= u64::from(*at));
         self.told.retain(|told| told.limit != limit.name);
         self.told.push(Told {

@@ -274,7 +274,7 @@ impl Limit {
         }
     }
 
-    /// What the limit allows, for people: `100 requests in 1s and 100000 in a day for each address`.
+    /// What the limit allows, for people: `100 requests in 1s and 100000 requests in a day for each address`.
     #[must_use]
     pub fn told(&self) -> String {
         let unit = match self.rule.unit {
@@ -282,16 +282,11 @@ impl Limit {
             LimitUnit::Events => "events",
             LimitUnit::Bytes => "bytes",
         };
-        let rates = self
-            .rule
-            .rates
-            .iter()
-            .map(|rate| format!("{} in {}", rate.count.get(), rate.per));
-        let budgets = self
-            .rule
-            .budgets
-            .iter()
-            .map(|budget| format!("{} in a {}", budget.count.get(), budget.per.as_str()));
+        let rates = self.rule.rates.iter();
+        let rates = rates.map(|rate| format!("{} {unit} in {}", rate.count.get(), rate.per));
+        let budgets = self.rule.budgets.iter();
+        let budgets = budgets
+            .map(|budget| format!("{} {unit} in a {}", budget.count.get(), budget.per.as_str()));
         let windows: Vec<String> = rates.chain(budgets).collect();
         let parts: Vec<String> = self.shape.parts.iter().map(Part::to_string).collect();
         let each = if parts.is_empty() {
@@ -299,7 +294,7 @@ impl Limit {
         } else {
             format!("for each {}", parts.join(" and "))
         };
-        format!("{} {unit} {each}", windows.join(" and "))
+        format!("{} {each}", windows.join(" and "))
     }
 
     /// The state of its keys.

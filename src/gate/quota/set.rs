@@ -18,8 +18,10 @@ pub struct QuotaSet {
     /// Those for every request, by its address alone.
     pub door: Vec<Arc<Limit>>,
     of: Map<Map<Arc<LogstoreLimits>>>,
-    /// What the classes were made from.
-    classes: Vec<Class>,
+    /// Classes of events.
+    pub classes: Arc<Classes>,
+    /// What they were made from.
+    class_rules: Vec<Class>,
     /// Where days and months begin, in seconds east of UTC.
     utc_offset: i32,
 }
@@ -45,7 +47,7 @@ impl QuotaSet {
     pub fn new(config: &Config, seed: &Seed, before: &Self) -> Result<Self, PartError> {
         let offset = config.quota.offset_seconds().unwrap_or_default();
         let classes = Arc::new(Classes::new(&config.classes));
-        let same_ground = before.classes == config.classes && before.utc_offset == offset;
+        let same_ground = before.class_rules == config.classes && before.utc_offset == offset;
         let mut all = Vec::new();
         for rule in &config.limit_rules {
             if rule.mode == LimitMode::Off {
@@ -90,7 +92,8 @@ impl QuotaSet {
             door: door.cloned().collect(),
             all,
             of,
-            classes: config.classes.clone(),
+            classes,
+            class_rules: config.classes.clone(),
             utc_offset: offset,
         })
     }
