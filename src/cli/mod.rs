@@ -4,9 +4,12 @@
 
 mod check;
 mod exit;
+mod explain_ip;
+mod handover;
 mod limits;
 mod moment;
 mod node;
+mod notify;
 mod output;
 mod policy;
 mod revoke;
@@ -44,7 +47,8 @@ Examples:
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
-      ticket, revoke, limits: the change was refused; policy test: denied)
+      ticket, revoke, limits: the change was refused; policy test: denied; explain-ip: the
+      connection would be closed)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
@@ -87,6 +91,8 @@ enum Command {
     Limits(limits::LimitsArgs),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
+    /// Tell whose address a request counts as, behind proxies.
+    ExplainIp(explain_ip::ExplainIpArgs),
     /// Send events through the front, from a file of one JSON object a line.
     Send(send::SendArgs),
 }
@@ -104,6 +110,7 @@ pub fn main() -> ExitCode {
         Some(Command::Revoke(command)) => revoke::run(&command),
         Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Tail(args)) => tail::run(&args),
+        Some(Command::ExplainIp(args)) => explain_ip::run(&args),
         Some(Command::Send(args)) => send::run(&args),
     };
     match result {

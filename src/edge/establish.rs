@@ -12,8 +12,11 @@ use tokio_rustls::TlsAcceptor;
 
 use super::lifetime::Protocol;
 use super::peer::Peer;
+use super::prefixes::Slot;
+use super::proxy_protocol::{HeaderError, take_header};
 use super::transport::Transport;
 use super::{Shared, Way};
+use crate::config::ProxyRole;
 use crate::telemetry::ConnectionEnd;
 
 /// A connection that is ready for HTTP.
@@ -22,6 +25,8 @@ pub(super) struct Established {
     pub(super) transport: Transport,
     pub(super) protocol: Protocol,
     pub(super) peer: Peer,
+    /// Its place among those of its network, held until it ends.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Brings a connection to where HTTP begins.
@@ -31,13 +36,18 @@ pub(super) struct Established {
 pub(super) async fn establish(
     stream: TcpStream,
     address: SocketAddr,
+    slot: Option<Slot>,
     way: &Way,
     shared: &Shared,
 ) -> Result<Established, ConnectionEnd> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    if !way.shakes_hands() {
+    let role = way.proxy_protocol.role(address.ip());
+    if role == ProxyRole::Refused {
+        return Err(ConnectionEnd::ProxyUntrusted);
+    }
+    if way.tls.is_none() && role != ProxyRole::LoadBalancer {
         return Ok(Established {
             transport: Transport::plain(stream),
             protocol: Protocol::Http1,
@@ -45,6 +55,7 @@ pub(super) async fn establish(
                 address,
                 secure: false,
             },
+            slot,
         });
     }
     let steps = async {
@@ -53,22 +64,32 @@ pub(super) async fn establish(
             .acquire()
             .await
             .map_err(|_| ConnectionEnd::Stopped)?;
-        steps(stream, address, way).await
+        steps(stream, address, slot, way, shared).await
     };
     tokio::select! {
         established = tokio::time::timeout(shared.bounds.handshake_timeout, steps) => {
             established.unwrap_or(Err(ConnectionEnd::HandshakeTimeout))
         }
-        () = shared.stop.cancelled() => Err(ConnectionEnd::Stopped),
+        () = shared.stop.now.cancelled() => Err(ConnectionEnd::Stopped),
     }
 }
 
 async fn steps(
-    stream: TcpStream,
-    address: SocketAddr,
+    mut stream: TcpStream,
+    mut address: SocketAddr,
+    mut slot: Option<Slot>,
     way: &Way,
+    shared: &Shared,
 ) -> Result<Established, ConnectionEnd> {
-    // The PROXY header belongs here, before TLS: it tells another `address`.
+    if way.proxy_protocol.role(address.ip()) == ProxyRole::LoadBalancer
+        && let Some(source) = source(&mut stream, address, way).await?
+    {
+        address = source;
+        if !shared.proxies.trusts(source.ip()) {
+            let entered = shared.prefixes.enter(source.ip());
+            slot = Some(entered.map_err(|_| ConnectionEnd::PrefixLimit)?);
+        }
+    }
     let Some(server_config) = &way.tls else {
         return Ok(Established {
             transport: Transport::plain(stream),
@@ -77,6 +98,7 @@ async fn steps(
                 address,
                 secure: false,
             },
+            slot,
         });
     };
     let accepted = TlsAcceptor::from(server_config()).accept(stream).await;
@@ -95,8 +117,27 @@ async fn steps(
             address,
             secure: true,
         },
+        slot,
     })
 }
 
 /// Gives the configuration of TLS that is valid now: it changes when certificates do.
 pub(super) type ServerConfigs = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
+/// Who is behind a load balancer, by the header that it has to send.
+async fn source(
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    way: &Way,
+) -> Result<Option<SocketAddr>, ConnectionEnd> {
+    match take_header(stream).await {
+        Ok(source) => Ok(source),
+        // It looks whether we are there.
+        Err(HeaderError::Ended) => Err(ConnectionEnd::Closed),
+        Err(HeaderError::Socket(_)) => Err(ConnectionEnd::Broken),
+        Err(HeaderError::Fault(fault)) => {
+            tracing::debug!(listener = way.name, peer = %address, %fault, "no PROXY header");
+            Err(ConnectionEnd::ProxyHeader)
+        }
+    }
+}

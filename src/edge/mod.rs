@@ -3,7 +3,7 @@
 //!
 //! Promise: never more than `max_connections` at once on all listeners together; every stretch of a
 //! connection's life has a deadline (`lifetime`), and an end with a reason that is counted. After
-//! `stop` no new connection is taken, requests in flight are answered, idle connections closed.
+//! [`Stop::now`] no new connection is taken, requests in flight are answered, idle connections closed.
 
 mod accept;
 mod connection;
@@ -12,6 +12,7 @@ mod establish;
 mod lifetime;
 mod peer;
 mod prefixes;
+pub mod proxy_protocol;
 mod service;
 mod socket;
 mod transport;
@@ -28,8 +29,10 @@ use tokio_util::task::TaskTracker;
 use self::establish::ServerConfigs;
 use self::lifetime::LifeBounds;
 use self::prefixes::Prefixes;
-pub use self::socket::{BindError, bind};
-use crate::config::{Config, Http2, Ingest, Listener};
+pub use self::socket::{BindError, bind, take_over};
+use crate::config::{Config, Http2, Ingest, Listener, ProxyProtocol};
+use crate::foundation::client_address::ProxyRules;
+use crate::foundation::sockets::PassedSockets;
 use crate::front::Front;
 use crate::telemetry::Metrics;
 
@@ -37,6 +40,7 @@ use crate::telemetry::Metrics;
 pub struct Edge {
     listeners: Vec<(TcpListener, Way)>,
     bounds: Bounds,
+    proxies: ProxyRules,
     max_connections: usize,
     prefixes: Arc<Prefixes>,
 }
@@ -53,6 +57,7 @@ impl std::fmt::Debug for Edge {
 struct Way {
     name: String,
     http2: Http2,
+    proxy_protocol: ProxyProtocol,
     /// TLS, where the listener has it.
     tls: Option<ServerConfigs>,
 }
@@ -62,13 +67,9 @@ impl Way {
         Self {
             name: listener.name.clone(),
             http2: listener.http2.clone(),
+            proxy_protocol: listener.proxy_protocol.clone(),
             tls: None,
         }
-    }
-
-    /// Whether anything comes before HTTP.
-    fn shakes_hands(&self) -> bool {
-        self.tls.is_some()
     }
 }
 
@@ -107,29 +108,57 @@ struct Shared {
     front: Arc<Front>,
     metrics: Arc<Metrics>,
     bounds: Bounds,
+    /// Whose headers are believed.
+    proxies: Arc<ProxyRules>,
     connections: Arc<Semaphore>,
     prefixes: Arc<Prefixes>,
     handshakes: Semaphore,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
+}
+
+/// Tells the public listeners to stop, in two steps.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    no_more: CancellationToken,
+    now: CancellationToken,
+}
+
+impl Stop {
+    /// No new connection is taken. Those that are open get their answers, each the last one of its
+    /// connection; a connection that has asked nothing yet may still ask.
+    pub fn take_no_more(&self) {
+        self.no_more.cancel();
+    }
+
+    /// Requests in flight are answered, all other connections closed.
+    pub fn now(&self) {
+        self.no_more.cancel();
+        self.now.cancel();
+    }
 }
 
 impl Edge {
     /// Binds every public listener of the configuration. `descriptors` is the limit of file
-    /// descriptors, if there is one.
+    /// descriptors, if there is one. A socket that was passed for a listener is used instead.
     ///
     /// # Errors
     /// When an address is taken or not ours; the error names it. Nothing listens then.
-    pub fn bind(config: &Config, descriptors: Option<u64>) -> Result<Self, BindError> {
+    pub fn bind(
+        config: &Config,
+        descriptors: Option<u64>,
+        passed: &mut PassedSockets,
+    ) -> Result<Self, BindError> {
         let ingest = &config.ingest;
         let mut listeners = Vec::new();
         for listener in ingest.all_listeners() {
-            let socket = socket::bind_public(ingest, &listener)?;
+            let socket = socket::bind_public(ingest, &listener, passed)?;
             listeners.push((socket, Way::new(&listener)));
         }
         Ok(Self {
             listeners,
             bounds: Bounds::new(ingest),
+            proxies: ingest.trusted_proxies.rules(),
             max_connections: max_connections(config, descriptors),
             prefixes: Prefixes::new(ingest),
         })
@@ -144,14 +173,21 @@ impl Edge {
             .collect()
     }
 
-    /// Serves until `stop` is cancelled, then returns when the last connection is done. Bound that
+    /// The listening sockets, by the names that they are passed on by.
+    pub fn sockets(&self) -> impl Iterator<Item = (&str, &TcpListener)> {
+        let sockets = self.listeners.iter();
+        sockets.map(|(socket, way)| (socket::passed_name(&way.name), socket))
+    }
+
+    /// Serves until it is told to stop, then returns when the last connection is done. Bound that
     /// wait with a timeout: a slow client can hold it.
-    pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: Stop) {
         metrics.edge.limit.set(self.max_connections as u64);
         let shared = Arc::new(Shared {
             front,
             metrics,
             bounds: self.bounds,
+            proxies: Arc::new(self.proxies),
             connections: Arc::new(Semaphore::new(self.max_connections)),
             prefixes: self.prefixes,
             handshakes: Semaphore::new(self.bounds.max_handshakes),
@@ -162,7 +198,7 @@ impl Edge {
             let accepting = accept::accept(socket, Arc::new(way), Arc::clone(&shared));
             shared.tasks.spawn(accepting);
         }
-        shared.stop.cancelled().await;
+        shared.stop.no_more.cancelled().await;
         shared.tasks.close();
         shared.tasks.wait().await;
     }

@@ -12,6 +12,7 @@ use hyper::service::Service;
 
 use super::lifetime::{Lifetime, Protocol};
 use super::peer::Peer;
+use crate::foundation::client_address::ProxyRules;
 use crate::front::{Front, Reply};
 use crate::telemetry::{HttpVersion, Metrics};
 
@@ -21,6 +22,7 @@ pub(super) struct Requests {
     pub(super) front: Arc<Front>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) peer: Peer,
+    pub(super) proxies: Arc<ProxyRules>,
     pub(super) protocol: Protocol,
     pub(super) life: Arc<Lifetime>,
     pub(super) max_headers: usize,
@@ -61,7 +63,8 @@ impl Service<Request<Incoming>> for Requests {
             return Box::pin(std::future::ready(Ok(reply)));
         }
         let front = Arc::clone(&self.front);
-        let sender = self.peer.sender(request.headers());
+        let (sender, outcome) = self.peer.sender(request.headers(), &self.proxies);
+        self.metrics.edge.addresses.at(outcome as usize).inc();
         let protocol = self.protocol;
         Box::pin(async move {
             let mut reply = front.answer(request, sender).await;

@@ -3,7 +3,7 @@
 use prometheus::proto::MetricType;
 
 use super::families::Family;
-use super::metrics::{ConnectionEnd, EdgeMetrics, HttpVersion, Metrics};
+use super::metrics::{AddressOutcome, ConnectionEnd, EdgeMetrics, HttpVersion, Metrics};
 
 type Read = fn(&EdgeMetrics) -> u64;
 
@@ -71,6 +71,17 @@ impl Metrics {
             let count = self.edge.requests.at(*version as usize).get();
             requests.push(vec![("version", version.label())], count);
         }
+        let mut addresses = Family::new(
+            "tollgate_client_addresses_total",
+            "Requests, by how the address of their client was found (docs/deploy-edge.md).",
+            MetricType::COUNTER,
+        );
+        for outcome in AddressOutcome::ALL {
+            let count = self.edge.addresses.at(*outcome as usize).get();
+            if count > 0 {
+                addresses.push(vec![("outcome", outcome.label())], count);
+            }
+        }
         let mut descriptors = Family::new(
             "tollgate_descriptors_open",
             "File descriptors in use. Alert above 90 % of the limit.",
@@ -88,7 +99,7 @@ impl Metrics {
             0 => {} // none
             most => limit.push(vec![], most),
         }
-        families.extend([ended, requests, descriptors, limit]);
+        families.extend([ended, requests, addresses, descriptors, limit]);
         families
     }
 }

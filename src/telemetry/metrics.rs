@@ -268,6 +268,10 @@ label_enum! {
         HandshakeTimeout => "handshake_timeout",
         /// Its TLS handshake failed.
         HandshakeFailed => "handshake_failed",
+        /// It is not from a load balancer that may speak the PROXY protocol.
+        ProxyUntrusted => "proxy_untrusted",
+        /// It is from such a one, and has no good PROXY header.
+        ProxyHeader => "proxy_header",
         /// Nothing came, or not the whole preface of HTTP/2.
         FirstByteTimeout => "first_byte_timeout",
         /// A request head took too long.
@@ -286,6 +290,26 @@ label_enum! {
         ProtocolError => "protocol_error",
         /// The connection broke.
         Broken => "broken",
+    }
+}
+
+label_enum! {
+    /// How the address of a request's client was found, as a metric label.
+    AddressOutcome {
+        /// The connection is not from a trusted proxy: it is the connection's.
+        PeerNotTrusted => "peer_not_trusted",
+        /// A trusted proxy named no client: it is the proxy's.
+        NoHeader => "no_header",
+        /// It is the first in the header that is no trusted proxy.
+        NotTrusted => "not_trusted",
+        /// Every address is a trusted proxy: it is the furthest.
+        AllTrusted => "all_trusted",
+        /// The next entry is not an address: it is that of the proxy that wrote it.
+        Malformed => "malformed",
+        /// The next entry hides the address: it is that of the proxy that wrote it.
+        Hidden => "hidden",
+        /// More proxies than are looked at: it is that of the last one looked at.
+        TooManyHops => "too_many_hops",
     }
 }
 
@@ -404,6 +428,8 @@ pub struct EdgeMetrics {
     pub ended: Cells<{ ConnectionEnd::COUNT }>,
     /// Requests, by version of HTTP.
     pub requests: Cells<{ HttpVersion::COUNT }>,
+    /// Requests, by how their client's address was found.
+    pub addresses: Cells<{ AddressOutcome::COUNT }>,
 }
 
 /// Cells by kind of credential and reason.

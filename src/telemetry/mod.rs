@@ -13,7 +13,7 @@ mod metrics;
 pub use self::limits::{LimitFigures, QuotaFigures};
 pub use self::load::{LogstoreLoad, MachineLoad};
 pub use self::metrics::{
-    AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
-    Gauge, HttpVersion, JwksFigures, LimitOutcome, LogstoreMetrics, Metrics, PlatformLabel,
-    RelayOutcome, RouteLabel, TokenSource,
+    AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason,
+    EdgeMetrics, Gauge, HttpVersion, JwksFigures, LimitOutcome, LogstoreMetrics, Metrics,
+    PlatformLabel, RelayOutcome, RouteLabel, TokenSource,
 };

@@ -11,6 +11,9 @@ const LARGEST_WINDOW: u64 = (1 << 31) - 1;
 /// The window that HTTP/2 begins with: a connection's cannot be made smaller.
 const FIRST_WINDOW: u64 = (1 << 16) - 1;
 
+/// Names of sockets that are passed in for other listeners.
+const OTHER_SOCKETS: [&str; 3] = ["ingest", "admin", "logstore"];
+
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let ingest = &config.ingest;
     let names = ingest.listeners.iter().enumerate();
@@ -22,6 +25,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         findings,
     );
     for (key, name) in names {
+        if OTHER_SOCKETS.contains(&name) {
+            let message =
+                format!("`{name}` is the name of another socket, where sockets are passed");
+            findings.error(key.clone(), message);
+        }
         if !is_word(name) {
             findings.error(key, "a name is of letters, digits, `-`, `_` and `.`");
         }

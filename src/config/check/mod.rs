@@ -10,6 +10,7 @@ mod ingest;
 mod jwt;
 mod listeners;
 mod overload;
+mod proxies;
 mod quota;
 mod routes;
 mod upstreams;
@@ -78,6 +79,7 @@ impl Findings {
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     listeners::check(config, &mut findings);
+    proxies::check(config, &mut findings);
     ingest::check(config, &mut findings);
     bounds::check(config, &mut findings);
     overload::check(config, &mut findings);

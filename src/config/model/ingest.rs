@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::listeners::loopback;
+use super::proxies::{ProxyProtocol, TrustedProxies};
 use crate::foundation::names::ProjectName;
 use crate::foundation::units::{ByteSize, Span};
 
@@ -27,7 +28,7 @@ pub struct Ingest {
     /// Connections held at once by all public listeners. Past it, new ones wait in the kernel's queue. Lowered at start, with a warning, when the limit of file descriptors has no room for so many.
     #[schemars(range(min = 1))]
     pub max_connections: u32,
-    /// Connections held at once by one network. Past it, a new one is closed at once.
+    /// Connections held at once by one network. Past it, a new one is closed at once. Proxies of `trusted_proxies` and `proxy_protocol` are not counted; who is behind a PROXY header is.
     #[schemars(range(min = 1))]
     pub max_connections_per_prefix: u32,
     /// Bits of an IPv4 address that make a network for `max_connections_per_prefix`.
@@ -74,6 +75,10 @@ pub struct Ingest {
     /// Custom domains: host name to project. For clients that send to a name without the project.
     #[schemars(example = serde_json::json!({"track.example.com": "my-project"}))]
     pub hosts: BTreeMap<String, ProjectName>,
+    /// Proxies that are believed when they name the client's address in a header.
+    pub trusted_proxies: TrustedProxies,
+    /// The PROXY protocol on the first listener.
+    pub proxy_protocol: ProxyProtocol,
     /// HTTP/2 on the first listener.
     pub http2: Http2,
     /// Further public listeners.
@@ -85,7 +90,7 @@ pub struct Ingest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// Name of the listener, for log lines. The first one, of `ingest.listen`, is `main`.
+    /// Name of the listener, for log lines and for sockets that are passed in. The first one, of `ingest.listen`, is `main`.
     pub name: String,
     /// Address and port.
     #[schemars(extend("format" = "socket-address"))]
@@ -93,6 +98,9 @@ pub struct Listener {
     /// Of an IPv6 address: takes no IPv4 connections.
     #[serde(default)]
     pub ipv6_only: bool,
+    /// The PROXY protocol on this listener.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
     /// HTTP/2 on this listener.
     #[serde(default)]
     pub http2: Http2,
@@ -138,6 +146,7 @@ impl Ingest {
             name: MAIN_LISTENER.to_owned(),
             listen: self.listen,
             ipv6_only: self.ipv6_only,
+            proxy_protocol: self.proxy_protocol.clone(),
             http2: self.http2.clone(),
         };
         std::iter::once(main)
@@ -173,6 +182,8 @@ impl Default for Ingest {
             default_project: None,
             domains: Vec::new(),
             hosts: BTreeMap::new(),
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: ProxyProtocol::default(),
             http2: Http2::default(),
             listeners: Vec::new(),
         }

@@ -7,6 +7,7 @@ mod ingest;
 mod jwt;
 mod listeners;
 mod overload;
+mod proxies;
 mod quota;
 mod routes;
 mod signed;
@@ -27,6 +28,7 @@ pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Limits, OutsideWindow, TimeWindow};
 pub use self::overload::{Overload, Priority};
 use self::overload::{default_priority, default_weight};
+pub use self::proxies::{ProxyProtocol, ProxyRole, TrustedProxies, UntrustedPeer};
 pub use self::quota::{
     BudgetPeriod, BudgetRule, Class, Limit, LimitAction, LimitMode, LimitUnit, ParentRule, Quota,
     RateRule, WithoutStore,
