@@ -9,6 +9,7 @@ mod identity;
 mod ingest;
 mod jwt;
 mod listeners;
+mod redis;
 mod routes;
 mod upstreams;
 
@@ -81,6 +82,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     credentials::check(config, &mut findings);
     upstreams::check(config, &mut findings);
     routes::check(config, &mut findings);
+    redis::check(config, &mut findings);
     findings.0
 }
 

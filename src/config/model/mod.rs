@@ -7,6 +7,7 @@ mod ingest;
 mod jwt;
 mod listeners;
 mod quota;
+mod redis;
 mod routes;
 mod signed;
 mod ticket;
@@ -28,6 +29,7 @@ pub use self::quota::{
     BudgetPeriod, BudgetRule, Class, Limit, LimitAction, LimitMode, LimitUnit, ParentRule, Quota,
     RateRule, WithoutStore,
 };
+pub use self::redis::Redis;
 pub use self::routes::{
     ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
     UpstreamKind,

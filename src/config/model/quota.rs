@@ -20,6 +20,9 @@ pub struct Quota {
     pub save_interval: Span,
     /// Bans and raises of keys that are kept. At the bound a new one is refused until one has expired.
     pub max_overrides: u32,
+    /// The store that nodes share limits, revocations, bans and raises through. Left out: each node is for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<super::Redis>,
 }
 
 /// A limit on what keys may send.
@@ -270,6 +273,7 @@ impl Default for Quota {
             utc_offset: "+00:00".to_owned(),
             save_interval: Span::secs(5),
             max_overrides: 1000,
+            redis: None,
         }
     }
 }
