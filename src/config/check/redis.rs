@@ -64,8 +64,7 @@ fn store(config: &Config, findings: &mut Findings) {
     let sound = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':');
     let prefix = &redis.prefix;
     if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.bytes().all(sound) {
-        let message =
-            format!("must be 1 to {MAX_PREFIX} letters, digits, `-`, `_`, `.` and `:`");
+        let message = format!("must be 1 to {MAX_PREFIX} letters, digits, `-`, `_`, `.` and `:`");
         findings.error("quota.redis.prefix", message);
     }
     for (key, span, most) in [

@@ -18,6 +18,7 @@ mod limit;
 mod metrics;
 mod overrides;
 mod set;
+pub mod shared;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -38,13 +39,10 @@ pub use self::limit::{Limit, Overrides};
 pub use self::metrics::LimitCells;
 pub use self::overrides::{Change, Override};
 pub use self::set::QuotaSet;
+use self::shared::Store;
 pub use self::table::Table;
 pub use self::window::{Budget, Factor, Now, Over, Rate, Room, Window};
 use crate::config::Config;
-use crate::foundation::clock;
-
-/// Nanoseconds at which the clock of the process begins: 0 means "never".
-const ORIGIN: u64 = 1_000_000_000;
 
 /// All limits of a running service.
 #[derive(Debug)]
@@ -52,6 +50,7 @@ pub struct Quotas {
     set: ArcSwap<QuotaSet>,
     seed: Seed,
     started: Instant,
+    store: Option<Arc<Store>>,
 }
 
 impl Quotas {
@@ -60,13 +59,27 @@ impl Quotas {
     /// # Errors
     /// A key with a part that does not exist; `tollgate check` tells of it first.
     pub fn new(config: &Config, seed: u64) -> Result<Arc<Self>, PartError> {
+        Self::with_store(config, seed, None)
+    }
+
+    /// The same, where limits that are shared are shared through `store`. Somebody has to run it
+    /// ([`Store::run`]). Without one each limit is of this node alone.
+    ///
+    /// # Errors
+    /// As [`Quotas::new`].
+    pub fn with_store(
+        config: &Config,
+        seed: u64,
+        store: Option<Arc<Store>>,
+    ) -> Result<Arc<Self>, PartError> {
         let seed = seed_of(seed);
-        let set = QuotaSet::new(config, &seed, &QuotaSet::default())?;
+        let set = QuotaSet::new(config, &seed, &QuotaSet::default(), store.as_ref())?;
         Ok(Arc::new(Self {
             set: ArcSwap::from_pointee(set),
             seed,
             // Its tests give the time themselves, so no paused clock is needed.
-            started: Instant::now(),
+            started: store.as_ref().map_or_else(Instant::now, |it| it.started()),
+            store,
         }))
     }
 
@@ -76,7 +89,7 @@ impl Quotas {
     /// # Errors
     /// As [`Quotas::new`], and nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), PartError> {
-        let set = QuotaSet::new(config, &self.seed, &self.set.load())?;
+        let set = QuotaSet::new(config, &self.seed, &self.set.load(), self.store.as_ref())?;
         self.set.store(Arc::new(set));
         Ok(())
     }
@@ -96,13 +109,13 @@ impl Quotas {
     /// The time on both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
-        let nanos = self.started.elapsed().as_nanos();
-        Now {
-            nanos: u64::try_from(nanos)
-                .unwrap_or(u64::MAX)
-                .saturating_add(ORIGIN),
-            unix_seconds: clock::unix_seconds(),
-        }
+        Now::since(self.started)
+    }
+
+    /// The store that nodes share limits through, if there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
     }
 }
 
