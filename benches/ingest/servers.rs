@@ -128,6 +128,9 @@ impl Tollgate {
         let folder = tempfile::tempdir()?;
         let mut config = Config::quickstart();
         config.data_dir = folder.path().join("data");
+        // The generator keeps its connections for the whole run.
+        config.ingest.max_requests = u32::MAX;
+        config.ingest.max_connections_per_prefix = config.ingest.max_connections;
         change(&mut config);
         // Made before the processes start, so that both find the same keys.
         tollgate::gate::identity::load_jwt_keys(&config.identity, &config.data_dir)?;

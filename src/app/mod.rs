@@ -32,6 +32,7 @@ use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SitePa
 use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey, load_or_make};
 use crate::gate::policy::resource_name;
+use crate::gate::quota::Quotas;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
@@ -60,6 +61,8 @@ pub enum StartError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error("limits: {0}")]
+    Limits(String),
     #[error(transparent)]
     AdminToken(#[from] StateKeyError),
     #[error("upstream `{upstream}`: {source}")]
@@ -153,10 +156,14 @@ pub async fn start(
         logstore: None,
         admin: None,
     };
+    let descriptors = edge::descriptors::raise();
+    let watched = &running.metrics.edge;
+    watched.descriptor_limit.set(descriptors.unwrap_or(0));
+    watched.descriptors.get_or_init(|| edge::descriptors::open);
     let admin = edge::bind("health and metrics", config.admin.listen).await?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(Edge::bind(&config.ingest)?),
+        _ => Some(Edge::bind(config, descriptors)?),
     };
     let uses_embedded = config
         .upstreams
@@ -288,6 +295,7 @@ impl Running {
         let parts = FrontParts {
             site,
             authenticator: Arc::clone(&identity.authenticator),
+            quotas: quotas(config)?,
             security_events: SecurityEvents::new(
                 &config.security_events,
                 security_lane.map(Arc::clone),
@@ -489,6 +497,12 @@ fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<
         .into_iter()
         .map(|(project, logstores)| (project, logstores.into_iter().collect()))
         .collect()
+}
+
+/// The limits, with nothing used.
+fn quotas(config: &Config) -> Result<Arc<Quotas>, StartError> {
+    let seed = getrandom::u64().map_err(|error| StartError::Limits(error.to_string()))?;
+    Quotas::new(config, seed).map_err(|error| StartError::Limits(error.to_string()))
 }
 
 fn codec_of(compression: Compression) -> Codec {

@@ -146,6 +146,7 @@ fn start_failure(error: &StartError) -> Failure {
         | StartError::Key(_)
         | StartError::Logstore(_)
         | StartError::AdminToken(_)
+        | StartError::Limits(_)
         | StartError::Identity(IdentityError::State(_)) => Exit::DataDir,
         StartError::UpstreamSecret { .. }
         | StartError::Upstream { .. }

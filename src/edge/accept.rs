@@ -29,10 +29,15 @@ pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Sha
             Ok((stream, address)) => {
                 shared.metrics.edge.accepted.inc();
                 let taken = Taken::new(&shared.metrics, permit);
+                let Some(slot) = shared.prefixes.enter(address.ip()) else {
+                    taken.ended(ConnectionEnd::PrefixLimit);
+                    continue;
+                };
                 let (way, tasks) = (Arc::clone(&way), shared.tasks.clone());
                 let shared = Arc::clone(&shared);
                 tasks.spawn(async move {
                     let end = run(stream, address, &way, &shared).await;
+                    drop(slot);
                     taken.ended(end);
                 });
             }

@@ -43,7 +43,11 @@ pub(super) async fn serve(
     } = established;
     if way.http2.prior_knowledge && !peer.secure {
         let limit = shared.bounds.life.first_byte_timeout;
-        match tokio::time::timeout(limit, transport.begins_http2()).await {
+        let told = tokio::select! {
+            told = tokio::time::timeout(limit, transport.begins_http2()) => told,
+            () = shared.stop.cancelled() => return ConnectionEnd::Stopped,
+        };
+        match told {
             Ok(Ok(true)) => protocol = Protocol::Http2,
             Ok(Ok(false)) => {}
             Ok(Err(_)) => return ConnectionEnd::Broken,
@@ -57,6 +61,7 @@ pub(super) async fn serve(
         peer,
         protocol,
         life: Arc::clone(&life),
+        max_headers: shared.bounds.max_headers,
     };
     let transport = transport.watched_by(Arc::clone(&life));
     let io = StallGuard::new(transport, shared.bounds.write_timeout);
@@ -172,7 +177,7 @@ async fn supervise(
 
 fn end(result: hyper::Result<()>, life: &Lifetime) -> ConnectionEnd {
     let Err(error) = result else {
-        return life.last().unwrap_or(ConnectionEnd::Closed);
+        return life.end();
     };
     tracing::debug!(%error, "a connection ended with an error");
     match io_kind(&error) {

@@ -52,6 +52,16 @@ pub(super) enum Due {
     Close(ConnectionEnd),
 }
 
+/// When the protocol may learn that the client has hung up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HangUp {
+    Now,
+    /// After one more step, in which it takes up what came before.
+    NextStep,
+    /// When the requests under way are answered.
+    Answered,
+}
+
 /// The life of one connection.
 #[derive(Debug)]
 pub(super) struct Lifetime {
@@ -73,8 +83,16 @@ struct State {
     last: Option<ConnectionEnd>,
     /// Since when its client has been told so.
     draining: Option<Instant>,
+    /// When the client closed its side.
+    hung_up: Option<Instant>,
+    /// Whether the client does not take what is written.
+    broken: bool,
+    /// Whether the protocol has had a step without a new request since then.
+    quiet: bool,
 }
 
+/// Time for the requests of a client that has hung up.
+const LINGER: Duration = Duration::from_secs(5);
 /// Far enough to be never.
 const FAR: Duration = Duration::from_secs(365 * 86_400);
 
@@ -93,6 +111,9 @@ impl Lifetime {
                 received: 0,
                 last: None,
                 draining: None,
+                hung_up: None,
+                broken: false,
+                quiet: false,
             }),
         }
     }
@@ -123,6 +144,7 @@ impl Lifetime {
     pub(super) fn request_began(&self) {
         let mut state = self.state();
         state.phase = Phase::Busy;
+        state.quiet = false;
         state.in_flight += 1;
         state.requests = state.requests.saturating_add(1);
         if state.requests >= self.bounds.max_requests && state.last.is_none() {
@@ -140,6 +162,30 @@ impl Lifetime {
         }
     }
 
+    /// The client has closed its side. When the protocol may learn of it: HTTP/2 forgets requests
+    /// that have come whole as soon as it knows, so it learns when they are answered.
+    pub(super) fn hung_up(&self) -> HangUp {
+        if self.protocol == Protocol::Http1 {
+            return HangUp::Now;
+        }
+        let mut state = self.state();
+        state.hung_up.get_or_insert_with(Instant::now);
+        if state.in_flight > 0 {
+            HangUp::Answered
+        } else if std::mem::replace(&mut state.quiet, true) {
+            HangUp::Now
+        } else {
+            HangUp::NextStep
+        }
+    }
+
+    /// The client does not take what is written.
+    pub(super) fn gone(&self) {
+        let mut state = self.state();
+        state.hung_up.get_or_insert_with(Instant::now);
+        state.broken = true;
+    }
+
     /// Whether the answer that is being made is the last one of the connection.
     pub(super) fn is_last(&self) -> bool {
         let state = self.state();
@@ -153,17 +199,31 @@ impl Lifetime {
         state.draining.get_or_insert_with(Instant::now);
     }
 
-    /// Why it takes no further requests.
-    pub(super) fn last(&self) -> Option<ConnectionEnd> {
-        self.state().last
+    /// Why a connection ended that ended without an error.
+    pub(super) fn end(&self) -> ConnectionEnd {
+        let state = self.state();
+        if state.broken {
+            return ConnectionEnd::Broken;
+        }
+        state.last.unwrap_or(ConnectionEnd::Closed)
     }
 
     /// What is due now.
     pub(super) fn due(&self) -> Due {
         let now = Instant::now();
         let mut state = self.state();
+        if let Some(hung_up) = state.hung_up {
+            let over = hung_up + LINGER;
+            return if now >= over {
+                Due::Close(ConnectionEnd::Broken)
+            } else {
+                Due::At(over)
+            };
+        }
         let (deadline, end) = match (state.phase, state.draining) {
-            (Phase::Silent, _) => (
+            // Nothing has been asked for.
+            (Phase::Silent, Some(told)) => (told, state.last.unwrap_or(ConnectionEnd::Closed)),
+            (Phase::Silent, None) => (
                 state.since + self.bounds.first_byte_timeout,
                 ConnectionEnd::FirstByteTimeout,
             ),

@@ -7,9 +7,11 @@
 
 mod accept;
 mod connection;
+pub mod descriptors;
 mod establish;
 mod lifetime;
 mod peer;
+mod prefixes;
 mod service;
 mod socket;
 mod transport;
@@ -25,8 +27,9 @@ use tokio_util::task::TaskTracker;
 
 use self::establish::ServerConfigs;
 use self::lifetime::LifeBounds;
+use self::prefixes::Prefixes;
 pub use self::socket::{BindError, bind};
-use crate::config::{Http2, Ingest, Listener};
+use crate::config::{Config, Http2, Ingest, Listener};
 use crate::front::Front;
 use crate::telemetry::Metrics;
 
@@ -35,6 +38,7 @@ pub struct Edge {
     listeners: Vec<(TcpListener, Way)>,
     bounds: Bounds,
     max_connections: usize,
+    prefixes: Arc<Prefixes>,
 }
 
 impl std::fmt::Debug for Edge {
@@ -104,17 +108,20 @@ struct Shared {
     metrics: Arc<Metrics>,
     bounds: Bounds,
     connections: Arc<Semaphore>,
+    prefixes: Arc<Prefixes>,
     handshakes: Semaphore,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Edge {
-    /// Binds every public listener of the configuration.
+    /// Binds every public listener of the configuration. `descriptors` is the limit of file
+    /// descriptors, if there is one.
     ///
     /// # Errors
     /// When an address is taken or not ours; the error names it. Nothing listens then.
-    pub fn bind(ingest: &Ingest) -> Result<Self, BindError> {
+    pub fn bind(config: &Config, descriptors: Option<u64>) -> Result<Self, BindError> {
+        let ingest = &config.ingest;
         let mut listeners = Vec::new();
         for listener in ingest.all_listeners() {
             let socket = socket::bind_public(ingest, &listener)?;
@@ -123,7 +130,8 @@ impl Edge {
         Ok(Self {
             listeners,
             bounds: Bounds::new(ingest),
-            max_connections: ingest.max_connections as usize,
+            max_connections: max_connections(config, descriptors),
+            prefixes: Prefixes::new(ingest),
         })
     }
 
@@ -139,11 +147,13 @@ impl Edge {
     /// Serves until `stop` is cancelled, then returns when the last connection is done. Bound that
     /// wait with a timeout: a slow client can hold it.
     pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: CancellationToken) {
+        metrics.edge.limit.set(self.max_connections as u64);
         let shared = Arc::new(Shared {
             front,
             metrics,
             bounds: self.bounds,
             connections: Arc::new(Semaphore::new(self.max_connections)),
+            prefixes: self.prefixes,
             handshakes: Semaphore::new(self.bounds.max_handshakes),
             tasks: TaskTracker::new(),
             stop,
@@ -156,4 +166,21 @@ impl Edge {
         shared.tasks.close();
         shared.tasks.wait().await;
     }
+}
+
+/// `ingest.max_connections`, or fewer when the limit of descriptors has no room for so many.
+fn max_connections(config: &Config, descriptors: Option<u64>) -> usize {
+    let wanted = config.ingest.max_connections;
+    let room = descriptors::room(config, descriptors);
+    if room < u64::from(wanted) {
+        tracing::warn!(
+            wanted,
+            room,
+            limit = descriptors,
+            "ingest.max_connections is lowered: the limit of file descriptors is too small (ulimit -n, LimitNOFILE)"
+        );
+    }
+    usize::try_from(room)
+        .unwrap_or(usize::MAX)
+        .min(wanted as usize)
 }

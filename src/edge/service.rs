@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, HOST};
-use http::{HeaderValue, Request, Version};
+use http::header::{CONNECTION, COOKIE, HOST};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
@@ -23,6 +23,7 @@ pub(super) struct Requests {
     pub(super) peer: Peer,
     pub(super) protocol: Protocol,
     pub(super) life: Arc<Lifetime>,
+    pub(super) max_headers: usize,
 }
 
 /// A request under way, also when it is given up.
@@ -53,6 +54,12 @@ impl Service<Request<Incoming>> for Requests {
         let under_way = UnderWay::new(&self.life);
         let version = version_label(request.version());
         self.metrics.edge.requests.at(version as usize).inc();
+        if self.protocol == Protocol::Http2 && count_headers(request.headers()) > self.max_headers {
+            // HTTP/1 is refused so by its parser.
+            let mut reply = Reply::default();
+            *reply.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Box::pin(std::future::ready(Ok(reply)));
+        }
         let front = Arc::clone(&self.front);
         let sender = self.peer.sender(request.headers());
         let protocol = self.protocol;
@@ -80,6 +87,12 @@ fn name_host(request: &mut Request<Incoming>) {
     ) {
         request.headers_mut().insert(HOST, host);
     }
+}
+
+/// Headers of a request. Clients of HTTP/2 send a Cookie header in many parts; it counts once.
+fn count_headers(headers: &HeaderMap) -> usize {
+    let crumbs = headers.get_all(COOKIE).iter().count();
+    headers.len() - crumbs.saturating_sub(1)
 }
 
 fn version_label(version: Version) -> HttpVersion {

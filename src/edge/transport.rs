@@ -3,14 +3,14 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::lifetime::Lifetime;
+use super::lifetime::{HangUp, Lifetime};
 
 /// What an HTTP/2 connection begins with.
 pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,6 +22,8 @@ pub(super) struct Transport {
     ahead: Bytes,
     /// Set when HTTP begins.
     life: Option<Arc<Lifetime>>,
+    /// Whether the other end has gone: what is written leads nowhere.
+    gone: bool,
 }
 
 #[derive(Debug)]
@@ -37,6 +39,7 @@ impl Transport {
             stream: Stream::Plain(stream),
             ahead: Bytes::new(),
             life: None,
+            gone: false,
         }
     }
 
@@ -45,6 +48,7 @@ impl Transport {
             stream: Stream::Tls(Box::new(stream)),
             ahead: Bytes::new(),
             life: None,
+            gone: false,
         }
     }
 
@@ -106,12 +110,39 @@ impl AsyncRead for Transport {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = self.as_mut().fill(context, buffer);
+        // An error is an end as well: it comes again, or the end does.
+        let read = ready!(self.as_mut().fill(context, buffer));
         let count = buffer.filled().len() - before;
-        if let (Some(life), true) = (&self.life, count > 0) {
-            life.received(count);
+        if let Some(life) = &self.life {
+            if count > 0 {
+                life.received(count);
+            } else if buffer.remaining() > 0 {
+                match life.hung_up() {
+                    HangUp::Now => {}
+                    HangUp::NextStep => {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    // Each answer wakes the connection.
+                    HangUp::Answered => return Poll::Pending,
+                }
+            }
         }
-        read
+        Poll::Ready(read)
+    }
+}
+
+impl Transport {
+    /// What a write gave, unless the client is gone. Then it counts as done: an error would make the
+    /// protocol forget requests that have come whole before, and their events would be lost.
+    fn written<T>(&mut self, written: Poll<io::Result<T>>, all: T) -> Poll<io::Result<T>> {
+        let (Poll::Ready(Err(error)), Some(life)) = (&written, &self.life) else {
+            return written;
+        };
+        tracing::debug!(%error, "the client is gone");
+        life.gone();
+        self.gone = true;
+        Poll::Ready(Ok(all))
     }
 }
 
@@ -121,10 +152,14 @@ impl AsyncWrite for Transport {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        if self.gone {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        let written = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        };
+        self.written(written, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -132,10 +167,15 @@ impl AsyncWrite for Transport {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.stream {
+        let all = slices.iter().map(|slice| slice.len()).sum();
+        if self.gone {
+            return Poll::Ready(Ok(all));
+        }
+        let written = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-        }
+        };
+        self.written(written, all)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -146,16 +186,21 @@ impl AsyncWrite for Transport {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        if self.gone {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        };
+        self.written(flushed, ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.stream {
+        let closed = match &mut self.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        };
+        self.written(closed, ())
     }
 }

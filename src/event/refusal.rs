@@ -241,7 +241,7 @@ reasons! {
     NotProtobuf, "not_protobuf", BAD_REQUEST, PostBodyInvalid,
         "Protobuffer content cannot be parsed", "Send one LogGroup.";
     QuotaExceeded, "quota_exceeded", FORBIDDEN, WriteQuotaExceed,
-        "Project write quota exceed", "Send again after the time of Retry-After, or less; the operator sees the limit in `tollgate limits`.";
+        "Project write quota exceed", "Send again after the time of Retry-After, or send less; the operator sees the limit in `tollgate limits`.";
     QuotaTooLarge, "quota_too_large", PAYLOAD_TOO_LARGE, PostBodyTooLarge,
         "the request asks for more than the limit ever allows at once", "Send fewer events in a request.";
     Banned, "banned", FORBIDDEN, WriteQuotaExceed,

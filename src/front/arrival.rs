@@ -8,11 +8,12 @@ use http::request::Parts;
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
 use super::platform::{self, Platform};
+use super::reply::Form;
 use super::route::{Action, Kind, Route};
 use super::service::Sender;
 use super::site::SiteLogstore;
 use super::transcode;
-use crate::config::ClientAddress;
+use crate::config::{ClientAddress, QuotaAnswer};
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::gate::identity::{self, Facts, Principal};
 use crate::logstore::signature::RequestParts;
@@ -86,6 +87,42 @@ impl<'a> Arrival<'a> {
             .is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/json"))
     }
 
+    /// What its client can use of a refusal that is not its fault, by what it says of itself: a picture
+    /// where an image was asked for, nothing to a beacon, which no page reads; and 429 only to those
+    /// who do not speak SLS, whose clients do not know it.
+    pub(super) fn form(&self) -> Form {
+        let headers = &self.parts.headers;
+        let says = |name: &str, value: &[u8]| {
+            headers
+                .get(name)
+                .is_some_and(|said| said.as_bytes() == value)
+        };
+        let gif = matches!(
+            self.action,
+            Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)
+        );
+        if gif || says("sec-fetch-dest", b"image") {
+            return Form::Image;
+        }
+        if self.has_body() && says("sec-fetch-mode", b"no-cors") {
+            return Form::Beacon;
+        }
+        let query = self.parts.uri.query().unwrap_or_default();
+        let of_sls = || {
+            self.action == Action::PutLogs
+                || query.split('&').any(|pair| pair.starts_with("APIVersion="))
+                || headers
+                    .keys()
+                    .any(|name| name.as_str().starts_with("x-log-"))
+        };
+        match self.logstore.rules.quota_answer {
+            QuotaAnswer::Sls => Form::Sls,
+            QuotaAnswer::Http => Form::Http,
+            QuotaAnswer::Auto if of_sls() => Form::Sls,
+            QuotaAnswer::Auto => Form::Http,
+        }
+    }
+
     /// Writes the fields that every event of this request gets from us.
     pub(super) fn stamp(
         &self,
@@ -153,6 +190,7 @@ fn put_header(stamp: &mut Vec<u8>, field: &[u8], value: &[u8]) {
 }
 
 /// Refuses framings that hyper takes and that a server before or behind it may read differently.
+/// Asked of every request, before anything else.
 pub(super) fn framing_is_plain(parts: &Parts) -> Result<(), Refusal> {
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let refuse = |what: &'static str| Err(Refusal::new(Reason::BadFraming, what));
@@ -160,6 +198,14 @@ pub(super) fn framing_is_plain(parts: &Parts) -> Result<(), Refusal> {
         (None, _) => {}
         (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
         _ => return refuse("transfer-encoding is not exactly one chunked"),
+    }
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (Some(only), None) if !only.as_bytes().iter().all(u8::is_ascii_digit) => {
+            return refuse("content-length is not one number");
+        }
+        (Some(_), Some(_)) => return refuse("content-length stands twice"),
+        _ => {}
     }
     match parts.headers.get(EXPECT) {
         Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {

@@ -3,6 +3,7 @@
 //! Promise: memory is taken for bytes that are there, never for a length that a client claims.
 //! When the budget is full: 503 `ServerBusy` at once.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use http::header::EXPECT;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
@@ -29,6 +31,23 @@ pub(super) struct BodyLimits {
     pub(super) cap: usize,
     /// Time for all of it.
     pub(super) timeout: Duration,
+    /// Bytes a second that must arrive, once the grace is over.
+    pub(super) min_rate: u64,
+    /// Time before the rate is looked at.
+    pub(super) grace: Duration,
+}
+
+impl BodyLimits {
+    /// Until when a body may stand at so many bytes.
+    fn deadline(&self, start: Instant, received: u64) -> Instant {
+        let whole = start + self.timeout;
+        let Some(paid) = received.saturating_mul(1000).checked_div(self.min_rate) else {
+            return whole; // no rate is asked for
+        };
+        // What is past the whole time is cut to it, so that no sum overflows.
+        let paid = Duration::from_millis(paid).min(self.timeout);
+        whole.min(start + self.grace + paid)
+    }
 }
 
 /// Reads a whole body.
@@ -43,32 +62,35 @@ pub(super) async fn read(
     if body.size_hint().lower() > limits.cap as u64 {
         return Err(too_large(limits.cap));
     }
-    let reading = read_frames(body, limits.cap, budget);
-    match tokio::time::timeout(limits.timeout, reading).await {
-        Ok(read) => read,
-        Err(_) => Err(Refusal::new(
-            Reason::BodyTimeout,
-            format!("{} s are allowed", limits.timeout.as_secs()),
-        )),
-    }
-}
-
-async fn read_frames(
-    body: &mut Incoming,
-    cap: usize,
-    budget: &Arc<Budget>,
-) -> Result<(Bytes, Lease), Refusal> {
+    let start = Instant::now();
     let mut lease = budget.lease(0).map_err(|_| Reason::MemoryFull)?;
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    let timer = tokio::time::sleep_until(limits.deadline(start, 0));
+    let mut timer = pin!(timer);
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            () = timer.as_mut() => {
+                let now_due = limits.deadline(start, lease.bytes());
+                if Instant::now() >= now_due {
+                    return Err(too_slow(&limits));
+                }
+                timer.as_mut().reset(now_due);
+                continue;
+            }
+        };
+        let Some(frame) = frame else {
+            break;
+        };
         let frame = frame.map_err(|_| Reason::BodyIncomplete)?;
         // Trailers are of no use here.
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if lease.bytes() + data.len() as u64 > cap as u64 {
-            return Err(too_large(cap));
+        if lease.bytes() + data.len() as u64 > limits.cap as u64 {
+            return Err(too_large(limits.cap));
         }
         lease
             .grow(data.len() as u64)
@@ -104,6 +126,14 @@ pub(super) async fn drain(body: &mut Incoming, headers: &HeaderMap) {
     if tokio::time::timeout(DRAINING, rest).await.is_err() {
         tracing::trace!("a refused client did not send the rest of its body");
     }
+}
+
+fn too_slow(limits: &BodyLimits) -> Refusal {
+    let (whole, rate) = (limits.timeout.as_secs(), limits.min_rate);
+    Refusal::new(
+        Reason::BodyTimeout,
+        format!("{whole} s are allowed, and {rate} bytes a second are asked for"),
+    )
 }
 
 fn too_large(cap: usize) -> Refusal {

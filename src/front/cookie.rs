@@ -105,6 +105,12 @@ impl<'a> Cookies<'a> {
         }
     }
 
+    /// A trusted cookie, decoded.
+    pub(super) fn trusted(&self, name: &str) -> Option<&[u8]> {
+        let found = self.trusted.iter().find(|trusted| trusted.name == name);
+        found.and_then(|trusted| trusted.value.as_deref())
+    }
+
     /// Appends a field for each trusted cookie that the logstore wants (cookie -> field), cut to 1
     /// KiB. A cookie that carries a token is never one.
     pub(super) fn put_fields(&self, fields: &BTreeMap<String, String>, stamp: &mut Vec<u8>) {
@@ -112,8 +118,7 @@ impl<'a> Cookies<'a> {
             return;
         }
         for (cookie, field) in fields {
-            let found = self.trusted.iter().find(|trusted| trusted.name == cookie);
-            let Some(value) = found.and_then(|trusted| trusted.value.as_deref()) else {
+            let Some(value) = self.trusted(cookie) else {
                 continue;
             };
             let text = String::from_utf8_lossy(value);

@@ -15,7 +15,9 @@ const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
 );
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
-    "x-log-requestid, x-log-time, x-tollgate-ack, x-tollgate-reason, x-tollgate-relayed, retry-after",
+    "x-log-requestid, x-log-time, x-tollgate-ack, x-tollgate-reason, x-tollgate-relayed, \
+     x-tollgate-limit, x-tollgate-limit-warning, x-tollgate-refused-events, retry-after, ratelimit, \
+     ratelimit-policy",
 );
 /// Two hours, the longest that Chromium keeps a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

@@ -20,7 +20,6 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use hyper::body::Incoming;
 
-use super::arrival::framing_is_plain;
 use super::body::{self, BodyLimits};
 use super::cors::{OriginVerdict, Origins};
 use super::credential;
@@ -29,11 +28,13 @@ use super::route::Target;
 use super::service::{Front, Sender};
 use super::session;
 use super::site::host_of;
+use super::toll;
 use crate::config::{Accept, Identity, TokenPlace};
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::Budget;
 use crate::gate::identity::sts::{Involved, MAX_BODY, NewSession, RpcRequest, TokenService};
 use crate::gate::identity::{Action, Check, Denied, Facts, GivenTo, NotMinted};
+use crate::gate::quota;
 use crate::telemetry::{CredentialKind, RouteLabel};
 
 /// Memory for such bodies while they arrive.
@@ -158,6 +159,14 @@ impl Front {
             Target::TokenService | Target::Logstore(_) => RouteLabel::AssumeRole,
         };
         self.metrics.requests.at(route as usize).inc();
+        let mut charges = self.quotas.begin();
+        if let Err(refusal) = charges.at_door(&quota::Facts::of_address(sender.address)) {
+            let reason = refusal.reason();
+            self.metrics.requests_refused.at(reason.index()).inc();
+            let mut reply = replier.refused(&refusal, None);
+            toll::tell(reply.headers_mut(), &charges);
+            return reply;
+        }
         if target == Target::TokenService {
             let mut reply = self.call_token_service(parts, body, sender, &replier).await;
             for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS] {
@@ -205,7 +214,6 @@ impl Front {
     }
 
     fn project_of(&self, parts: &Parts) -> Result<&str, Refusal> {
-        framing_is_plain(parts)?;
         let host = host_of(parts.uri.authority(), &parts.headers)?;
         Ok(self.site.project(&host, &parts.headers)?.project.as_str())
     }
@@ -356,12 +364,9 @@ impl Front {
         let limits = BodyLimits {
             cap: MAX_BODY,
             timeout: self.body.timeout.min(CALL_TIMEOUT),
+            ..self.body
         };
-        let read = match framing_is_plain(parts) {
-            Ok(()) => body::read(body, limits, &self.giving.memory).await,
-            Err(refusal) => Err(refusal),
-        };
-        let (body, _lease) = match read {
+        let (body, _lease) = match body::read(body, limits, &self.giving.memory).await {
             Ok(read) => read,
             Err(refusal) => {
                 let cell = self.metrics.requests_refused.at(refusal.reason().index());

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Request;
+use http::header::CONNECTION;
 use http::request::Parts;
+use http::{HeaderValue, Request, Version};
 use hyper::body::Incoming;
 
 use super::arrival::{Arrival, framing_is_plain};
@@ -24,14 +25,16 @@ use super::reply::{Replier, Reply};
 use super::route::{Action, Kind, Route, Target};
 use super::service::{Front, Sender};
 use super::site::{SiteLogstore, host_of};
+use super::toll::{self, Toll};
 use super::transcode::{self, Context};
-use crate::config::{ClientAddress, IdentityMode};
+use crate::config::IdentityMode;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
 use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::state::TicketPass;
 use crate::gate::identity::{Check, Denied, Principal};
+use crate::gate::quota::Charges;
 use crate::telemetry::{CredentialKind, RelayOutcome, RouteLabel};
 
 /// What became of a request that was not refused.
@@ -61,9 +64,28 @@ impl Front {
     /// Answers one request.
     pub async fn answer(&self, request: Request<Incoming>, sender: Sender) -> Reply {
         let (parts, mut body) = request.into_parts();
+        if let Err(refusal) = framing_is_plain(&parts) {
+            return self.misframed(&parts, &refusal);
+        }
         let reply = self.respond(&parts, &mut body, sender).await;
         if !reply.status().is_success() {
             body::drain(&mut body, &parts.headers).await;
+        }
+        reply
+    }
+
+    /// Refuses a request whose end is in doubt, and with it what follows on its connection.
+    fn misframed(&self, parts: &Parts, refusal: &Refusal) -> Reply {
+        let unix_seconds = clock::unix_seconds();
+        let replier = Replier {
+            id: RequestId::next(unix_seconds),
+            unix_seconds,
+            origin: OriginVerdict::Any,
+        };
+        let mut reply = self.unrouted(&replier, refusal, None);
+        if parts.version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            reply.headers_mut().insert(CONNECTION, close);
         }
         reply
     }
@@ -111,41 +133,42 @@ impl Front {
         };
         let origin = logstore.origins.verdict(&parts.headers);
         let replier = Replier { origin, ..unrouted };
-        let taken = match self.cookies(parts) {
-            Ok(cookies) => {
-                let arrival = Arrival {
-                    parts,
-                    route,
-                    action,
-                    project,
-                    logstore,
-                    origin,
-                    cookies,
-                    sender,
-                    unix_seconds,
-                };
-                let trust = self.authenticator.trust();
-                let facts = arrival.facts();
-                let check = Check::new(&self.authenticator, &trust, &facts);
-                self.ingest(&arrival, &check, body).await
-            }
-            Err(refusal) => Err(refusal),
+        let cookies = match self.cookies(parts) {
+            Ok(cookies) => cookies,
+            Err(refusal) => return refused(&refusal, project, logstore, &replier),
         };
-        match taken {
+        let arrival = Arrival {
+            parts,
+            route,
+            action,
+            project,
+            logstore,
+            origin,
+            cookies,
+            sender,
+            unix_seconds,
+        };
+        let trust = self.authenticator.trust();
+        let facts = arrival.facts();
+        let check = Check::new(&self.authenticator, &trust, &facts);
+        let mut charges = self.quotas.begin();
+        let taken = self.ingest(&arrival, &check, body, &mut charges).await;
+        let mut reply = match taken {
             Ok(taken) => accepted(taken, action, logstore, &replier),
             Err(refusal) => {
                 let reason = refusal.reason();
-                logstore.metrics.requests_refused.at(reason.index()).inc();
-                tracing::debug!(
-                    request = id.as_str(),
-                    project,
-                    logstore = logstore.rules.name.as_str(),
-                    reason = reason.label(),
-                    "request refused"
-                );
-                replier.refused(&refusal, None)
+                charges.refused(reason);
+                let reply = refused(&refusal, project, logstore, &replier);
+                if reason.is_quota() || reason.status().is_server_error() {
+                    let limit = charges.bit().map(|limit| &**limit);
+                    replier.turned_back(&refusal, arrival.form(), limit)
+                } else {
+                    reply
+                }
             }
-        }
+        };
+        toll::tell(reply.headers_mut(), &charges);
+        reply
     }
 
     /// The trusted cookies, and those that carry tokens.
@@ -182,7 +205,6 @@ impl Front {
     }
 
     fn locate(&self, parts: &Parts, route: &Route<'_>) -> Result<(&str, &SiteLogstore), Refusal> {
-        framing_is_plain(parts)?;
         let host = host_of(parts.uri.authority(), &parts.headers)?;
         let found = self.site.project(&host, &parts.headers)?;
         if found.doubled {
@@ -197,14 +219,21 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         body: &mut Incoming,
+        charges: &mut Charges,
     ) -> Result<Taken, Refusal> {
+        let facts = arrival.quota_facts(None);
+        charges.at_door(&facts)?;
+        charges.at_head(&facts)?;
         if arrival.origin == OriginVerdict::Refused {
             return Err(Reason::OriginNotAllowed.into());
         }
         self.platform_is_allowed(arrival)?;
         let mut caller = self.identify(arrival, check)?;
+        if let Some(principal) = caller.principal() {
+            charges.of_caller(&arrival.quota_facts(Some(principal)))?;
+        }
         if let Action::TrackQuery(_) = arrival.action {
-            self.take_query(arrival, check, caller)?;
+            self.take_query(arrival, check, caller, charges)?;
             return Ok(Taken::Held);
         }
         let logstore = arrival.logstore;
@@ -231,7 +260,7 @@ impl Front {
         }
         match caller {
             Caller::Relay(principal, relayable) => {
-                let events = self.read_relayed(arrival, check, &principal, &mut sent)?;
+                let events = self.read_relayed(arrival, check, &principal, &mut sent, charges)?;
                 // Its memory stays leased while it is on its way.
                 let Sent { bytes, lease, .. } = sent;
                 let sending = self.relay.send(&relayable, bytes, arrival.unix_seconds);
@@ -241,7 +270,7 @@ impl Front {
                 Ok(Taken::Relayed(relayed))
             }
             caller => {
-                self.take_body(arrival, check, caller, sent)?;
+                self.take_body(arrival, check, caller, sent, charges)?;
                 Ok(Taken::Held)
             }
         }
@@ -270,6 +299,7 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         caller: Caller<'_>,
+        charges: &mut Charges,
     ) -> Result<(), Refusal> {
         let query = arrival.parts.uri.query().unwrap_or_default();
         if query.len() > self.query_max {
@@ -299,10 +329,12 @@ impl Front {
                 group.clear();
                 read(stamp, group)?;
             }
-            self.submit(arrival, check, principal, group, lease)?;
-            let accepted = &arrival.logstore.metrics.bytes_accepted;
-            accepted.add(query.len() as u64);
-            Ok(())
+            let toll = Toll {
+                lease,
+                bytes: query.len() as u64,
+                charges,
+            };
+            self.submit(arrival, check, principal, group, toll)
         })
     }
 
@@ -312,6 +344,7 @@ impl Front {
         check: &Check<'_>,
         caller: Caller<'_>,
         mut sent: Sent,
+        charges: &mut Charges,
     ) -> Result<(), Refusal> {
         let (BodyLimits { cap, .. }, _) = self.body_bounds(arrival.logstore, &caller);
         let parameter = &self.identity.query_parameter;
@@ -335,10 +368,12 @@ impl Front {
                 group.clear();
                 self.transcode(arrival, check, plain, stamp, group)?;
             }
-            let size = plain.len() as u64;
-            self.submit(arrival, check, principal, group, sent.lease)?;
-            arrival.logstore.metrics.bytes_accepted.add(size);
-            Ok(())
+            let toll = Toll {
+                bytes: plain.len() as u64,
+                lease: sent.lease,
+                charges,
+            };
+            self.submit(arrival, check, principal, group, toll)
         })
     }
 
@@ -367,6 +402,7 @@ impl Front {
         check: &Check<'_>,
         principal: &Principal,
         sent: &mut Sent,
+        charges: &mut Charges,
     ) -> Result<u32, Refusal> {
         with_buffers(|buffers| {
             let Buffers { plain, group, .. } = buffers;
@@ -394,7 +430,18 @@ impl Front {
                 self.record_denied(arrival, &denied);
                 return Err(arrival.count_refused(denied.refusal, group));
             }
-            Ok(group.events)
+            let events = group.events;
+            let facts = arrival.quota_facts(Some(principal));
+            let bytes = plain.len() as u64;
+            let sorted = charges.of_events(&facts, group, bytes);
+            if group.events < events {
+                // It is signed: no event of it can be left out, nor go elsewhere.
+                group.events = events;
+                let refusal = sorted.err().unwrap_or_else(|| Reason::QuotaExceeded.into());
+                return Err(arrival.count_refused(refusal, group));
+            }
+            sorted.map_err(|refusal| arrival.count_refused(refusal, group))?;
+            Ok(events)
         })
     }
 
@@ -439,9 +486,9 @@ impl Front {
         check: &Check<'_>,
         principal: Principal,
         group: &mut EventGroup,
-        lease: Lease,
+        toll: Toll<'_>,
     ) -> Result<(), Refusal> {
-        let result = self.hand_over(arrival, check, principal, group, lease);
+        let result = self.hand_over(arrival, check, principal, group, toll);
         result.map_err(|refusal| arrival.count_refused(refusal, group))
     }
 
@@ -451,7 +498,7 @@ impl Front {
         check: &Check<'_>,
         mut principal: Principal,
         group: &mut EventGroup,
-        lease: Lease,
+        toll: Toll<'_>,
     ) -> Result<(), Refusal> {
         for (tag, value) in principal.tags() {
             group.put_tag(tag.as_bytes(), value.as_bytes());
@@ -459,22 +506,36 @@ impl Front {
         if let Err(denied) = check.after_body(&principal, group) {
             principal = self.turn_away(arrival, check, Box::new(denied))?;
         }
+        toll.charges
+            .of_caller(&arrival.quota_facts(Some(&principal)))?;
         if let Some(Err(refusal)) = principal.ticket().map(TicketPass::take_use) {
             let denied = Denied::new(principal.kind(), refusal).named(principal.key());
             principal = self.turn_away(arrival, check, Box::new(denied))?;
         }
-        if group.events > 0 {
-            if arrival.logstore.rules.client_address == ClientAddress::Tag {
-                let address = arrival.sender.address.to_string();
-                group.put_tag(b"__client_ip__", address.as_bytes());
-            }
-            let taken = arrival.logstore.lane.submit(group, lease);
-            if let (Err(_), Some(pass)) = (&taken, principal.ticket()) {
-                pass.give_back();
-            }
-            taken?;
+        let taken = self.keep(arrival, &principal, group, toll);
+        if let (Err(_), Some(pass)) = (&taken, principal.ticket()) {
+            pass.give_back();
         }
+        taken?;
         arrival.count_accepted(&principal, group);
+        Ok(())
+    }
+
+    /// Charges the events, and hands over what the limits leave of them.
+    fn keep(
+        &self,
+        arrival: &Arrival<'_>,
+        principal: &Principal,
+        group: &mut EventGroup,
+        mut toll: Toll<'_>,
+    ) -> Result<(), Refusal> {
+        if group.events > 0 {
+            self.charge_events(arrival, principal, group, &mut toll)?;
+        }
+        if group.events > 0 {
+            arrival.logstore.lane.submit(group, toll.lease)?;
+        }
+        arrival.logstore.metrics.bytes_accepted.add(toll.bytes);
         Ok(())
     }
 
@@ -504,6 +565,25 @@ impl Front {
             attached: check.trust().attached(),
         }
     }
+}
+
+/// Counts a request that was refused, and makes its answer.
+fn refused(
+    refusal: &Refusal,
+    project: &str,
+    logstore: &SiteLogstore,
+    replier: &Replier<'_>,
+) -> Reply {
+    let reason = refusal.reason();
+    logstore.metrics.requests_refused.at(reason.index()).inc();
+    tracing::debug!(
+        request = replier.id.as_str(),
+        project,
+        logstore = logstore.rules.name.as_str(),
+        reason = reason.label(),
+        "request refused"
+    );
+    replier.refused(refusal, None)
 }
 
 /// The answer to a request that was not refused, in the form that its client knows.

@@ -17,6 +17,7 @@ mod security_events;
 mod service;
 mod session;
 mod site;
+mod toll;
 pub mod transcode;
 
 pub use self::reply::Reply;

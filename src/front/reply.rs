@@ -11,7 +11,7 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::cors::{self, OriginVerdict};
-use crate::event::Refusal;
+use crate::event::{Reason, Refusal};
 use crate::foundation::request_id::RequestId;
 
 const X_LOG_REQUESTID: HeaderName = HeaderName::from_static("x-log-requestid");
@@ -34,6 +34,36 @@ struct ErrorBody<'a> {
     #[serde(rename = "errorMessage")]
     message: &'a str,
     reason: &'a str,
+}
+
+/// The type of problem of a quota (draft-ietf-httpapi-ratelimit-headers).
+const QUOTA_PROBLEM: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+/// The body of a refusal, as clients of plain HTTP read it (RFC 9457).
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    instance: &'a str,
+    reason: &'a str,
+    #[serde(rename = "violated-policies", skip_serializing_if = "Option::is_none")]
+    violated: Option<[&'a str; 1]>,
+}
+
+/// What a client can use of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A client of SLS: its error codes.
+    Sls,
+    /// Any other: a problem document.
+    Http,
+    /// An image: a picture, since nothing else is looked at.
+    Image,
+    /// A beacon: nothing, since nobody looks.
+    Beacon,
 }
 
 /// What the answers to one request have in common.
@@ -113,6 +143,49 @@ impl Replier<'_> {
         reply
     }
 
+    /// The request was refused for a limit or because we are busy: in the form that its caller can
+    /// use. `limit` is the limit that bit.
+    pub(super) fn turned_back(&self, refusal: &Refusal, form: Form, limit: Option<&str>) -> Reply {
+        let mut reply = self.refused(refusal, None);
+        let reason = refusal.reason();
+        let (status, content_type, body) = match form {
+            Form::Sls => return reply,
+            Form::Image => (reason.status(), "image/gif", Bytes::from_static(PIXEL)),
+            Form::Beacon => {
+                reply.headers_mut().remove(CONTENT_TYPE);
+                *reply.body_mut() = Full::new(Bytes::new());
+                return reply;
+            }
+            Form::Http => {
+                let status = match reason {
+                    Reason::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+                    _ => reason.status(),
+                };
+                let problem = Problem {
+                    kind: if reason.is_quota() {
+                        QUOTA_PROBLEM
+                    } else {
+                        "about:blank"
+                    },
+                    title: status.canonical_reason().unwrap_or_default(),
+                    status: status.as_u16(),
+                    detail: &refusal.message(),
+                    instance: self.id.as_str(),
+                    reason: reason.label(),
+                    violated: limit.map(|limit| [limit]),
+                };
+                let body = serde_json::to_vec(&problem).unwrap_or_default();
+                (status, "application/problem+json", Bytes::from(body))
+            }
+        };
+        *reply.status_mut() = status;
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        *reply.body_mut() = Full::new(body);
+        reply
+    }
+
     /// The request was refused.
     pub(super) fn refused(&self, refusal: &Refusal, allow: Option<&'static str>) -> Reply {
         let reason = refusal.reason();
@@ -145,7 +218,6 @@ fn acknowledge(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Reason;
 
     fn replier() -> Replier<'static> {
         Replier {

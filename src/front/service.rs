@@ -11,6 +11,7 @@ use super::site::Site;
 use super::transcode::Rules;
 use crate::config::{Config, Identity};
 use crate::gate::identity::Authenticator;
+use crate::gate::quota::Quotas;
 use crate::telemetry::Metrics;
 
 /// What a front is made of.
@@ -20,6 +21,8 @@ pub struct FrontParts {
     pub site: Site,
     /// Decides who requests are from.
     pub authenticator: Arc<Authenticator>,
+    /// How much may be sent.
+    pub quotas: Arc<Quotas>,
     /// The stream of security events.
     pub security_events: SecurityEvents,
     /// What is counted.
@@ -40,6 +43,7 @@ pub struct Sender {
 pub struct Front {
     pub(super) site: Site,
     pub(super) authenticator: Arc<Authenticator>,
+    pub(super) quotas: Arc<Quotas>,
     pub(super) security_events: SecurityEvents,
     pub(super) relay: Relay,
     pub(super) giving: Giving,
@@ -60,25 +64,33 @@ impl Front {
         let FrontParts {
             site,
             authenticator,
+            quotas,
             security_events,
             metrics,
         } = parts;
-        let timeout = config.ingest.body_timeout.get();
         let cap = config.limits.body.as_usize();
+        let ingest = &config.ingest;
+        let body = BodyLimits {
+            cap,
+            timeout: ingest.body_timeout.get(),
+            min_rate: ingest.min_body_rate.get(),
+            grace: ingest.body_grace.get(),
+        };
         let unverified = config.limits.unverified_body.as_usize().min(cap);
         Arc::new(Self {
             site,
             authenticator,
+            quotas,
             security_events,
             relay: Relay::default(),
             giving: Giving::new(&config.identity),
             metrics,
             identity: config.identity.clone(),
             rules: Rules::new(&config.limits, &config.time),
-            body: BodyLimits { cap, timeout },
+            body,
             unverified_body: BodyLimits {
                 cap: unverified,
-                timeout,
+                ..body
             },
             query_max: config.limits.query.as_usize(),
         })

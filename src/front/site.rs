@@ -175,6 +175,12 @@ impl Site {
         })
     }
 
+    /// A logstore by its names.
+    pub(super) fn logstore(&self, project: &str, logstore: &str) -> Option<&SiteLogstore> {
+        let (_, logstores) = self.projects.get(project)?;
+        logstores.get(logstore).map(|found| &**found)
+    }
+
     fn found(&self, name: &str) -> Option<Found<'_>> {
         let (project, logstores) = self.projects.get(name)?;
         Some(Found {

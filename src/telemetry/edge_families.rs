@@ -22,6 +22,12 @@ const PLAIN: &[(&str, &str, MetricType, Read)] = &[
         |m| m.open.get(),
     ),
     (
+        "tollgate_connections_limit",
+        "Public connections that may be open at once: ingest.max_connections, or less when there are too few file descriptors.",
+        MetricType::GAUGE,
+        |m| m.limit.get(),
+    ),
+    (
         "tollgate_connection_waits_total",
         "Times that new connections had to wait in the kernel's queue because ingest.max_connections were open.",
         MetricType::COUNTER,
@@ -65,7 +71,24 @@ impl Metrics {
             let count = self.edge.requests.at(*version as usize).get();
             requests.push(vec![("version", version.label())], count);
         }
-        families.extend([ended, requests]);
+        let mut descriptors = Family::new(
+            "tollgate_descriptors_open",
+            "File descriptors in use. Alert above 90 % of the limit.",
+            MetricType::GAUGE,
+        );
+        if let Some(open) = self.edge.descriptors.get().and_then(|open| open()) {
+            descriptors.push(vec![], open);
+        }
+        let mut limit = Family::new(
+            "tollgate_descriptors_limit",
+            "The limit of file descriptors, raised at start as far as the system lets us.",
+            MetricType::GAUGE,
+        );
+        match self.edge.descriptor_limit.get() {
+            0 => {} // none
+            most => limit.push(vec![], most),
+        }
+        families.extend([ended, requests, descriptors, limit]);
         families
     }
 }

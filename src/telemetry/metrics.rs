@@ -234,6 +234,8 @@ label_enum! {
         Closed => "closed",
         /// The service is stopping.
         Stopped => "stopped",
+        /// Its network had as many as it may.
+        PrefixLimit => "prefix_limit",
         /// Its PROXY header, its TLS handshake or the wait for its turn took too long.
         HandshakeTimeout => "handshake_timeout",
         /// Its TLS handshake failed.
@@ -362,6 +364,12 @@ pub struct EdgeMetrics {
     pub full: Counter,
     /// Connections open now.
     pub open: Gauge,
+    /// Connections that may be open at once.
+    pub limit: Gauge,
+    /// The limit of file descriptors; 0 when there is none.
+    pub descriptor_limit: Gauge,
+    /// Tells the descriptors in use.
+    pub descriptors: OnceLock<fn() -> Option<u64>>,
     /// Connections ended, by reason.
     pub ended: Cells<{ ConnectionEnd::COUNT }>,
     /// Requests, by version of HTTP.

@@ -66,10 +66,27 @@ impl Tollgate {
     }
 
     pub fn start_with(data: Data, arguments: &[&str]) -> Self {
+        Self::spawn(data, binary(), arguments)
+    }
+
+    /// On a configuration, with limits set by the shell: `ulimit -n 512`.
+    pub fn start_limited(limits: &str, config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, config).unwrap();
+        let path = path.to_str().unwrap().to_owned();
+        let mut command = Command::new("sh");
+        command.env("NO_COLOR", "1");
+        command.args(["-c", &format!("{limits}; exec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_tollgate"));
+        Self::spawn(Data::Own(folder), command, &["--config", &path])
+    }
+
+    fn spawn(data: Data, mut command: Command, arguments: &[&str]) -> Self {
         let stderr = data
             .path()
             .join(format!("stderr-{}.log", std::process::id()));
-        let mut child = binary()
+        let mut child = command
             .args([
                 "run",
                 "--listen",

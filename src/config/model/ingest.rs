@@ -24,9 +24,18 @@ pub struct Ingest {
     /// Connections that the kernel keeps until they are accepted, for each listener. The kernel cuts it to `net.core.somaxconn`.
     #[schemars(range(min = 1, max = 65_535))]
     pub backlog: u32,
-    /// Connections held at once by all public listeners. Past it, new ones wait in the kernel's queue.
+    /// Connections held at once by all public listeners. Past it, new ones wait in the kernel's queue. Lowered at start, with a warning, when the limit of file descriptors has no room for so many.
     #[schemars(range(min = 1))]
     pub max_connections: u32,
+    /// Connections held at once by one network. Past it, a new one is closed at once.
+    #[schemars(range(min = 1))]
+    pub max_connections_per_prefix: u32,
+    /// Bits of an IPv4 address that make a network for `max_connections_per_prefix`.
+    #[schemars(range(min = 0, max = 32))]
+    pub prefix_v4: u8,
+    /// The same for IPv6. Whoever has one address has at least a /64.
+    #[schemars(range(min = 0, max = 128))]
+    pub prefix_v6: u8,
     /// Time for what comes before HTTP on a connection: its PROXY header, its TLS handshake, and its place among `max_handshakes`. Then it is closed.
     pub handshake_timeout: Span,
     /// TLS handshakes and PROXY headers under way at once. Past it, a connection waits for as long as `handshake_timeout` lets it.
@@ -40,6 +49,10 @@ pub struct Ingest {
     pub idle_timeout: Span,
     /// Time for a whole body to arrive. Past it: 408 `RequestTimeout`.
     pub body_timeout: Span,
+    /// Bytes a second that a body must arrive at, counted from the end of `body_grace`. Slower: 408 `RequestTimeout`, and the connection is closed. 0 asks for none.
+    pub min_body_rate: ByteSize,
+    /// Time before `min_body_rate` is looked at.
+    pub body_grace: Span,
     /// Time that writing an answer may stand still because the client does not read it. Then the connection is closed.
     pub write_timeout: Span,
     /// Age at which a connection takes its last request: the answer says `connection: close`, or GOAWAY in HTTP/2. So that clients find new nodes, and none stays for ever.
@@ -141,12 +154,17 @@ impl Default for Ingest {
             reuse_port: false,
             backlog: 1024,
             max_connections: 10_000,
+            max_connections_per_prefix: 512,
+            prefix_v4: 32,
+            prefix_v6: 64,
             handshake_timeout: Span::secs(10),
             max_handshakes: 512,
             first_byte_timeout: Span::secs(10),
             header_timeout: Span::secs(10),
             idle_timeout: Span::secs(60),
             body_timeout: Span::secs(30),
+            min_body_rate: ByteSize::bytes(500),
+            body_grace: Span::secs(5),
             write_timeout: Span::secs(10),
             max_connection_age: Span::secs(3600),
             max_requests: 10_000,

@@ -31,8 +31,8 @@ pub use self::quota::{
 };
 pub use self::redis::Redis;
 pub use self::routes::{
-    ClientAddress, Compression, IdentityMode, Logstore, Project, SignatureVersion, Upstream,
-    UpstreamKind,
+    ClientAddress, Compression, IdentityMode, Logstore, Project, QuotaAnswer, SignatureVersion,
+    Upstream, UpstreamKind,
 };
 use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
@@ -130,6 +130,7 @@ impl Config {
             json_answer: false,
             cookie_fields: BTreeMap::new(),
             client_address: default_client_address(),
+            quota_answer: QuotaAnswer::Auto,
         };
         Self {
             ingest: Ingest {

@@ -146,6 +146,22 @@ pub struct Logstore {
     /// How the client's address is kept.
     #[serde(default = "default_client_address")]
     pub client_address: ClientAddress,
+    /// How a client is told that a limit refuses it.
+    #[serde(default)]
+    pub quota_answer: QuotaAnswer,
+}
+
+/// How a client is told that a limit refuses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum QuotaAnswer {
+    /// Clients of SLS, by `APIVersion` in their query or a header `x-log-...`, as `sls`; all others as `http`.
+    #[default]
+    Auto,
+    /// 403 `WriteQuotaExceed`, which clients of SLS send again. They do not know 429.
+    Sls,
+    /// 429 with a problem document (RFC 9457).
+    Http,
 }
 
 /// How the client's address is kept. Both forms read as `__tag__:__client_ip__`.

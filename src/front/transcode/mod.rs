@@ -26,6 +26,7 @@ mod seen;
 mod time;
 
 pub use self::json::json;
+pub(super) use self::names::LIMIT;
 pub use self::open_log::put_content;
 pub use self::protobuf::protobuf;
 pub use self::query::query;

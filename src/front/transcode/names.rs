@@ -8,6 +8,9 @@ pub(super) const CLIENT_TIME: &[u8] = b"__client_time__";
 /// The tag that carries a token. As a field it is a mistake, and is not stored either.
 const TOKEN: &[u8] = b"__token__";
 
+/// The tag that names the limit that marked the events.
+pub(in crate::front) const LIMIT: &[u8] = b"__tollgate_limit__";
+
 /// The longest token that is taken from a tag, in bytes.
 pub(super) const MAX_TOKEN: usize = 8192;
 
@@ -111,7 +114,7 @@ impl TagName {
     pub(super) fn of(name: &[u8], attached: &AttachedNames) -> Self {
         match name {
             b"__token__" => Self::Token,
-            b"__client_ip__" | b"__receive_time__" | b"__pack_id__" => Self::Reserved,
+            b"__client_ip__" | b"__receive_time__" | b"__pack_id__" | LIMIT => Self::Reserved,
             _ if attached.has_tag(name) => Self::Attached,
             _ => Self::Plain,
         }

@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 
+use super::Clock;
 use super::bucket::Charged;
 use super::events::{Asked, EventsView, Verdict};
 use super::facts::Facts;
@@ -50,6 +51,11 @@ pub struct Told {
 /// What a request was charged so far.
 pub struct Charges {
     set: Arc<QuotaSet>,
+    clock: Clock,
+    /// Whether the limits on callers were asked.
+    caller_asked: bool,
+    /// Events that were taken out of a request whose others go on.
+    refused_events: u32,
     limits: Option<Arc<LogstoreLimits>>,
     taken: Vec<Taken>,
     marks: Vec<Arc<str>>,
@@ -78,9 +84,12 @@ impl std::fmt::Debug for Charges {
 }
 
 impl Charges {
-    pub(super) fn new(set: Arc<QuotaSet>) -> Self {
+    pub(super) fn new(set: Arc<QuotaSet>, clock: Clock) -> Self {
         Self {
             set,
+            clock,
+            caller_asked: false,
+            refused_events: 0,
             limits: None,
             taken: Vec::new(),
             marks: Vec::new(),
@@ -94,35 +103,36 @@ impl Charges {
     ///
     /// # Errors
     /// The refusal of the first limit that has no room.
-    pub fn at_door(&mut self, facts: &Facts<'_>, now: Now) -> Result<(), Refusal> {
+    pub fn at_door(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
         let set = Arc::clone(&self.set);
-        self.ask_all(&set.door, facts, now)
+        self.ask_all(&set.door, facts)
     }
 
     /// Asks the limits that need no more than address, project and logstore.
     ///
     /// # Errors
     /// As [`Charges::at_door`].
-    pub fn at_head(&mut self, facts: &Facts<'_>, now: Now) -> Result<(), Refusal> {
+    pub fn at_head(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
         self.limits = self.set.of(facts.project, facts.logstore);
         let Some(limits) = self.limits.clone() else {
             return Ok(());
         };
-        self.ask_all(&limits.head, facts, now)?;
-        self.peek(&limits, Stage::Head, facts, now)
+        self.ask_all(&limits.head, facts)?;
+        self.peek(&limits, Stage::Head, facts)
     }
 
     /// Asks the limits that need to know the caller; and whether those on its events have any room,
-    /// so that a body that has none is not read.
+    /// so that a body that has none is not read. Again does nothing.
     ///
     /// # Errors
     /// As [`Charges::at_door`].
-    pub fn of_caller(&mut self, facts: &Facts<'_>, now: Now) -> Result<(), Refusal> {
-        let Some(limits) = self.limits.clone() else {
+    pub fn of_caller(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
+        let Some(limits) = self.limits.clone().filter(|_| !self.caller_asked) else {
             return Ok(());
         };
-        self.ask_all(&limits.caller, facts, now)?;
-        self.peek(&limits, Stage::Caller, facts, now)
+        self.caller_asked = true;
+        self.ask_all(&limits.caller, facts)?;
+        self.peek(&limits, Stage::Caller, facts)
     }
 
     /// Asks the limits on events and bytes, and takes out of the group what has no room. `bytes`: of
@@ -135,18 +145,26 @@ impl Charges {
         facts: &Facts<'_>,
         group: &mut EventGroup,
         bytes: u64,
-        now: Now,
     ) -> Result<Sorted, Refusal> {
-        let Some(limits) = self.limits.clone() else {
-            return Ok(Sorted::default());
+        let limits = self.limits.clone();
+        let events = limits.as_ref().map_or(&[][..], |limits| &limits.events);
+        let topic = if events.is_empty() {
+            Vec::new()
+        } else {
+            group.topic.clone()
+        };
+        let facts = &Facts {
+            topic: &topic,
+            ..*facts
         };
         let mut view: Option<EventsView> = None;
         let mut last = None;
-        for limit in &limits.events {
+        for limit in events {
             if limit.tells_events_apart() {
-                let view = view.get_or_insert_with(|| EventsView::of(group, &limits.classes));
+                let classes = limits.as_ref().map(|limits| &*limits.classes);
+                let view = view.get_or_insert_with(|| EventsView::of(group, classes));
                 for (part, asked) in view.parts(limit, facts, group) {
-                    let verdict = self.ask(limit, &asked, facts, now);
+                    let verdict = self.ask(limit, &asked, facts);
                     let verdict = match verdict {
                         Ok(divert) => divert.map(Verdict::Diverted),
                         Err(refusal) => {
@@ -166,10 +184,11 @@ impl Charges {
                 LimitUnit::Bytes => bytes,
             };
             let asked = Asked::whole(limit, facts, units);
-            if let Some(target) = self.ask(limit, &asked, facts, now)? {
+            if let Some(target) = self.ask(limit, &asked, facts)? {
                 self.divert.get_or_insert(target);
             }
         }
+        let all = group.events;
         let mut sorted = match view {
             Some(view) => view.sort(group),
             None => Sorted::default(),
@@ -178,6 +197,8 @@ impl Charges {
             && sorted.diverted.is_empty()
             && let Some(refusal) = last
         {
+            // For the books: they are refused with the request.
+            group.events = all;
             return Err(refusal);
         }
         if let Some(target) = self.divert.take()
@@ -190,7 +211,11 @@ impl Charges {
     }
 
     /// The request was refused: gives back what is fair.
-    pub fn refused(&mut self, reason: Reason, now: Now) {
+    pub fn refused(&mut self, reason: Reason) {
+        if self.taken.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
         let ours = reason.status().is_server_error();
         let by_limit = reason.is_quota();
         for taken in self.taken.drain(..) {
@@ -223,21 +248,27 @@ impl Charges {
         &self.told
     }
 
+    /// Notes events that were taken out of a request whose others go on.
+    pub fn set_refused_events(&mut self, count: u32) {
+        self.refused_events = count;
+    }
+
+    /// Events that were taken out of a request whose others go on.
+    #[must_use]
+    pub fn refused_events(&self) -> u32 {
+        self.refused_events
+    }
+
     /// The limit that refused the request, or events of it.
     #[must_use]
     pub fn bit(&self) -> Option<&Arc<str>> {
         self.bit.as_ref()
     }
 
-    fn ask_all(
-        &mut self,
-        limits: &[Arc<Limit>],
-        facts: &Facts<'_>,
-        now: Now,
-    ) -> Result<(), Refusal> {
+    fn ask_all(&mut self, limits: &[Arc<Limit>], facts: &Facts<'_>) -> Result<(), Refusal> {
         for limit in limits {
             let asked = Asked::whole(limit, facts, 1);
-            if let Some(target) = self.ask(limit, &asked, facts, now)? {
+            if let Some(target) = self.ask(limit, &asked, facts)? {
                 self.divert.get_or_insert(target);
             }
         }
@@ -250,7 +281,6 @@ impl Charges {
         limit: &Arc<Limit>,
         asked: &Asked<'_>,
         facts: &Facts<'_>,
-        now: Now,
     ) -> Result<Option<LogstoreName>, Refusal> {
         let Asked {
             hashes,
@@ -259,6 +289,7 @@ impl Charges {
             event,
         } = *asked;
         let text = || limit.key_text(facts, event);
+        let now = self.clock.now();
         let result = limit.take(&hashes, units, reserved, now, &text);
         let [own, _] = hashes;
         let too_much = match result {
@@ -310,7 +341,6 @@ impl Charges {
         limits: &LogstoreLimits,
         stage: Stage,
         facts: &Facts<'_>,
-        now: Now,
     ) -> Result<(), Refusal> {
         for limit in &limits.events {
             if limit.tells_events_apart() || limit.shape.stage().max(Stage::Head) != stage {
@@ -318,6 +348,7 @@ impl Charges {
             }
             let hashes = limit.hashes(facts, None);
             let text = || limit.key_text(facts, None);
+            let now = self.clock.now();
             match limit.take(&hashes, 1, false, now, &text) {
                 Ok(charged) => limit.give_back(&hashes, 1, false, charged, now),
                 Err(too_much) => {
@@ -356,7 +387,8 @@ impl Charges {
         };
         let window = windows.get(index % windows.len().max(1));
         let (_, seconds) = window.map_or((0, 0), super::window::Window::described);
-        let used = 100_u64.saturating_sub(room.remaining.saturating_mul(100) / room.most.max(1));
+        let used = room.most.saturating_sub(room.remaining);
+        let used = used.saturating_mul(100) / room.most.max(1);
         let warned = rule.warn_at.filter(|at| used >= u64::from(*at));
         self.told.retain(|told| told.limit != limit.name);
         self.told.push(Told {

@@ -27,7 +27,7 @@ pub struct Facts<'a> {
 }
 
 /// What stands in the head of a request. None of it is proven.
-pub trait Words {
+pub trait Words: Sync {
     /// A header.
     fn header(&self, name: &HeaderName) -> Option<&[u8]>;
     /// A trusted cookie.
@@ -36,7 +36,37 @@ pub trait Words {
     fn origin(&self) -> Option<&[u8]>;
 }
 
+/// A head of which nothing is known.
+struct NoWords;
+
+impl Words for NoWords {
+    fn header(&self, _: &HeaderName) -> Option<&[u8]> {
+        None
+    }
+
+    fn cookie(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn origin(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
 impl<'a> Facts<'a> {
+    /// A request of which only the address is known.
+    #[must_use]
+    pub fn of_address(address: IpAddr) -> Self {
+        Self {
+            address,
+            project: "",
+            logstore: "",
+            words: &NoWords,
+            caller: None,
+            topic: b"",
+        }
+    }
+
     /// Whether somebody that is known stands behind the request: a verified credential of ours.
     #[must_use]
     pub fn caller_is_known(&self) -> bool {

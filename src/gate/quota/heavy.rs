@@ -145,9 +145,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_sends_more_than_its_share_is_found_among_a_million() {
+    fn whoever_sends_more_than_its_share_is_found_among_many() {
         let heavy = HeavyKeys::default();
-        for number in 0..1_000_000u64 {
+        for number in 0..100_000u64 {
             heavy.see(number + 1000, 1, 0, || format!("light {number}"));
             if number % 50 == 0 {
                 heavy.see(7, 1, 0, || "seven".to_owned());
@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(top.len(), SIZE);
         let seven = top.iter().find(|one| one.hash == 7).unwrap();
         assert_eq!(&*seven.text, "seven");
-        assert!(seven.count >= 20_000);
+        assert!(seven.count >= 2000);
         assert!(heavy.top(HALVING)[0].count <= top[0].count / 2);
         assert!(heavy.top(70 * HALVING).is_empty(), "all is forgotten");
     }

@@ -369,7 +369,7 @@ impl Limit {
         }
     }
 
-    /// What the limit allows, for people: `100 requests in 1s and 100000 in a day for each address`.
+    /// What the limit allows, for people: `100 requests in 1s and 100000 requests in a day for each address`.
     #[must_use]
     pub fn told(&self) -> String {
         let unit = match self.rule.unit {
@@ -377,17 +377,14 @@ impl Limit {
             LimitUnit::Events => "events",
             LimitUnit::Bytes => "bytes",
         };
-        let rates = self
-            .rule
-            .rates
-            .iter()
-            .map(|rate| format!("{} in {}", rate.count.get(), rate.per));
+        let rates = self.rule.rates.iter();
+        let rates = rates.map(|rate| format!("{} {unit} in {}", rate.count.get(), rate.per));
         let budgets = self.rule.budgets.iter().map(|budget| {
             let per = match budget.per {
                 BudgetPeriod::Day => "day",
                 BudgetPeriod::Month => "month",
             };
-            format!("{} in a {per}", budget.count.get())
+            format!("{} {unit} in a {per}", budget.count.get())
         });
         let windows: Vec<String> = rates.chain(budgets).collect();
         let parts: Vec<String> = self.shape.parts.iter().map(Part::to_string).collect();
@@ -396,7 +393,7 @@ impl Limit {
         } else {
             format!("for each {}", parts.join(" and "))
         };
-        format!("{} {unit} {each}", windows.join(" and "))
+        format!("{} {each}", windows.join(" and "))
     }
 
     /// The leases of its keys, where it is shared with other nodes.

@@ -43,14 +43,42 @@ use self::shared::Store;
 pub use self::table::Table;
 pub use self::window::{Budget, Factor, Now, Over, Rate, Room, Window};
 use crate::config::Config;
+use crate::foundation::clock;
+
+/// Nanoseconds at which the clock of the process begins: 0 means "never".
+const ORIGIN: u64 = 1_000_000_000;
 
 /// All limits of a running service.
 #[derive(Debug)]
 pub struct Quotas {
     set: ArcSwap<QuotaSet>,
     seed: Seed,
-    started: Instant,
+    clock: Clock,
     store: Option<Arc<Store>>,
+}
+
+/// The clock of limits. Tests of limits give the time themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+
+    /// The time on both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Now {
+            nanos: nanos.saturating_add(ORIGIN),
+            unix_seconds: clock::unix_seconds(),
+        }
+    }
 }
 
 impl Quotas {
@@ -77,8 +105,7 @@ impl Quotas {
         Ok(Arc::new(Self {
             set: ArcSwap::from_pointee(set),
             seed,
-            // Its tests give the time themselves, so no paused clock is needed.
-            started: store.as_ref().map_or_else(Instant::now, |it| it.started()),
+            clock: store.as_ref().map_or_else(Clock::start, |it| it.clock()),
             store,
         }))
     }
@@ -97,7 +124,7 @@ impl Quotas {
     /// A request begins.
     #[must_use]
     pub fn begin(&self) -> Charges {
-        Charges::new(self.set.load_full())
+        Charges::new(self.set.load_full(), self.clock)
     }
 
     /// The limits as they are now.
@@ -109,7 +136,7 @@ impl Quotas {
     /// The time on both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
-        Now::since(self.started)
+        self.clock.now()
     }
 
     /// The store that nodes share limits through, if there is one.

@@ -13,10 +13,6 @@
 //! has to be given back, and a key may be raised. A property test holds the two together.
 
 use super::calendar::{Calendar, Period};
-use crate::foundation::clock;
-
-/// Nanoseconds at which the clock of the process begins: 0 means "never".
-const ORIGIN: u64 = 1_000_000_000;
 
 /// Nanoseconds in a second.
 const SECOND: u128 = 1_000_000_000;
@@ -32,18 +28,6 @@ pub struct Now {
     pub nanos: u64,
     /// The wall clock, unix seconds. Only budgets look at it.
     pub unix_seconds: u64,
-}
-
-impl Now {
-    /// The time on both clocks, where the monotonic one counts from `started`.
-    #[must_use]
-    pub fn since(started: std::time::Instant) -> Self {
-        let nanos = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Self {
-            nanos: nanos.saturating_add(ORIGIN),
-            unix_seconds: clock::unix_seconds(),
-        }
-    }
 }
 
 /// How much of a rate a key gets: thousandths, 1000 for a key that nobody changed.
@@ -105,12 +89,14 @@ pub struct Room {
 }
 
 impl Rate {
-    /// `count` units in each `per` nanoseconds (at least 1), `burst` of them at once.
+    /// `count` units in each `per` nanoseconds (at least 1), `burst` of them at once. A rate of more
+    /// than one unit in a nanosecond is cut to that: finer than its clock it could not be kept.
     #[must_use]
     pub fn new(count: u64, per: u64, burst: u64) -> Self {
+        let per = per.max(1);
         Self {
-            count,
-            per: per.max(1),
+            count: count.min(per),
+            per,
             burst,
         }
     }
@@ -166,14 +152,15 @@ impl Rate {
         if cost > tolerance {
             return Err(Over { wait: None });
         }
-        let after = word.max(nanos).saturating_add(cost);
-        let bound = nanos.saturating_add(tolerance);
-        if after > bound {
-            return Err(Over {
-                wait: Some(after - bound),
-            });
-        }
-        Ok(after)
+        // Near the end of the clock nothing may wrap, nor stop at the end and so come for free.
+        let after = u128::from(word.max(nanos)) + u128::from(cost);
+        let bound = u128::from(nanos) + u128::from(tolerance);
+        let Some(wait) = after.checked_sub(bound).filter(|wait| *wait > 0) else {
+            return u64::try_from(after).map_err(|_| Over { wait: None });
+        };
+        Err(Over {
+            wait: u64::try_from(wait).ok(),
+        })
     }
 
     fn room(&self, word: u64, factor: Factor, nanos: u64) -> Room {

@@ -5,13 +5,14 @@
 //! URLs in their order until one takes writes.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{Pipeline, Value};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::super::Clock;
 use super::super::window::{Factor, Now};
 use super::lease::Lease;
 use super::link::{Link, Reach, fault_of_code};
@@ -63,7 +64,7 @@ pub struct Store {
     status: Status,
     asks: mpsc::Sender<Ask>,
     waiting: Mutex<Option<mpsc::Receiver<Ask>>>,
-    started: Instant,
+    clock: Clock,
 }
 
 impl Store {
@@ -81,7 +82,7 @@ impl Store {
             status: Status::default(),
             asks,
             waiting: Mutex::new(Some(waiting)),
-            started: Instant::now(),
+            clock: Clock::start(),
         })
     }
 
@@ -101,13 +102,13 @@ impl Store {
         self.lease
     }
 
-    /// The moment that the nanoseconds of [`Now`] count from.
-    pub(in super::super) fn started(&self) -> Instant {
-        self.started
+    /// The clock of the limits that are shared through it.
+    pub(in super::super) fn clock(&self) -> Clock {
+        self.clock
     }
 
     fn now(&self) -> Now {
-        Now::since(self.started)
+        self.clock.now()
     }
 
     /// Leaves an ask for the task. `false`: too many wait.

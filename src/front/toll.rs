@@ -1,0 +1,188 @@
+//! What a request pays: the memory and the limits that its events take; and what its caller is told
+//! of those limits.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::arrival::Arrival;
+use super::service::Front;
+use super::transcode;
+use crate::config::ClientAddress;
+use crate::event::{EventGroup, Reason, Refusal};
+use crate::foundation::budget::Lease;
+use crate::gate::identity::Principal;
+use crate::gate::quota::{Charges, Facts, Words};
+
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const X_TOLLGATE_LIMIT: HeaderName = HeaderName::from_static("x-tollgate-limit");
+const X_TOLLGATE_LIMIT_WARNING: HeaderName = HeaderName::from_static("x-tollgate-limit-warning");
+const X_TOLLGATE_REFUSED_EVENTS: HeaderName = HeaderName::from_static("x-tollgate-refused-events");
+
+/// What a request pays.
+pub(super) struct Toll<'c> {
+    /// Memory of its logstore's lane.
+    pub(super) lease: Lease,
+    /// Bytes of its body or query, before compression.
+    pub(super) bytes: u64,
+    /// What it was charged.
+    pub(super) charges: &'c mut Charges,
+}
+
+impl Words for Arrival<'_> {
+    fn header(&self, name: &HeaderName) -> Option<&[u8]> {
+        Some(self.parts.headers.get(name)?.as_bytes())
+    }
+
+    fn cookie(&self, name: &str) -> Option<&[u8]> {
+        self.cookies.trusted(name)
+    }
+
+    fn origin(&self) -> Option<&[u8]> {
+        Some(self.parts.headers.get(http::header::ORIGIN)?.as_bytes())
+    }
+}
+
+impl Arrival<'_> {
+    /// What limits may know of it.
+    pub(super) fn quota_facts<'f>(&'f self, caller: Option<&'f Principal>) -> Facts<'f> {
+        Facts {
+            address: self.sender.address,
+            project: self.project,
+            logstore: self.logstore.rules.name.as_str(),
+            words: self,
+            caller,
+            topic: b"",
+        }
+    }
+
+    /// Adds the tags that only we give: the client's address where it is kept so, and the limits
+    /// that mark its events.
+    fn put_tags(&self, charges: &Charges, group: &mut EventGroup) {
+        if self.logstore.rules.client_address == ClientAddress::Tag {
+            let address = self.sender.address.to_string();
+            group.put_tag(b"__client_ip__", address.as_bytes());
+        }
+        if !charges.marks().is_empty() {
+            let marks: Vec<&str> = charges.marks().iter().map(|mark| &**mark).collect();
+            group.put_tag(transcode::LIMIT, marks.join(",").as_bytes());
+        }
+    }
+}
+
+impl Front {
+    /// Charges the events of a request to the limits, and hands those to other logstores that a
+    /// limit diverts there. What is left in the group has all its tags, and goes on.
+    ///
+    /// # Errors
+    /// The refusal, when nothing of the request goes anywhere.
+    pub(super) fn charge_events(
+        &self,
+        arrival: &Arrival<'_>,
+        principal: &Principal,
+        group: &mut EventGroup,
+        toll: &mut Toll<'_>,
+    ) -> Result<(), Refusal> {
+        let charges = &mut *toll.charges;
+        let facts = arrival.quota_facts(Some(principal));
+        let sorted = charges.of_events(&facts, group, toll.bytes)?;
+        let mut refused = sorted.refused;
+        let mut last: Option<Refusal> = None;
+        let mut diverted = 0;
+        for (target, mut events) in sorted.diverted {
+            arrival.put_tags(charges, &mut events);
+            let count = events.events;
+            match self.divert(arrival, target.as_str(), &events) {
+                Ok(()) => diverted += count,
+                Err(refusal) => {
+                    refused += count;
+                    last = Some(refusal);
+                }
+            }
+        }
+        if group.events == 0
+            && diverted == 0
+            && let Some(refusal) = last
+        {
+            // All of it was to be diverted: it is told, and counted, as one refusal.
+            group.events = refused;
+            return Err(refusal);
+        }
+        if refused > 0 {
+            let cells = &arrival.logstore.metrics.events_refused;
+            cells
+                .at(Reason::QuotaExceeded.index())
+                .add(u64::from(refused));
+            charges.set_refused_events(refused);
+        }
+        arrival.put_tags(charges, group);
+        Ok(())
+    }
+
+    /// Hands events to another logstore of the project, whose books they are in from then on.
+    fn divert(
+        &self,
+        arrival: &Arrival<'_>,
+        target: &str,
+        group: &EventGroup,
+    ) -> Result<(), Refusal> {
+        let target = self
+            .site
+            .logstore(arrival.project, target)
+            .ok_or(Reason::Internal)?;
+        let lease = target.lane.budget().lease(group.wire_bytes() as u64);
+        let lease = lease.map_err(|_| Reason::MemoryFull)?;
+        target.lane.submit(group, lease)?;
+        target.metrics.events_accepted.add(u64::from(group.events));
+        Ok(())
+    }
+}
+
+/// Tells the caller what it may know of its limits (draft-ietf-httpapi-ratelimit-headers), and which
+/// one bit.
+pub(super) fn tell(headers: &mut HeaderMap, charges: &Charges) {
+    if let Some(limit) = charges.bit() {
+        insert(headers, X_TOLLGATE_LIMIT, limit);
+    }
+    if charges.refused_events() > 0 {
+        let count = HeaderValue::from(charges.refused_events());
+        headers.insert(X_TOLLGATE_REFUSED_EVENTS, count);
+    }
+    if charges.told().is_empty() {
+        return;
+    }
+    let (mut policy, mut left, mut warning) = (String::new(), String::new(), String::new());
+    for told in charges.told() {
+        let (name, (quota, window), (rest, reset)) = (&told.limit, told.policy, told.left);
+        if told.announced {
+            add(&mut policy, &format!("\"{name}\";q={quota};w={window}"));
+            add(&mut left, &format!("\"{name}\";r={rest};t={reset}"));
+        }
+        if let Some(used) = told.warned {
+            add(&mut warning, &format!("\"{name}\";used={used}"));
+        }
+    }
+    for (name, value) in [
+        (RATELIMIT_POLICY, policy),
+        (RATELIMIT, left),
+        (X_TOLLGATE_LIMIT_WARNING, warning),
+    ] {
+        if !value.is_empty() {
+            insert(headers, name, &value);
+        }
+    }
+}
+
+/// Adds a member to a list.
+fn add(list: &mut String, member: &str) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    list.push_str(member);
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // Names of limits are letters, digits, `-` and `_`: they can stand in a header.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
