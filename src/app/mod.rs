@@ -3,6 +3,7 @@
 
 mod identity;
 mod reload;
+mod sharing;
 mod store_access;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,7 @@ use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey, load_or_make};
 use crate::gate::policy::resource_name;
 use crate::gate::quota::Quotas;
+use crate::gate::quota::shared::Store;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
@@ -117,6 +119,8 @@ pub struct Running {
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
     ingest: Option<Serving>,
+    /// Speaks with the store of shared limits.
+    sharing: Option<Serving>,
     pipeline: Option<Pipeline>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
     admin: Option<Serving>,
@@ -152,6 +156,7 @@ pub async fn start(
         readiness: Arc::default(),
         tasks: TaskTracker::new(),
         ingest: None,
+        sharing: None,
         pipeline: None,
         logstore: None,
         admin: None,
@@ -292,10 +297,15 @@ impl Running {
             rules.project.as_ref() == Some(lane.project())
                 && rules.logstore.as_ref() == Some(lane.logstore())
         });
+        let store = sharing::store(config)?;
+        if let Some(store) = store.clone() {
+            let ledgers = sharing::ledgers(identity.state());
+            self.sharing = Some(self.serving(|stop| self.tasks.spawn(store.run(ledgers, stop))));
+        }
         let parts = FrontParts {
             site,
             authenticator: Arc::clone(&identity.authenticator),
-            quotas: quotas(config)?,
+            quotas: quotas(config, store)?,
             security_events: SecurityEvents::new(
                 &config.security_events,
                 security_lane.map(Arc::clone),
@@ -429,6 +439,9 @@ impl Running {
         if let Some(admin) = self.admin.take() {
             admin.finish(soon).await;
         }
+        if let Some(sharing) = self.sharing.take() {
+            sharing.finish(soon).await;
+        }
         if let Some(identity) = self.identity.take() {
             identity.finish(soon).await;
         }
@@ -500,9 +513,10 @@ fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<
 }
 
 /// The limits, with nothing used.
-fn quotas(config: &Config) -> Result<Arc<Quotas>, StartError> {
+fn quotas(config: &Config, store: Option<Arc<Store>>) -> Result<Arc<Quotas>, StartError> {
     let seed = getrandom::u64().map_err(|error| StartError::Limits(error.to_string()))?;
-    Quotas::new(config, seed).map_err(|error| StartError::Limits(error.to_string()))
+    let quotas = Quotas::with_store(config, seed, store);
+    quotas.map_err(|error| StartError::Limits(error.to_string()))
 }
 
 fn codec_of(compression: Compression) -> Codec {

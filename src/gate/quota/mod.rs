@@ -35,7 +35,7 @@ pub use self::charges::{Charges, Sorted, Told};
 pub use self::facts::{EventPart, Facts, Words};
 pub use self::heavy::Heavy;
 pub use self::key::{Part, PartError, Seed, Shape, Stage};
-pub use self::limit::{Limit, Overrides};
+pub use self::limit::{Limit, Overrides, TooMuch};
 pub use self::metrics::LimitCells;
 pub use self::overrides::{Change, Override};
 pub use self::set::QuotaSet;
