@@ -309,7 +309,7 @@ fn what_the_store_cannot_do_is_told_apart_and_left_to_the_node() {
         .iter()
         .sum();
     assert!(
-        passed >= BURST / 2 - 1 && passed <= BURST / 2 + 20,
+        (BURST / 2 - 1..=BURST / 2 + 20).contains(&passed),
         "{passed}"
     );
     assert!(node.store.status().faults(StoreFault::WrongType) > 0);
@@ -379,7 +379,7 @@ proptest! {
                 }
             }
         }
-        let time = begun.elapsed().as_millis() as u64;
+        let time = u64::try_from(begun.elapsed().as_millis()).unwrap();
         let largest = 7;
         let bound = BURST + time * 100 / 2000 + beyond(&nodes[0], 3) + 3 * largest;
         prop_assert!(passed <= bound, "{passed} of {bound}");

@@ -9,7 +9,7 @@ use crate::gate::quota::shared::{Ledger, RevocationLedger, Store};
 
 /// The store that nodes share limits through, if there is one. Nothing is connected yet.
 pub(super) fn store(config: &Config) -> Result<Option<Arc<Store>>, StartError> {
-    let Some(redis) = &config.quota.redis else {
+    let Some(redis) = config.quota.store() else {
         return Ok(None);
     };
     let name = getrandom::u64().map_err(|error| StartError::Limits(error.to_string()))?;

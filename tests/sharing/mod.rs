@@ -2,6 +2,8 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "test support"
 )]
@@ -159,7 +161,7 @@ impl Node {
             include_str!("../../config/quickstart.toml")
         );
         let config = Config::parse(&text, "test.toml").unwrap_or_else(|it| panic!("{it}"));
-        let redis = config.quota.redis.as_ref().unwrap();
+        let redis = config.quota.store().unwrap();
         let store = Store::new(redis, format!("{:016x}", free_port()));
         let quotas = Quotas::with_store(&config, 7, Some(Arc::clone(&store))).unwrap();
         let stop = CancellationToken::new();

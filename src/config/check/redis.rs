@@ -16,12 +16,12 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         if !limit.shared || limit.mode == LimitMode::Off {
             continue;
         }
-        if config.quota.redis.is_none() {
+        if config.quota.store().is_none() {
             let message = "there is no store to share it through";
             findings
                 .error(format!("limit[{index}].shared"), message)
-                .help("add `[quota.redis]`, or leave `shared` out: each node then has the limit for itself")
-                .beside("quota.redis");
+                .help("add `[quota.redis]` with its `urls`, or leave `shared` out: each node then has the limit for itself")
+                .beside("quota.redis.urls");
         }
         if !limit.reserve.is_empty() {
             let message = "a shared limit cannot keep a reserve";
@@ -35,11 +35,9 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 }
 
 fn store(config: &Config, findings: &mut Findings) {
-    let Some(redis) = &config.quota.redis else {
-        return;
-    };
-    if redis.urls.is_empty() || redis.urls.len() > MAX_URLS {
-        let message = format!("must name 1 to {MAX_URLS} stores");
+    let redis = &config.quota.redis;
+    if redis.urls.len() > MAX_URLS {
+        let message = format!("must name at most {MAX_URLS} stores");
         findings.error("quota.redis.urls", message);
     }
     let mut tls = false;

@@ -96,11 +96,7 @@ pub enum Word {
 }
 
 impl Cell {
-    #[expect(
-        clippy::cast_sign_loss,
-        clippy::cast_possible_wrap,
-        reason = "a word is bits"
-    )]
+    #[expect(clippy::cast_possible_wrap, reason = "a word is bits")]
     fn read(words: &[u64]) -> Self {
         let [
             credit,
