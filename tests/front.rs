@@ -676,7 +676,8 @@ fn a_full_memory_budget_answers_503_and_says_when_to_try_again() {
         assert!(accepted < 20, "2 MiB cannot hold so many bodies of 100 kB");
     };
     assert!(accepted > 3, "only {accepted}");
-    assert_eq!(refused.header("retry-after"), Some("1"));
+    let wait: u32 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=30).contains(&wait), "the store is down for a moment");
     assert_eq!(
         refused.refusal(),
         (503, "ServerBusy".into(), "memory_full".into())

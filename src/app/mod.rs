@@ -2,6 +2,7 @@
 //! down. No logic of its own.
 
 mod identity;
+mod limits;
 mod reload;
 mod sharing;
 mod store_access;
@@ -33,12 +34,10 @@ use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SitePa
 use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey, load_or_make};
 use crate::gate::policy::resource_name;
-use crate::gate::quota::Quotas;
-use crate::gate::quota::shared::Store;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
-use crate::pipeline::{Lane, LaneSpec, Pipeline, StopReport};
+use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules, StopReport};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -63,8 +62,6 @@ pub enum StartError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("limits: {0}")]
-    Limits(String),
     #[error(transparent)]
     AdminToken(#[from] StateKeyError),
     #[error("upstream `{upstream}`: {source}")]
@@ -283,13 +280,21 @@ impl Running {
                     upstream_logstore: upstream_logstore(logstore).clone(),
                     client: Arc::clone(&client),
                     codec: codec_of(upstream.compression),
+                    weight: logstore.weight,
                     metrics: self
                         .metrics
                         .logstore(project.name.as_str(), logstore.name.as_str()),
                 });
             }
         }
-        let pipeline = Pipeline::start(lanes, &config.batch, &config.delivery, &config.limits);
+        let rules = PipelineRules {
+            batch: &config.batch,
+            delivery: &config.delivery,
+            limits: &config.limits,
+            overload: &config.overload,
+            machine: &self.metrics.machine,
+        };
+        let pipeline = Pipeline::start(lanes, rules);
         self.metrics.watch_memory(pipeline.memory());
         let site = self.site(config, &pipeline, &clients);
         let security_lane = pipeline.lanes().iter().find(|lane| {
@@ -297,15 +302,15 @@ impl Running {
             rules.project.as_ref() == Some(lane.project())
                 && rules.logstore.as_ref() == Some(lane.logstore())
         });
-        let store = sharing::store(config)?;
-        if let Some(store) = store.clone() {
-            let ledgers = sharing::ledgers(identity.state());
+        if let Some(store) = identity.limits().quotas().store().map(Arc::clone) {
+            let overrides = &identity.limits().control().overrides;
+            let ledgers = sharing::ledgers(identity.state(), overrides);
             self.sharing = Some(self.serving(|stop| self.tasks.spawn(store.run(ledgers, stop))));
         }
         let parts = FrontParts {
             site,
             authenticator: Arc::clone(&identity.authenticator),
-            quotas: quotas(config, store)?,
+            quotas: Arc::clone(identity.limits().quotas()),
             security_events: SecurityEvents::new(
                 &config.security_events,
                 security_lane.map(Arc::clone),
@@ -361,6 +366,7 @@ impl Running {
                 let reloading = Arc::clone(identity);
                 Some(Arc::new(AdminApi {
                     state: Arc::clone(identity.state()),
+                    limits: Arc::clone(identity.limits().control()),
                     token: admin_token(&config.admin, &config.data_dir)?,
                     hosts: config.admin.hosts.clone(),
                     reload: Box::new(move || reloading.reload()),
@@ -510,13 +516,6 @@ fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<
         .into_iter()
         .map(|(project, logstores)| (project, logstores.into_iter().collect()))
         .collect()
-}
-
-/// The limits, with nothing used.
-fn quotas(config: &Config, store: Option<Arc<Store>>) -> Result<Arc<Quotas>, StartError> {
-    let seed = getrandom::u64().map_err(|error| StartError::Limits(error.to_string()))?;
-    let quotas = Quotas::with_store(config, seed, store);
-    quotas.map_err(|error| StartError::Limits(error.to_string()))
 }
 
 fn codec_of(compression: Compression) -> Codec {

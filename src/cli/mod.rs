@@ -4,6 +4,7 @@
 
 mod check;
 mod exit;
+mod limits;
 mod moment;
 mod node;
 mod output;
@@ -36,13 +37,14 @@ Examples:
   tollgate token mint --project sls-webtracking-mini --logstore web-tracking-logstore
   tollgate ticket create --project sls-webtracking-mini --logstore web-tracking-logstore --max-uses 100
   tollgate revoke add session d-001
+  tollgate limits ban per-address address=203.0.113.7 --for 1h --reason flood
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
 
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
-      ticket, revoke: the change was refused; policy test: denied)
+      ticket, revoke, limits: the change was refused; policy test: denied)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
@@ -81,6 +83,8 @@ enum Command {
     /// Revoke credentials.
     #[command(subcommand)]
     Revoke(revoke::RevokeCommand),
+    /// See limits, and ban or raise single keys.
+    Limits(limits::LimitsArgs),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
     /// Send events through the front, from a file of one JSON object a line.
@@ -98,6 +102,7 @@ pub fn main() -> ExitCode {
         Some(Command::Policy(command)) => policy::run(&command),
         Some(Command::Ticket(command)) => ticket::run(&command),
         Some(Command::Revoke(command)) => revoke::run(&command),
+        Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Tail(args)) => tail::run(&args),
         Some(Command::Send(args)) => send::run(&args),
     };

@@ -146,11 +146,10 @@ fn start_failure(error: &StartError) -> Failure {
         | StartError::Key(_)
         | StartError::Logstore(_)
         | StartError::AdminToken(_)
-        | StartError::Limits(_)
         | StartError::Identity(IdentityError::State(_)) => Exit::DataDir,
         StartError::UpstreamSecret { .. }
         | StartError::Upstream { .. }
-        | StartError::Identity(IdentityError::Trust(_)) => Exit::Config,
+        | StartError::Identity(IdentityError::Trust(_) | IdentityError::Limits(_)) => Exit::Config,
     };
     Failure::new(exit, error)
 }

@@ -3,10 +3,14 @@
 
 mod attached;
 mod group;
+mod priority;
 mod refusal;
+mod wait;
 
 pub use self::attached::AttachedNames;
 pub use self::group::{
     EventGroup, LOG_TAGS_TAG, LOGS_TAG, LogPlace, SOURCE_TAG, TOPIC_TAG, put_tag,
 };
+pub use self::priority::Priority;
 pub use self::refusal::{ErrorCode, Reason, Refusal};
+pub use self::wait::retry_seconds;

@@ -2,9 +2,10 @@
 //!
 //! One closed list. Each [`Reason`] has a label of ours (stable, for metrics and people), an error
 //! code that SLS clients know, an HTTP status, and a sentence that says how to mend it. The status
-//! and the code are chosen by what clients do with them: 403 is retried for a day by mobile SDKs
-//! (so only quotas answer it, as SLS does), 405 is retried too, `Unauthorized` is retried by the Java producer, so what can never succeed
-//! answers 400 with a code that every producer drops.
+//! and the code are chosen by what clients do with them: 403 is retried for a day by mobile SDKs,
+//! 405 is retried too, `Unauthorized` is retried by the Java producer, so what can never succeed
+//! answers 400 with a code that every producer drops. Quotas are the exception: their 403 is meant to
+//! be tried again, and no SLS client knows 429.
 
 use std::borrow::Cow;
 
@@ -250,6 +251,12 @@ reasons! {
         "The server is busy, please try again later: the store of shared limits cannot be reached", "Send again later; the operator can look at [quota.redis].";
     MemoryFull, "memory_full", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: its memory budget is full", "Send again later; the operator can raise limits.memory or look at the upstream.";
+    StoreSlow, "store_slow", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: what is held for this logstore takes its store too long already", "Send again after Retry-After; the operator can look at the upstream, or set overload.max_delay.";
+    UpstreamQuota, "upstream_quota", FORBIDDEN, WriteQuotaExceed,
+        "the store's write quota of this logstore is used up", "Send again after Retry-After; the operator can add shards or raise the quota at the store.";
+    Overloaded, "overloaded", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: the machine is short of time, and this logstore brings more than its share", "Send again after Retry-After; the operator can add nodes, or set weight of the logstore.";
     Stopping, "stopping", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: it is stopping", "Send again; another instance will answer.";
     Internal, "internal", INTERNAL_SERVER_ERROR, InternalServerError,
@@ -331,6 +338,12 @@ impl Refusal {
         self
     }
 
+    /// Whether somebody has said when to try again.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.retry_seconds.is_some()
+    }
+
     /// Seconds after which trying again makes sense, if it ever does: what was said, else one for
     /// every 503.
     #[must_use]
@@ -383,9 +396,13 @@ mod tests {
     fn no_reason_answers_with_a_code_that_makes_clients_retry_for_ever() {
         for reason in Reason::ALL {
             let status = reason.status();
-            // What a quota refuses may be sent again, and 403 is how clients of SLS know that.
-            let forbidden = status == StatusCode::FORBIDDEN;
-            assert_eq!(forbidden, reason.code() == ErrorCode::WriteQuotaExceed);
+            let of_quota = reason.code() == ErrorCode::WriteQuotaExceed;
+            assert_eq!(
+                status == StatusCode::FORBIDDEN,
+                of_quota,
+                "only quotas answer 403: {}",
+                reason.label()
+            );
             assert_ne!(status, StatusCode::TOO_MANY_REQUESTS, "{}", reason.label());
         }
     }

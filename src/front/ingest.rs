@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
-use http::{HeaderValue, Request, Version};
-use hyper::body::Incoming;
+use http::{HeaderValue, Request, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 
 use super::arrival::{Arrival, framing_is_plain};
 use super::body::{self, BodyLimits, Encoding};
@@ -35,7 +35,7 @@ use crate::foundation::request_id::RequestId;
 use crate::gate::identity::state::TicketPass;
 use crate::gate::identity::{Check, Denied, Principal};
 use crate::gate::quota::Charges;
-use crate::telemetry::{CredentialKind, RelayOutcome, RouteLabel};
+use crate::telemetry::RouteLabel;
 
 /// What became of a request that was not refused.
 enum Taken {
@@ -46,15 +46,19 @@ enum Taken {
 }
 
 /// A body as it was sent, and the memory that it takes.
-struct Sent {
-    encoding: Encoding,
-    bytes: Bytes,
-    lease: Lease,
+pub(super) struct Sent {
+    pub(super) encoding: Encoding,
+    pub(super) bytes: Bytes,
+    pub(super) lease: Lease,
 }
 
 impl Sent {
     /// The plain bytes: see [`Encoding::decode`].
-    fn decode<'a>(&'a mut self, cap: usize, plain: &'a mut Vec<u8>) -> Result<&'a [u8], Refusal> {
+    pub(super) fn decode<'a>(
+        &'a mut self,
+        cap: usize,
+        plain: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], Refusal> {
         self.encoding
             .decode(&self.bytes, cap, &mut self.lease, plain)
     }
@@ -155,17 +159,7 @@ impl Front {
         let taken = self.ingest(&arrival, &check, body, &mut charges).await;
         let mut reply = match taken {
             Ok(taken) => accepted(taken, action, logstore, &replier),
-            Err(refusal) => {
-                let reason = refusal.reason();
-                charges.refused(reason);
-                let reply = refused(&refusal, project, logstore, &replier);
-                if reason.is_quota() || reason.status().is_server_error() {
-                    let limit = charges.bit().map(|limit| &**limit);
-                    replier.turned_back(&refusal, arrival.form(), limit)
-                } else {
-                    reply
-                }
-            }
+            Err(refusal) => turned_back(&refusal, &arrival, &mut charges, &replier),
         };
         toll::tell(reply.headers_mut(), &charges);
         reply
@@ -228,6 +222,12 @@ impl Front {
             return Err(Reason::OriginNotAllowed.into());
         }
         self.platform_is_allowed(arrival)?;
+        let SiteLogstore { lane, priority, .. } = arrival.logstore;
+        // What is too large for any is told so below.
+        let claimed = body.size_hint().lower();
+        let fits = claimed <= self.body.cap as u64;
+        let priority = charges.classes().entry_priority(*priority);
+        lane.enter(if fits { claimed } else { 0 }, priority)?;
         let mut caller = self.identify(arrival, check)?;
         if let Some(principal) = caller.principal() {
             charges.of_caller(&arrival.quota_facts(Some(principal)))?;
@@ -243,11 +243,10 @@ impl Front {
         // The whole body is here: it leaves the memory for arriving ones.
         let size = arrived.bytes();
         drop(arrived);
-        let lease = logstore.lane.budget().lease(size);
-        let mut sent = Sent {
+        let sent = Sent {
             encoding,
             bytes,
-            lease: lease.map_err(|_| Reason::MemoryFull)?,
+            lease: lane.admit(size, priority)?,
         };
         if let Caller::Known(principal, signed) = &caller
             && let Err(error) = signed.check(&sent.bytes)
@@ -260,13 +259,9 @@ impl Front {
         }
         match caller {
             Caller::Relay(principal, relayable) => {
-                let events = self.read_relayed(arrival, check, &principal, &mut sent, charges)?;
-                // Its memory stays leased while it is on its way.
-                let Sent { bytes, lease, .. } = sent;
-                let sending = self.relay.send(&relayable, bytes, arrival.unix_seconds);
-                let relayed = sending.await;
-                drop(lease);
-                self.count_relayed(arrival, &principal, &relayed, events);
+                let relayed = self
+                    .pass_on(arrival, check, (&principal, &relayable), sent, charges)
+                    .await?;
                 Ok(Taken::Relayed(relayed))
             }
             caller => {
@@ -308,8 +303,9 @@ impl Front {
                 format!("{} bytes are allowed", self.query_max),
             ));
         }
-        let lease = arrival.logstore.lane.budget().lease(query.len() as u64);
-        let lease = lease.map_err(|_| Reason::MemoryFull)?;
+        let SiteLogstore { lane, priority, .. } = arrival.logstore;
+        let priority = charges.classes().entry_priority(*priority);
+        let lease = lane.admit(query.len() as u64, priority)?;
         let parameter = &self.identity.query_parameter;
         with_buffers(|buffers| {
             let Buffers { group, stamp, .. } = buffers;
@@ -394,91 +390,6 @@ impl Front {
         read.map_err(|refusal| arrival.count_refused(refusal, group))
     }
 
-    /// Reads a body that is to be relayed as any other is read, so that what could not be stored by
-    /// us is not passed on either. How many events it holds.
-    fn read_relayed(
-        &self,
-        arrival: &Arrival<'_>,
-        check: &Check<'_>,
-        principal: &Principal,
-        sent: &mut Sent,
-        charges: &mut Charges,
-    ) -> Result<u32, Refusal> {
-        with_buffers(|buffers| {
-            let Buffers { plain, group, .. } = buffers;
-            let plain = sent.decode(self.unverified_body.cap, plain)?;
-            // The store reads it by its content type, not by how it looks.
-            let context = self.context(arrival, check, b"");
-            let read = if arrival.says_json() {
-                transcode::json(plain, &context, group)
-            } else {
-                transcode::protobuf(plain, &context, group)
-            };
-            read.map_err(|refusal| arrival.count_refused(refusal, group))?;
-            if group.attached_names > 0 {
-                let detail = "a relayed request cannot be changed, so it may hold no field or tag that only the edge gives";
-                let refusal = Refusal::new(Reason::InvalidKey, detail);
-                return Err(arrival.count_refused(refusal, group));
-            }
-            let denied = if group.token.is_empty() {
-                check.after_body(principal, group)
-            } else {
-                let kind = CredentialKind::Passthrough;
-                Err(Denied::new(kind, Reason::TokenAmbiguous).named(principal.key()))
-            };
-            if let Err(denied) = denied {
-                self.record_denied(arrival, &denied);
-                return Err(arrival.count_refused(denied.refusal, group));
-            }
-            let events = group.events;
-            let facts = arrival.quota_facts(Some(principal));
-            let bytes = plain.len() as u64;
-            let sorted = charges.of_events(&facts, group, bytes);
-            if group.events < events {
-                // It is signed: no event of it can be left out, nor go elsewhere.
-                group.events = events;
-                let refusal = sorted.err().unwrap_or_else(|| Reason::QuotaExceeded.into());
-                return Err(arrival.count_refused(refusal, group));
-            }
-            sorted.map_err(|refusal| arrival.count_refused(refusal, group))?;
-            Ok(events)
-        })
-    }
-
-    /// Writes a relayed request into the books: accepted and delivered by the store's word, or
-    /// refused.
-    fn count_relayed(
-        &self,
-        arrival: &Arrival<'_>,
-        principal: &Principal,
-        relayed: &Relayed,
-        events: u32,
-    ) {
-        let metrics = &arrival.logstore.metrics;
-        let outcome = relayed.outcome();
-        metrics.requests_relayed.at(outcome as usize).inc();
-        if outcome == RelayOutcome::Accepted {
-            metrics.requests_accepted.inc();
-            metrics.events_accepted.add(u64::from(events));
-            metrics.events_delivered.add(u64::from(events));
-            metrics.credential.at(principal.kind() as usize).inc();
-            metrics.token_source.at(principal.source() as usize).inc();
-            return;
-        }
-        let reason = relayed
-            .refusal()
-            .map_or(Reason::RelayRefused, Refusal::reason);
-        metrics.requests_refused.at(reason.index()).inc();
-        metrics
-            .events_refused
-            .at(reason.index())
-            .add(u64::from(events));
-        if let Some(reason) = relayed.security_reason() {
-            let denied = Denied::new(principal.kind(), reason).named(principal.key());
-            self.record_denied(arrival, &denied);
-        }
-    }
-
     /// The last questions, then the hand-over: from there on the events are held.
     fn submit(
         &self,
@@ -533,7 +444,11 @@ impl Front {
             self.charge_events(arrival, principal, group, &mut toll)?;
         }
         if group.events > 0 {
-            arrival.logstore.lane.submit(group, toll.lease)?;
+            let SiteLogstore { lane, priority, .. } = arrival.logstore;
+            if let Some(priority) = toll.charges.classes().priority_of(group, *priority) {
+                lane.admit_again(&mut toll.lease, priority)?;
+            }
+            lane.submit(group, toll.lease)?;
         }
         arrival.logstore.metrics.bytes_accepted.add(toll.bytes);
         Ok(())
@@ -552,7 +467,7 @@ impl Front {
         }
     }
 
-    fn context<'a>(
+    pub(super) fn context<'a>(
         &'a self,
         arrival: &Arrival<'_>,
         check: &'a Check<'_>,
@@ -565,6 +480,26 @@ impl Front {
             attached: check.trust().attached(),
         }
     }
+}
+
+/// Ends a request that was refused: gives back what is fair, and answers in the form that its caller
+/// can use.
+fn turned_back(
+    refusal: &Refusal,
+    arrival: &Arrival<'_>,
+    charges: &mut Charges,
+    replier: &Replier<'_>,
+) -> Reply {
+    let logstore = arrival.logstore;
+    let refusal = logstore.lane.timed(refusal.clone());
+    let reason = refusal.reason();
+    charges.refused(reason);
+    let reply = refused(&refusal, arrival.project, logstore, replier);
+    if reason.status() != StatusCode::FORBIDDEN && !reason.status().is_server_error() {
+        return reply;
+    }
+    let limit = charges.bit().map(|limit| &**limit);
+    replier.turned_back(&refusal, arrival.form(), limit)
 }
 
 /// Counts a request that was refused, and makes its answer.

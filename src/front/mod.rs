@@ -9,6 +9,7 @@ mod credential;
 mod give;
 mod identify;
 mod ingest;
+mod pass_on;
 mod platform;
 mod relay;
 mod reply;

@@ -158,7 +158,7 @@ impl Replier<'_> {
             }
             Form::Http => {
                 let status = match reason {
-                    Reason::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+                    Reason::QuotaExceeded | Reason::UpstreamQuota => StatusCode::TOO_MANY_REQUESTS,
                     _ => reason.status(),
                 };
                 let problem = Problem {

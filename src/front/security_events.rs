@@ -229,7 +229,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::config::{Batch, Config, Delivery, Limits, SignatureVersion};
+    use crate::config::{Batch, Config, Delivery, Limits, Overload, SignatureVersion};
     use crate::foundation::names::{LogstoreName, ProjectName};
     use crate::foundation::secret::Secret;
     use crate::foundation::units::{ByteSize, Span};
@@ -237,7 +237,7 @@ mod tests {
     use crate::logstore::codec::Codec;
     use crate::logstore::proto::LogGroup;
     use crate::logstore::signature::AccessKey;
-    use crate::pipeline::{LaneSpec, Pipeline};
+    use crate::pipeline::{LaneSpec, Pipeline, PipelineRules};
 
     /// A pipeline whose store is away, so that what is taken stays.
     fn pipeline(memory: ByteSize) -> Pipeline {
@@ -265,6 +265,7 @@ mod tests {
             logstore,
             client: Arc::new(client.unwrap()),
             codec: Codec::None,
+            weight: 1,
             metrics: Arc::default(),
         };
         let batch = Batch {
@@ -276,7 +277,14 @@ mod tests {
             memory_share: 100,
             ..Limits::default()
         };
-        Pipeline::start(vec![spec], &batch, &Delivery::default(), &limits)
+        let rules = PipelineRules {
+            batch: &batch,
+            delivery: &Delivery::default(),
+            limits: &limits,
+            overload: &Overload::default(),
+            machine: &Arc::default(),
+        };
+        Pipeline::start(vec![spec], rules)
     }
 
     fn writer(pipeline: &Pipeline, per_second: u32) -> (SecurityEvents, Arc<Metrics>) {

@@ -8,8 +8,8 @@ use http::uri::Authority;
 
 use super::cors::Origins;
 use super::relay::RelayTarget;
-use crate::config::{Ingest, Limits, Logstore};
-use crate::event::{Reason, Refusal};
+use crate::config::{self, Ingest, Limits, Logstore};
+use crate::event::{Priority, Reason, Refusal};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::ProjectName;
 use crate::logstore::client::StoreClient;
@@ -29,6 +29,8 @@ pub struct SiteLogstore {
     pub(super) arriving: Arc<Budget>,
     /// The part of that for bodies of senders that are not known yet.
     pub(super) unverified: Arc<Budget>,
+    /// Priority of its events.
+    pub(super) priority: Priority,
     /// What is counted for it.
     pub metrics: Arc<LogstoreMetrics>,
     /// The name that policies have for it.
@@ -56,8 +58,8 @@ impl SiteLogstore {
     /// Makes ready what the configuration says.
     ///
     /// Slow bodies hold memory for as long as they may take to arrive. So that they never hold all
-    /// of it, they get half of the lane's, and those of unknown senders an eighth, but always room
-    /// for one body of the greatest size.
+    /// of it, they get half of what the lane may hold at the moment, and those of unknown senders an
+    /// eighth, but always room for one body of the greatest size.
     #[must_use]
     pub fn new(rules: Logstore, parts: SiteParts<'_>) -> Self {
         let SiteParts {
@@ -68,15 +70,20 @@ impl SiteLogstore {
             upstream,
         } = parts;
         let origins = Origins::new(&rules.allow_origins);
-        let memory = lane.budget().limit();
-        let arriving = Budget::share(lane.budget(), (memory / 2).max(limits.body.get()));
-        let unverified = Budget::share(&arriving, (memory / 8).max(limits.unverified_body.get()));
+        let arriving = Budget::part(lane.budget(), 2, limits.body.get());
+        let unverified = Budget::part(&arriving, 4, limits.unverified_body.get());
+        let priority = match rules.priority {
+            config::Priority::Low => Priority::Low,
+            config::Priority::Normal => Priority::Normal,
+            config::Priority::High => Priority::High,
+        };
         Self {
             rules,
             origins,
             lane,
             arriving,
             unverified,
+            priority,
             metrics,
             resource,
             upstream,

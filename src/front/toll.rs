@@ -129,8 +129,8 @@ impl Front {
             .site
             .logstore(arrival.project, target)
             .ok_or(Reason::Internal)?;
-        let lease = target.lane.budget().lease(group.wire_bytes() as u64);
-        let lease = lease.map_err(|_| Reason::MemoryFull)?;
+        let bytes = group.wire_bytes() as u64;
+        let lease = target.lane.admit(bytes, target.priority)?;
         target.lane.submit(group, lease)?;
         target.metrics.events_accepted.add(u64::from(group.events));
         Ok(())

@@ -29,16 +29,28 @@ const PACK_ROOM: usize = 50;
 pub(super) struct Held {
     metrics: Arc<LogstoreMetrics>,
     events: u64,
+    bytes: u64,
 }
 
 impl Held {
     fn nothing(metrics: Arc<LogstoreMetrics>) -> Self {
-        Self { metrics, events: 0 }
+        Self {
+            metrics,
+            events: 0,
+            bytes: 0,
+        }
     }
 
-    fn add(&mut self, events: u32) {
-        self.events += u64::from(events);
-        self.metrics.events_held.add(u64::from(events));
+    fn add(&mut self, more: Logs<'_>) {
+        self.events += u64::from(more.events);
+        self.bytes += more.bytes.len() as u64;
+        self.metrics.events_held.add(u64::from(more.events));
+        self.metrics.load.bytes_held.add(more.bytes.len() as u64);
+    }
+
+    /// Their size before compression.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The number of events.
@@ -65,6 +77,7 @@ impl Held {
 
     /// Comes last, so that an event that is no longer held has been counted.
     fn let_go(&mut self) {
+        self.metrics.load.bytes_held.sub(mem::take(&mut self.bytes));
         self.metrics.events_held.sub(mem::take(&mut self.events));
     }
 }
@@ -178,7 +191,7 @@ impl OpenBatch {
             self.logs.reserve_exact(target - self.logs.len());
         }
         self.logs.extend_from_slice(more.bytes);
-        self.held.add(more.events);
+        self.held.add(more);
     }
 
     /// Closes the batch: its LogGroup is complete, with the next pack id.
@@ -347,10 +360,14 @@ mod tests {
     fn events_that_vanish_are_counted_as_lost() {
         let metrics = Arc::new(LogstoreMetrics::default());
         let mut held = Held::nothing(Arc::clone(&metrics));
-        held.add(3);
+        held.add(Logs {
+            bytes: b"abc",
+            events: 3,
+        });
         let vanish = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(held)));
         assert_eq!(vanish.is_err(), cfg!(debug_assertions));
         let lost = metrics.events_dropped.at(DropReason::Lost as usize).get();
         assert_eq!((lost, metrics.events_held.get()), (3, 0));
+        assert_eq!(metrics.load.bytes_held.get(), 0);
     }
 }

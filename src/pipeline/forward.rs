@@ -91,6 +91,8 @@ impl Forwarder {
                 batch = self.lane.sealed().pop() => batch,
             };
             let Some(batch) = next else { return };
+            let admission = self.lane.admission();
+            admission.on_taken(self.lane.sealed().len());
             self.deliver(batch).await;
         }
     }
@@ -104,7 +106,10 @@ impl Forwarder {
         };
         self.metrics.batches_waiting.sub(1);
         match outcome {
-            Outcome::Delivered => held.delivered(),
+            Outcome::Delivered => {
+                self.lane.admission().on_delivered(held.bytes());
+                held.delivered();
+            }
             Outcome::Dropped(reason) => held.dropped(reason),
         }
     }
@@ -134,7 +139,7 @@ impl Forwarder {
                     return Outcome::Dropped(DropReason::UpstreamRefused);
                 }
             };
-            self.on_failure(&error);
+            self.on_failure(&error, reason);
             failures += 1;
             self.pause(reason, failures).await;
         }
@@ -180,8 +185,11 @@ impl Forwarder {
         }
     }
 
-    fn on_failure(&self, error: &StoreError) {
+    fn on_failure(&self, error: &StoreError, reason: RetryReason) {
         self.metrics.delivery_retries.inc();
+        self.lane
+            .admission()
+            .on_failure(reason == RetryReason::Quota);
         if self.health(|health| health.on_failure(Instant::now())) {
             let (project, logstore) = (self.lane.project(), self.lane.logstore());
             tracing::warn!(

@@ -3,19 +3,20 @@
 //! Promise: when [`Lane::submit`] returns `Ok`, the events are held, and will be delivered or be
 //! counted as dropped. It never waits for more than the lane's lock, under which bytes are copied
 //! and nothing else is done.
-//! When it cannot keep up: leases from [`Lane::budget`] fail, and `submit` refuses. One lane never
-//! takes more than its share, so a store that is down does not starve the others.
-//! Not here: delivery (`forward`).
+//! When it cannot keep up: [`Lane::admit`] refuses. One lane never takes more than its share, so a
+//! store that is down does not starve the others.
+//! Not here: who is let in (`admission`), delivery (`forward`).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::admission::Admission;
 use super::open::OpenBatches;
 use super::queue::SealedQueue;
 use crate::config::Batch;
-use crate::event::{EventGroup, Reason, Refusal};
+use crate::event::{EventGroup, Priority, Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::telemetry::LogstoreMetrics;
@@ -24,7 +25,7 @@ use crate::telemetry::LogstoreMetrics;
 pub struct Lane {
     project: ProjectName,
     logstore: LogstoreName,
-    budget: Arc<Budget>,
+    admission: Admission,
     /// `None` once the lane is closed.
     open: Mutex<Option<OpenBatches>>,
     sealed: Arc<SealedQueue>,
@@ -33,7 +34,7 @@ pub struct Lane {
 impl Lane {
     pub(super) fn new(
         (project, logstore): (ProjectName, LogstoreName),
-        budget: Arc<Budget>,
+        admission: Admission,
         limits: &Batch,
         metrics: Arc<LogstoreMetrics>,
     ) -> Self {
@@ -42,7 +43,7 @@ impl Lane {
         Self {
             project,
             logstore,
-            budget,
+            admission,
             open: Mutex::new(Some(open)),
             sealed,
         }
@@ -60,13 +61,48 @@ impl Lane {
         &self.logstore
     }
 
-    /// This lane's share of memory. Requests lease their bytes here before they submit.
+    /// This lane's share of memory.
     #[must_use]
     pub fn budget(&self) -> &Arc<Budget> {
-        &self.budget
+        self.admission.budget()
     }
 
-    /// Takes the events of a request, whole or not at all. `lease` is of [`Lane::budget`]; what it
+    /// Whether a request may come in at all, asked by its head, before anything is done for it.
+    /// Counts it. `bytes` is the length that it claims, 0 where it claims none; nothing is taken.
+    ///
+    /// # Errors
+    /// [`Reason::Overloaded`] when the machine is short of time and the lane has brought its share;
+    /// what [`Lane::admit`] would say of so many bytes now. Each says when to try again.
+    pub fn enter(&self, bytes: u64, priority: Priority) -> Result<(), Refusal> {
+        self.admission.enter(bytes, priority)
+    }
+
+    /// Memory for a request of `bytes`, within what `priority` may use of what this lane may hold now.
+    /// To be handed over with [`Lane::submit`].
+    ///
+    /// # Errors
+    /// [`Reason::MemoryFull`]; [`Reason::StoreSlow`] or [`Reason::UpstreamQuota`] when the store
+    /// would need too long for what is held already. Each says when to try again.
+    pub fn admit(&self, bytes: u64, priority: Priority) -> Result<Lease, Refusal> {
+        self.admission.admit(bytes, priority)
+    }
+
+    /// Asks again for what [`Lane::admit`] has given, when the priority is known only after the body
+    /// was read.
+    ///
+    /// # Errors
+    /// As [`Lane::admit`]; the lease stays as it was.
+    pub fn admit_again(&self, lease: &mut Lease, priority: Priority) -> Result<(), Refusal> {
+        self.admission.admit_again(lease, priority)
+    }
+
+    /// The same refusal; one for want of memory says from now on when to try again.
+    #[must_use]
+    pub fn timed(&self, refusal: Refusal) -> Refusal {
+        self.admission.timed(refusal)
+    }
+
+    /// Takes the events of a request, whole or not at all. `lease` is of [`Lane::admit`]; what it
     /// holds beyond what is kept goes back at once.
     ///
     /// # Errors
@@ -86,6 +122,11 @@ impl Lane {
         if let Some(batches) = self.lock().as_mut() {
             batches.seal_aged(Instant::now());
         }
+        self.admission.settle();
+    }
+
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Refuses what comes from now on, and seals what is open. Again does nothing.
@@ -110,7 +151,7 @@ impl fmt::Debug for Lane {
         f.debug_struct("Lane")
             .field("project", &self.project)
             .field("logstore", &self.logstore)
-            .field("budget", &self.budget)
+            .field("admission", &self.admission)
             .finish_non_exhaustive()
     }
 }

@@ -3,10 +3,12 @@
 //! Promise: every event that a lane took ends exactly once, delivered or dropped with a reason, and
 //! at any quiet moment what is held is what was taken less what ended. Delivery is at least once: a
 //! LogGroup whose acknowledgement was lost on the way is sent again.
-//! When it cannot keep up: the lane's share of the one memory budget fills, and requests for that
-//! logstore are refused. Nothing that was taken is thrown away to make room.
+//! When it cannot keep up: requests for that logstore are refused, by its share of the one memory
+//! budget and by how long its store would need (`admission`). Nothing that was taken is thrown away
+//! to make room.
 //! Not here: reading requests (`front`), the store's protocol (`logstore`).
 
+mod admission;
 mod batch;
 mod forward;
 mod lane;
@@ -28,14 +30,16 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::admission::{Admission, AdmissionRules, watch_machine};
 use self::forward::{Forwarder, Signals};
 pub use self::lane::Lane;
-use crate::config::{Batch, Delivery, Limits};
-use crate::foundation::budget::Budget;
+use crate::config::{Batch, Delivery, Limits, Overload};
+use crate::foundation::budget::fair::{FairRules, FairTerms, divide};
+use crate::foundation::budget::{Budget, percent_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::logstore::client::StoreClient;
 use crate::logstore::codec::Codec;
-use crate::telemetry::{DropReason, LogstoreMetrics};
+use crate::telemetry::{DropReason, LogstoreMetrics, MachineLoad};
 
 /// One logstore: how clients name it, and where its events go.
 #[derive(Debug)]
@@ -52,8 +56,25 @@ pub struct LaneSpec {
     pub client: Arc<StoreClient>,
     /// Compression of LogGroups.
     pub codec: Codec,
+    /// How its share compares to those of the others.
+    pub weight: u32,
     /// Where its events are counted.
     pub metrics: Arc<LogstoreMetrics>,
+}
+
+/// What all lanes go by.
+#[derive(Clone, Copy, Debug)]
+pub struct PipelineRules<'a> {
+    /// How events are packed.
+    pub batch: &'a Batch,
+    /// How LogGroups are delivered.
+    pub delivery: &'a Delivery,
+    /// The memory of all lanes together.
+    pub limits: &'a Limits,
+    /// Who is refused when something is short.
+    pub overload: &'a Overload,
+    /// Where the lag of the machine is shown.
+    pub machine: &'a Arc<MachineLoad>,
 }
 
 /// All lanes, and the tasks that work for them.
@@ -81,29 +102,27 @@ pub struct StopReport {
 impl Pipeline {
     /// Starts the lanes, each with its workers. To be called in a runtime.
     #[must_use]
-    pub fn start(
-        specs: Vec<LaneSpec>,
-        batch: &Batch,
-        delivery: &Delivery,
-        limits: &Limits,
-    ) -> Self {
-        let share = limits
-            .memory
-            .get()
-            .saturating_mul(limits.memory_share.into())
-            / 100;
+    pub fn start(specs: Vec<LaneSpec>, rules: PipelineRules<'_>) -> Self {
+        let PipelineRules {
+            batch, delivery, ..
+        } = rules;
+        let memory = Budget::new(rules.limits.memory.get());
+        let shares = shares(&specs, &memory, rules);
         let mut pipeline = Self {
             lanes: Vec::with_capacity(specs.len()),
             metrics: specs.iter().map(|spec| Arc::clone(&spec.metrics)).collect(),
-            memory: Budget::new(limits.memory.get()),
+            memory,
             tasks: TaskTracker::new(),
             signals: Signals::default(),
             failed: CancellationToken::new(),
         };
-        for spec in specs {
+        let admission = AdmissionRules::new(rules.overload, delivery.timeout.get());
+        for (spec, budget) in specs.into_iter().zip(shares) {
             let names = (spec.project.clone(), spec.logstore.clone());
-            let budget = Budget::share(&pipeline.memory, share);
-            let lane = Arc::new(Lane::new(names, budget, batch, Arc::clone(&spec.metrics)));
+            let metrics = &spec.metrics;
+            let admission = Admission::new(budget, spec.weight, admission, Arc::clone(metrics));
+            let lane = Lane::new(names, admission, batch, Arc::clone(metrics));
+            let lane = Arc::new(lane);
             pipeline.lanes.push(Arc::clone(&lane));
             let forwarder = Forwarder::new(spec, lane, delivery, pipeline.signals.clone());
             let forwarder = Arc::new(forwarder);
@@ -114,7 +133,10 @@ impl Pipeline {
         }
         let lanes = pipeline.lanes.clone();
         let stopping = pipeline.signals.stopping.clone();
-        pipeline.spawn(seal_aged(lanes, batch.max_age.get(), stopping));
+        pipeline.spawn(seal_aged(lanes, batch.max_age.get(), stopping.clone()));
+        let (lanes, max_lag) = (pipeline.lanes.clone(), rules.overload.max_lag.get());
+        let machine = Arc::clone(rules.machine);
+        pipeline.spawn(watch_machine(lanes, max_lag, machine, stopping));
         pipeline
     }
 
@@ -190,6 +212,23 @@ impl Pipeline {
         }
         totals
     }
+}
+
+/// The memory of each lane, in the order of the specs.
+fn shares(specs: &[LaneSpec], memory: &Arc<Budget>, rules: PipelineRules<'_>) -> Vec<Arc<Budget>> {
+    let limit = percent_of(memory.limit(), rules.limits.memory_share);
+    let terms: Vec<FairTerms> = specs
+        .iter()
+        .map(|spec| FairTerms {
+            weight: spec.weight,
+            limit,
+        })
+        .collect();
+    let fair = FairRules {
+        reserved: rules.overload.reserved,
+        alpha: rules.overload.alpha,
+    };
+    divide(memory, &terms, fair)
 }
 
 /// Seals batches by age. A batch may be older than `max_age` by an eighth of it, or half a second,

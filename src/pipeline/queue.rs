@@ -53,6 +53,11 @@ impl SealedQueue {
         self.lock().pop_front()
     }
 
+    /// How many batches are in it.
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, VecDeque<SealedBatch>> {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }

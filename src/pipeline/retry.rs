@@ -70,12 +70,13 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// Lets a warning through at most once in [`QUIET`].
 #[derive(Debug, Default)]
-struct Cap {
+pub(super) struct Cap {
     last: Option<Instant>,
 }
 
 impl Cap {
-    fn pass(&mut self, now: Instant) -> bool {
+    /// Whether one is due.
+    pub(super) fn pass(&mut self, now: Instant) -> bool {
         let pass = self
             .last
             .is_none_or(|last| now.duration_since(last) >= QUIET);

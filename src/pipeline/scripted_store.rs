@@ -25,6 +25,8 @@ use crate::logstore::proto::LogGroup;
 pub(super) enum Answer {
     /// Keeps it and says 200.
     Take,
+    /// Keeps it after a while and says 200.
+    TakeLate(Duration),
     /// Keeps it and closes the connection without an answer.
     TakeAndHangUp,
     /// Refuses it with this status and error code.
@@ -99,6 +101,11 @@ async fn answer(
     let hang_up = || Err(io::Error::other("as the test says"));
     let (status, body) = match rule(&log_group) {
         Answer::Take => {
+            keep(log_group);
+            (200, String::new())
+        }
+        Answer::TakeLate(after) => {
+            tokio::time::sleep(after).await;
             keep(log_group);
             (200, String::new())
         }

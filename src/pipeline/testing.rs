@@ -8,11 +8,12 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::time::Instant;
 
+use super::admission::{Admission, AdmissionRules};
 use super::batch::SealedBatch;
 use super::lane::Lane;
-use super::{LaneSpec, Pipeline, StopReport};
-use crate::config::{Batch, Delivery, Limits, SignatureVersion};
-use crate::event::{EventGroup, LOGS_TAG, Reason, Refusal};
+use super::{LaneSpec, Pipeline, PipelineRules, StopReport};
+use crate::config::{Batch, Delivery, Limits, Overload, SignatureVersion};
+use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
@@ -78,7 +79,9 @@ pub(super) struct IdleLane {
 impl IdleLane {
     pub(super) fn new(limits: &Batch, memory: u64) -> Self {
         let metrics = Arc::new(LogstoreMetrics::default());
-        let lane = Lane::new(names(), Budget::new(memory), limits, Arc::clone(&metrics));
+        let rules = AdmissionRules::new(&Overload::default(), Duration::from_secs(15));
+        let admission = Admission::new(Budget::new(memory), 1, rules, Arc::clone(&metrics));
+        let lane = Lane::new(names(), admission, limits, Arc::clone(&metrics));
         Self { lane, metrics }
     }
 
@@ -112,6 +115,7 @@ pub(super) struct Setup {
     pub(super) batch: Batch,
     pub(super) delivery: Delivery,
     pub(super) limits: Limits,
+    pub(super) overload: Overload,
     pub(super) codec: Codec,
 }
 
@@ -131,6 +135,7 @@ impl Setup {
                 ..Delivery::default()
             },
             limits: Limits::default(),
+            overload: Overload::default(),
             codec: Codec::Lz4,
         }
     }
@@ -154,13 +159,14 @@ impl Running {
     pub(super) fn start(setup: &Setup, stores: &[SocketAddr]) -> Self {
         let specs: Vec<_> = stores.iter().map(|store| lane_to(*store, setup)).collect();
         let metrics = specs.iter().map(|spec| Arc::clone(&spec.metrics)).collect();
-        let Setup {
-            batch,
-            delivery,
-            limits,
-            ..
-        } = setup;
-        let pipeline = Pipeline::start(specs, batch, delivery, limits);
+        let rules = PipelineRules {
+            batch: &setup.batch,
+            delivery: &setup.delivery,
+            limits: &setup.limits,
+            overload: &setup.overload,
+            machine: &Arc::default(),
+        };
+        let pipeline = Pipeline::start(specs, rules);
         Self { pipeline, metrics }
     }
 
@@ -173,7 +179,8 @@ impl Running {
     pub(super) fn submit(&self, lane: usize, group: &EventGroup) -> Result<(), Refusal> {
         let lane = &self.pipeline.lanes()[lane];
         let bytes = group.wire_bytes() as u64;
-        let lease = lane.budget().lease(bytes).map_err(|_| Reason::MemoryFull)?;
+        lane.enter(bytes, Priority::High)?;
+        let lease = lane.admit(bytes, Priority::High)?;
         lane.submit(group, lease)
     }
 
@@ -217,6 +224,7 @@ fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
         logstore,
         client: Arc::new(client.unwrap()),
         codec: setup.codec,
+        weight: 1,
         metrics: Arc::default(),
     }
 }

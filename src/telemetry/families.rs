@@ -30,6 +30,11 @@ impl Family {
     }
 
     pub(super) fn push(&mut self, labels: Labels<'_>, value: u64) {
+        self.push_part(labels, value, 1);
+    }
+
+    /// Pushes `value / per`: Prometheus wants whole units.
+    pub(super) fn push_part(&mut self, labels: Labels<'_>, value: u64, per: u32) {
         let mut metric = Metric::default();
         let pairs: Vec<LabelPair> = labels
             .into_iter()
@@ -42,7 +47,7 @@ impl Family {
             .collect();
         metric.set_label(pairs);
         #[expect(clippy::cast_precision_loss, reason = "Prometheus values are floats")]
-        let value = value as f64;
+        let value = value as f64 / f64::from(per);
         if self.family.get_field_type() == MetricType::COUNTER {
             let mut counter = Counter::default();
             counter.set_value(value);
@@ -66,6 +71,7 @@ impl Metrics {
             .chain(self.edge_families())
             .chain(self.admin_families())
             .chain(self.jwks_families())
+            .chain(self.limit_families())
             .chain(self.logstore_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())
@@ -235,11 +241,12 @@ impl Metrics {
             })
             .collect();
         families.extend(BY_LABEL.iter().map(|by| by.family(&logstores)));
+        families.extend(self.load_families(&logstores));
         families
     }
 }
 
-fn base<'a>(project: &'a str, logstore: &'a str) -> Labels<'a> {
+pub(super) fn base<'a>(project: &'a str, logstore: &'a str) -> Labels<'a> {
     vec![("project", project), ("logstore", logstore)]
 }
 

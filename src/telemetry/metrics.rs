@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::limits::LimitsWatch;
+use super::load::{LogstoreLoad, MachineLoad};
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
 
@@ -208,8 +210,34 @@ label_enum! {
         LiftRevocation => "lift_revocation",
         /// `POST /api/v1/identity/reload`.
         Reload => "reload",
+        /// `GET /api/v1/limits`.
+        ListLimits => "list_limits",
+        /// `GET /api/v1/limits/{name}`.
+        ShowLimit => "show_limit",
+        /// `POST /api/v1/limits/{name}/overrides`.
+        AddOverride => "add_override",
+        /// `DELETE /api/v1/limits/{name}/overrides/{key}`.
+        LiftOverride => "lift_override",
         /// Anything else below `/api/`.
         Unknown => "unknown",
+    }
+}
+
+label_enum! {
+    /// What became of what a limit was asked, as a metric label.
+    LimitOutcome {
+        /// There was room.
+        Passed => "passed",
+        /// Refused.
+        Refused => "refused",
+        /// Too much, and let through since the limit only observes.
+        Observed => "observed",
+        /// Too much, and stored in another logstore.
+        Diverted => "diverted",
+        /// Too much, and let through as one of the sample.
+        Sampled => "sampled",
+        /// Too much, and stored with a mark.
+        Marked => "marked",
     }
 }
 
@@ -351,6 +379,8 @@ pub struct LogstoreMetrics {
     pub sent_bytes_delivered: Counter,
     /// Attempts that failed and were, or will be, tried again.
     pub delivery_retries: Counter,
+    /// How loaded it is.
+    pub load: LogstoreLoad,
 }
 
 /// What is counted of public connections.
@@ -432,8 +462,12 @@ pub struct Metrics {
     pub revocations: Gauge,
     /// Lines of the journal of tickets and revocations that were skipped when it was opened.
     pub journal_damaged_lines: Gauge,
+    /// How loaded the process is.
+    pub machine: Arc<MachineLoad>,
     /// The fetched sets of keys, for gauges.
     jwks: JwksWatch,
+    /// The limits.
+    pub(super) limits: LimitsWatch,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
     /// The memory budget, for gauges.

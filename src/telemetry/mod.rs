@@ -6,10 +6,16 @@
 
 mod edge_families;
 mod families;
+mod limits;
+mod load;
 mod metrics;
+mod shared_limits;
 
+pub use self::limits::{LimitFigures, QuotaFigures};
+pub use self::load::{LogstoreLoad, MachineLoad};
 pub use self::metrics::{
     AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
-    Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome,
-    RouteLabel, TokenSource,
+    Gauge, HttpVersion, JwksFigures, LimitOutcome, LogstoreMetrics, Metrics, PlatformLabel,
+    RelayOutcome, RouteLabel, TokenSource,
 };
+pub use self::shared_limits::SharedFigures;

@@ -197,7 +197,9 @@ fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
     match status.as_u16() {
         200..=299 => Answer::Accepted,
         400 | 413 => Answer::Content(told(status, body)),
-        408 | 429 | 500..=599 => {
+        // A 403 that says when to try again is a used-up quota.
+        403 if !headers.contains_key(RETRY_AFTER) => Answer::Never(told(status, body)),
+        403 | 408 | 429 | 500..=599 => {
             let retry_after = headers
                 .get(RETRY_AFTER)
                 .and_then(|value| value.to_str().ok());
@@ -298,15 +300,21 @@ mod tests {
         for status in [400, 413] {
             assert_eq!(verdict(status), Answer::Content(told.clone()));
         }
-        for status in [408, 429, 500, 503] {
+        for status in [403, 408, 429, 500, 503] {
             assert_eq!(
                 verdict(status),
                 Answer::Busy(told.clone(), Some(Duration::from_secs(7)))
             );
         }
-        for status in [301, 401, 403, 404, 405] {
+        for status in [301, 401, 404, 405] {
             assert_eq!(verdict(status), Answer::Never(told.clone()));
         }
+        let untimed = super::verdict(StatusCode::FORBIDDEN, &HeaderMap::new(), body);
+        assert_eq!(
+            untimed,
+            Answer::Never(told),
+            "no quota says when to come back"
+        );
     }
 
     #[test]

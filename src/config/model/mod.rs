@@ -6,6 +6,7 @@ mod identity;
 mod ingest;
 mod jwt;
 mod listeners;
+mod overload;
 mod quota;
 mod redis;
 mod routes;
@@ -25,6 +26,8 @@ pub use self::identity::{Accept, Identity, TokenPlace};
 pub use self::ingest::{Http2, Ingest, Listener, MAIN_LISTENER};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Limits, OutsideWindow, TimeWindow};
+pub use self::overload::{Overload, Priority};
+use self::overload::{default_priority, default_weight};
 pub use self::quota::{
     BudgetPeriod, BudgetRule, Class, Limit, LimitAction, LimitMode, LimitUnit, ParentRule, Quota,
     RateRule, WithoutStore,
@@ -54,6 +57,8 @@ pub struct Config {
     pub admin: Admin,
     /// Bounds on what a client may send and on memory.
     pub limits: Limits,
+    /// Who is refused when memory, the store or the machine is short; see docs/overload.md.
+    pub overload: Overload,
     /// What happens with the time that a client gives an event.
     pub time: TimeWindow,
     /// Who may send: keys, roles and policies, and where a token is looked for.
@@ -92,6 +97,7 @@ impl Default for Config {
             ingest: Ingest::default(),
             admin: Admin::default(),
             limits: Limits::default(),
+            overload: Overload::default(),
             time: TimeWindow::default(),
             identity: Identity::default(),
             quota: Quota::default(),
@@ -131,6 +137,8 @@ impl Config {
             cookie_fields: BTreeMap::new(),
             client_address: default_client_address(),
             quota_answer: QuotaAnswer::Auto,
+            weight: default_weight(),
+            priority: default_priority(),
         };
         Self {
             ingest: Ingest {

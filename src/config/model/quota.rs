@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::overload::Priority;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::units::{Amount, ByteSize, Span};
 
@@ -157,6 +158,10 @@ pub struct ParentRule {
 pub struct Class {
     /// Name.
     pub name: String,
+    /// What is refused first when memory or the store is short. A request counts as the most precious of its events. Left out: the priority of the logstore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"high")]
+    pub priority: Option<Priority>,
     /// Topics whose events belong to it.
     #[serde(default)]
     #[schemars(example = vec!["orders"])]
@@ -220,6 +225,17 @@ pub enum BudgetPeriod {
     Day,
     /// A calendar month.
     Month,
+}
+
+impl BudgetPeriod {
+    /// The period as a word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
 }
 
 /// What a shared limit does while its store cannot be reached.

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Accept, TokenPlace, default_token_places};
+use super::overload::{Priority, default_priority, default_weight};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 
@@ -149,6 +150,13 @@ pub struct Logstore {
     /// How a client is told that a limit refuses it.
     #[serde(default)]
     pub quota_answer: QuotaAnswer,
+    /// How its part of memory, and of requests when the machine is short, compares to that of the other logstores.
+    #[serde(default = "default_weight")]
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: u32,
+    /// Priority of its events: how much of what it may hold they may use. See `overload.low_share`.
+    #[serde(default = "default_priority")]
+    pub priority: Priority,
 }
 
 /// How a client is told that a limit refuses it.

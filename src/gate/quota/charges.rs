@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::Clock;
 use super::bucket::Charged;
+use super::classes::Classes;
 use super::events::{Asked, EventsView, Verdict};
 use super::facts::Facts;
 use super::key::Stage;
@@ -210,13 +211,19 @@ impl Charges {
         Ok(sorted)
     }
 
+    /// Classes of events.
+    #[must_use]
+    pub fn classes(&self) -> &Classes {
+        &self.set.classes
+    }
+
     /// The request was refused: gives back what is fair.
     pub fn refused(&mut self, reason: Reason) {
         if self.taken.is_empty() {
             return;
         }
         let now = self.clock.now();
-        let ours = reason.status().is_server_error();
+        let ours = reason.status().is_server_error() || reason == Reason::UpstreamQuota;
         let by_limit = reason.is_quota();
         for taken in self.taken.drain(..) {
             let limit = &taken.limit;

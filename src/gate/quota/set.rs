@@ -19,8 +19,12 @@ pub struct QuotaSet {
     /// Those for every request, by its address alone.
     pub door: Vec<Arc<Limit>>,
     of: Map<Map<Arc<LogstoreLimits>>>,
-    /// What the classes were made from.
-    classes: Vec<Class>,
+    /// Classes of events.
+    pub classes: Arc<Classes>,
+    /// What they were made from.
+    class_rules: Vec<Class>,
+    /// Where days and months begin, in seconds east of UTC.
+    utc_offset: i32,
 }
 
 /// The limits of one logstore.
@@ -49,13 +53,14 @@ impl QuotaSet {
     ) -> Result<Self, PartError> {
         let offset = config.quota.offset_seconds().unwrap_or_default();
         let classes = Arc::new(Classes::new(&config.classes));
+        let same_ground = before.class_rules == config.classes && before.utc_offset == offset;
         let mut all = Vec::new();
         for rule in &config.limit_rules {
             if rule.mode == LimitMode::Off {
                 continue;
             }
             let same = before.all.iter().find(|limit| limit.rule == *rule);
-            all.push(match same.filter(|_| before.classes == config.classes) {
+            all.push(match same.filter(|_| same_ground) {
                 Some(limit) => Arc::clone(limit),
                 None => {
                     let limit = Limit::new(rule, &classes, offset, seed.clone(), store)?;
@@ -96,7 +101,9 @@ impl QuotaSet {
             door: door.cloned().collect(),
             all,
             of,
-            classes: config.classes.clone(),
+            classes,
+            class_rules: config.classes.clone(),
+            utc_offset: offset,
         })
     }
 
@@ -107,5 +114,11 @@ impl QuotaSet {
             return None;
         }
         self.of.get(project)?.get(logstore).cloned()
+    }
+
+    /// Where days and months begin, in seconds east of UTC.
+    #[must_use]
+    pub fn utc_offset(&self) -> i32 {
+        self.utc_offset
     }
 }

@@ -25,7 +25,7 @@ use crate::config;
 use crate::telemetry::Counter;
 
 /// Words of a cell.
-pub(in super::super) const WORDS: usize = 9;
+const WORDS: usize = config::WORDS_OF_LEASE;
 const MILLI: u64 = 1_000_000;
 /// An answer that is later than this is not reckoned with: the key goes on alone until it comes.
 const LATE: u64 = 5 * MILLI;

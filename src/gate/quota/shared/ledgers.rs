@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::super::overrides::Override;
+use super::super::standing::Overrides;
 use super::news::{Item, Ledger};
 use crate::foundation::clock;
 use crate::gate::identity::state::{ChangeError, IdentityState, Revocation, RevocationKind};
@@ -90,6 +91,37 @@ pub trait OverrideBook: Send + Sync + fmt::Debug {
     /// # Errors
     /// When that cannot be kept.
     fn lift(&self, limit: &str, key: &str) -> Result<(), String>;
+}
+
+impl OverrideBook for Overrides {
+    fn bound(&self) -> usize {
+        self.max() as usize
+    }
+
+    fn version(&self) -> u64 {
+        *self.changes().borrow()
+    }
+
+    /// What was lifted is an entry like another here.
+    fn list(&self) -> Vec<Override> {
+        let now = clock::unix_seconds();
+        let all = Self::list(self).into_iter();
+        all.filter(|one| one.expires > now)
+            .map(|one| (*one).clone())
+            .collect()
+    }
+
+    fn put(&self, one: Override) -> Result<(), String> {
+        let put = self.apply(one);
+        put.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn lift(&self, limit: &str, key: &str) -> Result<(), String> {
+        match Self::lift(self, limit, key) {
+            Ok(_) | Err(ChangeError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
 }
 
 /// The bans and raises of this node, as a ledger.

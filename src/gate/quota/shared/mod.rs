@@ -15,7 +15,6 @@ mod script;
 mod status;
 
 pub use self::desk::Store;
-pub(super) use self::lease::WORDS;
 pub use self::lease::{Lease, Word};
 pub use self::ledgers::{OverrideBook, OverrideLedger, RevocationLedger};
 pub use self::news::{Item, Ledger};

@@ -1,0 +1,307 @@
+//! Memory as a budget: bytes are leased before they are used and come back when the lease is
+//! dropped.
+//!
+//! Promise: the sum of all leases of a budget never exceeds its limit, and a child's leases count
+//! against its parent too. When it is full: `lease` says so at once; nobody waits.
+//!
+//! Several budgets may share one fairly ([`fair`]): what each may hold then moves with what the
+//! others hold ([`Budget::allowed`]).
+
+pub mod fair;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use self::fair::FairShare;
+
+/// A bound on bytes in use, possibly a share of a larger one.
+#[derive(Debug)]
+pub struct Budget {
+    used: AtomicU64,
+    bound: Bound,
+    parent: Option<Arc<Budget>>,
+}
+
+/// What a budget may hold.
+#[derive(Debug)]
+enum Bound {
+    /// So many bytes.
+    Fixed(u64),
+    /// A fair share of a pool.
+    Fair(FairShare),
+    /// The parent's bound divided, but never less than so many bytes.
+    Part { divisor: u64, at_least: u64 },
+}
+
+/// The budget was full; nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the memory budget is full")]
+pub struct BudgetFull;
+
+/// All of what a budget may hold, in percent.
+const WHOLE: u8 = 100;
+
+impl Budget {
+    /// A budget of `limit` bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Arc<Self> {
+        Self::made(Bound::Fixed(limit), None)
+    }
+
+    /// A share of `parent` of at most `limit` bytes.
+    #[must_use]
+    pub fn share(parent: &Arc<Self>, limit: u64) -> Arc<Self> {
+        Self::made(Bound::Fixed(limit), Some(Arc::clone(parent)))
+    }
+
+    /// A part of `parent`: what the parent may hold at the moment, divided by `divisor`, but room for
+    /// `at_least` bytes at any time, as far as the parent has it.
+    #[must_use]
+    pub fn part(parent: &Arc<Self>, divisor: u64, at_least: u64) -> Arc<Self> {
+        let divisor = divisor.max(1);
+        let bound = Bound::Part { divisor, at_least };
+        Self::made(bound, Some(Arc::clone(parent)))
+    }
+
+    /// A fair share of `parent`; see [`fair::divide`].
+    fn fair(parent: &Arc<Self>, share: FairShare) -> Arc<Self> {
+        Self::made(Bound::Fair(share), Some(Arc::clone(parent)))
+    }
+
+    fn made(bound: Bound, parent: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self {
+            used: AtomicU64::new(0),
+            bound,
+            parent,
+        })
+    }
+
+    /// The most that it may ever hold, in bytes.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        match &self.bound {
+            Bound::Fixed(limit) => *limit,
+            Bound::Fair(share) => share.limit(),
+            Bound::Part { divisor, at_least } => {
+                let parent = self.parent.as_ref().map_or(0, |parent| parent.limit());
+                (parent / divisor).max(*at_least)
+            }
+        }
+    }
+
+    /// What it may hold now, in bytes. For a fair share this moves with what the others hold.
+    #[must_use]
+    pub fn allowed(&self) -> u64 {
+        self.allowed_beside(self.used())
+    }
+
+    /// Bytes leased now.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Acquire)
+    }
+
+    /// Takes `bytes`, or nothing.
+    ///
+    /// # Errors
+    /// [`BudgetFull`] when this budget or a parent has too little left.
+    pub fn lease(self: &Arc<Self>, bytes: u64) -> Result<Lease, BudgetFull> {
+        self.lease_within(bytes, WHOLE)
+    }
+
+    /// As [`Budget::lease`], but up to `percent` of what the budget may hold: the rest is for those
+    /// who may use more. The bound stays with the lease when it grows.
+    ///
+    /// # Errors
+    /// [`BudgetFull`] when there is too little left.
+    pub fn lease_within(self: &Arc<Self>, bytes: u64, percent: u8) -> Result<Lease, BudgetFull> {
+        self.take(bytes, percent)?;
+        Ok(Lease {
+            budget: Arc::clone(self),
+            bytes,
+            percent,
+        })
+    }
+
+    /// What it may hold while it holds `used`.
+    fn allowed_beside(&self, used: u64) -> u64 {
+        match &self.bound {
+            Bound::Fixed(limit) => *limit,
+            Bound::Fair(share) => share.allowed(used),
+            Bound::Part { divisor, at_least } => {
+                let parent = self.parent.as_ref().map_or(0, |parent| parent.allowed());
+                (parent / divisor).max(*at_least)
+            }
+        }
+    }
+
+    // The order keeps two promises at every moment: the shared part of the pool covers what the
+    // shares hold of it, and a parent counts at most what its children do. So it is: the pool, the
+    // child, the parent; and back the other way round.
+    fn take(&self, bytes: u64, percent: u8) -> Result<(), BudgetFull> {
+        let mut used = self.used();
+        loop {
+            let sum = used.checked_add(bytes).ok_or(BudgetFull)?;
+            let shared = self.make_room(used, sum, percent)?;
+            match self
+                .used
+                .compare_exchange_weak(used, sum, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => break,
+                Err(now) => {
+                    self.give_room(shared);
+                    used = now;
+                }
+            }
+        }
+        if let Some(parent) = &self.parent
+            && parent.take(bytes, WHOLE).is_err()
+        {
+            self.lower(bytes);
+            return Err(BudgetFull);
+        }
+        Ok(())
+    }
+
+    /// Whether it may grow from `used` to `sum`; what it took of the pool for that.
+    fn make_room(&self, used: u64, sum: u64, percent: u8) -> Result<u64, BudgetFull> {
+        if let Bound::Fair(share) = &self.bound {
+            return share.take(used, sum, percent).ok_or(BudgetFull);
+        }
+        if sum <= percent_of(self.allowed_beside(used), percent) {
+            Ok(0)
+        } else {
+            Err(BudgetFull)
+        }
+    }
+
+    fn give_room(&self, shared: u64) {
+        if let Bound::Fair(share) = &self.bound {
+            share.give(shared);
+        }
+    }
+
+    fn give_back(&self, bytes: u64) {
+        if let Some(parent) = &self.parent {
+            parent.give_back(bytes);
+        }
+        self.lower(bytes);
+    }
+
+    fn lower(&self, bytes: u64) {
+        let before = self.used.fetch_sub(bytes, Ordering::AcqRel);
+        if let Bound::Fair(share) = &self.bound {
+            share.give(share.above(before) - share.above(before.saturating_sub(bytes)));
+        }
+    }
+}
+
+/// So many percent of `bytes`, rounded down. The whole is the whole.
+#[must_use]
+pub fn percent_of(bytes: u64, percent: u8) -> u64 {
+    if percent >= WHOLE {
+        return bytes;
+    }
+    part_of(bytes, percent.into(), WHOLE.into())
+}
+
+/// `bytes * numerator / denominator`, rounded down, without overflow on the way. The fraction is at
+/// most 1.
+fn part_of(bytes: u64, numerator: u64, denominator: u64) -> u64 {
+    // A division of 128 bits costs ten times one of 64.
+    if let Some(product) = bytes.checked_mul(numerator) {
+        return product / denominator.max(1);
+    }
+    let part = u128::from(bytes) * u128::from(numerator) / u128::from(denominator.max(1));
+    u64::try_from(part).unwrap_or(bytes)
+}
+
+/// Bytes taken from a budget; dropping it gives them back.
+#[must_use = "dropping a lease gives its memory back"]
+#[derive(Debug)]
+pub struct Lease {
+    budget: Arc<Budget>,
+    bytes: u64,
+    /// The part of the budget that it may grow into.
+    percent: u8,
+}
+
+impl Lease {
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Takes so many bytes more.
+    ///
+    /// # Errors
+    /// [`BudgetFull`], and the lease stays as it was.
+    pub fn grow(&mut self, more: u64) -> Result<(), BudgetFull> {
+        self.budget.take(more, self.percent)?;
+        self.bytes += more;
+        Ok(())
+    }
+
+    /// Binds it to `percent` of what its budget may hold from now on, as if it had been taken so.
+    ///
+    /// # Errors
+    /// [`BudgetFull`] when the budget holds more than that already, and the lease stays as it was.
+    pub fn bind(&mut self, percent: u8) -> Result<(), BudgetFull> {
+        if percent < self.percent && self.budget.used() > percent_of(self.budget.allowed(), percent)
+        {
+            return Err(BudgetFull);
+        }
+        self.percent = percent;
+        Ok(())
+    }
+
+    /// Grows or shrinks to exactly `bytes`.
+    ///
+    /// # Errors
+    /// [`BudgetFull`] when growing fails; the lease stays as it was.
+    pub fn resize(&mut self, bytes: u64) -> Result<(), BudgetFull> {
+        if bytes > self.bytes {
+            return self.grow(bytes - self.bytes);
+        }
+        self.shrink_to(bytes);
+        Ok(())
+    }
+
+    /// Gives back all but `bytes`; a lease that is smaller already stays as it is.
+    pub fn shrink_to(&mut self, bytes: u64) {
+        if bytes < self.bytes {
+            self.budget.give_back(self.bytes - bytes);
+            self.bytes = bytes;
+        }
+    }
+
+    /// Cuts off a lease of `bytes`, or of all that this one holds if that is less.
+    pub fn split(&mut self, bytes: u64) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        Self {
+            budget: Arc::clone(&self.budget),
+            bytes,
+            percent: self.percent,
+        }
+    }
+
+    /// Puts another lease of the same budget into this one.
+    pub fn merge(&mut self, mut other: Self) {
+        debug_assert!(
+            Arc::ptr_eq(&self.budget, &other.budget),
+            "leases of two budgets"
+        );
+        self.bytes += other.bytes;
+        other.bytes = 0;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}

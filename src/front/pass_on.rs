@@ -1,0 +1,118 @@
+//! Requests that are signed with a key that is not ours: read as any other, then passed on unchanged.
+
+use super::arrival::Arrival;
+use super::buffers::{Buffers, with_buffers};
+use super::ingest::Sent;
+use super::relay::{Relayable, Relayed};
+use super::service::Front;
+use super::transcode;
+use crate::event::{Reason, Refusal};
+use crate::gate::identity::{Check, Denied, Principal};
+use crate::gate::quota::Charges;
+use crate::telemetry::{CredentialKind, RelayOutcome};
+
+impl Front {
+    /// Passes a request on to the store, and writes it into the books.
+    pub(super) async fn pass_on(
+        &self,
+        arrival: &Arrival<'_>,
+        check: &Check<'_>,
+        (principal, relayable): (&Principal, &Relayable<'_>),
+        mut sent: Sent,
+        charges: &mut Charges,
+    ) -> Result<Relayed, Refusal> {
+        let events = self.read_relayed(arrival, check, principal, &mut sent, charges)?;
+        // Its memory stays leased while it is on its way.
+        let Sent { bytes, lease, .. } = sent;
+        let sending = self.relay.send(relayable, bytes, arrival.unix_seconds);
+        let relayed = sending.await;
+        drop(lease);
+        self.count_relayed(arrival, principal, &relayed, events);
+        Ok(relayed)
+    }
+
+    /// Reads a body that is to be relayed as any other is read, so that what could not be stored by
+    /// us is not passed on either. How many events it holds.
+    fn read_relayed(
+        &self,
+        arrival: &Arrival<'_>,
+        check: &Check<'_>,
+        principal: &Principal,
+        sent: &mut Sent,
+        charges: &mut Charges,
+    ) -> Result<u32, Refusal> {
+        with_buffers(|buffers| {
+            let Buffers { plain, group, .. } = buffers;
+            let plain = sent.decode(self.unverified_body.cap, plain)?;
+            // The store reads it by its content type, not by how it looks.
+            let context = self.context(arrival, check, b"");
+            let read = if arrival.says_json() {
+                transcode::json(plain, &context, group)
+            } else {
+                transcode::protobuf(plain, &context, group)
+            };
+            read.map_err(|refusal| arrival.count_refused(refusal, group))?;
+            if group.attached_names > 0 {
+                let detail = "a relayed request cannot be changed, so it may hold no field or tag that only the edge gives";
+                let refusal = Refusal::new(Reason::InvalidKey, detail);
+                return Err(arrival.count_refused(refusal, group));
+            }
+            let denied = if group.token.is_empty() {
+                check.after_body(principal, group)
+            } else {
+                let kind = CredentialKind::Passthrough;
+                Err(Denied::new(kind, Reason::TokenAmbiguous).named(principal.key()))
+            };
+            if let Err(denied) = denied {
+                self.record_denied(arrival, &denied);
+                return Err(arrival.count_refused(denied.refusal, group));
+            }
+            let events = group.events;
+            let facts = arrival.quota_facts(Some(principal));
+            let bytes = plain.len() as u64;
+            let sorted = charges.of_events(&facts, group, bytes);
+            if group.events < events {
+                // It is signed: no event of it can be left out, nor go elsewhere.
+                group.events = events;
+                let refusal = sorted.err().unwrap_or_else(|| Reason::QuotaExceeded.into());
+                return Err(arrival.count_refused(refusal, group));
+            }
+            sorted.map_err(|refusal| arrival.count_refused(refusal, group))?;
+            Ok(events)
+        })
+    }
+
+    /// Writes a relayed request into the books: accepted and delivered by the store's word, or
+    /// refused.
+    fn count_relayed(
+        &self,
+        arrival: &Arrival<'_>,
+        principal: &Principal,
+        relayed: &Relayed,
+        events: u32,
+    ) {
+        let metrics = &arrival.logstore.metrics;
+        let outcome = relayed.outcome();
+        metrics.requests_relayed.at(outcome as usize).inc();
+        if outcome == RelayOutcome::Accepted {
+            metrics.requests_accepted.inc();
+            metrics.events_accepted.add(u64::from(events));
+            metrics.events_delivered.add(u64::from(events));
+            metrics.credential.at(principal.kind() as usize).inc();
+            metrics.token_source.at(principal.source() as usize).inc();
+            return;
+        }
+        let reason = relayed
+            .refusal()
+            .map_or(Reason::RelayRefused, Refusal::reason);
+        metrics.requests_refused.at(reason.index()).inc();
+        metrics
+            .events_refused
+            .at(reason.index())
+            .add(u64::from(events));
+        if let Some(reason) = relayed.security_reason() {
+            let denied = Denied::new(principal.kind(), reason).named(principal.key());
+            self.record_denied(arrival, &denied);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Counts the requests of one lane, and holds them up when the machine is short of time.
+//!
+//! Promise: a request costs one load and one or two additions here, and nothing is waited for.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::machine::{Brought, allotment};
+use crate::foundation::budget::percent_of;
+
+/// No limit.
+const OPEN: u64 = u64::MAX;
+
+/// The requests of the current moment.
+#[derive(Debug)]
+pub(super) struct Turnstile {
+    weight: u32,
+    arrived: AtomicU64,
+    /// Counted only while there is a limit.
+    admitted: AtomicU64,
+    limit: AtomicU64,
+    /// Seconds since there is a limit.
+    since: AtomicU32,
+}
+
+impl Turnstile {
+    pub(super) fn new(weight: u32) -> Self {
+        Self {
+            weight: weight.max(1),
+            arrived: AtomicU64::new(0),
+            admitted: AtomicU64::new(0),
+            limit: AtomicU64::new(OPEN),
+            since: AtomicU32::new(0),
+        }
+    }
+
+    /// Lets a request pass that may use `percent` of what the lane may bring.
+    ///
+    /// # Errors
+    /// How long requests have been held up, when this one is too many.
+    pub(super) fn pass(&self, percent: u8) -> Result<(), Duration> {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+        let limit = self.limit.load(Ordering::Relaxed);
+        if limit == OPEN {
+            return Ok(());
+        }
+        // One that may pass at all may do so at every priority: a part of little is not nothing.
+        let most = percent_of(limit, percent).max(1);
+        let one_more = |count| (count < most).then_some(count + 1);
+        match self
+            .admitted
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+        {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Duration::from_secs(
+                self.since.load(Ordering::Relaxed).into(),
+            )),
+        }
+    }
+
+    /// Whether requests are not limited.
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.limit.load(Ordering::Relaxed) == OPEN
+    }
+
+    /// Ends a moment: what was brought in it.
+    pub(super) fn brought(&self) -> Brought {
+        let limited = self.limit.load(Ordering::Relaxed) != OPEN;
+        let arrived = self.arrived.swap(0, Ordering::Relaxed);
+        let admitted = self.admitted.swap(0, Ordering::Relaxed);
+        Brought {
+            weight: self.weight,
+            arrived,
+            admitted: if limited { admitted } else { arrived },
+        }
+    }
+
+    /// Sets what may pass in the next moment; see [`super::machine::Machine::next`].
+    pub(super) fn set(&self, level: Option<f64>, limited_for: Duration) {
+        let seconds = u32::try_from(limited_for.as_secs()).unwrap_or(u32::MAX);
+        self.since.store(seconds, Ordering::Relaxed);
+        let limit = level.map_or(OPEN, |level| allotment(level, self.weight));
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn low_is_held_up_before_normal_and_normal_before_high() {
+        let turnstile = Turnstile::new(2);
+        for _ in 0..100 {
+            turnstile.pass(70).unwrap();
+        }
+        assert_eq!(turnstile.brought().admitted, 100);
+        turnstile.set(Some(5.0), Duration::from_secs(7));
+        let passed = |percent| (0..20).filter(|_| turnstile.pass(percent).is_ok()).count();
+        assert_eq!((passed(70), passed(90), passed(100)), (7, 2, 1));
+        assert_eq!(turnstile.pass(100), Err(Duration::from_secs(7)));
+        let brought = turnstile.brought();
+        assert_eq!((brought.arrived, brought.admitted), (61, 10));
+        turnstile.set(None, Duration::ZERO);
+        assert_eq!(turnstile.pass(1), Ok(()));
+    }
+
+    #[test]
+    fn the_smallest_allotment_lets_one_of_any_priority_pass() {
+        let turnstile = Turnstile::new(1);
+        turnstile.set(Some(0.0), Duration::ZERO);
+        assert_eq!(turnstile.pass(1), Ok(()));
+        assert!(turnstile.pass(100).is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! Looks at the machine from moment to moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::machine::{Lag, Machine};
+use crate::pipeline::lane::Lane;
+use crate::pipeline::retry::Cap;
+use crate::telemetry::MachineLoad;
+
+/// Between two looks at the clock.
+const NAP: Duration = Duration::from_millis(10);
+/// Looks for which an allotment of requests holds: a moment.
+const LOOKS: u32 = 10;
+
+/// Measures how late tasks run, and allots requests to the lanes while that is too late. Ends with
+/// `stopping`, which also ends all limits.
+pub(in crate::pipeline) async fn watch_machine(
+    lanes: Vec<Arc<Lane>>,
+    max_lag: Duration,
+    load: Arc<MachineLoad>,
+    stopping: CancellationToken,
+) {
+    let mut watch = Watch {
+        lanes,
+        lag: Lag::default(),
+        machine: Machine::new(max_lag),
+        since: None,
+        warnings: Cap::default(),
+        load,
+    };
+    let watching = async {
+        loop {
+            for _ in 0..LOOKS {
+                let asked = Instant::now();
+                tokio::time::sleep(NAP).await;
+                watch.look(asked.elapsed().saturating_sub(NAP));
+            }
+            watch.allot();
+        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = stopping.cancelled() => {}
+    }
+    watch.set(None);
+}
+
+struct Watch {
+    lanes: Vec<Arc<Lane>>,
+    lag: Lag,
+    machine: Machine,
+    /// Since when requests are limited.
+    since: Option<Instant>,
+    warnings: Cap,
+    load: Arc<MachineLoad>,
+}
+
+impl Watch {
+    fn look(&mut self, late: Duration) {
+        self.lag.sample(late);
+        let micros = u64::try_from(self.lag.get().as_micros()).unwrap_or(u64::MAX);
+        self.load.lag_micros.set(micros);
+    }
+
+    fn allot(&mut self) {
+        let turnstiles = self.lanes.iter().map(|lane| lane.admission().turnstile());
+        let brought: Vec<_> = turnstiles.map(|turnstile| turnstile.brought()).collect();
+        let level = self.machine.next(self.lag.get(), &brought);
+        self.tell(level.is_some());
+        self.set(level);
+    }
+
+    fn set(&mut self, level: Option<f64>) {
+        let now = Instant::now();
+        self.since = level.map(|_| self.since.unwrap_or(now));
+        let limited_for = self.since.map_or(Duration::ZERO, |since| now - since);
+        for lane in &self.lanes {
+            lane.admission().turnstile().set(level, limited_for);
+        }
+        self.load.shedding.set(u64::from(level.is_some()));
+    }
+
+    fn tell(&mut self, limited: bool) {
+        let lag = self.lag.get();
+        match (self.since, limited) {
+            (None, true) if self.warnings.pass(Instant::now()) => {
+                tracing::warn!(?lag, "the machine is short of time; requests are refused");
+            }
+            (Some(_), false) => tracing::info!(?lag, "requests are no longer refused for lag"),
+            _ => {}
+        }
+    }
+}
