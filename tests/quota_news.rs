@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use sharing::{Node, Redis, Tunnel, redis_is_there, until};
+use support::{PROJECT, Tollgate};
 use tollgate::config::Identity;
 use tollgate::foundation::clock;
 use tollgate::gate::identity::state::{IdentityState, NewRevocation, RevocationKind};
@@ -253,4 +254,110 @@ fn what_is_not_understood_is_passed_over() {
     one.revoke("ann", None);
     within_5_s("a good one", || other.is_revoked("ann"));
     assert!(status.is_up() && status.changes.get() == 1);
+}
+
+/// Two real nodes with an open logstore and this limit.
+fn site(redis: &Redis) -> Tollgate {
+    Tollgate::start_config(&format!(
+        r#"
+[ingest]
+default_project = "{PROJECT}"
+
+[quota.redis]
+urls = ["{}"]
+
+[[limit]]
+name = "address"
+key = ["address"]
+shared = true
+rate = [{{ count = 40, per = "1h" }}]
+
+[[upstream]]
+name = "store"
+kind = "embedded"
+
+[[project]]
+name = "{PROJECT}"
+upstream = "store"
+
+[[project.logstore]]
+name = "web"
+accept = ["anonymous"]
+"#,
+        redis.url()
+    ))
+}
+
+fn run(tollgate: &Tollgate, arguments: &[&str]) -> std::process::Output {
+    let admin = format!("http://{}", tollgate.admin);
+    let mut command = support::binary();
+    command
+        .args(arguments)
+        .args(["--admin-url", &admin, "--data-dir"]);
+    command.arg(tollgate.data_dir()).output().unwrap()
+}
+
+#[test]
+fn two_nodes_have_one_limit_and_one_list_of_bans_and_revocations() {
+    if !redis_is_there() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let nodes = [site(&redis), site(&redis)];
+    let up = "tollgate_quota_store_up";
+    until("both are up", || {
+        nodes.iter().all(|node| node.metric(up) == 1)
+    });
+    let send = |node: &Tollgate| node.track("web", "", r#"{"__logs__":[{"k":"v"}]}"#);
+    let (mut passed, mut last) = (0, None);
+    for _ in 0..60 {
+        for node in &nodes {
+            let answer = send(node);
+            passed += u32::from(answer.status == 200);
+            last = Some(answer);
+        }
+    }
+    // Two leases of four, and no request of more than one unit.
+    assert!((30..=40 + 2 * 4).contains(&passed), "{passed} of 40");
+    let last = last.unwrap();
+    assert_eq!(last.header("x-tollgate-reason"), Some("quota_exceeded"));
+    assert!(last.header("retry-after").unwrap().parse::<u32>().unwrap() > 1);
+
+    let ban = [
+        "limits",
+        "ban",
+        "address",
+        "address=10.1.2.3",
+        "--for",
+        "1h",
+        "--reason",
+        "x",
+    ];
+    let output = run(&nodes[0], &ban);
+    assert!(output.status.success(), "{output:?}");
+    let revoked = run(&nodes[0], &["revoke", "add", "subject", "ann"]);
+    assert!(revoked.status.success(), "{revoked:?}");
+    let bans = r#"tollgate_limit_overrides{change="ban"}"#;
+    within_5_s("the ban", || nodes[1].metric(bans) == 1);
+    within_5_s("the revocation", || {
+        nodes[1].metric("tollgate_revocations") == 1
+    });
+    let lift = ["limits", "lift", "address", "address=10.1.2.3"];
+    let output = run(&nodes[1], &lift);
+    assert!(output.status.success(), "{output:?}");
+    within_5_s("that it is lifted", || nodes[0].metric(bans) == 0);
+
+    redis.kill();
+    until("both go on alone", || {
+        nodes.iter().all(|node| node.metric(up) == 0)
+    });
+    redis.start_again();
+    until("both are back", || {
+        nodes.iter().all(|node| node.metric(up) == 1)
+    });
+    let log = nodes[0].stderr();
+    let told = log
+        .matches("the store of shared limits does not answer")
+        .count();
+    assert_eq!(told, 1, "each change is told once: {log}");
 }
