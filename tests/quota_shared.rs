@@ -184,7 +184,6 @@ fn a_store_that_comes_back_empty_is_told_of_budgets() {
     let budget = r#"
 [[limit]]
 name = "shared"
-key = ["address"]
 shared = true
 budget = [{ count = 200, per = "day" }]
 "#;
