@@ -342,6 +342,69 @@ fn what_the_store_cannot_do_is_told_apart_and_left_to_the_node() {
     assert!(wait <= 3600 * 1_000_000_000, "{wait}");
 }
 
+#[test]
+fn a_password_is_read_anew_and_one_that_is_wrong_is_told_apart() {
+    if !redis_is_there() {
+        return;
+    }
+    let redis = Redis::start_with(&["--requirepass", "open-sesame"]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let limits = format!("password = \"file:{}\"\n{LIMIT}", file.display());
+    let node = Node::start(&[redis.url()], 2, &limits);
+    let status = node.store.status();
+    until("it is refused", || status.faults(StoreFault::Auth) > 0);
+    assert!(!status.is_up() && node.take(client(1), 1).is_ok());
+    std::fs::write(&file, "open-sesame\n").unwrap();
+    node.wait_until_up();
+    std::fs::remove_file(&file).unwrap();
+    redis.tell(&["-a", "open-sesame", "CLIENT", "KILL", "TYPE", "normal"]);
+    until("it cannot be read", || {
+        status.faults(StoreFault::Secret) > 0
+    });
+}
+
+#[test]
+fn a_store_with_tls_is_reached_and_one_with_another_authority_is_not() {
+    if !redis_is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = write("cert.pem", made.cert.pem());
+    let key = write("key.pem", made.signing_key.serialize_pem());
+    let wrong = write("other.pem", other.cert.pem());
+    let port = sharing::free_port();
+    let _redis = Redis::start_with(&[
+        "--tls-port",
+        &port.to_string(),
+        "--tls-cert-file",
+        &certificate,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &certificate,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let url = [format!("rediss://127.0.0.1:{port}")];
+    let limits = |ca: &str| format!("ca_file = \"{ca}\"\n{LIMIT}");
+    let good = Node::start(&url, 2, &limits(&certificate));
+    good.wait_until_up();
+    let bad = Node::start(&url, 2, &limits(&wrong));
+    until("it is refused", || {
+        bad.store.status().faults(StoreFault::Tls) > 0
+    });
+    assert!(!bad.store.status().is_up());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
 

@@ -9,9 +9,7 @@ use crate::gate::quota::shared::{Ledger, OverrideBook, OverrideLedger, Revocatio
 
 /// The store that nodes share limits through, if there is one. Nothing is connected yet.
 pub(super) fn store(config: &Config) -> Option<Arc<Store>> {
-    let Some(redis) = config.quota.store() else {
-        return None;
-    };
+    let redis = config.quota.store()?;
     // Without random numbers nothing else starts; the process id tells nodes apart well enough.
     let name = getrandom::u64().unwrap_or_else(|_| std::process::id().into());
     Some(Store::new(redis, format!("{name:016x}")))
