@@ -122,6 +122,7 @@ mod tests {
         new.quota.max_overrides = 1;
         new.classes.push(crate::config::Class {
             name: "orders".to_owned(),
+            priority: None,
             topics: vec!["orders".to_owned()],
             field: None,
             values: Vec::new(),

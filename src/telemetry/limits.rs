@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use prometheus::proto::MetricType;
 
 use super::families::Family;
-use super::metrics::{LimitOutcome, Metrics};
+use super::labels::LimitOutcome;
+use super::metrics::Metrics;
 use super::shared_limits::SharedFigures;
 
 /// How the limits stand, for metrics.

@@ -10,9 +10,11 @@ mod ingest;
 mod jwt;
 mod listeners;
 mod overload;
+mod proxies;
 mod quota;
 mod redis;
 mod routes;
+mod tls;
 mod upstreams;
 
 use super::problems::{Problem, Severity};
@@ -79,6 +81,7 @@ impl Findings {
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     listeners::check(config, &mut findings);
+    proxies::check(config, &mut findings);
     ingest::check(config, &mut findings);
     bounds::check(config, &mut findings);
     overload::check(config, &mut findings);
