@@ -21,6 +21,8 @@ pub struct Quota {
     pub save_interval: Span,
     /// Bans and raises of keys that are kept. At the bound a new one is refused until one has expired.
     pub max_overrides: u32,
+    /// The store that nodes share limits, revocations, bans and raises through: Redis or Valkey. One node needs none.
+    pub redis: super::Redis,
 }
 
 /// A limit on what keys may send.
@@ -286,11 +288,18 @@ impl Default for Quota {
             utc_offset: "+00:00".to_owned(),
             save_interval: Span::secs(5),
             max_overrides: 1000,
+            redis: super::Redis::default(),
         }
     }
 }
 
 impl Quota {
+    /// The store that nodes share limits through, if there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&super::Redis> {
+        (!self.redis.urls.is_empty()).then_some(&self.redis)
+    }
+
     /// `utc_offset` in seconds east of UTC, if it is one.
     #[must_use]
     pub fn offset_seconds(&self) -> Option<i32> {
