@@ -187,7 +187,10 @@ fn extreme_numbers_neither_overflow_nor_open() {
     let after = slow.take(0, 1, Factor::ONE, at(0)).unwrap();
     assert!(slow.take(after, 1, Factor::ONE, at(u64::MAX / 8)).is_err());
     let never = rate(1, u64::MAX, 1);
-    assert!(never.take(0, 1, Factor::ONE, at(0)).is_err(), "beyond the end of the clock");
+    assert!(
+        never.take(0, 1, Factor::ONE, at(0)).is_err(),
+        "beyond the end of the clock"
+    );
     let fast = rate(u64::MAX, 1, u64::MAX);
     assert!(fast.take(0, u64::MAX / 2, Factor::ONE, at(0)).is_ok());
     let small = rate(5, SECOND, 5);
