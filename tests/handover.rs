@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use support::{OPEN, PROJECT, binary, exchange};
 
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -73,8 +74,18 @@ impl Service {
         assert!(status.success());
     }
 
+    /// Sends a signal without anything that takes time.
+    fn signal_now(&self, signal: Signal) {
+        kill_process(pid(&self.child), signal).unwrap();
+    }
+
     fn stop(&mut self) -> Option<i32> {
         self.signal("-TERM");
+        self.ended()
+    }
+
+    /// How it ended, once it has.
+    fn ended(&mut self) -> Option<i32> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -108,6 +119,10 @@ impl Service {
             .map(|event| event["n"].as_str().unwrap().to_owned())
             .collect()
     }
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap()).unwrap()
 }
 
 impl Drop for Service {
@@ -303,6 +318,70 @@ fn a_stop_ends_a_handover() {
     assert!(service.read("stderr").contains("stopping instead"));
     assert_eq!(service.read("stdout").matches("is ready").count(), 1);
     drop(silent);
+}
+
+#[test]
+fn a_reload_at_any_moment_of_a_handover_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let command = on_free_ports(Path::new(env!("CARGO_BIN_EXE_tollgate")), folder.path());
+    let mut service = Service::start(command, folder);
+    service.wait_for("stdout", "Ctrl-C stops it", 1);
+    let ingest = service.address("events in");
+    let pid = pid(&service.child);
+    // From here on without a pause, through every moment of every handover.
+    let over = Arc::new(AtomicBool::new(false));
+    let reloads = {
+        let over = Arc::clone(&over);
+        thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                // It may have ended; that is noticed below.
+                drop(kill_process(pid, Signal::HUP));
+                thread::sleep(Duration::from_millis(1));
+            }
+        })
+    };
+    for handover in 1..=6 {
+        service.signal("-USR2");
+        service.wait_for("stdout", "is ready", handover + 1);
+        assert_eq!(send(ingest, &format!("after-{handover}")), Ok(200));
+    }
+    over.store(true, Ordering::Relaxed);
+    reloads.join().unwrap();
+    assert_eq!(service.child.id(), pid.as_raw_pid().cast_unsigned());
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn a_stop_at_any_moment_of_a_handover_stops_and_loses_nothing() {
+    for delay in [0, 1, 2, 4, 8, 12, 18, 25, 35, 50, 80, 130] {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_tollgate"));
+        let command = on_free_ports(program, folder.path());
+        let mut service = Service::start(command, folder);
+        service.wait_for("stdout", "Ctrl-C stops it", 1);
+        let ingest = service.address("events in");
+        let taken: BTreeSet<String> = (0..5).map(|n| n.to_string()).collect();
+        for n in &taken {
+            assert_eq!(send(ingest, n), Ok(200));
+        }
+        service.signal_now(Signal::USR2);
+        while !service.read("stderr").contains("handing over") {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(Duration::from_millis(delay));
+        service.signal_now(Signal::TERM);
+        let ended = service.ended();
+        assert_eq!(ended, Some(0), "{delay}: {}", service.read("stderr"));
+
+        // What was acknowledged is in the data folder, for whoever opens it next.
+        let folder = std::mem::replace(&mut service.folder, tempfile::tempdir().unwrap());
+        let command = on_free_ports(program, folder.path());
+        let mut again = Service::start(command, folder);
+        again.wait_for("stdout", "Ctrl-C stops it", 1);
+        let logstore = again.address("logstore");
+        assert_all_stored(&again, logstore, &taken);
+        assert_eq!(again.stop(), Some(0));
+    }
 }
 
 /// Listens, then becomes the program with the sockets from descriptor 3 on, as systemd does it. Says

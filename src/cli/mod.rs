@@ -16,6 +16,7 @@ mod policy;
 mod revoke;
 mod run;
 mod send;
+mod signals;
 mod source;
 mod tail;
 mod ticket;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
 use super::handover::{self, Image};
 use super::notify::{State, notify};
+use super::signals::{self, Asked, Signals};
 use super::{Exit, Failure, output, source};
 use crate::app::{
     self, EdgeError, IdentityError, KeptSockets, LoadConfig, Only, Running, StartError, Stopped,
@@ -69,6 +69,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let image = Image::of_this_process();
     let config = args.configuration()?;
     start_log(&config.log)?;
+    // Before any thread, which would not be blocked; and after what may take long.
+    signals::hold().map_err(|error| Failure::new(Exit::Internal, error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -164,7 +166,9 @@ impl Service<'_> {
                     None => std::future::pending().await,
                 }
             };
+            // Signals first: who asks to stop is not overtaken by a handover.
             tokio::select! {
+                biased;
                 asked = signals.any() => match asked {
                     Asked::Stop => return Why::Asked,
                     Asked::Reload => reload(running),
@@ -222,8 +226,8 @@ impl Service<'_> {
         let mut stopping = pin!(running.stop(deadline, image.is_some()));
         let Stopped { report, sockets } = loop {
             tokio::select! {
-                stopped = &mut stopping => break stopped,
-                () = signals.next() => {
+                biased;
+                () = signals.stop() => {
                     if image.take().is_some() {
                         tracing::info!("stopping instead of handing over; a second signal stops at once");
                         notify(State::Stopping);
@@ -232,8 +236,15 @@ impl Service<'_> {
                     let report = StopReport { lost: metrics.events_held(), ..StopReport::default() };
                     break Stopped { report, sockets: KeptSockets::default() };
                 }
+                stopped = &mut stopping => break stopped,
             }
         };
+        // What comes after this is for the next image. The last moment for a signal to be for this one.
+        if image.is_some() && signals.close().await {
+            image = None;
+            tracing::info!("stopping instead of handing over");
+            notify(State::Stopping);
+        }
         let exit = end(&report);
         Ok(match image {
             Some(image) => End::HandOver(image, sockets),
@@ -415,48 +426,6 @@ fn tail_arguments(config: &Config, running: &Running) -> String {
         arguments.push_str(&format!(" --logstore-url http://{logstore}"));
     }
     arguments
-}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Stop,
-    Reload,
-    HandOver,
-}
-
-/// SIGTERM, SIGINT, SIGHUP and SIGUSR2.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    user2: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    /// The next signal.
-    async fn any(&mut self) -> Asked {
-        tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.hangup.recv() => Asked::Reload,
-            _ = self.user2.recv() => Asked::HandOver,
-        }
-    }
-
-    /// The next signal to stop.
-    async fn next(&mut self) {
-        while self.any().await != Asked::Stop {}
-    }
 }
 
 fn start_log(log: &Log) -> Result<(), Failure> {
