@@ -13,7 +13,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use listenfd::ListenFd;
-use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+use rustix::net::sockopt;
 
 use super::{Exit, Failure};
 use crate::foundation::sockets::PassedSockets;
@@ -139,7 +140,8 @@ impl Image {
     /// Replaces this process by the program, with these listening sockets. Comes back only when that
     /// was not possible.
     pub(super) fn replace(&self, sockets: &[(String, OwnedFd)]) -> Failure {
-        let names = match passed_on(sockets) {
+        let mut lowered = Vec::new();
+        let names = match passed_on(sockets, &mut lowered) {
             Ok(names) => names,
             Err(error) => return Failure::new(Exit::Internal, error),
         };
@@ -161,22 +163,72 @@ impl Image {
 }
 
 /// Lets exactly these sockets outlive the program, and gives the names of the descriptors from
-/// [`FIRST`] on.
-fn passed_on(sockets: &[(String, OwnedFd)]) -> std::io::Result<Vec<&str>> {
+/// [`FIRST`] on. A number past [`MOST`] cannot be passed on: that socket gets the lowest free one, which
+/// `lowered` holds.
+fn passed_on<'s>(
+    sockets: &'s [(String, OwnedFd)],
+    lowered: &mut Vec<OwnedFd>,
+) -> std::io::Result<Vec<&'s str>> {
     let mut names = Vec::new();
     for (name, socket) in sockets {
-        let index = usize::try_from(socket.as_raw_fd() - FIRST).unwrap_or(MOST);
-        if index >= MOST {
-            let message = format!("the socket `{name}` has the descriptor {socket:?}");
-            return Err(std::io::Error::other(message));
+        let mut number = place(socket);
+        if number.is_none() {
+            let low = fcntl_dupfd_cloexec(socket, FIRST)?;
+            number = place(&low);
+            fcntl_setfd(&low, FdFlags::empty())?;
+            lowered.push(low);
+        } else {
+            fcntl_setfd(socket, FdFlags::empty())?;
         }
+        let Some(index) = number else {
+            let message = format!("no descriptor below {MOST} is free for the socket `{name}`");
+            return Err(std::io::Error::other(message));
+        };
         if names.len() <= index {
             names.resize(index + 1, "");
         }
         if let Some(place) = names.get_mut(index) {
             *place = name.as_str();
         }
-        fcntl_setfd(socket, FdFlags::empty())?;
     }
     Ok(names)
+}
+
+/// The place of a descriptor among those that can be passed on.
+fn place(socket: &OwnedFd) -> Option<usize> {
+    let index = usize::try_from(socket.as_raw_fd() - FIRST).ok()?;
+    (index < MOST).then_some(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_with_a_high_number_is_passed_on_under_a_low_one() {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let raised = rustix::process::Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let high = FIRST + i32::try_from(MOST).unwrap();
+        let high = fcntl_dupfd_cloexec(&socket, high).unwrap();
+        assert_eq!(place(&high), None);
+        let sockets = [("ingest".to_owned(), high)];
+        let mut lowered = Vec::new();
+        let names = passed_on(&sockets, &mut lowered).unwrap();
+        let low = lowered.pop().unwrap();
+        assert_eq!(names[place(&low).unwrap()], "ingest");
+        assert_eq!(names.iter().filter(|name| !name.is_empty()).count(), 1);
+        assert!(
+            !rustix::io::fcntl_getfd(&low)
+                .unwrap()
+                .contains(FdFlags::CLOEXEC)
+        );
+        let low = std::net::TcpListener::from(low);
+        assert_eq!(low.local_addr().unwrap(), address);
+    }
 }
