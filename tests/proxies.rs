@@ -216,7 +216,7 @@ fn policies_see_the_client_and_whether_it_came_by_tls() {
     let file = folder.path().join("deny.json");
     std::fs::write(&file, policy).unwrap();
     let config = quickstart(&format!(
-        "\n[ingest.trusted_proxies]\nnetworks = [\"127.0.0.1\"]\nheader = \"forwarded\"\n\
+        "\n[ingest.trusted_proxies]\nnetworks = [\"127.0.0.1\"]\nheader = \"forwarded\"\nscheme = \"header\"\n\
          [[identity.policy]]\nname = \"deny\"\nfile = \"{}\"\n",
         file.display()
     ));
@@ -238,14 +238,44 @@ fn policies_see_the_client_and_whether_it_came_by_tls() {
     }
 }
 
+/// A proxy that only appends an address passes on what a client says of the scheme.
+#[test]
+fn a_scheme_that_a_client_may_have_written_counts_only_where_the_configuration_says_so() {
+    let policy = r#"{"Version":"1","Statement":[
+        {"Effect":"Deny","Action":"*","Resource":"*","Condition":{"Bool":{"acs:SecureTransport":["false"]}}}]}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tls.json");
+    std::fs::write(&file, policy).unwrap();
+    for (scheme, status) in [
+        ("", 401),
+        ("scheme = \"none\"\n", 401),
+        ("scheme = \"header\"\n", 200),
+    ] {
+        let config = quickstart(&format!(
+            "\n[ingest.trusted_proxies]\nnetworks = [\"127.0.0.1\"]\n{scheme}\
+             [[identity.policy]]\nname = \"deny\"\nfile = \"{}\"\n",
+            file.display()
+        ));
+        let config = config.replace("[[project]]\n", "[[project]]\npolicy = \"deny\"\n");
+        let tollgate = Tollgate::start_config(&config);
+        let extra = "X-Forwarded-Proto: https\r\nX-Forwarded-For: 198.51.100.7\r\n";
+        let got = send(tollgate.ingest.unwrap(), b"", extra);
+        assert_eq!(got, status, "{scheme}");
+    }
+}
+
 fn explain(arguments: &[&str]) -> Output {
+    explain_with("scheme = \"header\"\n", arguments)
+}
+
+fn explain_with(scheme: &str, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
-    let config = quickstart(
-        "\n[ingest.trusted_proxies]\nnetworks = [\"10.0.0.0/8\"]\n\
+    let config = quickstart(&format!(
+        "\n[ingest.trusted_proxies]\nnetworks = [\"10.0.0.0/8\"]\n{scheme}\
          [[ingest.listener]]\nname = \"lb\"\nlisten = \"127.0.0.1:0\"\n\
          [ingest.listener.proxy_protocol]\ntrusted = [\"192.0.2.1\"]\n",
-    );
+    ));
     std::fs::write(&path, config).unwrap();
     let mut command = binary();
     command.args(["explain-ip", "--config"]).arg(path);
@@ -269,6 +299,9 @@ fn explain_ip_tells_the_decision_hop_by_hop() {
     assert!(text.contains("client: 198.51.100.7\n"), "{text}");
     assert!(text.contains("TLS: yes"), "{text}");
     assert!(!text.contains("203.0.113.9"), "{text}");
+    let told = explain_with("", &["--peer", "10.0.0.1", "--header", proto]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("no proxy is asked"), "{told}");
 
     let json = |arguments: &[&str]| -> (i32, serde_json::Value) {
         let output = explain(&[arguments, &["--format", "json"]].concat());

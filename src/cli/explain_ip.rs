@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::source::ConfigSource;
 use super::{Exit, Failure, output};
 use crate::config::{Config, Listener, MAIN_LISTENER, ProxyRole};
-use crate::foundation::client_address::{Client, ProxyRules, Unusable, trace};
+use crate::foundation::client_address::{Client, ProxyRules, SchemeSource, Unusable, trace};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -253,10 +253,13 @@ impl Explained<'_> {
             client.address,
             client.ended.meaning()
         ))?;
-        output::line(match client.secure {
-            Some(true) => "TLS: yes, as the proxy says.",
-            Some(false) => "TLS: no, as the proxy says.",
-            None => "TLS: as the connection to Tollgate is.",
+        output::line(match (self.rules.scheme, client.secure) {
+            (SchemeSource::Header, Some(true)) => "TLS: yes, as the proxy says.",
+            (SchemeSource::Header, Some(false)) => "TLS: no, as the proxy says.",
+            (SchemeSource::Header, None) => "TLS: as the connection to Tollgate is.",
+            (SchemeSource::None, _) => {
+                "TLS: as the connection to Tollgate is; no proxy is asked (trusted_proxies.scheme)."
+            }
         })
     }
 
@@ -288,6 +291,7 @@ impl Explained<'_> {
             "client": client.address,
             "reason": client.ended.label(),
             "meaning": client.ended.meaning(),
+            "scheme": self.rules.scheme,
             "secure": client.secure,
         });
         merge(&mut json, more);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::foundation::client_address::{AddressHeader, ProxyRules};
+use crate::foundation::client_address::{AddressHeader, ProxyRules, SchemeSource};
 use crate::foundation::network::Network;
 
 /// Proxies that are believed when they name the client's address in a header.
@@ -17,6 +17,8 @@ pub struct TrustedProxies {
     pub networks: Vec<Network>,
     /// The one header that is read, from the right, up to the first address outside `networks`. Proxies must append to it or set it; the other one is never read, nor `X-Real-IP` and the like.
     pub header: AddressHeader,
+    /// Who says whether the client spoke TLS, for `acs:SecureTransport`. Proxies that only append to a header pass on what a client wrote: take `"header"` only when every one of them overwrites `X-Forwarded-Proto`, or the whole of `Forwarded`.
+    pub scheme: SchemeSource,
 }
 
 /// The PROXY protocol (versions 1 and 2), by which a load balancer for TCP tells the client's address.
@@ -77,6 +79,7 @@ impl TrustedProxies {
         ProxyRules {
             networks: self.networks.clone(),
             header: self.header,
+            scheme: self.scheme,
         }
     }
 }
@@ -86,6 +89,7 @@ impl Default for TrustedProxies {
         Self {
             networks: Vec::new(),
             header: AddressHeader::XForwardedFor,
+            scheme: SchemeSource::None,
         }
     }
 }

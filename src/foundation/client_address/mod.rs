@@ -8,7 +8,7 @@
 //! Promise: pure, and without allocation; at most [`MAX_HOPS`] entries are looked at. A peer that is
 //! not trusted is the client, and its headers are not read. An entry that cannot be used ends the
 //! walk, and the last good address is the client's: that of the proxy that wrote the entry. Exactly
-//! one header is read. Not here: the PROXY protocol, which comes before (`edge::proxy_protocol`).
+//! one header is read, and one for the scheme where [`SchemeSource::Header`] says so. Not here: the PROXY protocol, which comes before (`edge::proxy_protocol`).
 
 mod entry;
 #[cfg(test)]
@@ -35,9 +35,9 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AddressHeader {
-    /// `X-Forwarded-For`, and `X-Forwarded-Proto` for the scheme.
+    /// `X-Forwarded-For`.
     XForwardedFor,
-    /// `Forwarded` of RFC 7239: `for`, and `proto` for the scheme.
+    /// `Forwarded` of RFC 7239: `for`.
     Forwarded,
 }
 
@@ -52,6 +52,16 @@ impl AddressHeader {
     }
 }
 
+/// Who says whether the client spoke TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemeSource {
+    /// No proxy: what counts is whether the connection to Tollgate is TLS.
+    None,
+    /// Trusted proxies: the last word of `X-Forwarded-Proto`, or `proto` of the entry of `Forwarded` that names the client.
+    Header,
+}
+
 /// Whose headers are believed, and which.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyRules {
@@ -59,6 +69,8 @@ pub struct ProxyRules {
     pub networks: Vec<Network>,
     /// The one header that is read.
     pub header: AddressHeader,
+    /// Whether they are believed about the scheme.
+    pub scheme: SchemeSource,
 }
 
 impl ProxyRules {
@@ -127,7 +139,7 @@ impl Ended {
 pub struct Client {
     /// The address, an IPv4 one as IPv4.
     pub address: IpAddr,
-    /// Whether the client spoke TLS, where a trusted proxy told.
+    /// Whether the client spoke TLS, where a trusted proxy told and is believed.
     pub secure: Option<bool>,
     /// Why it is this address.
     pub ended: Ended,
@@ -167,7 +179,8 @@ pub fn trace<'h>(
     }
     client.ended = Ended::NoHeader;
     let forwarded = rules.header == AddressHeader::Forwarded;
-    if !forwarded {
+    let tells_scheme = rules.scheme == SchemeSource::Header;
+    if tells_scheme && !forwarded {
         client.secure = last_scheme(headers);
     }
     // Occurrences of a header are one list, in their order.
@@ -192,7 +205,7 @@ pub fn trace<'h>(
         match entry {
             Ok(entry) => {
                 client.address = entry.address;
-                if forwarded {
+                if tells_scheme && forwarded {
                     client.secure = entry.secure;
                 }
                 client.ended = if trusted {

@@ -10,6 +10,7 @@ fn rules(header: AddressHeader) -> ProxyRules {
             .map(|text| text.parse().unwrap())
             .to_vec(),
         header,
+        scheme: SchemeSource::Header,
     }
 }
 
@@ -226,6 +227,31 @@ fn the_scheme_is_that_of_the_proxy_that_named_the_client() {
 }
 
 #[test]
+fn the_scheme_is_not_read_where_proxies_are_not_believed_about_it() {
+    for (header, lines) in [
+        (
+            AddressHeader::XForwardedFor,
+            &[
+                ("x-forwarded-for", "198.51.100.7"),
+                ("x-forwarded-proto", "https"),
+            ][..],
+        ),
+        (
+            AddressHeader::Forwarded,
+            &[("forwarded", "for=198.51.100.7;proto=https")][..],
+        ),
+    ] {
+        let rules = ProxyRules {
+            scheme: SchemeSource::None,
+            ..rules(header)
+        };
+        let client = client("10.0.0.1".parse().unwrap(), &headers(lines), &rules);
+        assert_eq!(client.address.to_string(), "198.51.100.7");
+        assert_eq!(client.secure, None);
+    }
+}
+
+#[test]
 fn every_hop_is_told_from_the_right() {
     let headers = headers(&[("x-forwarded-for", "1.1.1.1, 198.51.100.7, 10.1.1.1")]);
     let mut told = Vec::new();
@@ -310,7 +336,7 @@ proptest! {
         lines in prop::collection::vec(header_bytes(), 0..4),
         peer in any::<u32>(),
     ) {
-        let rules = ProxyRules { networks: Vec::new(), header };
+        let rules = ProxyRules { networks: Vec::new(), header, scheme: SchemeSource::Header };
         let peer = IpAddr::from(peer.to_be_bytes());
         let mut headers = with_values(header, &lines);
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
