@@ -393,7 +393,8 @@ sockets = []
 for name in names:
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    listening.listen(64)
+    if os.environ.get("ACTIVATE") != "bound":
+        listening.listen(64)
     sockets.append(listening)
 with open(sys.argv[2], "w") as told:
     told.write("".join("127.0.0.1:%d\n" % s.getsockname()[1] for s in sockets))
@@ -401,18 +402,25 @@ high = [os.dup2(s.fileno(), 100 + i) for i, s in enumerate(sockets)]
 for i, descriptor in enumerate(high):
     os.dup2(descriptor, 3 + i, inheritable=True)
     os.close(descriptor)
-os.environ["LISTEN_PID"] = str(os.getpid())
+pid = {"nobody": "", "another": "1", "nonsense": "x"}
+os.environ["LISTEN_PID"] = pid.get(os.environ.get("ACTIVATE"), str(os.getpid()))
 os.environ["LISTEN_FDS"] = str(len(names))
 os.environ["LISTEN_FDNAMES"] = sys.argv[1]
 os.execv(sys.argv[3], sys.argv[3:])
 "#;
 
 fn activated(names: &str, config: Option<&str>) -> (Service, Vec<SocketAddr>) {
+    activated_as("good", names, config)
+}
+
+/// The same, with something wrong.
+fn activated_as(how: &str, names: &str, config: Option<&str>) -> (Service, Vec<SocketAddr>) {
     let folder = tempfile::tempdir().unwrap();
     let addresses = folder.path().join("addresses");
     let mut command = Command::new("python3");
     command
         .env("NO_COLOR", "1")
+        .env("ACTIVATE", how)
         .args(["-c", ACTIVATE, names])
         .arg(&addresses)
         .arg(env!("CARGO_BIN_EXE_tollgate"))
@@ -474,17 +482,32 @@ fn passed_sockets_are_taken_by_their_names_and_handed_on() {
 #[test]
 fn a_passed_socket_that_no_listener_is_named_by_is_refused() {
     let (mut service, _) = activated("ingest:metrics", None);
-    let deadline = Instant::now() + PATIENCE;
-    let status = loop {
-        if let Some(status) = service.child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(Instant::now() < deadline, "it runs");
-        thread::sleep(Duration::from_millis(20));
-    };
-    assert_eq!(status.code(), Some(69));
+    assert_eq!(service.ended(), Some(69));
     let told = service.read("stderr");
     assert!(told.contains("`metrics`"), "{told}");
+}
+
+#[test]
+fn descriptors_are_taken_only_when_they_are_for_this_process_and_listen() {
+    for (how, why) in [
+        ("nobody", "LISTEN_PID is not set"),
+        ("nonsense", "LISTEN_PID is no process id"),
+        ("bound", "`ingest` does not listen"),
+    ] {
+        let (mut service, _) = activated_as(how, "ingest", None);
+        assert_eq!(service.ended(), Some(69), "{how}");
+        let told = service.read("stderr");
+        assert!(told.contains(why), "{told}");
+    }
+    // Variables of another process, which this one inherited, say nothing about it.
+    let config = "[ingest]\nlisten = \"127.0.0.1:0\"\n";
+    let quickstart = concat!(env!("CARGO_MANIFEST_DIR"), "/config/quickstart.toml");
+    let text = std::fs::read_to_string(quickstart).unwrap();
+    let config = text.replacen("[ingest]\n", config, 1);
+    let (mut service, addresses) = activated_as("another", "ingest", Some(&config));
+    service.wait_for("stdout", "Ctrl-C stops it", 1);
+    assert_ne!(service.address("events in"), addresses[0]);
+    assert_eq!(service.stop(), Some(0));
 }
 
 #[test]

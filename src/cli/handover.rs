@@ -34,7 +34,8 @@ const LONE_SOCKET: &str = "ingest";
 /// are taken out of the environment.
 ///
 /// # Errors
-/// When one is not a TCP socket, or has no name.
+/// When it is not said whose they are, or one is not a listening TCP socket or has no name. What is
+/// said to be another process's is not looked at, as `sd_listen_fds(3)` has it.
 #[expect(
     clippy::disallowed_methods,
     reason = "sockets are passed by the environment"
@@ -43,8 +44,23 @@ pub(super) fn passed() -> Result<PassedSockets, Failure> {
     let names = std::env::var("LISTEN_FDNAMES").ok();
     let count = std::env::var("LISTEN_FDS").ok();
     let bad = |message: String| Failure::new(Exit::Unavailable, message);
-    if count.is_some_and(|count| count.parse::<usize>().map_or(true, |count| count > MOST)) {
+    if count
+        .as_ref()
+        .is_some_and(|count| count.parse::<usize>().map_or(true, |count| count > MOST))
+    {
         return Err(bad(format!("LISTEN_FDS is no number up to {MOST}")));
+    }
+    if count.as_ref().is_some_and(|count| count != "0") {
+        // Without it nobody knows whom they are for, and the numbers may stand for anything.
+        let process = std::env::var("LISTEN_PID").unwrap_or_default();
+        if process.is_empty() {
+            let told =
+                "LISTEN_FDS is set and LISTEN_PID is not set: it says whose sockets they are";
+            return Err(bad(told.to_owned()));
+        }
+        if process.parse::<u32>().is_err() {
+            return Err(bad("LISTEN_PID is no process id".to_owned()));
+        }
     }
     let mut listening = ListenFd::from_env();
     let names = names.unwrap_or_default();
@@ -65,7 +81,13 @@ pub(super) fn passed() -> Result<PassedSockets, Failure> {
         let taken = listening.take_tcp_listener(index);
         let taken =
             taken.map_err(|error| bad(format!("the socket passed as `{name}`: {error}")))?;
-        sockets.extend(taken.map(|socket| (name.to_owned(), socket)));
+        let Some(socket) = taken else { continue };
+        if !matches!(sockopt::socket_acceptconn(&socket), Ok(true)) {
+            return Err(bad(format!(
+                "the socket passed as `{name}` does not listen"
+            )));
+        }
+        sockets.push((name.to_owned(), socket));
     }
     Ok(PassedSockets::new(sockets))
 }
