@@ -123,7 +123,12 @@ fn who_is_behind_a_load_balancer_counts_for_its_network_and_the_load_balancer_do
     let mut nothing = Vec::new();
     drop(again.read_to_end(&mut nothing));
     assert!(nothing.is_empty(), "{}", nothing.escape_ascii());
+    // It is counted after it was closed.
     let full = "tollgate_connections_ended_total{reason=\"prefix_limit\"}";
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while tollgate.metric(full) == 0 && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     assert_eq!(tollgate.metric(full), 1);
 }
 
