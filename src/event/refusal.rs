@@ -317,6 +317,12 @@ impl Refusal {
         self.reason
     }
 
+    /// Whether it says no more than its reason.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !self.whole && self.detail.is_empty()
+    }
+
     /// What the client is told: what happened, where, and how to mend it.
     #[must_use]
     pub fn message(&self) -> String {

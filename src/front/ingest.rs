@@ -494,10 +494,10 @@ fn turned_back(
     let refusal = logstore.lane.timed(refusal.clone());
     let reason = refusal.reason();
     charges.refused(reason);
-    let reply = refused(&refusal, arrival.project, logstore, replier);
     if reason.status() != StatusCode::FORBIDDEN && !reason.status().is_server_error() {
-        return reply;
+        return refused(&refusal, arrival.project, logstore, replier);
     }
+    count_refused(reason, arrival.project, logstore, replier);
     let limit = charges.bit().map(|limit| &**limit);
     replier.turned_back(&refusal, arrival.form(), limit)
 }
@@ -509,7 +509,11 @@ fn refused(
     logstore: &SiteLogstore,
     replier: &Replier<'_>,
 ) -> Reply {
-    let reason = refusal.reason();
+    count_refused(refusal.reason(), project, logstore, replier);
+    replier.refused(refusal, None)
+}
+
+fn count_refused(reason: Reason, project: &str, logstore: &SiteLogstore, replier: &Replier<'_>) {
     logstore.metrics.requests_refused.at(reason.index()).inc();
     tracing::debug!(
         request = replier.id.as_str(),
@@ -518,7 +522,6 @@ fn refused(
         reason = reason.label(),
         "request refused"
     );
-    replier.refused(refusal, None)
 }
 
 /// The answer to a request that was not refused, in the form that its client knows.

@@ -4,6 +4,8 @@
 //! an answer without them for a broken network. Success is exactly 200 with an empty body and no
 //! content type: 204 makes producers send again, and an empty JSON body makes the Node SDK throw.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -34,6 +36,37 @@ struct ErrorBody<'a> {
     #[serde(rename = "errorMessage")]
     message: &'a str,
     reason: &'a str,
+}
+
+/// The bodies of refusals that say nothing of their request, by the index of their reason: a flood
+/// of bad requests meets these.
+static PLAIN_BODIES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
+    let plain = |reason: &Reason| write_error_body(&(*reason).into());
+    Reason::ALL.iter().map(plain).collect()
+});
+
+/// Room for the body of most refusals.
+const ERROR_BODY: usize = 512;
+
+fn error_body(refusal: &Refusal) -> Bytes {
+    let plain = || PLAIN_BODIES.get(refusal.reason().index()).cloned();
+    let known = refusal.is_plain().then(plain).flatten();
+    known.unwrap_or_else(|| write_error_body(refusal))
+}
+
+fn write_error_body(refusal: &Refusal) -> Bytes {
+    let reason = refusal.reason();
+    let body = ErrorBody {
+        code: reason.code().as_str(),
+        message: &refusal.message(),
+        reason: reason.label(),
+    };
+    let mut text = Vec::with_capacity(ERROR_BODY);
+    // Three texts can always be written.
+    if serde_json::to_writer(&mut text, &body).is_err() {
+        text.clear();
+    }
+    Bytes::from(text)
 }
 
 /// The type of problem of a quota (draft-ietf-httpapi-ratelimit-headers).
@@ -189,14 +222,7 @@ impl Replier<'_> {
     /// The request was refused.
     pub(super) fn refused(&self, refusal: &Refusal, allow: Option<&'static str>) -> Reply {
         let reason = refusal.reason();
-        let body = ErrorBody {
-            code: reason.code().as_str(),
-            message: &refusal.message(),
-            reason: reason.label(),
-        };
-        // Three texts can always be written.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut reply = self.reply(reason.status(), Bytes::from(body));
+        let mut reply = self.reply(reason.status(), error_body(refusal));
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(X_TOLLGATE_REASON, HeaderValue::from_static(reason.label()));
@@ -246,6 +272,19 @@ mod tests {
             assert_eq!(headers.get(CONTENT_TYPE).unwrap(), "application/json");
             assert_eq!(headers.get("access-control-allow-origin").unwrap(), "*");
             assert_eq!(headers.get("x-tollgate-reason").unwrap(), reason.label());
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_body_is_what_would_be_written() {
+        for reason in Reason::ALL {
+            let plain = Refusal::from(*reason);
+            assert_eq!(error_body(&plain), write_error_body(&plain));
+            let detailed = Refusal::new(*reason, "a \"detail\"");
+            let body: serde_json::Value = serde_json::from_slice(&error_body(&detailed)).unwrap();
+            assert_eq!(body["errorMessage"], detailed.message());
+            assert_eq!(body["errorCode"], reason.code().as_str());
+            assert_eq!(body["reason"], reason.label());
         }
     }
 

@@ -1,7 +1,7 @@
 //! One limit, compiled: what it is asked, and what becomes of what is too much.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
@@ -48,6 +48,8 @@ pub struct Limit {
     sample_by: Shape,
     seed: Seed,
     bucket: Bucket,
+    /// What it allows, in words.
+    told: OnceLock<String>,
     overrides: ArcSwapOption<Overrides>,
     /// The classes that it counts, and those that may use the reserve.
     counted: Box<[usize]>,
@@ -132,6 +134,7 @@ impl Limit {
             cells: LimitCells::default(),
             seed,
             bucket,
+            told: OnceLock::new(),
             overrides: ArcSwapOption::empty(),
             counted: rule
                 .classes
@@ -309,7 +312,11 @@ impl Limit {
 
     /// What the limit allows, for people: `100 requests in 1s and 100000 requests in a day for each address`.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn told(&self) -> &str {
+        self.told.get_or_init(|| self.in_words())
+    }
+
+    fn in_words(&self) -> String {
         let unit = match self.rule.unit {
             LimitUnit::Requests => "requests",
             LimitUnit::Events => "events",
