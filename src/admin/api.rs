@@ -1,4 +1,4 @@
-//! `/api/v1`: tickets, revocations and the reload of identity, as JSON.
+//! `/api/v1`: tickets, revocations, limits and the reload of the configuration, as JSON.
 //!
 //! Promise: who is not let in learns nothing, not even which calls there are; a change is answered
 //! when it is on disk; every change is logged, without a token, and every call is counted. A wrong
@@ -19,6 +19,7 @@ use super::calls::{self, Call};
 use super::guard;
 use crate::foundation::secret::Secret;
 use crate::gate::identity::state::IdentityState;
+use crate::gate::quota::LimitControl;
 use crate::telemetry::{AdminCall, AdminOutcome, Metrics};
 
 /// The path below which the API is.
@@ -32,6 +33,8 @@ pub type Reload = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 pub struct AdminApi {
     /// What it changes.
     pub state: Arc<IdentityState>,
+    /// Limits, and what it changes of them.
+    pub limits: Arc<LimitControl>,
     /// The bearer token that it asks for.
     pub token: Secret,
     /// Names that clients may reach the private listener by, beside IP addresses and `localhost`;

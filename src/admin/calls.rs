@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::ApiError;
 use super::api::{AdminApi, json};
+use super::limits;
 use crate::gate::identity::state::{MAX_PAGE, RevocationKind, TicketId};
 use crate::telemetry::AdminCall;
 
@@ -25,11 +26,16 @@ pub(super) enum Call {
     ListRevocations,
     LiftRevocation(RevocationKind, String),
     Reload,
+    ListLimits,
+    ShowLimit(String),
+    AddOverride(String),
+    LiftOverride(String, String),
 }
 
 /// The call of a method and a path.
 pub(super) fn route(method: &Method, path: &str) -> Result<Call, ApiError> {
     let rest = path.strip_prefix("/api/v1/").ok_or_else(no_such)?;
+    // A key of a limit may hold a `/`.
     let parts: Vec<&str> = rest.splitn(4, '/').collect();
     let (get, post, delete) = (
         *method == Method::GET,
@@ -49,6 +55,16 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, ApiError> {
         ["revocations"] => Err(ApiError::method("GET, POST")),
         ["revocations", kind, value] if delete => revocation(kind, value),
         ["revocations", _, _] => Err(ApiError::method("DELETE")),
+        ["limits"] if get => Ok(Call::ListLimits),
+        ["limits"] => Err(ApiError::method("GET")),
+        ["limits", name] if get => Ok(Call::ShowLimit((*name).to_owned())),
+        ["limits", _] => Err(ApiError::method("GET")),
+        ["limits", name, "overrides"] if post => Ok(Call::AddOverride((*name).to_owned())),
+        ["limits", _, "overrides"] => Err(ApiError::method("POST")),
+        ["limits", name, "overrides", key] if delete => {
+            decoded(key).map(|key| Call::LiftOverride((*name).to_owned(), key))
+        }
+        ["limits", _, "overrides", _] => Err(ApiError::method("DELETE")),
         ["identity", "reload"] if post => Ok(Call::Reload),
         ["identity", "reload"] => Err(ApiError::method("POST")),
         _ => Err(no_such()),
@@ -58,7 +74,9 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, ApiError> {
 fn no_such() -> ApiError {
     let message = "there is no such path. There are /api/v1/tickets, /api/v1/tickets/{id}, \
                    /api/v1/tickets/{id}/extend, /api/v1/revocations, \
-                   /api/v1/revocations/{kind}/{value} and /api/v1/identity/reload.";
+                   /api/v1/revocations/{kind}/{value}, /api/v1/limits, /api/v1/limits/{name}, \
+                   /api/v1/limits/{name}/overrides, /api/v1/limits/{name}/overrides/{key} and \
+                   /api/v1/identity/reload.";
     ApiError::new(StatusCode::NOT_FOUND, "NotExist", message)
 }
 
@@ -71,9 +89,13 @@ fn revocation(kind: &str, value: &str) -> Result<Call, ApiError> {
     let kind = kind
         .parse()
         .map_err(|error| ApiError::invalid(format!("the kind in the path: {error}.")))?;
+    Ok(Call::LiftRevocation(kind, decoded(value)?))
+}
+
+fn decoded(value: &str) -> Result<String, ApiError> {
     let value = percent_decode_str(value).decode_utf8();
     let value = value.map_err(|_| ApiError::invalid("the value in the path is not UTF-8."))?;
-    Ok(Call::LiftRevocation(kind, value.into_owned()))
+    Ok(value.into_owned())
 }
 
 impl Call {
@@ -87,6 +109,10 @@ impl Call {
             Self::ListRevocations => AdminCall::ListRevocations,
             Self::LiftRevocation(..) => AdminCall::LiftRevocation,
             Self::Reload => AdminCall::Reload,
+            Self::ListLimits => AdminCall::ListLimits,
+            Self::ShowLimit(_) => AdminCall::ShowLimit,
+            Self::AddOverride(_) => AdminCall::AddOverride,
+            Self::LiftOverride(..) => AdminCall::LiftOverride,
         }
     }
 
@@ -154,6 +180,10 @@ impl Call {
                 }
                 reload(api)
             }
+            Self::ListLimits => limits::list(&api.limits, query),
+            Self::ShowLimit(name) => limits::show(&api.limits, &name, query),
+            Self::AddOverride(name) => limits::add(&api.limits, &name, query, body),
+            Self::LiftOverride(name, key) => limits::lift(&api.limits, &name, &key, query),
         }
     }
 }
@@ -177,7 +207,7 @@ fn reload(api: &AdminApi) -> Result<Response<Full<Bytes>>, ApiError> {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner());
@@ -189,10 +219,10 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 }
 
 /// The members of a query, each at most once.
-struct Query(Vec<(String, String)>);
+pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
-    fn read(query: &str, known: &[&str]) -> Result<Self, ApiError> {
+    pub(super) fn read(query: &str, known: &[&str]) -> Result<Self, ApiError> {
         let mut members: Vec<(String, String)> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             if !known.contains(&name.as_ref()) {
@@ -212,7 +242,7 @@ impl Query {
         Ok(Self(members))
     }
 
-    fn get(&self, name: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(member, _)| member == name);
         found.map(|(_, value)| value.as_str())
     }

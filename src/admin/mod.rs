@@ -6,6 +6,7 @@ mod api;
 mod body;
 mod calls;
 mod guard;
+mod limits;
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 //! configuration without a restart.
 //!
 //! Promise: a reload that fails changes nothing and says everything that is wrong. Keys, roles,
-//! policies and the rules of tickets and of the token service are taken over; a configuration that
-//! differs in anything else is refused, with what differs (`reload`).
+//! policies, limits and the rules of tickets and of the token service are taken over; a configuration
+//! that differs in anything else is refused, with what differs (`reload`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,8 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::limits::Limits;
 use super::reload::check_fixed;
-use crate::config::Config;
+use crate::config::{Config, PartError};
 use crate::foundation::clock;
 use crate::gate::identity::state::{IdentityState, OpenError};
 use crate::gate::identity::sts::ReplayWindow;
@@ -37,12 +38,16 @@ pub enum IdentityError {
     /// What is remembered cannot be opened.
     #[error(transparent)]
     State(#[from] OpenError),
+    /// A limit has a key that does not exist; the check of the configuration tells of it first.
+    #[error(transparent)]
+    Limits(#[from] PartError),
 }
 
 /// Identity of a running service.
 pub struct Identity {
     pub(super) authenticator: Arc<Authenticator>,
     state: Arc<IdentityState>,
+    limits: Limits,
     nonces: Arc<ReplayWindow>,
     /// What runs.
     running: Config,
@@ -77,6 +82,8 @@ impl Identity {
             &config.identity,
             metrics,
         )?);
+        // After that: its lock keeps a second process off what is kept of limits, too.
+        let limits = Limits::start(config, metrics, tasks)?;
         let stop = CancellationToken::new();
         let keeping = tasks.spawn(Arc::clone(&state).run(stop.clone()));
         let fetching = stop.child_token();
@@ -89,6 +96,7 @@ impl Identity {
         Ok(Arc::new(Self {
             authenticator,
             state,
+            limits,
             nonces,
             running: config.clone(),
             load,
@@ -104,6 +112,11 @@ impl Identity {
         &self.state
     }
 
+    /// The limits.
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Ends what keeps identity fresh, and writes down what is only counted so far.
     pub(super) async fn finish(&self, deadline: Instant) {
         self.stop.cancel();
@@ -117,6 +130,7 @@ impl Identity {
         {
             tracing::error!("what is known of tickets was not written in time");
         }
+        self.limits.finish(deadline).await;
     }
 
     /// Takes over what the configuration says now. Sets of keys whose rules are the same are kept.
@@ -131,6 +145,8 @@ impl Identity {
         config.data_dir.clone_from(&self.running.data_dir);
         check_fixed(&self.running, &config)?;
         let trust = Trust::load(&config, &self.nonces).map_err(|errors| errors.to_string())?;
+        let limits = self.limits.prepare(&config);
+        let limits = limits.map_err(|error| error.to_string())?;
         trust.jwt().inherit(self.authenticator.trust().jwt());
         let stop = self.stop.child_token();
         self.tasks
@@ -142,14 +158,16 @@ impl Identity {
             return Err(error.to_string());
         }
         self.authenticator.swap(trust);
+        self.limits.take_over(limits, &config);
         std::mem::replace(&mut *fetching, stop).cancel();
         let identity = &config.identity;
         let mut summary = format!(
-            "identity reloaded: {} token keys, {} access keys, {} roles, {} policies",
+            "identity reloaded: {} token keys, {} access keys, {} roles, {} policies, {} limits",
             identity.jwt.len(),
             identity.access_keys.len(),
             identity.roles.len(),
             identity.policies.len(),
+            config.limit_rules.len(),
         );
         for missing in missing {
             tracing::warn!("{missing}");

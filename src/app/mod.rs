@@ -2,7 +2,10 @@
 //! down. No logic of its own.
 
 mod identity;
+mod limits;
 mod reload;
+mod sockets;
+mod stopping;
 mod store_access;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,28 +18,33 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::identity::{Identity, IdentityError, LoadConfig};
+pub use self::sockets::KeptSockets;
+use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
+use self::stopping::Serving;
+pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
 use crate::admin::{Admin, AdminApi, Readiness};
-use crate::config::{Compression, Config, Upstream, UpstreamKind};
+use crate::config::{Compression, Config, Problem, Upstream, UpstreamKind};
+pub use crate::edge::EdgeError;
+use crate::edge::tls::ListenerTls;
 use crate::edge::{self, BindError, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretError;
 use crate::foundation::serve::{ServeOptions, serve};
+use crate::foundation::sockets::PassedSockets;
 use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SiteParts};
 use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey, load_or_make};
 use crate::gate::policy::resource_name;
-use crate::gate::quota::Quotas;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::logstore::codec::Codec;
 use crate::logstore::signature::AccessKey;
-use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules, StopReport};
+use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -61,8 +69,6 @@ pub enum StartError {
     Key(#[from] KeyError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("limits: {0}")]
-    Limits(String),
     #[error(transparent)]
     AdminToken(#[from] StateKeyError),
     #[error("upstream `{upstream}`: {source}")]
@@ -77,8 +83,32 @@ pub enum StartError {
     },
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error("the listening socket `{name}` cannot be kept: {source}")]
+    Socket {
+        name: String,
+        source: std::io::Error,
+    },
+    #[error(
+        "no listener is named by the passed sockets {0}; the names are `ingest`, `admin`, `logstore` and those of [[ingest.listener]] (FileDescriptorName=)"
+    )]
+    UnknownSocket(String),
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
     #[error(transparent)]
     Logstore(#[from] embedded::OpenError),
+}
+
+/// What is wrong with the certificates, keys and client authorities of the public listeners, by
+/// reading their files.
+#[must_use]
+pub fn certificate_problems(config: &Config) -> Vec<Problem> {
+    let main = ("ingest.tls".to_owned(), &config.ingest.tls);
+    let more = config.ingest.listeners.iter().enumerate();
+    let more = more.map(|(index, it)| (format!("ingest.listener[{index}].tls"), &it.tls));
+    std::iter::once(main)
+        .chain(more)
+        .flat_map(|(path, rules)| edge::tls::check(&path, rules))
+        .collect()
 }
 
 /// Where a running service listens.
@@ -92,23 +122,6 @@ pub struct Addresses {
     pub logstore: Option<SocketAddr>,
 }
 
-/// A part that serves until it is told to stop.
-struct Serving {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Serving {
-    /// Tells it to stop and waits until the last request is answered or the deadline has come.
-    async fn finish(self, deadline: Instant) {
-        self.stop.cancel();
-        let mut task = self.task;
-        if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
-            task.abort();
-        }
-    }
-}
-
 /// A running service.
 pub struct Running {
     addresses: Addresses,
@@ -116,10 +129,12 @@ pub struct Running {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
-    ingest: Option<Serving>,
+    certificates: Vec<Arc<ListenerTls>>,
+    ingest: Option<(edge::Stop, JoinHandle<()>)>,
     pipeline: Option<Pipeline>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
     admin: Option<Serving>,
+    kept: KeptSockets,
 }
 
 impl std::fmt::Debug for Running {
@@ -138,6 +153,7 @@ pub async fn start(
     config: &Config,
     only: Option<Only>,
     load: LoadConfig,
+    mut passed: PassedSockets,
 ) -> Result<Running, StartError> {
     let path = config.data_dir.clone();
     DirBuilder::new()
@@ -151,30 +167,51 @@ pub async fn start(
         metrics: Metrics::new(),
         readiness: Arc::default(),
         tasks: TaskTracker::new(),
+        certificates: Vec::new(),
         ingest: None,
         pipeline: None,
         logstore: None,
         admin: None,
+        kept: KeptSockets::default(),
     };
     let descriptors = edge::descriptors::raise();
     let watched = &running.metrics.edge;
     watched.descriptor_limit.set(descriptors.unwrap_or(0));
     watched.descriptors.get_or_init(|| edge::descriptors::open);
-    let admin = edge::bind("health and metrics", config.admin.listen).await?;
+    let address = config.admin.listen;
+    let admin = private(&mut passed, ADMIN_SOCKET, "health and metrics", address).await?;
+    running.kept.keep(ADMIN_SOCKET, &admin)?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(Edge::bind(config, descriptors)?),
+        _ => Some(Edge::bind(
+            config,
+            descriptors,
+            &running.metrics,
+            &mut passed,
+        )?),
     };
+    for (name, socket) in ingest.iter().flat_map(Edge::sockets) {
+        running.kept.keep(name, socket)?;
+    }
     let uses_embedded = config
         .upstreams
         .iter()
         .any(|u| u.kind == UpstreamKind::Embedded);
+    let runs_logstore = only == Some(Only::Logstore) || (only.is_none() && uses_embedded);
+    let mut logstore = None;
+    if runs_logstore {
+        let (name, address) = (LOGSTORE_SOCKET, config.embedded.listen);
+        let listener = private(&mut passed, name, "the embedded logstore", address).await?;
+        running.kept.keep(name, &listener)?;
+        logstore = Some(listener);
+    }
+    none_left(&passed)?;
     if ingest.is_some() {
         let identity = Identity::start(config, &running.metrics, load, &running.tasks)?;
         running.identity = Some(identity);
     }
-    if only == Some(Only::Logstore) || (only.is_none() && uses_embedded) {
-        running.start_logstore(config).await?;
+    if let Some(listener) = logstore {
+        running.start_logstore(config, listener)?;
     }
     if let (Some(edge), Some(identity)) = (ingest, running.identity.clone()) {
         running.start_gateway(config, edge, &identity)?;
@@ -205,6 +242,13 @@ impl Running {
         self.identity.as_ref()
     }
 
+    /// Reads certificates, their keys and client authorities again. Blocks on files; what cannot be
+    /// used is told of in the log, and what was there before stays.
+    pub fn reload_certificates(&self) -> impl FnOnce() + Send + use<> {
+        let all = self.certificates.clone();
+        move || all.iter().for_each(|tls| tls.refresh(true))
+    }
+
     /// Waits until a part of the pipeline dies, which is a bug. Events would stay in it for ever, so
     /// the process should stop.
     pub async fn failed(&self) {
@@ -228,9 +272,8 @@ impl Running {
         }
     }
 
-    async fn start_logstore(&mut self, config: &Config) -> Result<(), StartError> {
+    fn start_logstore(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
         let key = embedded_key(config)?;
-        let listener = edge::bind("the embedded logstore", config.embedded.listen).await?;
         self.addresses.logstore = listener.local_addr().ok();
         let store = EmbeddedLogstore::open(
             &config.embedded,
@@ -259,6 +302,7 @@ impl Running {
         identity: &Identity,
     ) -> Result<(), StartError> {
         self.addresses.ingest = edge.addresses();
+        self.certificates = edge.certificates();
         let mut lanes = Vec::new();
         let mut clients: Clients = BTreeMap::new();
         for project in &config.projects {
@@ -303,7 +347,7 @@ impl Running {
         let parts = FrontParts {
             site,
             authenticator: Arc::clone(&identity.authenticator),
-            quotas: quotas(config)?,
+            quotas: Arc::clone(identity.limits().quotas()),
             security_events: SecurityEvents::new(
                 &config.security_events,
                 security_lane.map(Arc::clone),
@@ -313,7 +357,9 @@ impl Running {
         };
         let front = Front::new(config, parts);
         let metrics = Arc::clone(&self.metrics);
-        self.ingest = Some(self.serving(|stop| self.tasks.spawn(edge.serve(front, metrics, stop))));
+        let stop = edge::Stop::default();
+        let serving = self.tasks.spawn(edge.serve(front, metrics, stop.clone()));
+        self.ingest = Some((stop, serving));
         self.pipeline = Some(pipeline);
         Ok(())
     }
@@ -359,6 +405,7 @@ impl Running {
                 let reloading = Arc::clone(identity);
                 Some(Arc::new(AdminApi {
                     state: Arc::clone(identity.state()),
+                    limits: Arc::clone(identity.limits().control()),
                     token: admin_token(&config.admin, &config.data_dir)?,
                     hosts: config.admin.hosts.clone(),
                     reload: Box::new(move || reloading.reload()),
@@ -412,36 +459,6 @@ impl Running {
             source,
         })
     }
-
-    /// Stops from the top down: readiness off, no new connections, requests in flight answered, what
-    /// is held delivered until the deadline, the store closed. Says what became of the events.
-    pub async fn stop(mut self, deadline: Duration) -> StopReport {
-        self.readiness.set(false);
-        let deadline = Instant::now() + deadline;
-        if let Some(ingest) = self.ingest.take() {
-            // Half of the time is left for what is held already.
-            let answered_by = Instant::now() + (deadline - Instant::now()) / 2;
-            ingest.finish(answered_by).await;
-        }
-        let report = match self.pipeline.take() {
-            Some(pipeline) => pipeline.stop(deadline).await,
-            None => StopReport::default(),
-        };
-        let soon = Instant::now() + LAST_GRACE;
-        if let Some((serving, store)) = self.logstore.take() {
-            serving.finish(soon).await;
-            if let Some(store) = Arc::into_inner(store) {
-                store.close();
-            }
-        }
-        if let Some(admin) = self.admin.take() {
-            admin.finish(soon).await;
-        }
-        if let Some(identity) = self.identity.take() {
-            identity.finish(soon).await;
-        }
-        report
-    }
 }
 
 /// Bounds of the private listener: scrapes and probes, nothing more.
@@ -451,9 +468,6 @@ const ADMIN_OPTIONS: ServeOptions = ServeOptions {
     write_timeout: Duration::from_secs(10),
     max_header: 16 << 10,
 };
-
-/// Time that the private listeners get to answer their last requests.
-const LAST_GRACE: Duration = Duration::from_secs(2);
 
 fn upstream_project(project: &crate::config::Project) -> &ProjectName {
     project.upstream_project.as_ref().unwrap_or(&project.name)
@@ -505,12 +519,6 @@ fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<
         .into_iter()
         .map(|(project, logstores)| (project, logstores.into_iter().collect()))
         .collect()
-}
-
-/// The limits, with nothing used.
-fn quotas(config: &Config) -> Result<Arc<Quotas>, StartError> {
-    let seed = getrandom::u64().map_err(|error| StartError::Limits(error.to_string()))?;
-    Quotas::new(config, seed).map_err(|error| StartError::Limits(error.to_string()))
 }
 
 fn codec_of(compression: Compression) -> Codec {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::config::{Config, Identity, Project};
+use crate::config::{Config, Identity, Project, Quota};
 
 /// Changed keys that are named in an error.
 const NAMED: usize = 8;
@@ -34,8 +34,18 @@ pub(super) fn check_fixed(running: &Config, new: &Config) -> Result<(), String> 
 /// The configuration without what a reload takes over.
 fn fixed(config: &Config) -> Value {
     let Config {
-        identity, projects, ..
+        identity,
+        projects,
+        quota,
+        ..
     } = config;
+    // All of it is taken over. A key that is added has to be decided on here.
+    let Quota {
+        memory: _,
+        utc_offset: _,
+        save_interval: _,
+        max_overrides: _,
+    } = quota;
     let kept = Config {
         identity: Identity {
             jwt: Vec::new(),
@@ -47,6 +57,9 @@ fn fixed(config: &Config) -> Value {
             sts: crate::config::Sts::default(),
             ..identity.clone()
         },
+        limit_rules: Vec::new(),
+        classes: Vec::new(),
+        quota: Quota::default(),
         projects: projects
             .iter()
             .map(|project| Project {
@@ -102,6 +115,13 @@ mod tests {
         new.identity.jwt.clear();
         new.projects[0].policy = Some("office-only".to_owned());
         new.identity.sts.calls_per_second = 1;
+        new.quota.max_overrides = 1;
+        new.classes.push(crate::config::Class {
+            name: "orders".to_owned(),
+            topics: vec!["orders".to_owned()],
+            field: None,
+            values: Vec::new(),
+        });
         assert_eq!(check_fixed(&running, &new), Ok(()));
         new.projects[0].logstores[1].accept = vec![Accept::Jwt];
         new.identity.session.enabled = true;

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, Failure, output, source};
-use crate::config::{Checked, Overrides, render_host_advice};
+use crate::app::certificate_problems;
+use crate::config::{Checked, Overrides, Problems, Severity, render_host_advice};
 use crate::gate::identity::Trust;
 
 #[derive(Debug, Args)]
@@ -24,8 +25,16 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         warnings = problems.iter().count();
         output::note(output::problems(problems));
     }
+    let (wrong, doubtful): (Vec<_>, Vec<_>) = certificate_problems(config)
+        .into_iter()
+        .partition(|problem| problem.severity == Severity::Error);
+    if let Some(problems) = Problems::of("", doubtful) {
+        warnings += problems.iter().count();
+        output::note(output::problems(&problems));
+    }
     let secrets = config.check_secrets();
     let told = [
+        Problems::of("", wrong).map(|problems| output::problems(&problems).trim_end().to_owned()),
         secrets
             .err()
             .map(|problems| output::problems(&problems).trim_end().to_owned()),

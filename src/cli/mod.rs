@@ -2,10 +2,15 @@
 //!
 //! Results go to standard output; logs, progress and errors to standard error.
 
+mod cert;
 mod check;
 mod exit;
+mod explain_ip;
+mod handover;
+mod limits;
 mod moment;
 mod node;
+mod notify;
 mod output;
 mod policy;
 mod revoke;
@@ -33,20 +38,23 @@ const EXAMPLES: &str = "\
 Examples:
   tollgate                                 start on built-in defaults, with an embedded logstore
   tollgate check --config tollgate.toml    find every mistake of a configuration
+  tollgate cert self-signed                a certificate for development
   tollgate token mint --project sls-webtracking-mini --logstore web-tracking-logstore
   tollgate ticket create --project sls-webtracking-mini --logstore web-tracking-logstore --max-uses 100
   tollgate revoke add session d-001
+  tollgate limits ban per-address address=203.0.113.7 --for 1h --reason flood
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
 
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
-      ticket, revoke: the change was refused; policy test: denied)
+      ticket, revoke, limits: the change was refused; policy test: denied; explain-ip: the
+      connection would be closed)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
-  73  the data directory or a key file cannot be made or read
+  73  the data directory, a key file or a certificate cannot be made or read
   75  stopped with events that were not delivered; standard error says how many
   78  the configuration is wrong
 ";
@@ -69,6 +77,9 @@ enum Command {
     /// Find every mistake of a configuration, and print what to enter in the consoles of
     /// mini-program platforms.
     Check(check::CheckArgs),
+    /// Make certificates for development.
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
     /// Make tokens.
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -81,8 +92,12 @@ enum Command {
     /// Revoke credentials.
     #[command(subcommand)]
     Revoke(revoke::RevokeCommand),
+    /// See limits, and ban or raise single keys.
+    Limits(limits::LimitsArgs),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
+    /// Tell whose address a request counts as, behind proxies.
+    ExplainIp(explain_ip::ExplainIpArgs),
     /// Send events through the front, from a file of one JSON object a line.
     Send(send::SendArgs),
 }
@@ -94,11 +109,14 @@ pub fn main() -> ExitCode {
         None => run::run(&run::RunArgs::default()),
         Some(Command::Run(args)) => run::run(&args),
         Some(Command::Check(args)) => check::run(&args),
+        Some(Command::Cert(command)) => cert::run(&command),
         Some(Command::Token(command)) => token::run(&command),
         Some(Command::Policy(command)) => policy::run(&command),
         Some(Command::Ticket(command)) => ticket::run(&command),
         Some(Command::Revoke(command)) => revoke::run(&command),
+        Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Tail(args)) => tail::run(&args),
+        Some(Command::ExplainIp(args)) => explain_ip::run(&args),
         Some(Command::Send(args)) => send::run(&args),
     };
     match result {

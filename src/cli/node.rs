@@ -32,6 +32,9 @@ use crate::gate::identity::state::{
     ChangeError, ExtendTicket, IdentityState, MadeTicket, NewRevocation, NewTicket, Revocation,
     RevocationKind, RevocationPage, TicketId, TicketPage, TicketRecord, known_admin_token,
 };
+use crate::gate::quota::{
+    KeyView, LimitControl, LimitDetail, LimitList, NewOverride, OverrideView, Overrides, Quotas,
+};
 use crate::telemetry::Metrics;
 
 /// Time to find out whether somebody listens.
@@ -61,7 +64,33 @@ pub(super) enum Node {
     /// It runs.
     Running(Box<Api>),
     /// It does not; these are its files.
-    Stopped(Box<IdentityState>),
+    Stopped(Box<Stopped>),
+}
+
+/// The files of a node that does not run. Open, so that none starts meanwhile.
+pub(super) struct Stopped {
+    state: IdentityState,
+    config: Config,
+}
+
+impl Stopped {
+    /// The limits of the configuration, with the overrides that are kept. What keys have used is not
+    /// looked at.
+    fn limits(&self) -> Result<LimitControl, Failure> {
+        let config = &self.config;
+        let quotas = Quotas::new(config, 0).map_err(|error| Failure::new(Exit::Config, error))?;
+        let max = config.quota.max_overrides;
+        let overrides = Overrides::open(&config.data_dir, max, Arc::clone(&quotas));
+        if overrides.was_damaged() {
+            output::note(
+                "warning: bans and raises could not be read; the file is kept as overrides.json.damaged",
+            );
+        }
+        Ok(LimitControl {
+            quotas,
+            overrides: Arc::new(overrides),
+        })
+    }
 }
 
 impl NodeArgs {
@@ -80,7 +109,11 @@ impl NodeArgs {
                         "nothing listens at {address}: working on the files in {}; a node reads them when it starts",
                         config.data_dir.display()
                     ));
-                    return Ok((config, Node::Stopped(Box::new(state))));
+                    let stopped = Stopped {
+                        state,
+                        config: config.clone(),
+                    };
+                    return Ok((config, Node::Stopped(Box::new(stopped))));
                 }
                 Uri::try_from(format!("http://{address}"))
                     .map_err(|error| Failure::new(Exit::Internal, error))?
@@ -136,7 +169,7 @@ impl Node {
     pub(super) fn create_ticket(&self, new: NewTicket) -> Result<MadeTicket, Failure> {
         match self {
             Self::Running(api) => api.post("tickets", &new),
-            Self::Stopped(state) => state.create_ticket(new).map_err(refused),
+            Self::Stopped(stopped) => stopped.state.create_ticket(new).map_err(refused),
         }
     }
 
@@ -147,7 +180,7 @@ impl Node {
     ) -> Result<TicketRecord, Failure> {
         match self {
             Self::Running(api) => api.post(&format!("tickets/{id}/extend"), &extend),
-            Self::Stopped(state) => state.extend_ticket(id, extend).map_err(refused),
+            Self::Stopped(stopped) => stopped.state.extend_ticket(id, extend).map_err(refused),
         }
     }
 
@@ -158,8 +191,8 @@ impl Node {
                 let path = format!("tickets/{id}?reason={reason}&by={by}");
                 api.call(Method::DELETE, &path, None)
             }
-            Self::Stopped(state) => {
-                let revoked = state.revoke_ticket(id, reason, Some(BY));
+            Self::Stopped(stopped) => {
+                let revoked = stopped.state.revoke_ticket(id, reason, Some(BY));
                 revoked.map(Arc::unwrap_or_clone).map_err(refused)
             }
         }
@@ -168,8 +201,8 @@ impl Node {
     pub(super) fn revoke(&self, new: NewRevocation) -> Result<Revocation, Failure> {
         match self {
             Self::Running(api) => api.post("revocations", &new),
-            Self::Stopped(state) => {
-                let revoked = state.revoke(new);
+            Self::Stopped(stopped) => {
+                let revoked = stopped.state.revoke(new);
                 revoked.map(Arc::unwrap_or_clone).map_err(refused)
             }
         }
@@ -181,10 +214,63 @@ impl Node {
                 let path = format!("revocations/{kind}/{}", encode(value));
                 api.call(Method::DELETE, &path, None)
             }
-            Self::Stopped(state) => {
-                let lifted = state.revocations().lift(kind, value);
+            Self::Stopped(stopped) => {
+                let lifted = stopped.state.revocations().lift(kind, value);
                 lifted.map(Arc::unwrap_or_clone).map_err(refused)
             }
+        }
+    }
+
+    /// Whether it runs.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self, Self::Running(_))
+    }
+
+    pub(super) fn limits(&self) -> Result<LimitList, Failure> {
+        match self {
+            Self::Running(api) => api.call(Method::GET, "limits", None),
+            Self::Stopped(stopped) => Ok(stopped.limits()?.list()),
+        }
+    }
+
+    pub(super) fn limit(&self, name: &str, top: usize) -> Result<LimitDetail, Failure> {
+        match self {
+            Self::Running(api) => {
+                let path = format!("limits/{}?top={top}", encode(name));
+                api.call(Method::GET, &path, None)
+            }
+            Self::Stopped(stopped) => stopped.limits()?.show(name, top).map_err(refused),
+        }
+    }
+
+    pub(super) fn limit_key(&self, name: &str, key: &str) -> Result<KeyView, Failure> {
+        match self {
+            Self::Running(api) => {
+                let path = format!("limits/{}?key={}", encode(name), encode(key));
+                api.call(Method::GET, &path, None)
+            }
+            Self::Stopped(stopped) => stopped.limits()?.key(name, key).map_err(refused),
+        }
+    }
+
+    pub(super) fn change_key(
+        &self,
+        name: &str,
+        new: &NewOverride,
+    ) -> Result<OverrideView, Failure> {
+        match self {
+            Self::Running(api) => api.post(&format!("limits/{}/overrides", encode(name)), new),
+            Self::Stopped(stopped) => stopped.limits()?.add(name, new).map_err(refused),
+        }
+    }
+
+    pub(super) fn lift_key(&self, name: &str, key: &str) -> Result<OverrideView, Failure> {
+        match self {
+            Self::Running(api) => {
+                let path = format!("limits/{}/overrides/{}", encode(name), encode(key));
+                api.call(Method::DELETE, &path, None)
+            }
+            Self::Stopped(stopped) => stopped.limits()?.lift(name, key).map_err(refused),
         }
     }
 
@@ -197,8 +283,8 @@ impl Node {
         loop {
             let page: TicketPage = match self {
                 Self::Running(api) => api.list("tickets", "", cursor.as_deref())?,
-                Self::Stopped(state) => {
-                    let page = state.ticket_page(cursor.as_deref(), PAGE);
+                Self::Stopped(stopped) => {
+                    let page = stopped.state.ticket_page(cursor.as_deref(), PAGE);
                     page.map_err(refused)?
                 }
             };
@@ -221,8 +307,8 @@ impl Node {
         loop {
             let page: RevocationPage = match self {
                 Self::Running(api) => api.list("revocations", &filter, cursor.as_deref())?,
-                Self::Stopped(state) => {
-                    let page = state.revocation_page(kind, cursor.as_deref(), PAGE);
+                Self::Stopped(stopped) => {
+                    let page = stopped.state.revocation_page(kind, cursor.as_deref(), PAGE);
                     page.map_err(refused)?
                 }
             };

@@ -1,16 +1,24 @@
 //! `tollgate run`: starts the service and says, for people, how to use it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing_subscriber::EnvFilter;
 
+use super::handover::{self, Image};
+use super::notify::{State, notify};
 use super::{Exit, Failure, output, source};
-use crate::app::{self, IdentityError, LoadConfig, Only, Running, StartError};
+use crate::app::{
+    self, EdgeError, IdentityError, KeptSockets, LoadConfig, Only, Running, StartError, Stopped,
+};
 use crate::config::{Accept, Config, Log, LogFormat, MAIN_LISTENER, Overrides};
+use crate::foundation::sockets::PassedSockets;
 use crate::gate::identity;
 use crate::pipeline::StopReport;
 
@@ -25,7 +33,11 @@ Examples:
       a stand-in for SLS, for tests of programs that write to it or read from it
 
 SIGTERM or SIGINT stops it: no new connections, requests in flight answered, events delivered until
-delivery.stop_deadline. A second signal stops at once.";
+delivery.stop_deadline. A second signal stops at once.
+SIGHUP takes over keys, roles and policies. SIGUSR2 hands over to the program that stands where this one
+was started from, in the same process and with the same listening sockets: connections wait meanwhile,
+and none is refused. Sockets may be passed in by systemd, by the names ingest, admin, logstore and those
+of [[ingest.listener]].";
 
 /// Arguments of `tollgate run`.
 #[derive(Debug, Default, Args)]
@@ -52,6 +64,9 @@ pub(super) struct RunArgs {
 }
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    // Before any thread: it changes the environment.
+    let passed = handover::passed()?;
+    let image = Image::of_this_process();
     let config = args.configuration()?;
     start_log(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,9 +75,33 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(Exit::Internal, error))?;
     let (path, overrides) = (args.config.clone(), args.overrides());
     let load = move || source::reload(path.as_deref(), &overrides);
-    let exit = runtime.block_on(serve(&config, args.only, Box::new(load)))?;
-    runtime.shutdown_background();
-    Ok(exit)
+    let service = Service {
+        config: &config,
+        path: args.config.as_deref(),
+        image,
+    };
+    let end = runtime.block_on(service.run(args.only, Box::new(load), passed))?;
+    match end {
+        End::Exit(exit) => {
+            runtime.shutdown_background();
+            Ok(exit)
+        }
+        End::HandOver(image, sockets) => {
+            runtime.shutdown_timeout(LAST_TASKS);
+            Err(image.replace(&sockets.into_inner()))
+        }
+    }
+}
+
+/// Time for the last tasks of the runtime, before a handover.
+const LAST_TASKS: Duration = Duration::from_secs(2);
+
+/// How the service ended.
+enum End {
+    /// With the process.
+    Exit(Exit),
+    /// With a new image of the program in the same process, and the listening sockets for it.
+    HandOver(Image, KeptSockets),
 }
 
 impl RunArgs {
@@ -80,41 +119,134 @@ impl RunArgs {
     }
 }
 
-async fn serve(config: &Config, only: Option<Only>, load: LoadConfig) -> Result<Exit, Failure> {
-    let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Internal, error))?;
-    let running = app::start(config, only, load)
-        .await
-        .map_err(|error| start_failure(&error))?;
-    banner(config, &running)?;
-    let failed = loop {
-        tokio::select! {
-            signal = signals.any() => match signal {
-                Asked::Stop => break false,
-                Asked::Reload => reload(&running),
-            },
-            () = running.failed() => break true,
-        }
-    };
-    if failed {
-        tracing::error!("a part of the pipeline has died; stopping, so that it is noticed");
-    } else {
-        tracing::info!("stopping; a second signal stops at once");
-    }
-    let metrics = Arc::clone(running.metrics());
-    let report = tokio::select! {
-        report = running.stop(config.delivery.stop_deadline.get()) => report,
-        () = signals.next() => StopReport { lost: metrics.events_held(), ..StopReport::default() },
-    };
-    let exit = end(&report);
-    Ok(if failed && exit == Exit::Success {
-        Exit::Internal
-    } else {
-        exit
-    })
+/// The service, from start to end.
+struct Service<'c> {
+    config: &'c Config,
+    path: Option<&'c Path>,
+    image: Option<Image>,
 }
 
-/// Takes over what the configuration says of identity now, without holding anything up.
+/// Why the service stops.
+enum Why {
+    Asked,
+    Failed,
+    HandOver(Image),
+}
+
+impl Service<'_> {
+    async fn run(
+        &self,
+        only: Option<Only>,
+        load: LoadConfig,
+        passed: PassedSockets,
+    ) -> Result<End, Failure> {
+        let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Internal, error))?;
+        let took_over = !passed.is_empty();
+        let running = app::start(self.config, only, load, passed)
+            .await
+            .map_err(|error| start_failure(&error))?;
+        // After a handover nobody may be left who reads it.
+        if let (Err(failure), false) = (banner(self.config, &running), took_over) {
+            return Err(failure);
+        }
+        notify(State::Ready);
+        let why = self.wait(&mut signals, &running).await;
+        self.stop(why, signals, running).await
+    }
+
+    /// Serves until there is a reason to stop.
+    async fn wait(&self, signals: &mut Signals, running: &Running) -> Why {
+        let mut checking: Option<JoinHandle<Option<Image>>> = None;
+        loop {
+            let checked = async {
+                match &mut checking {
+                    Some(checking) => checking.await.ok().flatten(),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                asked = signals.any() => match asked {
+                    Asked::Stop => return Why::Asked,
+                    Asked::Reload => reload(running),
+                    Asked::HandOver if checking.is_some() => {}
+                    Asked::HandOver => checking = Some(self.check_image()),
+                },
+                image = checked => {
+                    checking = None;
+                    if let Some(image) = image {
+                        return Why::HandOver(image);
+                    }
+                }
+                () = running.failed() => return Why::Failed,
+            }
+        }
+    }
+
+    /// Looks whether there is a program to hand over to, without holding anything up.
+    fn check_image(&self) -> JoinHandle<Option<Image>> {
+        let (image, path) = (self.image.clone(), self.path.map(Path::to_owned));
+        tokio::task::spawn_blocking(move || {
+            let checked = match &image {
+                Some(image) => image.check(path.as_deref()),
+                None => Err("the path of this program is not known".to_owned()),
+            };
+            match checked {
+                Ok(()) => image,
+                Err(why) => {
+                    tracing::error!("nothing is handed over, and all is as it was: {why}");
+                    None
+                }
+            }
+        })
+    }
+
+    async fn stop(&self, why: Why, mut signals: Signals, running: Running) -> Result<End, Failure> {
+        let failed = matches!(why, Why::Failed);
+        let mut image = match why {
+            Why::HandOver(image) => Some(image),
+            Why::Asked | Why::Failed => None,
+        };
+        if failed {
+            tracing::error!("a part of the pipeline has died; stopping, so that it is noticed");
+        } else if image.is_some() {
+            tracing::info!("handing over: connections wait until the new image accepts them");
+        } else {
+            tracing::info!("stopping; a second signal stops at once");
+        }
+        notify(match image {
+            Some(_) => State::HandingOver,
+            None => State::Stopping,
+        });
+        let metrics = Arc::clone(running.metrics());
+        let deadline = self.config.delivery.stop_deadline.get();
+        let mut stopping = pin!(running.stop(deadline, image.is_some()));
+        let Stopped { report, sockets } = loop {
+            tokio::select! {
+                stopped = &mut stopping => break stopped,
+                () = signals.next() => {
+                    if image.take().is_some() {
+                        tracing::info!("stopping instead of handing over; a second signal stops at once");
+                        notify(State::Stopping);
+                        continue;
+                    }
+                    let report = StopReport { lost: metrics.events_held(), ..StopReport::default() };
+                    break Stopped { report, sockets: KeptSockets::default() };
+                }
+            }
+        };
+        let exit = end(&report);
+        Ok(match image {
+            Some(image) => End::HandOver(image, sockets),
+            None if failed && exit == Exit::Success => End::Exit(Exit::Internal),
+            None => End::Exit(exit),
+        })
+    }
+}
+
+/// Takes over what the configuration says of identity now, and certificates, without holding anything
+/// up.
 fn reload(running: &Running) {
+    drop(tokio::task::spawn_blocking(running.reload_certificates()));
     let Some(identity) = running.identity() else {
         return;
     };
@@ -141,16 +273,19 @@ fn end(report: &StopReport) -> Exit {
 
 fn start_failure(error: &StartError) -> Failure {
     let exit = match error {
-        StartError::Bind(_) => Exit::Unavailable,
+        StartError::Bind(_)
+        | StartError::Edge(EdgeError::Bind(_))
+        | StartError::Socket { .. }
+        | StartError::UnknownSocket(_) => Exit::Unavailable,
         StartError::DataDir { .. }
         | StartError::Key(_)
         | StartError::Logstore(_)
         | StartError::AdminToken(_)
-        | StartError::Limits(_)
         | StartError::Identity(IdentityError::State(_)) => Exit::DataDir,
-        StartError::UpstreamSecret { .. }
+        StartError::Edge(EdgeError::Tls { .. })
+        | StartError::UpstreamSecret { .. }
         | StartError::Upstream { .. }
-        | StartError::Identity(IdentityError::Trust(_)) => Exit::Config,
+        | StartError::Identity(IdentityError::Trust(_) | IdentityError::Limits(_)) => Exit::Config,
     };
     Failure::new(exit, error)
 }
@@ -169,8 +304,9 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
             name
         };
         output::line(format_args!(
-            "  {:<10} http://{address}  {note}",
-            "events in"
+            "  {:<10} {}://{address}  {note}",
+            "events in",
+            scheme(config, name),
         ))?;
     }
     let rows = [
@@ -195,14 +331,30 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
         "data",
         config.data_dir.display()
     ))?;
-    if let Some((_, ingest)) = addresses.ingest.first() {
-        first_steps(config, running, *ingest)?;
+    if let Some((name, ingest)) = addresses.ingest.first() {
+        // A certificate is for a name, and this is an address.
+        let curl = match scheme(config, name) {
+            "https" => format!("curl -i --insecure https://{ingest}"),
+            _ => format!("curl -i http://{ingest}"),
+        };
+        first_steps(config, running, &curl)?;
     }
     output::line("\nCtrl-C stops it and delivers what is held.")
 }
 
+/// How the listener of this name is spoken to.
+fn scheme(config: &Config, name: &str) -> &'static str {
+    let all = config.ingest.all_listeners();
+    let listener = all.iter().find(|it| it.name == name);
+    if listener.is_some_and(|it| it.tls.is_on()) {
+        "https"
+    } else {
+        "http"
+    }
+}
+
 /// A command to paste for the first logstore that takes a token, and how to watch the events.
-fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result<(), Failure> {
+fn first_steps(config: &Config, running: &Running, curl: &str) -> Result<(), Failure> {
     let logstores = config.projects.iter().flat_map(|project| {
         project
             .logstores
@@ -232,7 +384,7 @@ fn first_steps(config: &Config, running: &Running, ingest: SocketAddr) -> Result
     let name = &logstore.name;
     output::line(format_args!(
         "\nSend an event (the token is good for {} minutes):\n\n  \
-         curl -i http://{ingest}/logstores/{name}/track \\{header}\n    \
+         {curl}/logstores/{name}/track \\{header}\n    \
          -H 'Authorization: Bearer {token}' \\\n    \
          -d '{{\"__topic__\":\"demo\",\"__logs__\":[{{\"event\":\"view_product\",\"product\":\"Tablet\",\"price\":\"500\"}}]}}'",
         ttl / 60
@@ -270,13 +422,15 @@ fn tail_arguments(config: &Config, running: &Running) -> String {
 enum Asked {
     Stop,
     Reload,
+    HandOver,
 }
 
-/// SIGTERM, SIGINT and SIGHUP.
+/// SIGTERM, SIGINT, SIGHUP and SIGUSR2.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -285,6 +439,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -294,12 +449,13 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
             _ = self.hangup.recv() => Asked::Reload,
+            _ = self.user2.recv() => Asked::HandOver,
         }
     }
 
     /// The next signal to stop.
     async fn next(&mut self) {
-        while self.any().await == Asked::Reload {}
+        while self.any().await != Asked::Stop {}
     }
 }
 

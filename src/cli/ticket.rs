@@ -7,9 +7,10 @@ use super::{Exit, Failure, moment, output};
 use crate::config::Config;
 use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::network::Network;
 use crate::foundation::units::Span;
 use crate::gate::identity::state::{
-    ExtendTicket, FieldFilter, Grant, MadeTicket, Network, NewTicket, TicketId, TicketRecord, View,
+    ExtendTicket, FieldFilter, Grant, MadeTicket, NewTicket, TicketId, TicketRecord, View,
 };
 
 const CREATE_EXAMPLES: &str = "\

@@ -13,6 +13,7 @@ mod excerpt;
 pub mod generate;
 mod hosts;
 mod jwks_url;
+mod limit_rule;
 mod load;
 mod model;
 mod overrides;
@@ -24,6 +25,9 @@ mod walk;
 pub use self::endpoint::region_of;
 pub use self::hosts::{HostAdvice, Platform, render_host_advice};
 pub use self::jwks_url::JwksUrl;
+pub use self::limit_rule::{
+    Part, PartError, Stage, TABLE_WAYS, stage_of, table_bytes, table_places,
+};
 pub use self::load::Checked;
 pub use self::model::*;
 pub use self::overrides::Overrides;

@@ -110,7 +110,8 @@ pub struct Problems {
 
 impl Problems {
     /// The problems as a list, if there is any. `origin` is the file's name, or empty.
-    pub(super) fn of(origin: &str, mut list: Vec<Problem>) -> Option<Self> {
+    #[must_use]
+    pub fn of(origin: &str, mut list: Vec<Problem>) -> Option<Self> {
         list.sort_by_key(|problem| match &problem.place {
             Some(place) => (place.line, place.column),
             None => (usize::MAX, 0),

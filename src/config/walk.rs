@@ -17,6 +17,7 @@ use super::excerpt::Source;
 use super::problems::Problem;
 use super::schema::{Kind, Shape, join, keys_named};
 use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::network::Network;
 use crate::foundation::secret::SecretRef;
 use crate::foundation::units::{ByteSize, Span};
 
@@ -261,6 +262,7 @@ fn wrong_type(shape: Shape, value: &DeValue<'_>) -> Fault {
 fn form(shape: Shape, text: &str) -> Result<(), Fault> {
     match shape.format() {
         Some("time-span") => parsed::<Span>(text),
+        Some("network") => parsed::<Network>(text),
         Some("project-name") => parsed::<ProjectName>(text),
         Some("logstore-name") => parsed::<LogstoreName>(text),
         Some("secret-reference") => SecretRef::try_from(text.to_owned())

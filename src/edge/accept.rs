@@ -1,6 +1,6 @@
 //! Takes connections: a permit first, then the connection, then a task for it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::establish::establish;
+use super::prefixes::{PrefixFull, Slot};
 use super::{Shared, Way, connection};
+use crate::config::ProxyRole;
 use crate::telemetry::{ConnectionEnd, Metrics};
 
 /// Pause after a connection could not be accepted: without descriptors the next would fail as well.
@@ -19,25 +21,24 @@ pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Sha
     loop {
         let permit = tokio::select! {
             permit = permit(&shared) => permit,
-            () = shared.stop.cancelled() => break,
+            () = shared.stop.no_more.cancelled() => break,
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.stop.cancelled() => break,
+            () = shared.stop.no_more.cancelled() => break,
         };
         match accepted {
             Ok((stream, address)) => {
                 shared.metrics.edge.accepted.inc();
                 let taken = Taken::new(&shared.metrics, permit);
-                let Some(slot) = shared.prefixes.enter(address.ip()) else {
+                let Ok(slot) = slot(address.ip(), &way, &shared) else {
                     taken.ended(ConnectionEnd::PrefixLimit);
                     continue;
                 };
                 let (way, tasks) = (Arc::clone(&way), shared.tasks.clone());
                 let shared = Arc::clone(&shared);
                 tasks.spawn(async move {
-                    let end = run(stream, address, &way, &shared).await;
-                    drop(slot);
+                    let end = run(stream, address, slot, &way, &shared).await;
                     taken.ended(end);
                 });
             }
@@ -48,6 +49,16 @@ pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Sha
             }
         }
     }
+}
+
+/// A place among the connections of the peer's network. Proxies in front, which bring the
+/// connections of many clients, need none; who is behind a PROXY header gets one when it is read.
+fn slot(peer: IpAddr, way: &Way, shared: &Shared) -> Result<Option<Slot>, PrefixFull> {
+    let in_front = way.proxy_protocol.role(peer) == ProxyRole::LoadBalancer;
+    if in_front || shared.proxies.trusts(peer) {
+        return Ok(None);
+    }
+    shared.prefixes.enter(peer).map(Some)
 }
 
 async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
@@ -90,10 +101,11 @@ impl Drop for Taken {
 async fn run(
     stream: TcpStream,
     address: SocketAddr,
+    slot: Option<Slot>,
     way: &Way,
     shared: &Arc<Shared>,
 ) -> ConnectionEnd {
-    match establish(stream, address, way, shared).await {
+    match establish(stream, address, slot, way, shared).await {
         Ok(established) => connection::serve(established, way, shared).await,
         Err(end) => end,
     }

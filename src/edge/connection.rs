@@ -10,14 +10,13 @@ use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use tokio::time::sleep_until;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::establish::Established;
 use super::lifetime::{Due, Lifetime, Protocol};
 use super::service::Requests;
 use super::transport::Transport;
-use super::{Shared, Way};
+use super::{Shared, Stop, Way};
 use crate::foundation::stall::StallGuard;
 use crate::telemetry::ConnectionEnd;
 
@@ -40,12 +39,13 @@ pub(super) async fn serve(
         mut transport,
         mut protocol,
         peer,
+        slot: _slot,
     } = established;
     if way.http2.prior_knowledge && !peer.secure {
         let limit = shared.bounds.life.first_byte_timeout;
         let told = tokio::select! {
             told = tokio::time::timeout(limit, transport.begins_http2()) => told,
-            () = shared.stop.cancelled() => return ConnectionEnd::Stopped,
+            () = shared.stop.now.cancelled() => return ConnectionEnd::Stopped,
         };
         match told {
             Ok(Ok(true)) => protocol = Protocol::Http2,
@@ -59,8 +59,10 @@ pub(super) async fn serve(
         front: Arc::clone(&shared.front),
         metrics: Arc::clone(&shared.metrics),
         peer,
+        proxies: Arc::clone(&shared.proxies),
         protocol,
         life: Arc::clone(&life),
+        https: Arc::clone(&way.https),
         max_headers: shared.bounds.max_headers,
     };
     let transport = transport.watched_by(Arc::clone(&life));
@@ -143,13 +145,18 @@ impl Drain for Http2 {
 async fn supervise(
     mut connection: Pin<&mut impl Drain>,
     life: &Lifetime,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> ConnectionEnd {
-    let mut stopped = pin!(stop.cancelled());
-    let mut stopping = false;
+    let mut no_more = pin!(stop.no_more.cancelled());
+    let mut stopped = pin!(stop.now.cancelled());
+    let (mut retired, mut stopping) = (false, false);
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     let mut armed = false;
     std::future::poll_fn(|context| {
+        if !retired && no_more.as_mut().poll(context).is_ready() {
+            retired = true;
+            life.retire(ConnectionEnd::Stopped);
+        }
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;
             life.drain(ConnectionEnd::Stopped);

@@ -2,18 +2,20 @@
 //!
 //! Promise: all of it together takes at most `handshake_timeout`, and at most `max_handshakes`
 //! connections are in it at once; a connection past that waits in the order of arrival, within its
-//! own deadline. A connection of a plain listener passes without waiting.
+//! own deadline (`turns`). A connection of a plain listener passes without waiting.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::lifetime::Protocol;
 use super::peer::Peer;
+use super::prefixes::Slot;
+use super::proxy_protocol::{HeaderError, take_header};
 use super::transport::Transport;
-use super::{Shared, Way};
+use super::{Shared, Way, tls};
+use crate::config::ProxyRole;
 use crate::telemetry::ConnectionEnd;
 
 /// A connection that is ready for HTTP.
@@ -22,6 +24,8 @@ pub(super) struct Established {
     pub(super) transport: Transport,
     pub(super) protocol: Protocol,
     pub(super) peer: Peer,
+    /// Its place among those of its network, held until it ends.
+    pub(super) slot: Option<Slot>,
 }
 
 /// Brings a connection to where HTTP begins.
@@ -31,13 +35,18 @@ pub(super) struct Established {
 pub(super) async fn establish(
     stream: TcpStream,
     address: SocketAddr,
+    slot: Option<Slot>,
     way: &Way,
     shared: &Shared,
 ) -> Result<Established, ConnectionEnd> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    if !way.shakes_hands() {
+    let role = way.proxy_protocol.role(address.ip());
+    if role == ProxyRole::Refused {
+        return Err(ConnectionEnd::ProxyUntrusted);
+    }
+    if way.tls.is_none() && role != ProxyRole::LoadBalancer {
         return Ok(Established {
             transport: Transport::plain(stream),
             protocol: Protocol::Http1,
@@ -45,31 +54,38 @@ pub(super) async fn establish(
                 address,
                 secure: false,
             },
+            slot,
         });
     }
     let steps = async {
-        let _permit = shared
-            .handshakes
-            .acquire()
-            .await
-            .map_err(|_| ConnectionEnd::Stopped)?;
-        steps(stream, address, way).await
+        let steps = steps(stream, address, slot, way, shared);
+        shared.turns.take(steps).await
     };
     tokio::select! {
         established = tokio::time::timeout(shared.bounds.handshake_timeout, steps) => {
             established.unwrap_or(Err(ConnectionEnd::HandshakeTimeout))
         }
-        () = shared.stop.cancelled() => Err(ConnectionEnd::Stopped),
+        () = shared.stop.now.cancelled() => Err(ConnectionEnd::Stopped),
     }
 }
 
 async fn steps(
-    stream: TcpStream,
-    address: SocketAddr,
+    mut stream: TcpStream,
+    mut address: SocketAddr,
+    mut slot: Option<Slot>,
     way: &Way,
+    shared: &Shared,
 ) -> Result<Established, ConnectionEnd> {
-    // The PROXY header belongs here, before TLS: it tells another `address`.
-    let Some(server_config) = &way.tls else {
+    if way.proxy_protocol.role(address.ip()) == ProxyRole::LoadBalancer
+        && let Some(source) = source(&mut stream, address, way).await?
+    {
+        address = source;
+        if !shared.proxies.trusts(source.ip()) {
+            let entered = shared.prefixes.enter(source.ip());
+            slot = Some(entered.map_err(|_| ConnectionEnd::PrefixLimit)?);
+        }
+    }
+    let Some(tls) = &way.tls else {
         return Ok(Established {
             transport: Transport::plain(stream),
             protocol: Protocol::Http1,
@@ -77,14 +93,18 @@ async fn steps(
                 address,
                 secure: false,
             },
+            slot,
         });
     };
-    let accepted = TlsAcceptor::from(server_config()).accept(stream).await;
+    let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;
     let stream = accepted.map_err(|error| {
         tracing::debug!(listener = way.name, %error, "a TLS handshake failed");
         ConnectionEnd::HandshakeFailed
     })?;
-    let protocol = match stream.get_ref().1.alpn_protocol() {
+    let session = stream.get_ref().1;
+    let kind = tls::kind(session);
+    shared.metrics.edge.tls_handshakes.at(kind as usize).inc();
+    let protocol = match session.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
     };
@@ -95,8 +115,24 @@ async fn steps(
             address,
             secure: true,
         },
+        slot,
     })
 }
 
-/// Gives the configuration of TLS that is valid now: it changes when certificates do.
-pub(super) type ServerConfigs = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+/// Who is behind a load balancer, by the header that it has to send.
+async fn source(
+    stream: &mut TcpStream,
+    address: SocketAddr,
+    way: &Way,
+) -> Result<Option<SocketAddr>, ConnectionEnd> {
+    match take_header(stream).await {
+        Ok(source) => Ok(source),
+        // It looks whether we are there.
+        Err(HeaderError::Ended) => Err(ConnectionEnd::Closed),
+        Err(HeaderError::Socket(_)) => Err(ConnectionEnd::Broken),
+        Err(HeaderError::Fault(fault)) => {
+            tracing::debug!(listener = way.name, peer = %address, %fault, "no PROXY header");
+            Err(ConnectionEnd::ProxyHeader)
+        }
+    }
+}

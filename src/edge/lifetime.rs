@@ -192,6 +192,11 @@ impl Lifetime {
         state.last.is_some() || self.born.elapsed() >= self.bounds.max_age
     }
 
+    /// The next answer is the connection's last, for this reason. HTTP/2 clients are told at once.
+    pub(super) fn retire(&self, end: ConnectionEnd) {
+        self.state().last.get_or_insert(end);
+    }
+
     /// The connection takes no further requests, for this reason.
     pub(super) fn drain(&self, end: ConnectionEnd) {
         let mut state = self.state();
@@ -258,7 +263,9 @@ impl Lifetime {
         }
         // A HTTP/1 client is told by its next answer: closed between two requests, it may lose one
         // that is on its way.
-        if state.last.is_some() && self.protocol == Protocol::Http2 {
+        // One that has asked nothing yet may still ask; it is told then.
+        let told = self.protocol == Protocol::Http2 && state.phase != Phase::Silent;
+        if state.last.is_some() && told {
             state.draining = Some(now);
             return Due::Drain;
         }

@@ -3,7 +3,7 @@
 //!
 //! Promise: never more than `max_connections` at once on all listeners together; every stretch of a
 //! connection's life has a deadline (`lifetime`), and an end with a reason that is counted. After
-//! `stop` no new connection is taken, requests in flight are answered, idle connections closed.
+//! [`Stop::now`] no new connection is taken, requests in flight are answered, idle connections closed.
 
 mod accept;
 mod connection;
@@ -12,31 +12,58 @@ mod establish;
 mod lifetime;
 mod peer;
 mod prefixes;
+pub mod proxy_protocol;
+mod redirect;
 mod service;
 mod socket;
 mod transport;
+mod turns;
+
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::establish::ServerConfigs;
 use self::lifetime::LifeBounds;
 use self::prefixes::Prefixes;
-pub use self::socket::{BindError, bind};
-use crate::config::{Config, Http2, Ingest, Listener};
+use self::redirect::Redirect;
+pub use self::socket::{BindError, bind, take_over};
+use self::tls::{ListenerTls, TlsError};
+use self::turns::Turns;
+use crate::config::{Config, Http2, Ingest, Listener, ProxyProtocol};
+use crate::foundation::client_address::ProxyRules;
+use crate::foundation::sockets::PassedSockets;
 use crate::front::Front;
 use crate::telemetry::Metrics;
+
+/// Why the public listeners cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A listener cannot speak TLS.
+    #[error("listener `{listener}`: {source}; `tollgate check` tells more")]
+    Tls {
+        /// Its name.
+        listener: String,
+        /// Why.
+        source: TlsError,
+    },
+}
 
 /// The public listeners, bound and not yet served: connections wait in the kernel's queues.
 pub struct Edge {
     listeners: Vec<(TcpListener, Way)>,
     bounds: Bounds,
+    proxies: ProxyRules,
     max_connections: usize,
     prefixes: Arc<Prefixes>,
 }
@@ -53,22 +80,50 @@ impl std::fmt::Debug for Edge {
 struct Way {
     name: String,
     http2: Http2,
+    proxy_protocol: ProxyProtocol,
     /// TLS, where the listener has it.
-    tls: Option<ServerConfigs>,
+    tls: Option<Arc<ListenerTls>>,
+    https: Arc<Https>,
+}
+
+/// What the answers of a listener say of https.
+#[derive(Debug, Default)]
+struct Https {
+    /// The value of `Strict-Transport-Security`.
+    hsts: Option<HeaderValue>,
+    /// Answers nothing else.
+    redirect: Option<Redirect>,
 }
 
 impl Way {
-    fn new(listener: &Listener) -> Self {
-        Self {
+    fn new(config: &Config, listener: &Listener, metrics: &Metrics) -> Result<Self, EdgeError> {
+        let rules = &listener.tls;
+        let protocols: &[&str] = if listener.http2.enabled {
+            &["h2", "http/1.1"]
+        } else {
+            &["http/1.1"]
+        };
+        let tls = rules
+            .is_on()
+            .then(|| ListenerTls::load(&listener.name, rules, protocols, metrics))
+            .transpose()
+            .map_err(|source| EdgeError::Tls {
+                listener: listener.name.clone(),
+                source,
+            })?;
+        let hsts = rules.hsts.filter(|_| tls.is_some());
+        let to_https = listener.redirect_to_https;
+        let https = Https {
+            hsts: hsts.and_then(|age| format!("max-age={}", age.as_secs()).parse().ok()),
+            redirect: to_https.map(|port| Redirect::new(config, port)),
+        };
+        Ok(Self {
             name: listener.name.clone(),
             http2: listener.http2.clone(),
-            tls: None,
-        }
-    }
-
-    /// Whether anything comes before HTTP.
-    fn shakes_hands(&self) -> bool {
-        self.tls.is_some()
+            proxy_protocol: listener.proxy_protocol.clone(),
+            tls,
+            https: Arc::new(https),
+        })
     }
 }
 
@@ -107,29 +162,60 @@ struct Shared {
     front: Arc<Front>,
     metrics: Arc<Metrics>,
     bounds: Bounds,
+    /// Whose headers are believed.
+    proxies: Arc<ProxyRules>,
     connections: Arc<Semaphore>,
     prefixes: Arc<Prefixes>,
-    handshakes: Semaphore,
+    turns: Turns,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
+}
+
+/// Tells the public listeners to stop, in two steps.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    no_more: CancellationToken,
+    now: CancellationToken,
+}
+
+impl Stop {
+    /// No new connection is taken. Those that are open get their answers, each the last one of its
+    /// connection; a connection that has asked nothing yet may still ask.
+    pub fn take_no_more(&self) {
+        self.no_more.cancel();
+    }
+
+    /// Requests in flight are answered, all other connections closed.
+    pub fn now(&self) {
+        self.no_more.cancel();
+        self.now.cancel();
+    }
 }
 
 impl Edge {
     /// Binds every public listener of the configuration. `descriptors` is the limit of file
-    /// descriptors, if there is one.
+    /// descriptors, if there is one. A socket that was passed for a listener is used instead.
     ///
     /// # Errors
-    /// When an address is taken or not ours; the error names it. Nothing listens then.
-    pub fn bind(config: &Config, descriptors: Option<u64>) -> Result<Self, BindError> {
+    /// When an address is taken or not ours, or a certificate cannot be used; the error names it.
+    /// Nothing listens then.
+    pub fn bind(
+        config: &Config,
+        descriptors: Option<u64>,
+        metrics: &Metrics,
+        passed: &mut PassedSockets,
+    ) -> Result<Self, EdgeError> {
         let ingest = &config.ingest;
         let mut listeners = Vec::new();
         for listener in ingest.all_listeners() {
-            let socket = socket::bind_public(ingest, &listener)?;
-            listeners.push((socket, Way::new(&listener)));
+            let way = Way::new(config, &listener, metrics)?;
+            let socket = socket::bind_public(ingest, &listener, passed)?;
+            listeners.push((socket, way));
         }
         Ok(Self {
             listeners,
             bounds: Bounds::new(ingest),
+            proxies: ingest.trusted_proxies.rules(),
             max_connections: max_connections(config, descriptors),
             prefixes: Prefixes::new(ingest),
         })
@@ -144,25 +230,46 @@ impl Edge {
             .collect()
     }
 
-    /// Serves until `stop` is cancelled, then returns when the last connection is done. Bound that
+    /// The TLS of the listeners that have it, to have its files read again.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<Arc<ListenerTls>> {
+        let ways = self.listeners.iter().map(|(_, way)| way);
+        ways.filter_map(|way| way.tls.clone()).collect()
+    }
+
+    /// The listening sockets, by the names that they are passed on by.
+    pub fn sockets(&self) -> impl Iterator<Item = (&str, &TcpListener)> {
+        let sockets = self.listeners.iter();
+        sockets.map(|(socket, way)| (socket::passed_name(&way.name), socket))
+    }
+
+    /// Serves until it is told to stop, then returns when the last connection is done. Bound that
     /// wait with a timeout: a slow client can hold it.
-    pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: Stop) {
         metrics.edge.limit.set(self.max_connections as u64);
         let shared = Arc::new(Shared {
             front,
             metrics,
             bounds: self.bounds,
+            proxies: Arc::new(self.proxies),
             connections: Arc::new(Semaphore::new(self.max_connections)),
             prefixes: self.prefixes,
-            handshakes: Semaphore::new(self.bounds.max_handshakes),
+            turns: Turns::new(
+                self.bounds.max_handshakes,
+                self.bounds.handshake_timeout / 10,
+            ),
             tasks: TaskTracker::new(),
             stop,
         });
         for (socket, way) in self.listeners {
+            if let Some(tls) = &way.tls {
+                let fresh = Arc::clone(tls).keep_fresh(shared.stop.now.clone());
+                shared.tasks.spawn(fresh);
+            }
             let accepting = accept::accept(socket, Arc::new(way), Arc::clone(&shared));
             shared.tasks.spawn(accepting);
         }
-        shared.stop.cancelled().await;
+        shared.stop.no_more.cancelled().await;
         shared.tasks.close();
         shared.tasks.wait().await;
     }

@@ -31,7 +31,7 @@ impl Prefixes {
     }
 
     /// Counts a connection of this address, unless its network has as many as it may.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Slot, PrefixFull> {
         let network = self.network(address);
         match self.counts.entry(network) {
             Entry::Vacant(free) => {
@@ -40,12 +40,12 @@ impl Prefixes {
             Entry::Occupied(mut taken) => {
                 let count = taken.get_mut();
                 if *count >= self.most {
-                    return None;
+                    return Err(PrefixFull);
                 }
                 *count += 1;
             }
         }
-        Some(Slot {
+        Ok(Slot {
             prefixes: Arc::clone(self),
             network,
         })
@@ -62,6 +62,10 @@ impl Prefixes {
         bits.checked_shr(host).map_or(0, |network| network << host)
     }
 }
+
+/// A network has as many connections as it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PrefixFull;
 
 /// A connection that counts for its network until it is dropped.
 #[derive(Debug)]
@@ -102,12 +106,12 @@ mod tests {
         let prefixes = prefixes(2);
         let one = prefixes.enter(ip("192.0.2.1")).unwrap();
         let two = prefixes.enter(ip("::ffff:192.0.2.1")).unwrap();
-        assert!(prefixes.enter(ip("192.0.2.1")).is_none());
+        assert!(prefixes.enter(ip("192.0.2.1")).is_err());
         let other = prefixes.enter(ip("192.0.2.2")).unwrap();
         let six = prefixes.enter(ip("2001:db8:1:2::1")).unwrap();
         let same = prefixes.enter(ip("2001:db8:1:2:ffff::9")).unwrap();
-        assert!(prefixes.enter(ip("2001:db8:1:2:3::")).is_none());
-        assert!(prefixes.enter(ip("2001:db8:1:3::1")).is_some());
+        assert!(prefixes.enter(ip("2001:db8:1:2:3::")).is_err());
+        assert!(prefixes.enter(ip("2001:db8:1:3::1")).is_ok());
         drop(one);
         let again = prefixes.enter(ip("192.0.2.1")).unwrap();
         drop((two, other, six, same, again));
@@ -124,9 +128,9 @@ mod tests {
                 ..Ingest::default()
             });
             let _one = prefixes.enter(ip("10.0.0.1")).unwrap();
-            assert_eq!(prefixes.enter(ip("203.0.113.9")).is_none(), together);
+            assert_eq!(prefixes.enter(ip("203.0.113.9")).is_err(), together);
             let _six = prefixes.enter(ip("2001:db8::1"));
-            assert_eq!(prefixes.enter(ip("2001:db8::2")).is_none(), together);
+            assert_eq!(prefixes.enter(ip("2001:db8::2")).is_err(), together);
         }
     }
 }

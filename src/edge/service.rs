@@ -5,13 +5,15 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use http::header::{CONNECTION, COOKIE, HOST};
+use http::header::{CONNECTION, COOKIE, HOST, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
+use super::Https;
 use super::lifetime::{Lifetime, Protocol};
 use super::peer::Peer;
+use crate::foundation::client_address::ProxyRules;
 use crate::front::{Front, Reply};
 use crate::telemetry::{HttpVersion, Metrics};
 
@@ -21,8 +23,10 @@ pub(super) struct Requests {
     pub(super) front: Arc<Front>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) peer: Peer,
+    pub(super) proxies: Arc<ProxyRules>,
     pub(super) protocol: Protocol,
     pub(super) life: Arc<Lifetime>,
+    pub(super) https: Arc<Https>,
     pub(super) max_headers: usize,
 }
 
@@ -61,10 +65,25 @@ impl Service<Request<Incoming>> for Requests {
             return Box::pin(std::future::ready(Ok(reply)));
         }
         let front = Arc::clone(&self.front);
-        let sender = self.peer.sender(request.headers());
+        let (sender, outcome) = self.peer.sender(request.headers(), &self.proxies);
+        self.metrics.edge.addresses.at(outcome as usize).inc();
         let protocol = self.protocol;
+        let https = Arc::clone(&self.https);
+        if https.redirect.is_some() {
+            self.metrics.edge.redirected.inc();
+        }
         Box::pin(async move {
-            let mut reply = front.answer(request, sender).await;
+            let mut reply = match &https.redirect {
+                None => front.answer(request, sender).await,
+                Some(redirect) => {
+                    let location = redirect.location(request.uri(), request.headers());
+                    front.send_elsewhere(request, location).await
+                }
+            };
+            if let Some(hsts) = &https.hsts {
+                let headers = reply.headers_mut();
+                headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+            }
             if protocol == Protocol::Http1 && under_way.0.is_last() {
                 let close = HeaderValue::from_static("close");
                 reply.headers_mut().insert(CONNECTION, close);

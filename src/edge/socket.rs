@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 
-use crate::config::{Ingest, Listener};
+use crate::config::{Ingest, Listener, MAIN_LISTENER};
+use crate::foundation::sockets::PassedSockets;
 
 /// Binds a private address.
 ///
@@ -22,13 +23,56 @@ pub async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener
         })
 }
 
-/// Binds a public listener.
-pub(super) fn bind_public(ingest: &Ingest, listener: &Listener) -> Result<TcpListener, BindError> {
+/// Takes over a listening socket that was passed by this name. It listens where it does, whatever
+/// the configuration says.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn take_over(
+    socket: std::net::TcpListener,
+    name: &str,
+    wanted: SocketAddr,
+) -> Result<TcpListener, BindError> {
+    let taken = socket
+        .set_nonblocking(true)
+        .and_then(|()| TcpListener::from_std(socket))
+        .and_then(|taken| Ok((taken.local_addr()?, taken)));
+    let (address, taken) = taken.map_err(|source| BindError {
+        what: format!("the socket passed as `{name}`"),
+        address: wanted,
+        source,
+    })?;
+    tracing::info!(name, %address, "took over a listening socket");
+    let moved = address.port() != wanted.port() || address.ip() != wanted.ip();
+    if wanted.port() != 0 && moved {
+        tracing::warn!(name, %address, %wanted, "the socket that was passed listens elsewhere than the configuration says");
+    }
+    Ok(taken)
+}
+
+/// Binds a public listener, or takes over the socket that was passed for it.
+pub(super) fn bind_public(
+    ingest: &Ingest,
+    listener: &Listener,
+    passed: &mut PassedSockets,
+) -> Result<TcpListener, BindError> {
+    let name = passed_name(&listener.name);
+    if let Some(socket) = passed.take(name) {
+        return take_over(socket, name, listener.listen);
+    }
     open(ingest, listener).map_err(|source| BindError {
         what: format!("clients (listener `{}`)", listener.name),
         address: listener.listen,
         source,
     })
+}
+
+/// The name of a public listener's socket, where sockets are passed.
+pub(super) fn passed_name(listener: &str) -> &str {
+    match listener {
+        MAIN_LISTENER => "ingest",
+        name => name,
+    }
 }
 
 fn open(ingest: &Ingest, listener: &Listener) -> io::Result<TcpListener> {

@@ -1,11 +1,14 @@
 //! The ground: small types and functions that know nothing of Tollgate's job.
 
 pub mod budget;
+pub mod client_address;
 pub mod clock;
 pub mod names;
+pub mod network;
 pub mod request_id;
 pub mod secret;
 pub mod serve;
+pub mod sockets;
 pub mod stall;
 pub mod units;
 pub mod wire;

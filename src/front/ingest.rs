@@ -79,7 +79,7 @@ impl Front {
     }
 
     /// Refuses a request whose end is in doubt, and with it what follows on its connection.
-    fn misframed(&self, parts: &Parts, refusal: &Refusal) -> Reply {
+    pub(super) fn misframed(&self, parts: &Parts, refusal: &Refusal) -> Reply {
         let unix_seconds = clock::unix_seconds();
         let replier = Replier {
             id: RequestId::next(unix_seconds),
@@ -172,7 +172,7 @@ impl Front {
         Cookies::read(&parts.headers, &identity.cookies, &tokens)
     }
 
-    fn unrouted(
+    pub(super) fn unrouted(
         &self,
         replier: &Replier<'_>,
         refusal: &Refusal,

@@ -121,6 +121,11 @@ impl Replier<'_> {
         reply
     }
 
+    /// An answer without a body.
+    pub(super) fn empty(&self, status: StatusCode) -> Reply {
+        self.reply(status, Bytes::new())
+    }
+
     /// The events are held in memory and will be delivered.
     pub(super) fn accepted(&self) -> Reply {
         let mut reply = self.reply(StatusCode::OK, Bytes::new());

@@ -205,7 +205,10 @@ fn names_no_project(host: &str) -> bool {
 
 /// The host of a request, without port and in lower case: of the one Host header, from which an
 /// absolute target may not differ.
-pub(super) fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result<String, Refusal> {
+///
+/// # Errors
+/// When there is none, more than one, or one that is no host.
+pub fn host_of(target: Option<&Authority>, headers: &HeaderMap) -> Result<String, Refusal> {
     let mut hosts = headers.get_all(http::header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return Err(Reason::InvalidHost.into());

@@ -3,7 +3,8 @@
 use prometheus::proto::MetricType;
 
 use super::families::Family;
-use super::metrics::{ConnectionEnd, EdgeMetrics, HttpVersion, Metrics};
+use super::labels::{AddressOutcome, ConnectionEnd, HttpVersion, TlsHandshake};
+use super::metrics::{EdgeMetrics, Metrics};
 
 type Read = fn(&EdgeMetrics) -> u64;
 
@@ -39,6 +40,12 @@ const PLAIN: &[(&str, &str, MetricType, Read)] = &[
         MetricType::COUNTER,
         |m| m.accept_errors.get(),
     ),
+    (
+        "tollgate_https_redirects_total",
+        "Requests on listeners with redirect_to_https, those of unknown hosts included.",
+        MetricType::COUNTER,
+        |m| m.redirected.get(),
+    ),
 ];
 
 impl Metrics {
@@ -71,6 +78,28 @@ impl Metrics {
             let count = self.edge.requests.at(*version as usize).get();
             requests.push(vec![("version", version.label())], count);
         }
+        let mut addresses = Family::new(
+            "tollgate_client_addresses_total",
+            "Requests, by how the address of their client was found (docs/deploy-edge.md).",
+            MetricType::COUNTER,
+        );
+        for outcome in AddressOutcome::ALL {
+            let count = self.edge.addresses.at(*outcome as usize).get();
+            if count > 0 {
+                addresses.push(vec![("outcome", outcome.label())], count);
+            }
+        }
+        let mut handshakes = Family::new(
+            "tollgate_tls_handshakes_total",
+            "TLS handshakes that were finished, by version, and whether the client came back with a ticket. Those that were not are in tollgate_connections_ended_total.",
+            MetricType::COUNTER,
+        );
+        for kind in TlsHandshake::ALL {
+            let count = self.edge.tls_handshakes.at(*kind as usize).get();
+            if count > 0 {
+                handshakes.push(vec![("kind", kind.label())], count);
+            }
+        }
         let mut descriptors = Family::new(
             "tollgate_descriptors_open",
             "File descriptors in use. Alert above 90 % of the limit.",
@@ -88,7 +117,7 @@ impl Metrics {
             0 => {} // none
             most => limit.push(vec![], most),
         }
-        families.extend([ended, requests, descriptors, limit]);
+        families.extend([ended, requests, addresses, handshakes, descriptors, limit]);
         families
     }
 }

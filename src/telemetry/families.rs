@@ -8,10 +8,11 @@ use std::sync::Arc;
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
-use super::metrics::{
-    AdminCall, AdminOutcome, CredentialKind, DropReason, LogstoreMetrics, Metrics, PlatformLabel,
-    RelayOutcome, RouteLabel, TokenSource,
+use super::labels::{
+    AdminCall, AdminOutcome, CredentialKind, DropReason, PlatformLabel, RelayOutcome, RouteLabel,
+    TokenSource,
 };
+use super::metrics::{LogstoreMetrics, Metrics};
 use crate::event::Reason;
 
 pub(super) type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -71,6 +72,8 @@ impl Metrics {
             .chain(self.edge_families())
             .chain(self.admin_families())
             .chain(self.jwks_families())
+            .chain(self.limit_families())
+            .chain(self.certificate_families())
             .chain(self.logstore_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())

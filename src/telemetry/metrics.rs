@@ -4,6 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::certificates::Certificates;
+use super::labels::{
+    AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, CredentialKind, DropReason,
+    HttpVersion, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake, TokenSource,
+};
+use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
@@ -54,223 +60,6 @@ impl Gauge {
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Declares an enum of label values with an index into an array of cells.
-macro_rules! label_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
-
-        impl $name {
-            /// Every value.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-            /// The value as a label.
-            #[must_use]
-            pub fn label(self) -> &'static str {
-                match self { $(Self::$variant => $label,)+ }
-            }
-            /// How many values there are.
-            pub const COUNT: usize = Self::ALL.len();
-        }
-    };
-}
-
-label_enum! {
-    /// The kind of request, as a metric label.
-    RouteLabel {
-        /// `POST /logstores/{ls}/track`.
-        TrackPost => "track_post",
-        /// `GET /logstores/{ls}/track`.
-        TrackGet => "track_get",
-        /// `GET /logstores/{ls}/track.gif`.
-        TrackGif => "track_gif",
-        /// `GET /logstores/{ls}/track_ua.gif`.
-        TrackUaGif => "track_ua_gif",
-        /// `POST /logstores/{ls}`, `/shards/lb` or `/shards/route`.
-        PutLogs => "put_logs",
-        /// `OPTIONS`, answered as a CORS preflight.
-        Preflight => "preflight",
-        /// `AssumeRole` at `/`.
-        AssumeRole => "assume_role",
-        /// `GET /get_sts_token`.
-        GetStsToken => "get_sts_token",
-        /// `POST /session`.
-        Session => "session",
-        /// Anything else.
-        Unknown => "unknown",
-    }
-}
-
-label_enum! {
-    /// Where the credential of an accepted request stood, as a metric label.
-    TokenSource {
-        /// `Authorization: Bearer`.
-        Authorization => "authorization",
-        /// The path prefix `/t/{token}`.
-        Path => "path",
-        /// The query.
-        Query => "query",
-        /// A cookie.
-        Cookie => "cookie",
-        /// The tag `__token__` of the body.
-        Body => "body",
-        /// The signature of the request.
-        Signature => "signature",
-        /// None: the logstore is open.
-        Anonymous => "anonymous",
-    }
-}
-
-label_enum! {
-    /// The kind of a credential, as a metric label.
-    CredentialKind {
-        /// A long-lived access key.
-        AccessKey => "access_key",
-        /// Temporary credentials of ours.
-        Sts => "sts",
-        /// A token.
-        Jwt => "jwt",
-        /// A ticket.
-        Ticket => "ticket",
-        /// A signature by a key that is not ours.
-        Passthrough => "passthrough",
-        /// None, where the logstore is open.
-        Anonymous => "anonymous",
-        /// None, or none that could be told.
-        None => "none",
-    }
-}
-
-label_enum! {
-    /// The mini-program platform that the Referer speaks of. A label, never authority.
-    PlatformLabel {
-        /// WeChat.
-        Wechat => "wechat",
-        /// Alipay.
-        Alipay => "alipay",
-        /// Douyin, or Feishu, which sends the same host.
-        Douyin => "douyin",
-        /// QQ.
-        Qq => "qq",
-        /// Baidu.
-        Baidu => "baidu",
-        /// A quick app.
-        QuickApp => "quickapp",
-        /// A browser: an Origin or Sec-Fetch header came along.
-        Browser => "browser",
-        /// None of these.
-        Other => "other",
-    }
-}
-
-label_enum! {
-    /// What became of a relayed request.
-    RelayOutcome {
-        /// The upstream took it.
-        Accepted => "accepted",
-        /// The upstream refused it.
-        Refused => "refused",
-        /// The upstream could not be reached, or failed.
-        Failed => "failed",
-    }
-}
-
-label_enum! {
-    /// Why accepted events did not reach the store.
-    DropReason {
-        /// The store refused them for good.
-        UpstreamRefused => "upstream_refused",
-        /// They were still held when the stop deadline came.
-        Stopped => "stopped",
-        /// A bug: they vanished without an outcome.
-        Lost => "lost",
-    }
-}
-
-label_enum! {
-    /// A call of the admin API, as a metric label.
-    AdminCall {
-        /// `POST /api/v1/tickets`.
-        CreateTicket => "create_ticket",
-        /// `GET /api/v1/tickets`.
-        ListTickets => "list_tickets",
-        /// `POST /api/v1/tickets/{id}/extend`.
-        ExtendTicket => "extend_ticket",
-        /// `DELETE /api/v1/tickets/{id}`.
-        RevokeTicket => "revoke_ticket",
-        /// `POST /api/v1/revocations`.
-        Revoke => "revoke",
-        /// `GET /api/v1/revocations`.
-        ListRevocations => "list_revocations",
-        /// `DELETE /api/v1/revocations/{kind}/{value}`.
-        LiftRevocation => "lift_revocation",
-        /// `POST /api/v1/identity/reload`.
-        Reload => "reload",
-        /// Anything else below `/api/`.
-        Unknown => "unknown",
-    }
-}
-
-label_enum! {
-    /// What became of a call of the admin API, as a metric label.
-    AdminOutcome {
-        /// It was done.
-        Done => "done",
-        /// The request was wrong, or what it asked for is not possible.
-        Refused => "refused",
-        /// It came without the token, with a wrong one, or from a page.
-        Denied => "denied",
-        /// It could not be done here.
-        Failed => "failed",
-    }
-}
-
-label_enum! {
-    /// Why a public connection ended, as a metric label.
-    ConnectionEnd {
-        /// The client closed it, or the last answer was given.
-        Closed => "closed",
-        /// The service is stopping.
-        Stopped => "stopped",
-        /// Its network had as many as it may.
-        PrefixLimit => "prefix_limit",
-        /// Its PROXY header, its TLS handshake or the wait for its turn took too long.
-        HandshakeTimeout => "handshake_timeout",
-        /// Its TLS handshake failed.
-        HandshakeFailed => "handshake_failed",
-        /// Nothing came, or not the whole preface of HTTP/2.
-        FirstByteTimeout => "first_byte_timeout",
-        /// A request head took too long.
-        HeaderTimeout => "header_timeout",
-        /// It stood too long between requests.
-        IdleTimeout => "idle_timeout",
-        /// The client did not read its answers.
-        WriteTimeout => "write_timeout",
-        /// The client did not answer a PING.
-        PingTimeout => "ping_timeout",
-        /// It has come to its greatest age.
-        MaxAge => "max_age",
-        /// It has had its greatest number of requests.
-        MaxRequests => "max_requests",
-        /// The client broke the rules of HTTP.
-        ProtocolError => "protocol_error",
-        /// The connection broke.
-        Broken => "broken",
-    }
-}
-
-label_enum! {
-    /// The version of HTTP, as a metric label.
-    HttpVersion {
-        /// HTTP/1.0.
-        Http10 => "1.0",
-        /// HTTP/1.1.
-        Http11 => "1.1",
-        /// HTTP/2.
-        Http2 => "2",
     }
 }
 
@@ -375,8 +164,14 @@ pub struct EdgeMetrics {
     pub descriptors: OnceLock<fn() -> Option<u64>>,
     /// Connections ended, by reason.
     pub ended: Cells<{ ConnectionEnd::COUNT }>,
+    /// Finished TLS handshakes.
+    pub tls_handshakes: Cells<{ TlsHandshake::COUNT }>,
+    /// Requests that were sent on to https, or had no host to be sent to.
+    pub redirected: Counter,
     /// Requests, by version of HTTP.
     pub requests: Cells<{ HttpVersion::COUNT }>,
+    /// Requests, by how their client's address was found.
+    pub addresses: Cells<{ AddressOutcome::COUNT }>,
 }
 
 /// Cells by kind of credential and reason.
@@ -439,6 +234,10 @@ pub struct Metrics {
     pub machine: Arc<MachineLoad>,
     /// The fetched sets of keys, for gauges.
     jwks: JwksWatch,
+    /// The limits.
+    pub(super) limits: LimitsWatch,
+    /// Cells per certificate, from the configuration.
+    pub(super) certificates: Certificates,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
     /// The memory budget, for gauges.

@@ -4,14 +4,19 @@
 //! and from closed enums, never from a client. Counting is one atomic addition on a cell that was
 //! resolved when the configuration was loaded.
 
+mod certificates;
 mod edge_families;
 mod families;
+mod labels;
+mod limits;
 mod load;
 mod metrics;
 
-pub use self::load::{LogstoreLoad, MachineLoad};
-pub use self::metrics::{
-    AdminCall, AdminOutcome, ConnectionEnd, Counter, CredentialKind, DropReason, EdgeMetrics,
-    Gauge, HttpVersion, JwksFigures, LogstoreMetrics, Metrics, PlatformLabel, RelayOutcome,
-    RouteLabel, TokenSource,
+pub use self::certificates::CertificateMetrics;
+pub use self::labels::{
+    AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, CredentialKind, DropReason,
+    HttpVersion, LimitOutcome, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake, TokenSource,
 };
+pub use self::limits::{LimitFigures, QuotaFigures};
+pub use self::load::{LogstoreLoad, MachineLoad};
+pub use self::metrics::{Counter, EdgeMetrics, Gauge, JwksFigures, LogstoreMetrics, Metrics};

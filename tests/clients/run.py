@@ -17,6 +17,7 @@ HERE = Path(__file__).resolve().parent
 GROUPS = (
     "shims",
     "front",
+    "tls",
     "browser",
     "mini_platforms",
     "mini_tokens",

@@ -515,6 +515,64 @@ fn a_client_that_is_gone_is_noticed_by_ping() {
 }
 
 #[test]
+fn early_refusals_do_not_count_as_faults_of_the_client() {
+    // Each refused body is cut by a reset of ours: more of them than `max_error_resets`.
+    let tollgate = start_http2("", "max_error_resets = 20");
+    let mut client = Client::new(tollgate.ingest.unwrap());
+    let nowhere = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", "/nowhere"),
+        (":authority", "localhost"),
+        ("content-length", "99999999"),
+    ];
+    for index in 0..100 {
+        client.send(&frame(HEADERS, END_HEADERS, id(index), &block(&nowhere)));
+        client.send(&frame(DATA, 0, id(index), b"{"));
+        let answer = client.next_of(HEADERS).unwrap();
+        assert_eq!((answer.stream, answer.status()), (id(index), 404));
+    }
+    client.send(&post(id(100)));
+    assert_eq!(client.next_of(HEADERS).unwrap().status(), 200);
+    tollgate.events(OPEN, 1);
+}
+
+#[test]
+fn a_client_that_opens_no_window_is_closed_when_idle() {
+    let tollgate = start_http2(
+        "idle_timeout = \"500ms\"\nheader_timeout = \"500ms\"",
+        "max_concurrent_streams = 10",
+    );
+    let mut client = Client::new(tollgate.ingest.unwrap());
+    // SETTINGS_INITIAL_WINDOW_SIZE of 0: no byte of an answer's body may be sent.
+    client.send(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
+    let nowhere = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/nowhere"),
+        (":authority", "localhost"),
+    ];
+    for index in 0..10 {
+        let bytes = frame(
+            HEADERS,
+            END_HEADERS | END_STREAM,
+            id(index),
+            &block(&nowhere),
+        );
+        client.send(&bytes);
+    }
+    let frames = client.rest();
+    let answers = frames.iter().filter(|frame| frame.kind == HEADERS).count();
+    assert_eq!(answers, 10);
+    assert!(
+        frames
+            .iter()
+            .all(|frame| frame.kind != DATA || frame.payload.is_empty())
+    );
+    await_ended(&tollgate, "idle_timeout", 1);
+}
+
+#[test]
 fn windows_bound_what_a_client_sends_ahead() {
     let tollgate = start_http2("", "");
     let mut client = Client::new(tollgate.ingest.unwrap());

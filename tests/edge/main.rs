@@ -13,6 +13,7 @@ mod connections;
 mod deadlines;
 mod framing;
 mod http2;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -99,4 +99,14 @@ proptest! {
     fn no_broken_group_reads_otherwise_than_to_prost(data in input("wire")) {
         checks::wire(&data);
     }
+
+    #[test]
+    fn no_broken_proxy_header_reads_in_two_ways(data in input("proxy_protocol")) {
+        checks::proxy_protocol(&data);
+    }
+
+    #[test]
+    fn no_broken_entry_changes_what_a_proxy_appended(data in input("forwarded")) {
+        checks::forwarded(&data);
+    }
 }

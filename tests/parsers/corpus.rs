@@ -72,3 +72,13 @@ fn every_policy_of_the_seeds_decides_as_the_model_does_or_says_where_it_is_wrong
 fn every_wire_seed_reads_as_it_reads_to_prost() {
     replay("wire", checks::wire, 20);
 }
+
+#[test]
+fn every_proxy_header_of_the_seeds_reads_the_same_however_it_arrives() {
+    replay("proxy_protocol", checks::proxy_protocol, 25);
+}
+
+#[test]
+fn no_address_of_the_seeds_changes_what_a_proxy_appended() {
+    replay("forwarded", checks::forwarded, 25);
+}

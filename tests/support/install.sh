@@ -8,6 +8,7 @@ clients=tests/clients
 needed_packages() {
   command -v cc >/dev/null || echo gcc libc6-dev
   command -v curl >/dev/null || echo curl
+  command -v openssl >/dev/null || echo openssl
   command -v node >/dev/null || echo nodejs
   command -v npm >/dev/null || echo npm
   command -v python3 >/dev/null || echo python3

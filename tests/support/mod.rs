@@ -116,7 +116,8 @@ impl Tollgate {
         let address = |what: &str| {
             banner.lines().find_map(|line| {
                 let rest = line.trim_start().strip_prefix(what)?.trim_start();
-                rest.strip_prefix("http://")?
+                rest.strip_prefix("http://")
+                    .or(rest.strip_prefix("https://"))?
                     .split(' ')
                     .next()?
                     .parse()
@@ -365,7 +366,7 @@ pub fn exchange_cut(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
-pub fn read_answer(stream: &mut TcpStream) -> Answer {
+pub fn read_answer(stream: &mut impl Read) -> Answer {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
     loop {

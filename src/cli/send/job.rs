@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::{SendArgs, token};
 use crate::cli::output::escape;
 use crate::cli::source::choose_logstore;
 use crate::cli::{Exit, Failure};
-use crate::config::Config;
+use crate::config::{Config, Ingest};
 use crate::foundation::secret::Secret;
 
 /// First pause after a busy answer; each further one doubles.
@@ -67,7 +67,7 @@ impl Job {
         }
         let url = match &args.url {
             Some(url) => url.clone(),
-            None => local_url(config.ingest.listen).map_err(|error| wrong(&error))?,
+            None => local_url(&config.ingest).map_err(|error| wrong(&error))?,
         };
         let own =
             args.url.is_none() || args.source.config.is_some() || args.source.data_dir.is_some();
@@ -250,11 +250,13 @@ impl Sending {
 }
 
 /// The address of a listener of this machine; that of all interfaces stands for the loopback.
-fn local_url(mut listen: SocketAddr) -> Result<Uri, http::uri::InvalidUri> {
+fn local_url(ingest: &Ingest) -> Result<Uri, http::uri::InvalidUri> {
+    let mut listen = ingest.listen;
     if listen.ip().is_unspecified() {
         listen.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    format!("http://{listen}").parse()
+    let scheme = if ingest.tls.is_on() { "https" } else { "http" };
+    format!("{scheme}://{listen}").parse()
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

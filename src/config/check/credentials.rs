@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use super::listeners::is_loopback;
 use super::routes::origin_fault;
-use super::{Findings, is_word, runs_embedded, unique};
-use crate::config::walk::nearest;
+use super::{Findings, is_word, refers, runs_embedded, unique};
 use crate::config::{Accept, Config, Role};
 use crate::foundation::units::Span;
 
@@ -25,25 +24,6 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     check_cookies(config, findings);
     check_tickets_and_sessions(config, findings);
     check_security_events(config, findings);
-}
-
-/// Tells when `name` is not one of `known`.
-fn refers<'n>(
-    key: String,
-    name: &str,
-    known: impl Iterator<Item = &'n str>,
-    what: &str,
-    findings: &mut Findings,
-) {
-    let known: Vec<&str> = known.collect();
-    if known.contains(&name) {
-        return;
-    }
-    let finding = findings.error(key, format!("there is no {what} `{name}`"));
-    match nearest(name, &known) {
-        Some(near) => finding.help(format!("did you mean `{near}`?")),
-        None => finding.help(format!("add an entry of this name, {what}")),
-    };
 }
 
 /// Tells of policies that are not there.

@@ -11,6 +11,9 @@ const LARGEST_WINDOW: u64 = (1 << 31) - 1;
 /// The window that HTTP/2 begins with: a connection's cannot be made smaller.
 const FIRST_WINDOW: u64 = (1 << 16) - 1;
 
+/// Names of sockets that are passed in for other listeners.
+const OTHER_SOCKETS: [&str; 3] = ["ingest", "admin", "logstore"];
+
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let ingest = &config.ingest;
     let names = ingest.listeners.iter().enumerate();
@@ -22,6 +25,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         findings,
     );
     for (key, name) in names {
+        if OTHER_SOCKETS.contains(&name) {
+            let message =
+                format!("`{name}` is the name of another socket, where sockets are passed");
+            findings.error(key.clone(), message);
+        }
         if !is_word(name) {
             findings.error(key, "a name is of letters, digits, `-`, `_` and `.`");
         }
@@ -38,9 +46,40 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         );
     }
     http2("ingest.http2", &ingest.http2, findings);
+    https(config, findings);
     for (index, listener) in ingest.listeners.iter().enumerate() {
         let path = format!("ingest.listener[{index}].http2");
         http2(&path, &listener.http2, findings);
+    }
+}
+
+/// TLS of every listener, and those that send clients there.
+fn https(config: &Config, findings: &mut Findings) {
+    let ingest = &config.ingest;
+    let main = ("ingest".to_owned(), ingest.redirect_to_https, &ingest.tls);
+    let more = ingest.listeners.iter().enumerate().map(|(index, it)| {
+        let path = format!("ingest.listener[{index}]");
+        (path, it.redirect_to_https, &it.tls)
+    });
+    for (path, redirect, tls) in std::iter::once(main).chain(more) {
+        super::tls::check(tls, &format!("{path}.tls"), findings);
+        if redirect.is_none() {
+            continue;
+        }
+        let key = format!("{path}.redirect_to_https");
+        if tls.is_on() {
+            findings
+                .error(&*key, "this listener speaks TLS itself")
+                .help("set it on a plain listener beside this one")
+                .beside(format!("{path}.tls"));
+        }
+        if ingest.hosts.is_empty() && ingest.domains.is_empty() {
+            findings
+                .error(key, "no host is known, so every request would be refused")
+                .help("name them in ingest.hosts or ingest.domains")
+                .beside("ingest.hosts")
+                .beside("ingest.domains");
+        }
     }
 }
 

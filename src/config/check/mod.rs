@@ -10,10 +10,14 @@ mod ingest;
 mod jwt;
 mod listeners;
 mod overload;
+mod proxies;
+mod quota;
 mod routes;
+mod tls;
 mod upstreams;
 
 use super::problems::{Problem, Severity};
+use super::walk::nearest;
 use super::{Config, UpstreamKind};
 
 /// A rule that a configuration breaks.
@@ -76,6 +80,7 @@ impl Findings {
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     listeners::check(config, &mut findings);
+    proxies::check(config, &mut findings);
     ingest::check(config, &mut findings);
     bounds::check(config, &mut findings);
     overload::check(config, &mut findings);
@@ -83,6 +88,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     credentials::check(config, &mut findings);
     upstreams::check(config, &mut findings);
     routes::check(config, &mut findings);
+    quota::check(config, &mut findings);
     findings.0
 }
 
@@ -111,4 +117,23 @@ fn unique<'n>(names: impl Iterator<Item = (String, &'n str)>, what: &str, findin
             seen.insert(name, key);
         }
     }
+}
+
+/// Tells when `name` is not one of `known`.
+fn refers<'n>(
+    key: String,
+    name: &str,
+    known: impl Iterator<Item = &'n str>,
+    what: &str,
+    findings: &mut Findings,
+) {
+    let known: Vec<&str> = known.collect();
+    if known.contains(&name) {
+        return;
+    }
+    let finding = findings.error(key, format!("there is no {what} `{name}`"));
+    match nearest(name, &known) {
+        Some(near) => finding.help(format!("did you mean `{near}`?")),
+        None => finding.help(format!("add an entry of this name, {what}")),
+    };
 }

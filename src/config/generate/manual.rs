@@ -18,6 +18,7 @@ Keys that Tollgate does not know are errors. Past a limit there is always an ans
 - A **size** is `\"512KiB\"`, `\"10MiB\"`, `\"1GiB\"` (powers of 1024), or a number of bytes. `MB` is refused, since people mean either by it.
 - A **time span** is `\"250ms\"`, `\"30s\"`, `\"15m\"`, `\"1h\"`, `\"7d\"`, or a sum such as `\"1h 30m\"`.
 - A **socket address** is `\"127.0.0.1:8080\"` or `\"[::1]:8080\"`. Port 0 takes a free port.
+- A **network** is `\"10.0.0.0/8\"`, `\"2001:db8::/32\"` or one address. IPv4 is written as IPv4.
 - A **project name** has 3 to 63 lower-case letters, digits and `-`; a **logstore name** also `_`. Both start and end with a letter or a digit.
 - A **secret reference** is `\"env:NAME\"` (an environment variable) or `\"file:PATH\"`. A secret itself is never written in a configuration.
 ";

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::listeners::loopback;
+use super::proxies::{ProxyProtocol, TrustedProxies};
+use super::tls::Tls;
 use crate::foundation::names::ProjectName;
 use crate::foundation::units::{ByteSize, Span};
 
@@ -27,7 +29,7 @@ pub struct Ingest {
     /// Connections held at once by all public listeners. Past it, new ones wait in the kernel's queue. Lowered at start, with a warning, when the limit of file descriptors has no room for so many.
     #[schemars(range(min = 1))]
     pub max_connections: u32,
-    /// Connections held at once by one network. Past it, a new one is closed at once.
+    /// Connections held at once by one network. Past it, a new one is closed at once. Proxies of `trusted_proxies` and `proxy_protocol` are not counted; who is behind a PROXY header is.
     #[schemars(range(min = 1))]
     pub max_connections_per_prefix: u32,
     /// Bits of an IPv4 address that make a network for `max_connections_per_prefix`.
@@ -38,7 +40,7 @@ pub struct Ingest {
     pub prefix_v6: u8,
     /// Time for what comes before HTTP on a connection: its PROXY header, its TLS handshake, and its place among `max_handshakes`. Then it is closed.
     pub handshake_timeout: Span,
-    /// TLS handshakes and PROXY headers under way at once. Past it, a connection waits for as long as `handshake_timeout` lets it.
+    /// TLS handshakes and PROXY headers under way at once. Past it, a connection waits for as long as `handshake_timeout` lets it; meanwhile one that has taken more than a tenth of that is closed for each that waits.
     #[schemars(range(min = 1))]
     pub max_handshakes: u32,
     /// Time from the start of HTTP on a connection until its first byte, of HTTP/2 its whole preface. Then it is closed.
@@ -74,8 +76,18 @@ pub struct Ingest {
     /// Custom domains: host name to project. For clients that send to a name without the project.
     #[schemars(example = serde_json::json!({"track.example.com": "my-project"}))]
     pub hosts: BTreeMap<String, ProjectName>,
+    /// Proxies that are believed when they name the client's address in a header.
+    pub trusted_proxies: TrustedProxies,
+    /// The PROXY protocol on the first listener.
+    pub proxy_protocol: ProxyProtocol,
+    /// Answers nothing on the first listener but 308 to `https://` of the same host, path and query, at this port. For a plain listener beside one with TLS. Hosts that are not in `hosts`, and not `{project}.` before one of `domains`, are refused with 404.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), example = 443)]
+    pub redirect_to_https: Option<u16>,
     /// HTTP/2 on the first listener.
     pub http2: Http2,
+    /// TLS on the first listener. Without a certificate it speaks plain HTTP. The files are read again when they change, and on SIGHUP; what cannot be used is told of, and what was there before stays.
+    pub tls: Tls,
     /// Further public listeners.
     #[serde(rename = "listener", skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<Listener>,
@@ -85,7 +97,7 @@ pub struct Ingest {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// Name of the listener, for log lines. The first one, of `ingest.listen`, is `main`.
+    /// Name of the listener, for log lines and for sockets that are passed in. The first one, of `ingest.listen`, is `main`.
     pub name: String,
     /// Address and port.
     #[schemars(extend("format" = "socket-address"))]
@@ -93,9 +105,19 @@ pub struct Listener {
     /// Of an IPv6 address: takes no IPv4 connections.
     #[serde(default)]
     pub ipv6_only: bool,
+    /// The PROXY protocol on this listener.
+    #[serde(default)]
+    pub proxy_protocol: ProxyProtocol,
     /// HTTP/2 on this listener.
     #[serde(default)]
     pub http2: Http2,
+    /// Answers nothing but 308 to `https://`, at this port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), example = 443)]
+    pub redirect_to_https: Option<u16>,
+    /// TLS on this listener.
+    #[serde(default)]
+    pub tls: Tls,
 }
 
 /// HTTP/2.
@@ -138,7 +160,10 @@ impl Ingest {
             name: MAIN_LISTENER.to_owned(),
             listen: self.listen,
             ipv6_only: self.ipv6_only,
+            proxy_protocol: self.proxy_protocol.clone(),
             http2: self.http2.clone(),
+            redirect_to_https: self.redirect_to_https,
+            tls: self.tls.clone(),
         };
         std::iter::once(main)
             .chain(self.listeners.iter().cloned())
@@ -173,7 +198,11 @@ impl Default for Ingest {
             default_project: None,
             domains: Vec::new(),
             hosts: BTreeMap::new(),
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: ProxyProtocol::default(),
+            redirect_to_https: None,
             http2: Http2::default(),
+            tls: Tls::default(),
             listeners: Vec::new(),
         }
     }

@@ -7,10 +7,12 @@ mod ingest;
 mod jwt;
 mod listeners;
 mod overload;
+mod proxies;
 mod quota;
 mod routes;
 mod signed;
 mod ticket;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,6 +29,7 @@ pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Limits, OutsideWindow, TimeWindow};
 pub use self::overload::{Overload, Priority};
 use self::overload::{default_priority, default_weight};
+pub use self::proxies::{ProxyProtocol, ProxyRole, TrustedProxies, UntrustedPeer};
 pub use self::quota::{
     BudgetPeriod, BudgetRule, Class, Limit, LimitAction, LimitMode, LimitUnit, ParentRule, Quota,
     RateRule, WithoutStore,
@@ -41,6 +44,7 @@ use self::routes::{
 };
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
+pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// The whole configuration.

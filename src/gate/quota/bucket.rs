@@ -211,7 +211,59 @@ impl Bucket {
     /// reserve when `reserved`.
     #[must_use]
     pub fn rooms(&self, own: u64, reserved: bool, factor: Factor, now: Now) -> Vec<Room> {
-        let mut kept = Words::default();
+        let kept = self.words_of(own);
+        let bound = if reserved {
+            self.ordinary
+        } else {
+            self.windows.len()
+        };
+        let windows = self.windows.iter().zip(&kept).take(bound);
+        windows
+            .map(|(window, word)| window.room(*word, factor, now))
+            .collect()
+    }
+
+    /// Whether a unit of a key would pass by its own windows; nothing is taken.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn would_pass(&self, own: u64, factor: Factor, now: Now) -> Result<(), Full> {
+        let ask = Ask {
+            hashes: &[],
+            units: 1,
+            reserved: false,
+            factor,
+            now,
+        };
+        self.take_words(&mut self.words_of(own), ask)
+    }
+
+    /// A key gets another factor: what it has used counts in units, not in time, so that a raise
+    /// helps at once.
+    pub fn rescale(&self, own: u64, from: Factor, to: Factor, now: Now) {
+        let scale = |words: &mut [u64]| {
+            for (window, word) in self.windows.iter().zip(words) {
+                *word = window.rescale(*word, from, to, now);
+            }
+        };
+        let known = self.table.with(
+            own,
+            |_| false,
+            |place| match place {
+                Place::Known(words) => {
+                    scale(words);
+                    true
+                }
+                Place::Free(_) | Place::Full => false,
+            },
+        );
+        if !known {
+            self.heavy.pinned(own, |words| scale(words));
+        }
+    }
+
+    /// The words of a key; those of one that is not known say "never used".
+    fn words_of(&self, own: u64) -> Words {
         let copy = |words: &[u64]| {
             let mut copy = Words::default();
             for (to, from) in copy.iter_mut().zip(words) {
@@ -227,18 +279,9 @@ impl Bucket {
                 Place::Free(_) | Place::Full => None,
             },
         );
-        if let Some(words) = known.or_else(|| self.heavy.pinned(own, |words| *words)) {
-            kept = words;
-        }
-        let bound = if reserved {
-            self.ordinary
-        } else {
-            self.windows.len()
-        };
-        let windows = self.windows.iter().zip(&kept).take(bound);
-        windows
-            .map(|(window, word)| window.room(*word, factor, now))
-            .collect()
+        known
+            .or_else(|| self.heavy.pinned(own, |words| *words))
+            .unwrap_or_default()
     }
 
     /// Counts a key among those that send the most.
@@ -267,7 +310,7 @@ impl Bucket {
     /// Shows every key whose budgets are in use: its hash, and its words. Rates are left out as 0:
     /// their clock ends with the process.
     pub fn each_budget(&self, now: Now, mut see: impl FnMut(u64, &[u64])) {
-        self.table.each(|hash, words| {
+        let mut show = |hash: u64, words: &[u64]| {
             let mut kept = Words::default();
             let pairs = self.windows.iter().zip(words).zip(kept.iter_mut());
             let mut used = false;
@@ -280,26 +323,49 @@ impl Bucket {
             if used {
                 see(hash, kept.get(..self.windows.len()).unwrap_or_default());
             }
-        });
+        };
+        self.table.each(&mut show);
+        self.heavy.each_pin(|hash, words| show(hash, words));
     }
 
-    /// Takes up what [`Bucket::each_budget`] once showed of a key. What finds no place is `false`.
+    /// Which of a key's words belong to budgets, in their order.
+    pub fn budget_words(&self) -> impl Iterator<Item = usize> + '_ {
+        let windows = self.windows.iter().enumerate();
+        windows.filter_map(|(index, window)| window.is_budget().then_some(index))
+    }
+
+    /// Takes up what [`Bucket::each_budget`] once showed of a key. What finds no place is `false`;
+    /// what counts no more needs none.
     #[must_use]
     pub fn restore(&self, hash: u64, words: &[u64], now: Now) -> bool {
         let idle = |words: &[u64]| self.is_idle(words, now);
-        self.table.with(hash, idle, |place| match place {
+        if idle(words) {
+            return true;
+        }
+        let merge = |kept: &mut [u64]| {
+            for (kept, word) in kept.iter_mut().zip(words) {
+                *kept = (*kept).max(*word);
+            }
+        };
+        let placed = self.table.with(hash, idle, |place| match place {
             Place::Known(kept) => {
-                for (kept, word) in kept.iter_mut().zip(words) {
-                    *kept = (*kept).max(*word);
-                }
+                merge(kept);
                 true
             }
             Place::Free(free) => {
-                free.claim(words);
+                let mut whole = Words::default();
+                merge(&mut whole);
+                free.claim(&whole);
                 true
             }
             Place::Full => false,
-        })
+        });
+        if placed || self.heavy.pinned(hash, |kept| merge(kept)).is_some() {
+            return true;
+        }
+        let mut whole = Words::default();
+        merge(&mut whole);
+        self.heavy.pin(hash, &whole)
     }
 
     fn is_idle(&self, words: &[u64], now: Now) -> bool {

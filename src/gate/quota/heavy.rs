@@ -25,6 +25,8 @@ pub struct Heavy {
     pub hash: u64,
     /// The key as text, at most 160 bytes.
     pub text: Box<str>,
+    /// Whether the text was longer, so that it names no key any more.
+    pub cut: bool,
     /// About how many units it asked for in the last minute or two; never too few.
     pub count: u64,
     /// By how many `count` may be too high.
@@ -66,6 +68,24 @@ impl HeavyKeys {
         Some(found(&mut pin.1))
     }
 
+    /// Shows every pinned key.
+    pub fn each_pin(&self, mut see: impl FnMut(u64, &Words)) {
+        let pins = self.lock().pins.clone();
+        for (hash, words) in &pins {
+            see(*hash, words);
+        }
+    }
+
+    /// Pins a key that was pinned before, if there is room.
+    pub fn pin(&self, hash: u64, words: &Words) -> bool {
+        let mut sketch = self.lock();
+        let room = sketch.pins.len() < PINS;
+        if room {
+            sketch.pins.push((hash, *words));
+        }
+        room
+    }
+
     /// Counts a key that the table has no place for, and gives it one here once it is heavy. A pin
     /// is given to another key only when its words may be forgotten.
     pub fn see_homeless(
@@ -101,27 +121,24 @@ impl Sketch {
             known.count = known.count.saturating_add(units);
             return;
         }
-        let text = || {
+        let made = |count, error| {
             let mut text = text();
-            if text.len() > MAX_TEXT {
+            let cut = text.len() > MAX_TEXT;
+            if cut {
                 text.truncate(text.floor_char_boundary(MAX_TEXT));
             }
-            text.into_boxed_str()
+            Heavy {
+                hash,
+                text: text.into_boxed_str(),
+                cut,
+                count,
+                error,
+            }
         };
         if self.counters.len() < SIZE {
-            self.counters.push(Heavy {
-                hash,
-                text: text(),
-                count: units,
-                error: 0,
-            });
+            self.counters.push(made(units, 0));
         } else if let Some(least) = self.counters.iter_mut().min_by_key(|one| one.count) {
-            *least = Heavy {
-                hash,
-                text: text(),
-                count: least.count.saturating_add(units),
-                error: least.count,
-            };
+            *least = made(least.count.saturating_add(units), least.count);
         }
     }
 

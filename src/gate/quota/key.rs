@@ -8,125 +8,12 @@
 use std::hash::{BuildHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use http::HeaderName;
-
 use super::facts::{EventPart, Facts};
+pub use crate::config::{Part, PartError, Stage};
 
 /// How the keys of limits are hashed: by a seed that is new in each process, or that was kept with
 /// what is kept of the limit.
 pub type Seed = foldhash::quality::SeedableRandomState;
-
-/// A part of a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The client's address, cut to a prefix.
-    Address,
-    /// The name of the credential.
-    Credential,
-    /// The subject of the credential.
-    Subject,
-    /// A claim of a token.
-    Claim(Box<str>),
-    /// A header, such as a device fingerprint.
-    Header(HeaderName),
-    /// A trusted cookie.
-    Cookie(Box<str>),
-    /// The Origin of the page.
-    Origin,
-    /// The project.
-    Project,
-    /// The logstore.
-    Logstore,
-    /// The topic of the events.
-    Topic,
-    /// A field of the event.
-    Event(Box<str>),
-}
-
-/// Why a part could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no part of a key; there are address, credential, subject, claim:NAME, header:NAME, cookie:NAME, origin, project, logstore, topic and event:FIELD"
-)]
-pub struct PartError(String);
-
-impl std::str::FromStr for Part {
-    type Err = PartError;
-
-    fn from_str(text: &str) -> Result<Self, PartError> {
-        let bad = || PartError(text.to_owned());
-        let named = |name: &str| {
-            let good = !name.is_empty() && name.len() <= 128;
-            good.then(|| Box::from(name)).ok_or_else(bad)
-        };
-        Ok(match text.split_once(':') {
-            None => match text {
-                "address" => Self::Address,
-                "credential" => Self::Credential,
-                "subject" => Self::Subject,
-                "origin" => Self::Origin,
-                "project" => Self::Project,
-                "logstore" => Self::Logstore,
-                "topic" => Self::Topic,
-                _ => return Err(bad()),
-            },
-            Some(("claim", name)) => Self::Claim(named(name)?),
-            Some(("header", name)) => Self::Header(name.parse().map_err(|_| bad())?),
-            Some(("cookie", name)) => Self::Cookie(named(name)?),
-            Some(("event", name)) => Self::Event(named(name)?),
-            Some(_) => return Err(bad()),
-        })
-    }
-}
-
-impl std::fmt::Display for Part {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Address => f.write_str("address"),
-            Self::Credential => f.write_str("credential"),
-            Self::Subject => f.write_str("subject"),
-            Self::Claim(name) => write!(f, "claim:{name}"),
-            Self::Header(name) => write!(f, "header:{name}"),
-            Self::Cookie(name) => write!(f, "cookie:{name}"),
-            Self::Origin => f.write_str("origin"),
-            Self::Project => f.write_str("project"),
-            Self::Logstore => f.write_str("logstore"),
-            Self::Topic => f.write_str("topic"),
-            Self::Event(name) => write!(f, "event:{name}"),
-        }
-    }
-}
-
-/// How much of a request has to be known before a limit can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// The address alone.
-    Door,
-    /// Project and logstore.
-    Head,
-    /// Who sends it.
-    Caller,
-    /// The events.
-    Events,
-}
-
-impl Part {
-    /// From when on it is known.
-    #[must_use]
-    pub fn stage(&self) -> Stage {
-        match self {
-            Self::Address => Stage::Door,
-            Self::Project | Self::Logstore => Stage::Head,
-            Self::Credential
-            | Self::Subject
-            | Self::Claim(_)
-            | Self::Header(_)
-            | Self::Cookie(_)
-            | Self::Origin => Stage::Caller,
-            Self::Topic | Self::Event(_) => Stage::Events,
-        }
-    }
-}
 
 /// The parts of a key, and how addresses are cut.
 #[derive(Clone, Debug, PartialEq, Eq)]

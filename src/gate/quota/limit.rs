@@ -17,9 +17,6 @@ use crate::config::{self, BudgetPeriod, LimitAction, LimitMode, LimitUnit, RateR
 
 /// How many times the limit of an address the prefix around it lets new addresses have.
 const PREFIX_TIMES: u64 = 64;
-/// Places of the table of parents, as a part of those of the keys.
-const PARENTS_PER_KEY: u32 = 4;
-const FEWEST_PARENTS: u32 = 64;
 /// In this time, in nanoseconds, a whole table of new keys may come, by default.
 const TURNOVER: u64 = 60_000_000_000;
 /// One in so many asks is looked at for the list of those that send the most.
@@ -29,7 +26,7 @@ const NEVER: u32 = 3600;
 const SECOND: u64 = 1_000_000_000;
 
 /// Overrides of a limit, by the hash of their key.
-pub type Overrides = HashMap<u64, Arc<Override>, foldhash::quality::RandomState>;
+pub type KeyOverrides = HashMap<u64, Arc<Override>, foldhash::quality::RandomState>;
 
 /// A limit.
 #[derive(Debug)]
@@ -50,7 +47,7 @@ pub struct Limit {
     bucket: Bucket,
     /// What it allows, in words.
     told: OnceLock<String>,
-    overrides: ArcSwapOption<Overrides>,
+    overrides: ArcSwapOption<KeyOverrides>,
     /// The classes that it counts, and those that may use the reserve.
     counted: Box<[usize]>,
     reserved: Box<[usize]>,
@@ -100,7 +97,7 @@ impl Limit {
         let reserve = rule.reserve.values().copied().fold(0, u8::saturating_add);
         let parent_windows = parent.as_ref().map(|(_, windows)| windows.clone());
         let below_root = parent_windows.as_deref().unwrap_or(&windows);
-        let parents = (rule.max_keys / PARENTS_PER_KEY).max(FEWEST_PARENTS);
+        let parents = rule.parent_keys();
         let keys = if parent.is_some() {
             parents
         } else {
@@ -115,19 +112,9 @@ impl Limit {
             Some(windows) => bucket.below(Bucket::new(windows, parents, 0, &root)),
             None => bucket,
         };
-        let unscoped = rule.projects.is_empty() && rule.logstores.is_empty();
-        let looks_at_events = rule.unit != LimitUnit::Requests
-            || !rule.classes.is_empty()
-            || !rule.reserve.is_empty();
-        let stage = match shape.stage() {
-            _ if looks_at_events => Stage::Events,
-            Stage::Door if !unscoped => Stage::Head,
-            stage => stage,
-        };
-        let parent_stage = parent.as_ref().map(|(shape, _)| shape.stage());
         Ok(Self {
             name: rule.name.as_str().into(),
-            stage: parent_stage.map_or(stage, |parent| parent.max(stage)),
+            stage: rule.stage()?,
             sample_by: shape_of(&rule.sample_by, rule.ipv4_prefix, rule.ipv6_prefix)?,
             parent: parent.map(|(shape, _)| shape),
             shape,
@@ -148,26 +135,6 @@ impl Limit {
                 .collect(),
             rule: rule.clone(),
         })
-    }
-
-    /// Bytes that the state of such a limit takes.
-    #[must_use]
-    pub fn bytes(rule: &config::Limit) -> u64 {
-        let windows = rule.rates.len() + rule.budgets.len();
-        let width = if rule.reserve.is_empty() {
-            windows
-        } else {
-            2 * windows
-        };
-        let own = super::table::Table::bytes(rule.max_keys, width);
-        let by_address = rule.key.iter().any(|part| part == "address");
-        let parents = (rule.max_keys / PARENTS_PER_KEY).max(FEWEST_PARENTS);
-        let above = match &rule.parent {
-            Some(parent) => super::table::Table::bytes(parents, parent.rates.len()),
-            None if by_address => super::table::Table::bytes(parents, windows),
-            None => 0,
-        };
-        own + above
     }
 
     /// Whether single events are told apart by it: by a field, or by their class.
@@ -231,7 +198,7 @@ impl Limit {
         if let Some(changed) = self.override_of(own, now) {
             match changed.change {
                 Change::Ban => return Err(TooMuch::Banned(changed)),
-                Change::Raise { thousandths } => factor = Factor::thousandths(thousandths),
+                Change::Raise { .. } | Change::Lift => factor = changed.factor(),
             }
         }
         let ask = Ask {
@@ -324,13 +291,9 @@ impl Limit {
         };
         let rates = self.rule.rates.iter();
         let rates = rates.map(|rate| format!("{} {unit} in {}", rate.count.get(), rate.per));
-        let budgets = self.rule.budgets.iter().map(|budget| {
-            let per = match budget.per {
-                BudgetPeriod::Day => "day",
-                BudgetPeriod::Month => "month",
-            };
-            format!("{} {unit} in a {per}", budget.count.get())
-        });
+        let budgets = self.rule.budgets.iter();
+        let budgets = budgets
+            .map(|budget| format!("{} {unit} in a {}", budget.count.get(), budget.per.as_str()));
         let windows: Vec<String> = rates.chain(budgets).collect();
         let parts: Vec<String> = self.shape.parts.iter().map(Part::to_string).collect();
         let each = if parts.is_empty() {
@@ -348,7 +311,7 @@ impl Limit {
     }
 
     /// Puts these overrides in place of those before.
-    pub fn set_overrides(&self, overrides: Overrides) {
+    pub fn set_overrides(&self, overrides: KeyOverrides) {
         let some = !overrides.is_empty();
         self.overrides.store(some.then(|| Arc::new(overrides)));
     }

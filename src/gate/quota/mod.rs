@@ -2,7 +2,7 @@
 //!
 //! Promise: for any order of requests, a key that has a place is admitted no more than its windows
 //! allow, and all keys without one no more than their parent's. What is asked is answered at once; no
-//! limit waits. Memory is that of the tables, taken when the limits are made ([`Limit::bytes`]).
+//! limit waits. Memory is that of the tables, taken when the limits are made ([`config::Limit::state_bytes`](crate::config::Limit::state_bytes)).
 //! Nothing is kept of a credential that was not verified.
 //! Not here: who the caller is (`identity`), and how a refusal is told (`front`).
 
@@ -10,14 +10,18 @@ mod bucket;
 mod calendar;
 mod charges;
 mod classes;
+mod control;
 mod events;
 mod facts;
 mod heavy;
+mod keeper;
+mod kept_file;
 mod key;
 mod limit;
 mod metrics;
 mod overrides;
 mod set;
+mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,13 +35,19 @@ use arc_swap::ArcSwap;
 pub use self::bucket::{Ask, Bucket, Full, MAX_WINDOWS};
 pub use self::calendar::{Calendar, Unit};
 pub use self::charges::{Charges, Sorted, Told};
+pub use self::control::{
+    CountsView, KeyView, LimitControl, LimitDetail, LimitList, LimitView, MOST_TOP, OverrideView,
+    RoomView, USUAL_TOP, WindowView,
+};
 pub use self::facts::{EventPart, Facts, Words};
 pub use self::heavy::Heavy;
+pub use self::keeper::{Keeper, KeptBudgets};
 pub use self::key::{Part, PartError, Seed, Shape, Stage};
-pub use self::limit::{Limit, Overrides};
+pub use self::limit::{KeyOverrides, Limit};
 pub use self::metrics::LimitCells;
 pub use self::overrides::{Change, Override};
 pub use self::set::QuotaSet;
+pub use self::standing::{NewChange, NewOverride, OverrideCounts, Overrides};
 pub use self::table::Table;
 pub use self::window::{Budget, Factor, Now, Over, Rate, Room, Window};
 use crate::config::Config;
@@ -99,9 +109,21 @@ impl Quotas {
     /// # Errors
     /// As [`Quotas::new`], and nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), PartError> {
-        let set = QuotaSet::new(config, &self.seed, &self.set.load())?;
-        self.set.store(Arc::new(set));
+        self.take_over(self.prepare(config)?);
         Ok(())
+    }
+
+    /// The limits of a changed configuration, not asked yet.
+    ///
+    /// # Errors
+    /// As [`Quotas::new`].
+    pub fn prepare(&self, config: &Config) -> Result<QuotaSet, PartError> {
+        QuotaSet::new(config, &self.seed, &self.set.load())
+    }
+
+    /// From now on these limits are asked.
+    pub fn take_over(&self, set: QuotaSet) {
+        self.set.store(Arc::new(set));
     }
 
     /// A request begins.

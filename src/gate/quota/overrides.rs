@@ -31,6 +31,9 @@ pub enum Change {
         /// By so many thousandths.
         thousandths: u32,
     },
+    /// Nothing: it was lifted. Kept until it would have ended, so that other nodes that still know it
+    /// do not bring it back.
+    Lift,
 }
 
 impl Override {
@@ -38,7 +41,7 @@ impl Override {
     #[must_use]
     pub fn factor(&self) -> super::window::Factor {
         match self.change {
-            Change::Ban => super::window::Factor::ONE,
+            Change::Ban | Change::Lift => super::window::Factor::ONE,
             Change::Raise { thousandths } => super::window::Factor::thousandths(thousandths),
         }
     }

@@ -22,6 +22,8 @@ pub struct QuotaSet {
     pub classes: Arc<Classes>,
     /// What they were made from.
     class_rules: Vec<Class>,
+    /// Where days and months begin, in seconds east of UTC.
+    utc_offset: i32,
 }
 
 /// The limits of one logstore.
@@ -45,18 +47,17 @@ impl QuotaSet {
     pub fn new(config: &Config, seed: &Seed, before: &Self) -> Result<Self, PartError> {
         let offset = config.quota.offset_seconds().unwrap_or_default();
         let classes = Arc::new(Classes::new(&config.classes));
+        let same_ground = before.class_rules == config.classes && before.utc_offset == offset;
         let mut all = Vec::new();
         for rule in &config.limit_rules {
             if rule.mode == LimitMode::Off {
                 continue;
             }
             let same = before.all.iter().find(|limit| limit.rule == *rule);
-            all.push(
-                match same.filter(|_| before.class_rules == config.classes) {
-                    Some(limit) => Arc::clone(limit),
-                    None => Arc::new(Limit::new(rule, &classes, offset, seed.clone())?),
-                },
-            );
+            all.push(match same.filter(|_| same_ground) {
+                Some(limit) => Arc::clone(limit),
+                None => Arc::new(Limit::new(rule, &classes, offset, seed.clone())?),
+            });
         }
         let mut of: Map<Map<Arc<LogstoreLimits>>> = Map::default();
         for project in &config.projects {
@@ -93,6 +94,7 @@ impl QuotaSet {
             of,
             classes,
             class_rules: config.classes.clone(),
+            utc_offset: offset,
         })
     }
 
@@ -103,5 +105,11 @@ impl QuotaSet {
             return None;
         }
         self.of.get(project)?.get(logstore).cloned()
+    }
+
+    /// Where days and months begin, in seconds east of UTC.
+    #[must_use]
+    pub fn utc_offset(&self) -> i32 {
+        self.utc_offset
     }
 }

@@ -14,8 +14,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Places of a set.
-const WAYS: usize = 8;
+use crate::config::{TABLE_WAYS as WAYS, table_bytes, table_places};
+
 /// Locks of a table, at most.
 const SHARDS: usize = 256;
 
@@ -68,7 +68,7 @@ impl Table {
     /// A table of at least `keys` places of `width` words each.
     #[must_use]
     pub fn new(keys: u32, width: usize) -> Self {
-        let sets = (keys as usize).div_ceil(WAYS).next_power_of_two();
+        let sets = table_places(keys) / WAYS;
         let shards = sets.min(SHARDS);
         let sets = sets / shards;
         let shard = || Mutex::new(vec![0; sets * WAYS * (width + 1)].into_boxed_slice());
@@ -83,8 +83,7 @@ impl Table {
     /// Bytes that a table of `keys` places of `width` words takes.
     #[must_use]
     pub fn bytes(keys: u32, width: usize) -> u64 {
-        let sets = (keys as usize).div_ceil(WAYS).next_power_of_two();
-        (sets * WAYS * (width + 1) * size_of::<u64>()) as u64
+        table_bytes(keys, width)
     }
 
     /// Places in all.

@@ -146,6 +146,17 @@ impl Rate {
         })
     }
 
+    /// The word of a key whose factor has changed: as many units as before are used.
+    fn rescale(&self, word: u64, from: Factor, to: Factor, nanos: u64) -> u64 {
+        let ahead = u128::from(word.saturating_sub(nanos));
+        let scaled = ahead.saturating_mul(from.0.into()) / u128::from(to.0);
+        // More than that cannot be used, so nobody waits longer.
+        let ahead = u64::try_from(scaled)
+            .unwrap_or(u64::MAX)
+            .min(self.tolerance());
+        word.min(nanos).saturating_add(ahead)
+    }
+
     fn room(&self, word: u64, factor: Factor, nanos: u64) -> Room {
         let tolerance = self.tolerance();
         let ahead = word.saturating_sub(nanos);
@@ -248,6 +259,15 @@ impl Window {
                 let (period, used) = unpack(word);
                 pack(period, used.saturating_sub(units))
             }
+        }
+    }
+
+    /// The word of a key whose factor has changed.
+    #[must_use]
+    pub fn rescale(&self, word: u64, from: Factor, to: Factor, now: Now) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.rescale(word, from, to, now.nanos),
+            Self::Budget(_) => word,
         }
     }
 

@@ -15,6 +15,8 @@ const FEWER: f64 = 0.8;
 /// The least part of what arrives that is taken: the lag may not be of our making, and then refusing
 /// does not end it.
 const LEAST: f64 = 0.05;
+/// Requests of a moment that are taken in any case: so few cannot be what makes a machine late.
+const FEW: f64 = 10.0;
 /// What is added when the machine is on time.
 const MORE: f64 = 1.1;
 /// Moments on time, with nothing refused, after which nothing is limited any more.
@@ -77,7 +79,7 @@ impl Machine {
         let capacity = match self.capacity {
             None if !late => return None,
             None => admitted * FEWER,
-            Some(capacity) if late => capacity.min(admitted.max(1.0)) * FEWER,
+            Some(capacity) if late => capacity.min(admitted) * FEWER,
             Some(capacity) if on_time => capacity * MORE + 1.0,
             Some(capacity) => capacity,
         };
@@ -90,7 +92,7 @@ impl Machine {
             (self.capacity, self.calm) = (None, 0);
             return None;
         }
-        let capacity = capacity.max(arrived * LEAST).max(1.0);
+        let capacity = capacity.max(arrived * LEAST).max(FEW);
         self.capacity = Some(capacity);
         Some(level(capacity, lanes))
     }
@@ -221,13 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_is_late_with_no_requests_still_takes_one_of_each() {
+    fn a_machine_that_is_late_without_requests_still_takes_a_few() {
         let mut machine = Machine::new(MAX_LAG);
         run(&mut machine, LATE, &[(1, 0), (1, 0)], 100);
         let level = machine
             .next(LATE, &[brought(1, 0, 0), brought(1, 0, 0)])
             .unwrap();
-        assert_eq!(allotment(level, 1), 1);
+        assert_eq!(allotment(level, 1), 10);
+        assert_eq!(allotment(0.0, 1), 1);
         assert_eq!(allotment(f64::MAX, 100), u64::MAX - 1);
     }
 

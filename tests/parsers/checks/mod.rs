@@ -3,8 +3,10 @@
 
 mod config;
 mod decompress;
+mod forwarded;
 mod policy;
 mod policy_model;
+mod proxy_protocol;
 mod search;
 mod signature;
 mod sts;
@@ -13,7 +15,9 @@ mod wire;
 
 pub use self::config::config;
 pub use self::decompress::decompress;
+pub use self::forwarded::forwarded;
 pub use self::policy::policy;
+pub use self::proxy_protocol::proxy_protocol;
 pub use self::search::search;
 pub use self::signature::signature;
 pub use self::sts::sts;

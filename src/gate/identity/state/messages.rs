@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::network::Network;
 use super::revocation::{Revocation, RevocationKind};
 use super::ticket::{Grant, TicketRecord};
+use crate::foundation::network::Network;
 
 /// A ticket to be made. Times are unix seconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

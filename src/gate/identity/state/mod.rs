@@ -8,7 +8,6 @@
 mod error;
 mod journal;
 mod messages;
-mod network;
 mod revocation;
 mod revocations;
 mod secrets;
@@ -33,7 +32,6 @@ use self::journal::{Entry, Journal};
 pub use self::messages::{
     ExtendTicket, MadeTicket, NewRevocation, NewTicket, RevocationPage, TicketPage,
 };
-pub use self::network::{Network, NoNetwork};
 pub use self::revocation::{NoKind, Revocation, RevocationKind};
 pub use self::revocations::Revocations;
 use self::revocations::Shelves;

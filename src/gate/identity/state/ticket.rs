@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::error::ChangeError;
-use super::network::Network;
 use super::revocation::check_text;
 use super::ticket_id::TicketId;
 use crate::event::{Reason, Refusal};
 use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::network::Network;
 
 /// Bytes of a ticket's record as JSON. It bounds every list in it.
 const MAX_RECORD: usize = 4096;

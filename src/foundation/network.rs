@@ -1,9 +1,12 @@
 //! Ranges of addresses. One that could never hit a client is refused.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv6Net};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A range of addresses: `10.0.0.0/8`, or one address.
@@ -19,8 +22,16 @@ pub struct Network(IpNet);
 pub struct NoNetwork;
 
 impl Network {
-    pub(super) fn contains(self, address: IpAddr) -> bool {
+    /// Whether an address is in it. An IPv4 address that is written as IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
+    }
+
+    /// Whether it is every address of its family.
+    #[must_use]
+    pub fn is_everything(self) -> bool {
+        self.0.prefix_len() == 0
     }
 }
 
@@ -52,6 +63,26 @@ impl TryFrom<String> for Network {
 impl From<Network> for String {
     fn from(network: Network) -> Self {
         network.0.to_string()
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl JsonSchema for Network {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Network".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "network" })
     }
 }
 

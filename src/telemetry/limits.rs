@@ -1,0 +1,198 @@
+//! The metrics of limits: read from them at each scrape, since limits come and go with a reload.
+
+use std::sync::OnceLock;
+
+use prometheus::proto::MetricType;
+
+use super::families::Family;
+use super::labels::LimitOutcome;
+use super::metrics::Metrics;
+
+/// How the limits stand, for metrics.
+#[derive(Clone, Debug, Default)]
+pub struct QuotaFigures {
+    /// Each limit.
+    pub limits: Vec<LimitFigures>,
+    /// Keys that are banned.
+    pub bans: u64,
+    /// Keys whose limit is raised or lowered.
+    pub raises: u64,
+    /// Of both, those without effect: their limit or key does not exist.
+    pub idle: u64,
+    /// Files of budgets that were written.
+    pub saves: u64,
+    /// Files of budgets that could not be written.
+    pub save_failures: u64,
+    /// Files that could not be read at the start.
+    pub damaged: u64,
+}
+
+/// How a limit stands, for metrics.
+#[derive(Clone, Debug, Default)]
+pub struct LimitFigures {
+    /// Its name, from the configuration.
+    pub name: String,
+    /// What became of what it was asked, in the order of [`LimitOutcome::ALL`].
+    pub outcomes: [u64; LimitOutcome::COUNT],
+    /// Of the refused, those whose key is banned.
+    pub banned: u64,
+    /// Of the refused, those whose own key had room, and new keys together had none.
+    pub newcomers: u64,
+    /// Asked for by requests that were refused later, and given back.
+    pub given_back: u64,
+    /// Places that hold a key.
+    pub keys: u64,
+    /// Places.
+    pub capacity: u64,
+}
+
+type Figures = Box<dyn Fn() -> QuotaFigures + Send + Sync>;
+
+/// Says how the limits stand now.
+#[derive(Default)]
+pub(super) struct LimitsWatch(OnceLock<Figures>);
+
+impl std::fmt::Debug for LimitsWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LimitsWatch").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Shows what `figures` says of the limits, at each reading. The first watch stays.
+    pub fn watch_limits(&self, figures: impl Fn() -> QuotaFigures + Send + Sync + 'static) {
+        self.limits.0.get_or_init(|| Box::new(figures));
+    }
+
+    pub(super) fn limit_families(&self) -> Vec<Family> {
+        let Some(figures) = self.limits.0.get() else {
+            return Vec::new();
+        };
+        let figures = figures();
+        let mut requests = Family::new(
+            "tollgate_limit_requests_total",
+            "What limits were asked, by limit and outcome. One request may be asked for several times: each class or value of its events.",
+            MetricType::COUNTER,
+        );
+        for limit in &figures.limits {
+            for (outcome, count) in LimitOutcome::ALL.iter().zip(limit.outcomes) {
+                if count > 0 || *outcome == LimitOutcome::Passed {
+                    let labels = vec![("limit", &*limit.name), ("outcome", outcome.label())];
+                    requests.push(labels, count);
+                }
+            }
+        }
+        let mut families = vec![requests];
+        for (name, help, kind, read) in OF_LIMIT {
+            let mut family = Family::new(name, help, *kind);
+            for limit in &figures.limits {
+                family.push(vec![("limit", &*limit.name)], read(limit));
+            }
+            families.push(family);
+        }
+        let mut overrides = Family::new(
+            "tollgate_limit_overrides",
+            "Keys of limits that are banned or raised. Bound: quota.max_overrides.",
+            MetricType::GAUGE,
+        );
+        overrides.push(vec![("change", "ban")], figures.bans);
+        overrides.push(vec![("change", "raise")], figures.raises);
+        let mut idle = Family::new(
+            "tollgate_limit_overrides_idle",
+            "Overrides without effect, since their limit or key does not exist.",
+            MetricType::GAUGE,
+        );
+        idle.push(vec![], figures.idle);
+        let mut saves = Family::new(
+            "tollgate_quota_saves_total",
+            "Writes of what is used of budgets. Alert on failed: a restart would forget it.",
+            MetricType::COUNTER,
+        );
+        saves.push(vec![("outcome", "done")], figures.saves);
+        saves.push(vec![("outcome", "failed")], figures.save_failures);
+        let mut damaged = Family::new(
+            "tollgate_quota_damaged_files",
+            "Files of budgets and overrides that could not be read at the start. Alert on any: a ban may be among them.",
+            MetricType::GAUGE,
+        );
+        damaged.push(vec![], figures.damaged);
+        families.extend([overrides, idle, saves, damaged]);
+        families
+    }
+}
+
+type ReadLimit = fn(&LimitFigures) -> u64;
+
+const OF_LIMIT: &[(&str, &str, MetricType, ReadLimit)] = &[
+    (
+        "tollgate_limit_banned_total",
+        "Refused because the key is banned.",
+        MetricType::COUNTER,
+        |limit| limit.banned,
+    ),
+    (
+        "tollgate_limit_newcomers_refused_total",
+        "Refused because too many new keys came at once. Many: somebody changes keys, or max_keys is too small.",
+        MetricType::COUNTER,
+        |limit| limit.newcomers,
+    ),
+    (
+        "tollgate_limit_given_back_total",
+        "Taken for requests that were refused later, and given back.",
+        MetricType::COUNTER,
+        |limit| limit.given_back,
+    ),
+    (
+        "tollgate_limit_keys",
+        "Places that hold a key, of which some may be idle.",
+        MetricType::GAUGE,
+        |limit| limit.keys,
+    ),
+    (
+        "tollgate_limit_key_capacity",
+        "Places for keys (max_keys, rounded up).",
+        MetricType::GAUGE,
+        |limit| limit.capacity,
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_anew_each_time() {
+        let metrics = Metrics::new();
+        let shown = || String::from_utf8(metrics.render()).unwrap();
+        assert!(!shown().contains("tollgate_limit_"));
+        metrics.watch_limits(|| QuotaFigures {
+            limits: vec![LimitFigures {
+                name: "door".to_owned(),
+                outcomes: [5, 4, 0, 0, 0, 1],
+                banned: 2,
+                keys: 3,
+                capacity: 8,
+                ..LimitFigures::default()
+            }],
+            bans: 1,
+            save_failures: 7,
+            ..QuotaFigures::default()
+        });
+        let text = shown();
+        for line in [
+            r#"tollgate_limit_requests_total{limit="door",outcome="passed"} 5"#,
+            r#"tollgate_limit_requests_total{limit="door",outcome="refused"} 4"#,
+            r#"tollgate_limit_requests_total{limit="door",outcome="marked"} 1"#,
+            r#"tollgate_limit_banned_total{limit="door"} 2"#,
+            r#"tollgate_limit_keys{limit="door"} 3"#,
+            r#"tollgate_limit_key_capacity{limit="door"} 8"#,
+            r#"tollgate_limit_overrides{change="ban"} 1"#,
+            r#"tollgate_limit_overrides_idle 0"#,
+            r#"tollgate_quota_saves_total{outcome="failed"} 7"#,
+            "tollgate_quota_damaged_files 0",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}: {text}");
+        }
+        assert!(!text.contains("diverted"), "{text}");
+    }
+}
