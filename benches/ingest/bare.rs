@@ -46,7 +46,10 @@ async fn serve(status: StatusCode) -> anyhow::Result<()> {
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service_fn(move |request| answer(request, status)))
+                .serve_connection(
+                    TokioIo::new(stream),
+                    service_fn(move |request| answer(request, status)),
+                )
                 .await
         });
     }

@@ -191,11 +191,7 @@ impl Bench {
         let tollgate = self.gateway(scenario);
         let (mut generator, warm) =
             Generator::connect(tollgate.ingest, requests, scenario.connections())?;
-        let pids = [
-            tollgate.pid(),
-            std::process::id(),
-            tollgate.logstore_pid(),
-        ];
+        let pids = [tollgate.pid(), std::process::id(), tollgate.logstore_pid()];
         let window = Window::open(&pids)?;
         let outcome = generator.run(scenario.pace(self.duration))?;
         std::thread::sleep(REST);

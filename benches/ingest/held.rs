@@ -56,7 +56,10 @@ fn hold_on(config: &mut Config) {
 }
 
 /// Runs it and prints it. False when a connection was not held, or a good request not answered with 200.
-#[expect(clippy::too_many_lines, reason = "one run from its start to its report")]
+#[expect(
+    clippy::too_many_lines,
+    reason = "one run from its start to its report"
+)]
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     tollgate::edge::descriptors::raise().context("there is no limit of descriptors to go by")?;
     let tollgate = Tollgate::start(machine::processors(), hold_on)?;
@@ -123,7 +126,10 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         ("idle, never used", each(start, silent, options.idle)),
         ("idle, served once", each(start, served, options.idle)),
         ("slow head", each(served, all, options.slow)),
-        ("all, at the end", each(start, after, options.idle + options.slow)),
+        (
+            "all, at the end",
+            each(start, after, options.idle + options.slow),
+        ),
     ] {
         tell(format_args!(
             "{what:<20} {bytes:>8.0} bytes a connection, goal < {MOST:.0} {}",

@@ -70,7 +70,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
     let honest = match &cli.command {
-        Some(Command::HyperBare { status }) => return bare::run(*status).map(|()| ExitCode::SUCCESS),
+        Some(Command::HyperBare { status }) => {
+            return bare::run(*status).map(|()| ExitCode::SUCCESS);
+        }
         _ if !bench => {
             tell(format_args!(
                 "a bench does nothing in a test run; use `cargo bench`"

@@ -36,7 +36,8 @@ const GOODPUT: f64 = 0.9;
 /// The most that the p99 of good clients may be, as a multiple of that without a siege.
 const P99: f64 = 5.0;
 /// How a limit is set that good clients keep.
-const LIMIT: &str = "name = \"per-address\"\nkey = [\"address\"]\nrate = [{ count = 1, per = \"1s\", burst = 5 }]";
+const LIMIT: &str =
+    "name = \"per-address\"\nkey = [\"address\"]\nrate = [{ count = 1, per = \"1s\", burst = 5 }]";
 const SETTLE: Duration = Duration::from_secs(60);
 
 /// Options of the siege.
@@ -272,7 +273,8 @@ impl Attack {
             attackers,
             bytes: bad.to_vec(),
             depth,
-            round: Duration::from_secs(1) * u32::try_from(waiting)? / u32::try_from(capacity * TIMES)?,
+            round: Duration::from_secs(1) * u32::try_from(waiting)?
+                / u32::try_from(capacity * TIMES)?,
         })
     }
 
@@ -291,7 +293,9 @@ impl Attack {
                 let fresh = self.depth.saturating_sub(attacker.unanswered);
                 for _ in 0..fresh {
                     let request = self.bytes.get(next % self.bytes.len().max(1));
-                    attacker.rest.extend_from_slice(request.map_or(&[], Vec::as_slice));
+                    attacker
+                        .rest
+                        .extend_from_slice(request.map_or(&[], Vec::as_slice));
                     next += 1;
                 }
                 attacker.unanswered += fresh;
@@ -330,7 +334,9 @@ impl Attacker {
                 let bytes = scratch.get(..count).unwrap_or_default();
                 for at in memchr::memmem::find_iter(bytes, b"HTTP/1.1 ") {
                     let digits = bytes.get(at + 9..at + 12).unwrap_or_default();
-                    let status = std::str::from_utf8(digits).ok().and_then(|text| text.parse().ok());
+                    let status = std::str::from_utf8(digits)
+                        .ok()
+                        .and_then(|text| text.parse().ok());
                     *statuses.entry(status.unwrap_or(0)).or_default() += 1;
                     self.unanswered = self.unanswered.saturating_sub(1);
                 }

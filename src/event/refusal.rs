@@ -328,11 +328,11 @@ impl Refusal {
     pub fn message(&self) -> String {
         let (what, fix) = (self.reason.what(), self.reason.fix());
         if self.whole {
-            format!("{}. {fix}", self.detail)
+            [&*self.detail, ". ", fix].concat()
         } else if self.detail.is_empty() {
-            format!("{what}. {fix}")
+            [what, ". ", fix].concat()
         } else {
-            format!("{what}: {}. {fix}", self.detail)
+            [what, ": ", &*self.detail, ". ", fix].concat()
         }
     }
 

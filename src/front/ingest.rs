@@ -116,7 +116,8 @@ impl Front {
         let route = match Target::parse(parts.uri.path()) {
             Some(Target::Logstore(route)) => route,
             Some(target) if self.gives_credentials(target) => {
-                return self.give(target, parts, body, sender, unrouted).await;
+                // Boxed, as below: every request would carry its room.
+                return Box::pin(self.give(target, parts, body, sender, unrouted)).await;
             }
             _ => return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None),
         };
@@ -259,9 +260,9 @@ impl Front {
         }
         match caller {
             Caller::Relay(principal, relayable) => {
-                let relayed = self
-                    .pass_on(arrival, check, (&principal, &relayable), sent, charges)
-                    .await?;
+                let whom = (&principal, &relayable);
+                let relayed = self.pass_on(arrival, check, whom, sent, charges);
+                let relayed = Box::pin(relayed).await?;
                 Ok(Taken::Relayed(relayed))
             }
             caller => {
