@@ -327,7 +327,7 @@ fn a_reload_keeps_what_is_counted_and_what_is_banned() {
     };
     // The rate is as it was: its keys are as full as they were. The budget is larger: what was used
     // of it is still used.
-    let told = reload(&format!("{SMALL}{}", daily(4, "2h")));
+    let told = reload(&format!("{SMALL}{}", daily(4, "30m")));
     assert!(told.contains("2 limits"), "{told}");
     assert!(refused(&tollgate).is_some());
     let key = |limit: &str, key: &str| {
@@ -337,12 +337,12 @@ fn a_reload_keeps_what_is_counted_and_what_is_banned() {
     assert_eq!(key("monthly", HERE)["rooms"][1]["remaining"], 2);
     assert_eq!(key("small", "address=10.9.9.9")["passes"], false);
     // Without the limit its ban has no effect, and is not forgotten.
-    reload(&daily(4, "2h"));
+    reload(&daily(4, "30m"));
     assert_eq!(passed(&tollgate, 3), 2);
     let list = api(&tollgate, "GET", "limits", &Value::Null).json();
     assert_eq!(list["idle"][0]["key"], "address=10.9.9.9", "{list}");
     assert_eq!(tollgate.metric("tollgate_limit_overrides_idle"), 1);
-    reload(&format!("{SMALL}{}", daily(4, "2h")));
+    reload(&format!("{SMALL}{}", daily(4, "30m")));
     assert_eq!(key("small", "address=10.9.9.9")["passes"], false);
     // What is wrong changes nothing.
     std::fs::write(

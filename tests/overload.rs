@@ -170,7 +170,7 @@ fn until_refused(tollgate: &Tollgate, bytes: usize, pause: Duration) -> Answer {
     let body = body(bytes);
     let deadline = Instant::now() + Duration::from_secs(40);
     loop {
-        let answer = tollgate.track("flood", "", &body);
+        let answer = tollgate.track("flood", "x-log-apiversion: 0.6.0\r\n", &body);
         if answer.status != 200 {
             return answer;
         }

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::limits::Limits;
 use super::reload::check_fixed;
+use super::sharing;
 use crate::config::{Config, PartError};
 use crate::foundation::clock;
 use crate::gate::identity::state::{IdentityState, OpenError};
@@ -83,7 +84,7 @@ impl Identity {
             metrics,
         )?);
         // After that: its lock keeps a second process off what is kept of limits, too.
-        let limits = Limits::start(config, metrics, tasks)?;
+        let limits = Limits::start(config, metrics, tasks, sharing::store(config))?;
         let stop = CancellationToken::new();
         let keeping = tasks.spawn(Arc::clone(&state).run(stop.clone()));
         let fetching = stop.child_token();

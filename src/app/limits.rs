@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, PartError};
+use crate::gate::quota::shared::{Status, Store, StoreFault};
 use crate::gate::quota::{Keeper, KeptBudgets, Limit, LimitControl, Overrides, QuotaSet, Quotas};
-use crate::telemetry::{LimitFigures, LimitOutcome, Metrics, QuotaFigures};
+use crate::telemetry::{LimitFigures, LimitOutcome, Metrics, QuotaFigures, SharedFigures};
 
 /// Limits of a running service.
 #[derive(Debug)]
@@ -30,9 +31,10 @@ impl Limits {
         config: &Config,
         metrics: &Arc<Metrics>,
         tasks: &TaskTracker,
+        store: Option<Arc<Store>>,
     ) -> Result<Self, PartError> {
         let kept = KeptBudgets::open(&config.data_dir);
-        let quotas = Quotas::new(config, kept.seed())?;
+        let quotas = Quotas::with_store(config, kept.seed(), store)?;
         let keeper = Arc::new(kept.restore(&quotas, config.quota.save_interval.get()));
         let overrides = Arc::new(Overrides::open(
             &config.data_dir,
@@ -109,6 +111,7 @@ fn figures(control: &LimitControl, keeper: &Keeper) -> QuotaFigures {
         idle: counts.idle,
         saves: keeper.saves.get(),
         save_failures: keeper.failures.get(),
+        shared: control.quotas.store().map(|store| of_store(store.status())),
         damaged: damaged.iter().map(|damaged| u64::from(*damaged)).sum(),
     }
 }
@@ -135,5 +138,28 @@ fn of_limit(limit: &Limit) -> LimitFigures {
         given_back: cells.given_back.get(),
         keys,
         capacity,
+        lease: limit
+            .lease()
+            .map(|lease| [lease.alone.get(), lease.outrun.get()]),
+    }
+}
+
+fn of_store(status: &Status) -> SharedFigures {
+    SharedFigures {
+        up: status.is_up(),
+        changes: status.changes.get(),
+        nodes: status.nodes.get(),
+        round_trips: status.round_trips.get(),
+        leases: status.leases.get(),
+        crowded: status.crowded.get(),
+        news: [
+            status.news_sent.get(),
+            status.news_taken.get(),
+            status.news_bad.get(),
+        ],
+        faults: StoreFault::ALL
+            .into_iter()
+            .map(|fault| (fault.label(), status.faults(fault)))
+            .collect(),
     }
 }

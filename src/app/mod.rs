@@ -4,6 +4,7 @@
 mod identity;
 mod limits;
 mod reload;
+mod sharing;
 mod sockets;
 mod stopping;
 mod store_access;
@@ -131,6 +132,8 @@ pub struct Running {
     tasks: TaskTracker,
     certificates: Vec<Arc<ListenerTls>>,
     ingest: Option<(edge::Stop, JoinHandle<()>)>,
+    /// Speaks with the store of shared limits.
+    sharing: Option<Serving>,
     pipeline: Option<Pipeline>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
     admin: Option<Serving>,
@@ -169,6 +172,7 @@ pub async fn start(
         tasks: TaskTracker::new(),
         certificates: Vec::new(),
         ingest: None,
+        sharing: None,
         pipeline: None,
         logstore: None,
         admin: None,
@@ -344,6 +348,11 @@ impl Running {
             rules.project.as_ref() == Some(lane.project())
                 && rules.logstore.as_ref() == Some(lane.logstore())
         });
+        if let Some(store) = identity.limits().quotas().store().map(Arc::clone) {
+            let overrides = &identity.limits().control().overrides;
+            let ledgers = sharing::ledgers(identity.state(), overrides);
+            self.sharing = Some(self.serving(|stop| self.tasks.spawn(store.run(ledgers, stop))));
+        }
         let parts = FrontParts {
             site,
             authenticator: Arc::clone(&identity.authenticator),

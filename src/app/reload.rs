@@ -39,12 +39,13 @@ fn fixed(config: &Config) -> Value {
         quota,
         ..
     } = config;
-    // All of it is taken over. A key that is added has to be decided on here.
+    // All else is taken over. A key that is added has to be decided on here.
     let Quota {
         memory: _,
         utc_offset: _,
         save_interval: _,
         max_overrides: _,
+        redis,
     } = quota;
     let kept = Config {
         identity: Identity {
@@ -59,7 +60,10 @@ fn fixed(config: &Config) -> Value {
         },
         limit_rules: Vec::new(),
         classes: Vec::new(),
-        quota: Quota::default(),
+        quota: Quota {
+            redis: redis.clone(),
+            ..Quota::default()
+        },
         projects: projects
             .iter()
             .map(|project| Project {
@@ -118,6 +122,7 @@ mod tests {
         new.quota.max_overrides = 1;
         new.classes.push(crate::config::Class {
             name: "orders".to_owned(),
+            priority: None,
             topics: vec!["orders".to_owned()],
             field: None,
             values: Vec::new(),

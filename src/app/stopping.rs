@@ -87,6 +87,9 @@ impl Running {
         if let Some(admin) = self.admin.take() {
             admin.finish(soon).await;
         }
+        if let Some(sharing) = self.sharing.take() {
+            sharing.finish(soon).await;
+        }
         if let Some(identity) = self.identity.take() {
             identity.finish(soon).await;
         }

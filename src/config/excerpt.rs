@@ -58,6 +58,14 @@ impl<'t> Source<'t> {
 
 /// The part of a line that holds no secret.
 fn showable(line: &str) -> Option<String> {
+    // A URL with a user may have a password, under whatever key.
+    if line
+        .split_once("://")
+        .is_some_and(|(_, rest)| rest.contains('@'))
+    {
+        let (before, _) = line.split_once('=')?;
+        return Some(format!("{before}= …"));
+    }
     for (at, _) in line.match_indices('=') {
         let (before, _) = line.split_at(at);
         match nature(key_before(before)) {

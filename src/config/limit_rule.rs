@@ -122,6 +122,8 @@ pub const TABLE_WAYS: usize = 8;
 /// Places of the table of parents, as a part of those of the keys.
 const PARENTS_PER_KEY: u32 = 4;
 const FEWEST_PARENTS: u32 = 64;
+/// Words of the lease of a key, for a shared limit.
+pub const WORDS_OF_LEASE: usize = 9;
 /// What is kept beside a table: the keys that send the most, and those that have no place in it.
 const BESIDE_TABLE: u64 = 48 << 10;
 
@@ -180,7 +182,12 @@ impl Limit {
             None if by_address => table_bytes(self.parent_keys(), self.rates.len()),
             None => 0,
         };
-        table_bytes(self.max_keys, words) + above
+        let leases = if self.shared {
+            table_bytes(self.max_keys, WORDS_OF_LEASE)
+        } else {
+            0
+        };
+        table_bytes(self.max_keys, words) + above + leases
     }
 }
 

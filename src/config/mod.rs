@@ -18,6 +18,7 @@ mod load;
 mod model;
 mod overrides;
 mod problems;
+mod redis_url;
 mod schema;
 mod secrets;
 mod walk;
@@ -26,9 +27,10 @@ pub use self::endpoint::region_of;
 pub use self::hosts::{HostAdvice, Platform, render_host_advice};
 pub use self::jwks_url::JwksUrl;
 pub use self::limit_rule::{
-    Part, PartError, Stage, TABLE_WAYS, stage_of, table_bytes, table_places,
+    Part, PartError, Stage, TABLE_WAYS, WORDS_OF_LEASE, stage_of, table_bytes, table_places,
 };
 pub use self::load::Checked;
 pub use self::model::*;
 pub use self::overrides::Overrides;
 pub use self::problems::{Place, Problem, Problems, Severity};
+pub use self::redis_url::RedisUrl;

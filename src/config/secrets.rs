@@ -36,6 +36,9 @@ impl Config {
         let key = "admin.token".to_owned();
         let token = self.admin.token.as_ref();
         check(key, token, sealing_fault, &mut problems);
+        let key = "quota.redis.password".to_owned();
+        let password = self.quota.redis.password.as_ref();
+        check(key, password, |_| None, &mut problems);
         let own = self.embedded.access_key_secret.as_ref();
         let key = "embedded.access_key_secret".to_owned();
         check(key, own, text_fault, &mut problems);

@@ -197,6 +197,10 @@ impl Replier<'_> {
         let reason = refusal.reason();
         let (status, content_type, body) = match form {
             Form::Sls => return reply,
+            // Busy is busy in both worlds: the status says it.
+            Form::Http if reason.status() != StatusCode::FORBIDDEN && !reason.is_quota() => {
+                return reply;
+            }
             Form::Image => (reason.status(), "image/gif", Bytes::from_static(PIXEL)),
             Form::Beacon => {
                 reply.headers_mut().remove(CONTENT_TYPE);
@@ -209,11 +213,7 @@ impl Replier<'_> {
                     _ => reason.status(),
                 };
                 let problem = Problem {
-                    kind: if reason.is_quota() {
-                        QUOTA_PROBLEM
-                    } else {
-                        "about:blank"
-                    },
+                    kind: QUOTA_PROBLEM,
                     title: status.canonical_reason().unwrap_or_default(),
                     status: status.as_u16(),
                     detail: &refusal.message(),

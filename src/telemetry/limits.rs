@@ -7,6 +7,7 @@ use prometheus::proto::MetricType;
 use super::families::Family;
 use super::labels::LimitOutcome;
 use super::metrics::Metrics;
+use super::shared_limits::SharedFigures;
 
 /// How the limits stand, for metrics.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct QuotaFigures {
     pub save_failures: u64,
     /// Files that could not be read at the start.
     pub damaged: u64,
+    /// The store that nodes share limits through, if there is one.
+    pub shared: Option<SharedFigures>,
 }
 
 /// How a limit stands, for metrics.
@@ -44,6 +47,8 @@ pub struct LimitFigures {
     pub keys: u64,
     /// Places.
     pub capacity: u64,
+    /// Of a shared limit: decided by the node alone, and refused before the store had answered.
+    pub lease: Option<[u64; 2]>,
 }
 
 type Figures = Box<dyn Fn() -> QuotaFigures + Send + Sync>;
@@ -117,6 +122,7 @@ impl Metrics {
         );
         damaged.push(vec![], figures.damaged);
         families.extend([overrides, idle, saves, damaged]);
+        families.extend(figures.shared_families());
         families
     }
 }

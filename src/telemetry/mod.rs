@@ -11,6 +11,7 @@ mod labels;
 mod limits;
 mod load;
 mod metrics;
+mod shared_limits;
 
 pub use self::certificates::CertificateMetrics;
 pub use self::labels::{
@@ -20,3 +21,4 @@ pub use self::labels::{
 pub use self::limits::{LimitFigures, QuotaFigures};
 pub use self::load::{LogstoreLoad, MachineLoad};
 pub use self::metrics::{Counter, EdgeMetrics, Gauge, JwksFigures, LogstoreMetrics, Metrics};
+pub use self::shared_limits::SharedFigures;

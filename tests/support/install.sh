@@ -16,6 +16,7 @@ needed_packages() {
   [[ -n ${CHROMIUM:-} ]] || command -v chromium >/dev/null || echo chromium
   ldconfig -p 2>/dev/null | grep -q libnss_wrapper.so || ls /usr/lib/*/libnss_wrapper.so >/dev/null 2>&1 ||
     echo libnss-wrapper
+  command -v redis-server >/dev/null || echo redis-server
   ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || echo libfaketime
 }
 

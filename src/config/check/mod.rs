@@ -12,6 +12,7 @@ mod listeners;
 mod overload;
 mod proxies;
 mod quota;
+mod redis;
 mod routes;
 mod tls;
 mod upstreams;
@@ -88,6 +89,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     credentials::check(config, &mut findings);
     upstreams::check(config, &mut findings);
     routes::check(config, &mut findings);
+    redis::check(config, &mut findings);
     quota::check(config, &mut findings);
     findings.0
 }

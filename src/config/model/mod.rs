@@ -9,6 +9,7 @@ mod listeners;
 mod overload;
 mod proxies;
 mod quota;
+mod redis;
 mod routes;
 mod signed;
 mod ticket;
@@ -34,6 +35,7 @@ pub use self::quota::{
     BudgetPeriod, BudgetRule, Class, Limit, LimitAction, LimitMode, LimitUnit, ParentRule, Quota,
     RateRule, WithoutStore,
 };
+pub use self::redis::Redis;
 pub use self::routes::{
     ClientAddress, Compression, IdentityMode, Logstore, Project, QuotaAnswer, SignatureVersion,
     Upstream, UpstreamKind,

@@ -21,6 +21,8 @@ pub struct Quota {
     pub save_interval: Span,
     /// Bans and raises of keys that are kept. At the bound a new one is refused until one has expired.
     pub max_overrides: u32,
+    /// The store that nodes share limits, revocations, bans and raises through: Redis or Valkey. One node needs none.
+    pub redis: super::Redis,
 }
 
 /// A limit on what keys may send.
@@ -92,6 +94,7 @@ pub struct Limit {
     pub max_keys: u32,
     /// What new keys are charged to as well, so that changing keys gains nothing. Left out: for `address` the /24 or /48 around it with 64 times the limit; for all others all keys together, as if `max_keys` of them came in a minute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ParentRule")]
     pub parent: Option<ParentRule>,
     /// Counts together with the other nodes, in the store of `[quota.redis]`.
     #[serde(default)]
@@ -158,7 +161,7 @@ pub struct Class {
     pub name: String,
     /// What is refused first when memory or the store is short. A request counts as the most precious of its events. Left out: the priority of the logstore.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"high")]
+    #[schemars(with = "Priority", example = &"high")]
     pub priority: Option<Priority>,
     /// Topics whose events belong to it.
     #[serde(default)]
@@ -286,11 +289,18 @@ impl Default for Quota {
             utc_offset: "+00:00".to_owned(),
             save_interval: Span::secs(5),
             max_overrides: 1000,
+            redis: super::Redis::default(),
         }
     }
 }
 
 impl Quota {
+    /// The store that nodes share limits through, if there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&super::Redis> {
+        (!self.redis.urls.is_empty()).then_some(&self.redis)
+    }
+
     /// `utc_offset` in seconds east of UTC, if it is one.
     #[must_use]
     pub fn offset_seconds(&self) -> Option<i32> {

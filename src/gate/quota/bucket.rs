@@ -67,6 +67,20 @@ pub struct Ask<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Charged(u8);
 
+impl Charged {
+    const LEASED: u8 = 0x80;
+
+    /// The same, and that a lease was charged as well.
+    pub(super) fn leased(self) -> Self {
+        Self(self.0 | Self::LEASED)
+    }
+
+    /// Whether a lease was charged, and the rest.
+    pub(super) fn split(self) -> (bool, Self) {
+        (self.0 & Self::LEASED != 0, Self(self.0 & !Self::LEASED))
+    }
+}
+
 /// Not enough room, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
@@ -137,6 +151,64 @@ impl Bucket {
             Place::Full => None,
         });
         taken.unwrap_or_else(|| self.take_homeless(*own, above, ask, text))
+    }
+
+    /// Notes units that somebody else let pass: a key that is known is charged whatever room it has,
+    /// a new one is charged to what is above it.
+    ///
+    /// # Errors
+    /// [`Full`] when there is no room for a new key, and nothing was noted.
+    pub fn note(&self, ask: Ask<'_>, text: &dyn Fn() -> String) -> Result<Charged, Full> {
+        let Some((own, above)) = ask.hashes.split_first() else {
+            return Ok(Charged::default());
+        };
+        let note = |words: &mut [u64]| {
+            for (window, word) in self.windows.iter().zip(words) {
+                *word = window.note(*word, ask.units, ask.factor, ask.now);
+            }
+        };
+        let idle = |words: &[u64]| self.is_idle(words, ask.now);
+        let noted = self.table.with(*own, idle, |place| match place {
+            Place::Known(words) => {
+                note(words);
+                Some(Ok(Charged(1)))
+            }
+            Place::Free(free) => {
+                let mut words = Words::default();
+                note(&mut words);
+                let charged = self.above.take(above, ask);
+                if charged.is_ok() {
+                    free.claim(&words);
+                }
+                Some(charged.map(|above| Charged(above.0 << 1 | 1)))
+            }
+            Place::Full => None,
+        });
+        noted.unwrap_or_else(|| {
+            let full = |full: Full| Full { own: false, ..full };
+            self.take_homeless(*own, above, ask, text).map_err(full)
+        })
+    }
+
+    /// What a key has used of each window that is a budget, in their order; 0 for rates.
+    #[must_use]
+    pub fn spent(&self, own: u64, now: Now) -> Vec<u64> {
+        let spent = |words: &[u64]| -> Vec<u64> {
+            let pairs = self.windows.iter().zip(words);
+            pairs
+                .map(|(window, word)| window.spent(*word, now))
+                .collect()
+        };
+        let known = self.table.with(
+            own,
+            |_| false,
+            |place| match place {
+                Place::Known(words) => Some(spent(words)),
+                Place::Free(_) | Place::Full => None,
+            },
+        );
+        let pinned = || self.heavy.pinned(own, |words| spent(words));
+        known.or_else(pinned).unwrap_or_default()
     }
 
     fn take_homeless(

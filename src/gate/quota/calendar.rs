@@ -51,6 +51,18 @@ impl Calendar {
         Self { unit, offset }
     }
 
+    /// Whether days or months.
+    #[must_use]
+    pub fn unit(self) -> Unit {
+        self.unit
+    }
+
+    /// Seconds east of UTC.
+    #[must_use]
+    pub fn offset(self) -> i32 {
+        self.offset
+    }
+
     /// The period of a moment.
     #[must_use]
     pub fn period(self, unix_seconds: u64) -> Period {

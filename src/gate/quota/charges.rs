@@ -317,7 +317,7 @@ impl Charges {
         let consequence = match &too_much {
             // A ban is an operator's word: it holds whatever the limit's action.
             TooMuch::Banned(_) => Consequence::Refused,
-            TooMuch::Full(_) => limit.consequence(own, facts),
+            TooMuch::Full(_) | TooMuch::StoreDown => limit.consequence(own, facts),
         };
         let cells = &limit.cells;
         match consequence {
@@ -382,8 +382,8 @@ impl Charges {
         let factor = limit
             .override_of(own, now)
             .map_or(Factor::ONE, |it| it.factor());
-        let rooms = limit.bucket().rooms(own, reserved, factor, now);
-        let windows = limit.bucket().windows();
+        let rooms = limit.rooms(own, reserved, factor, now);
+        let windows = limit.windows();
         let share = |room: &super::window::Room| room.remaining as f64 / (room.most.max(1)) as f64;
         let tightest = rooms
             .iter()
@@ -417,6 +417,7 @@ fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
             limit.cells.banned.inc();
             Refusal::new(Reason::Banned, format!("limit `{name}`"))
         }
+        TooMuch::StoreDown => Refusal::new(Reason::QuotaStoreDown, format!("limit `{name}`")),
         TooMuch::Full(full) if !full.own => {
             limit.cells.newcomers.inc();
             let detail = format!("limit `{name}`: too many new keys at once");

@@ -9,6 +9,7 @@ use super::bucket::Full;
 use super::heavy::Heavy;
 use super::limit::{Limit, TooMuch};
 use super::overrides::{Change, Override};
+use super::shared::StoreFigures;
 use super::standing::{NewOverride, Overrides};
 use super::window::{Factor, Now};
 use crate::config::{LimitAction, LimitMode, LimitUnit};
@@ -36,6 +37,9 @@ pub struct LimitList {
     pub limits: Vec<LimitView>,
     /// Overrides without effect: their limit or their key does not exist.
     pub idle: Vec<OverrideView>,
+    /// The store that nodes share limits through, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreFigures>,
 }
 
 /// A limit.
@@ -182,6 +186,7 @@ impl LimitControl {
         let standing = self.standing();
         let set = self.quotas.set();
         LimitList {
+            store: self.quotas.store().map(|it| it.status().figures()),
             limits: set.all.iter().map(|it| view(it, &standing)).collect(),
             idle: standing
                 .into_iter()
@@ -333,14 +338,10 @@ fn key_view(limit: &Limit, hash: u64, text: &str, now: Now) -> KeyView {
     let banned = changed.clone().filter(|one| one.change == Change::Ban);
     let too_much = match banned {
         Some(ban) => Some(TooMuch::Banned(ban)),
-        None => limit
-            .bucket()
-            .would_pass(hash, factor, now)
-            .err()
-            .map(TooMuch::Full),
+        None => limit.would_pass(hash, factor, now).err().map(TooMuch::Full),
     };
-    let rooms = limit.bucket().rooms(hash, false, factor, now);
-    let windows = limit.bucket().windows().len();
+    let rooms = limit.rooms(hash, false, factor, now);
+    let windows = limit.windows().len();
     let (whole, ordinary) = rooms.split_at(windows.min(rooms.len()));
     let rooms = whole.iter().enumerate().map(|(index, room)| {
         let twin = ordinary.get(index);

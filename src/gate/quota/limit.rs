@@ -12,8 +12,11 @@ use super::facts::{EventPart, Facts};
 use super::key::{Part, PartError, Seed, Shape, Stage};
 use super::metrics::LimitCells;
 use super::overrides::{Change, Override};
-use super::window::{Budget, Factor, Now, Rate, Window};
-use crate::config::{self, BudgetPeriod, LimitAction, LimitMode, LimitUnit, RateRule};
+use super::shared::{Lease, Store, Word};
+use super::window::{Budget, Factor, Now, Rate, Room, Window};
+use crate::config::{
+    self, BudgetPeriod, LimitAction, LimitMode, LimitUnit, RateRule, WithoutStore,
+};
 
 /// How many times the limit of an address the prefix around it lets new addresses have.
 const PREFIX_TIMES: u64 = 64;
@@ -44,7 +47,8 @@ pub struct Limit {
     parent: Option<Shape>,
     sample_by: Shape,
     seed: Seed,
-    bucket: Bucket,
+    bucket: Arc<Bucket>,
+    lease: Option<Arc<Lease>>,
     /// What it allows, in words.
     told: OnceLock<String>,
     overrides: ArcSwapOption<KeyOverrides>,
@@ -63,6 +67,8 @@ pub enum TooMuch {
     Full(Full),
     /// Its key is banned.
     Banned(Arc<Override>),
+    /// It is shared, and refuses while its store cannot be reached.
+    StoreDown,
 }
 
 /// What becomes of it.
@@ -90,12 +96,20 @@ impl Limit {
         classes: &Classes,
         utc_offset: i32,
         seed: Seed,
+        store: Option<&Arc<Store>>,
     ) -> Result<Self, PartError> {
         let shape = shape_of(&rule.key, rule.ipv4_prefix, rule.ipv6_prefix)?;
         let parent = parent_of(rule, &shape)?;
-        let windows = windows_of(rule, utc_offset);
+        let whole = windows_of(rule, utc_offset);
+        let store = store.filter(|_| rule.shared);
+        // What this node counts for itself is its share, when others count too.
+        let share = |windows: &[Window]| -> Vec<Window> {
+            let nodes = store.map_or(1, |store| store.nodes());
+            windows.iter().map(|window| window.share(nodes)).collect()
+        };
+        let windows = share(&whole);
         let reserve = rule.reserve.values().copied().fold(0, u8::saturating_add);
-        let parent_windows = parent.as_ref().map(|(_, windows)| windows.clone());
+        let parent_windows = parent.as_ref().map(|(_, windows)| share(windows));
         let below_root = parent_windows.as_deref().unwrap_or(&windows);
         let parents = rule.parent_keys();
         let keys = if parent.is_some() {
@@ -112,6 +126,11 @@ impl Limit {
             Some(windows) => bucket.below(Bucket::new(windows, parents, 0, &root)),
             None => bucket,
         };
+        let bucket = Arc::new(bucket);
+        let lease = store.map(|store| {
+            let (bucket, store) = (Arc::clone(&bucket), Arc::clone(store));
+            Arc::new(Lease::new(rule, &whole, bucket, store))
+        });
         Ok(Self {
             name: rule.name.as_str().into(),
             stage: rule.stage()?,
@@ -121,6 +140,7 @@ impl Limit {
             cells: LimitCells::default(),
             seed,
             bucket,
+            lease,
             told: OnceLock::new(),
             overrides: ArcSwapOption::empty(),
             counted: rule
@@ -208,15 +228,47 @@ impl Limit {
             factor,
             now,
         };
-        let taken = self.bucket.take(ask, text);
+        let taken = match &self.lease {
+            Some(lease) => self.take_shared(lease, ask, text),
+            None => self.bucket.take(ask, text).map_err(TooMuch::Full),
+        };
         // The low bits of the clock are as good as a coin, and nobody outside chooses them.
         if (now.nanos ^ own).is_multiple_of(SAMPLE) {
             self.bucket
                 .see(own, units.saturating_mul(SAMPLE), now, text);
         }
-        taken
-            .map(|charged| (charged, factor))
-            .map_err(TooMuch::Full)
+        taken.map(|charged| (charged, factor))
+    }
+
+    /// Takes units from the lease of a key; where there is none to be had from the store, from this
+    /// node's share.
+    fn take_shared(
+        &self,
+        lease: &Arc<Lease>,
+        ask: Ask<'_>,
+        text: &dyn Fn() -> String,
+    ) -> Result<Charged, TooMuch> {
+        let own = ask.hashes.first().copied().unwrap_or_default();
+        let full = |wait| TooMuch::Full(Full { wait, own: true });
+        match lease.take(own, ask.units, ask.factor, ask.now, text) {
+            Word::Passed => match self.bucket.note(ask, text) {
+                Ok(charged) => Ok(charged.leased()),
+                Err(full) => {
+                    lease.give_back(own, ask.units, ask.now);
+                    Err(TooMuch::Full(full))
+                }
+            },
+            Word::Full(wait) => Err(full(wait)),
+            Word::Alone if self.rule.without_store == WithoutStore::Refuse => {
+                Err(TooMuch::StoreDown)
+            }
+            Word::Alone => {
+                let charged = self.bucket.take(ask, text).map_err(TooMuch::Full)?;
+                lease.went_alone(own, ask.units, ask.now);
+                Ok(charged)
+            }
+            Word::Homeless => self.bucket.take(ask, text).map_err(TooMuch::Full),
+        }
     }
 
     /// Gives back what was taken.
@@ -235,6 +287,10 @@ impl Limit {
             factor,
             now,
         };
+        let (leased, charged) = charged.split();
+        if leased && let (Some(lease), Some(own)) = (&self.lease, hashes.first()) {
+            lease.give_back(*own, units, now);
+        }
         self.bucket.give_back(ask, charged);
     }
 
@@ -270,6 +326,7 @@ impl Limit {
                 let left = ban.expires.saturating_sub(now.unix_seconds).max(1);
                 Some(u32::try_from(left).unwrap_or(u32::MAX))
             }
+            TooMuch::StoreDown => Some(1),
             TooMuch::Full(Full { wait: None, .. }) if nothing => Some(NEVER),
             TooMuch::Full(full) => full
                 .wait
@@ -304,7 +361,60 @@ impl Limit {
         format!("{} {each}", windows.join(" and "))
     }
 
-    /// The state of its keys.
+    /// The leases of its keys, where it is shared with other nodes.
+    #[must_use]
+    pub fn lease(&self) -> Option<&Arc<Lease>> {
+        self.lease.as_ref()
+    }
+
+    /// What each window of a key would let pass now, as far as this node knows. Of a shared limit:
+    /// what the store last said of its tightest window; its share, while the store is away.
+    #[must_use]
+    pub fn rooms(&self, own: u64, reserved: bool, factor: Factor, now: Now) -> Vec<Room> {
+        let Some(lease) = &self.lease else {
+            return self.bucket.rooms(own, reserved, factor, now);
+        };
+        let Some((remaining, wait)) = lease.room(own, now) else {
+            return self.bucket.rooms(own, reserved, factor, now);
+        };
+        let windows = lease.windows().iter();
+        windows
+            .map(|window| {
+                let rested = window.room(0, factor, now);
+                Room {
+                    remaining: remaining.min(rested.most),
+                    most: rested.most,
+                    reset: wait.max(rested.reset),
+                }
+            })
+            .collect()
+    }
+
+    /// Whether one more unit would pass now, as far as this node knows.
+    ///
+    /// # Errors
+    /// Where there is no room, and for how long.
+    pub fn would_pass(&self, own: u64, factor: Factor, now: Now) -> Result<(), Full> {
+        match self.lease.as_ref().and_then(|lease| lease.room(own, now)) {
+            Some((0, wait)) => Err(Full {
+                wait: Some(wait),
+                own: true,
+            }),
+            Some(_) => Ok(()),
+            None => self.bucket.would_pass(own, factor, now),
+        }
+    }
+
+    /// The windows of the whole limit.
+    #[must_use]
+    pub fn windows(&self) -> &[Window] {
+        match &self.lease {
+            Some(lease) => lease.windows(),
+            None => self.bucket.windows(),
+        }
+    }
+
+    /// The state of its keys; where it is shared, that of this node's share.
     #[must_use]
     pub fn bucket(&self) -> &Bucket {
         &self.bucket

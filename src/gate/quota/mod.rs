@@ -21,6 +21,7 @@ mod limit;
 mod metrics;
 mod overrides;
 mod set;
+pub mod shared;
 mod standing;
 mod table;
 #[cfg(test)]
@@ -43,10 +44,11 @@ pub use self::facts::{EventPart, Facts, Words};
 pub use self::heavy::Heavy;
 pub use self::keeper::{Keeper, KeptBudgets};
 pub use self::key::{Part, PartError, Seed, Shape, Stage};
-pub use self::limit::{KeyOverrides, Limit};
+pub use self::limit::{KeyOverrides, Limit, TooMuch};
 pub use self::metrics::LimitCells;
 pub use self::overrides::{Change, Override};
 pub use self::set::QuotaSet;
+use self::shared::Store;
 pub use self::standing::{NewChange, NewOverride, OverrideCounts, Overrides};
 pub use self::table::Table;
 pub use self::window::{Budget, Factor, Now, Over, Rate, Room, Window};
@@ -62,6 +64,7 @@ pub struct Quotas {
     set: ArcSwap<QuotaSet>,
     seed: Seed,
     clock: Clock,
+    store: Option<Arc<Store>>,
 }
 
 /// The clock of limits. Tests of limits give the time themselves.
@@ -94,12 +97,26 @@ impl Quotas {
     /// # Errors
     /// A key with a part that does not exist; `tollgate check` tells of it first.
     pub fn new(config: &Config, seed: u64) -> Result<Arc<Self>, PartError> {
+        Self::with_store(config, seed, None)
+    }
+
+    /// The same, where limits that are shared are shared through `store`. Somebody has to run it
+    /// ([`Store::run`]). Without one each limit is of this node alone.
+    ///
+    /// # Errors
+    /// As [`Quotas::new`].
+    pub fn with_store(
+        config: &Config,
+        seed: u64,
+        store: Option<Arc<Store>>,
+    ) -> Result<Arc<Self>, PartError> {
         let seed = seed_of(seed);
-        let set = QuotaSet::new(config, &seed, &QuotaSet::default())?;
+        let set = QuotaSet::new(config, &seed, &QuotaSet::default(), store.as_ref())?;
         Ok(Arc::new(Self {
             set: ArcSwap::from_pointee(set),
             seed,
-            clock: Clock::start(),
+            clock: store.as_ref().map_or_else(Clock::start, |it| it.clock()),
+            store,
         }))
     }
 
@@ -118,7 +135,7 @@ impl Quotas {
     /// # Errors
     /// As [`Quotas::new`].
     pub fn prepare(&self, config: &Config) -> Result<QuotaSet, PartError> {
-        QuotaSet::new(config, &self.seed, &self.set.load())
+        QuotaSet::new(config, &self.seed, &self.set.load(), self.store.as_ref())
     }
 
     /// From now on these limits are asked.
@@ -142,6 +159,12 @@ impl Quotas {
     #[must_use]
     pub fn now(&self) -> Now {
         self.clock.now()
+    }
+
+    /// The store that nodes share limits through, if there is one.
+    #[must_use]
+    pub fn store(&self) -> Option<&Arc<Store>> {
+        self.store.as_ref()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::classes::Classes;
 use super::key::{PartError, Seed, Stage};
 use super::limit::Limit;
+use super::shared::Store;
 use crate::config::{Class, Config, LimitMode};
 
 type Map<T> = HashMap<Box<str>, T, foldhash::quality::RandomState>;
@@ -44,7 +45,12 @@ impl QuotaSet {
     ///
     /// # Errors
     /// A key with a part that does not exist.
-    pub fn new(config: &Config, seed: &Seed, before: &Self) -> Result<Self, PartError> {
+    pub fn new(
+        config: &Config,
+        seed: &Seed,
+        before: &Self,
+        store: Option<&Arc<Store>>,
+    ) -> Result<Self, PartError> {
         let offset = config.quota.offset_seconds().unwrap_or_default();
         let classes = Arc::new(Classes::new(&config.classes));
         let same_ground = before.class_rules == config.classes && before.utc_offset == offset;
@@ -56,7 +62,10 @@ impl QuotaSet {
             let same = before.all.iter().find(|limit| limit.rule == *rule);
             all.push(match same.filter(|_| same_ground) {
                 Some(limit) => Arc::clone(limit),
-                None => Arc::new(Limit::new(rule, &classes, offset, seed.clone())?),
+                None => {
+                    let limit = Limit::new(rule, &classes, offset, seed.clone(), store)?;
+                    Arc::new(limit)
+                }
             });
         }
         let mut of: Map<Map<Arc<LogstoreLimits>>> = Map::default();

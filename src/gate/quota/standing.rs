@@ -296,6 +296,12 @@ impl Overrides {
         self.version.subscribe()
     }
 
+    /// How many there may be.
+    #[must_use]
+    pub fn max(&self) -> u32 {
+        self.max.load(Ordering::Relaxed)
+    }
+
     /// Sets how many there may be. More that are there already stay.
     pub fn set_max(&self, max: u32) {
         self.max.store(max, Ordering::Relaxed);

@@ -183,11 +183,13 @@ proptest! {
 fn extreme_numbers_neither_overflow_nor_open() {
     let zero = rate(0, SECOND, 10);
     assert_eq!(zero.take(0, 1, Factor::ONE, at(0)).unwrap_err().wait, None);
-    let slow = rate(1, u64::MAX, 1);
+    let slow = rate(1, u64::MAX / 4, 1);
     let after = slow.take(0, 1, Factor::ONE, at(0)).unwrap();
-    assert!(slow.take(after, 1, Factor::ONE, at(u64::MAX / 4)).is_err());
+    assert!(slow.take(after, 1, Factor::ONE, at(u64::MAX / 8)).is_err());
+    let never = rate(1, u64::MAX, 1);
+    assert!(never.take(0, 1, Factor::ONE, at(0)).is_err(), "beyond the end of the clock");
     let fast = rate(u64::MAX, 1, u64::MAX);
-    assert!(fast.take(0, u64::MAX, Factor::ONE, at(0)).is_ok());
+    assert!(fast.take(0, u64::MAX / 2, Factor::ONE, at(0)).is_ok());
     let small = rate(5, SECOND, 5);
     assert_eq!(
         small

@@ -114,6 +114,23 @@ impl Rate {
         self.burst
     }
 
+    /// Units that it brings in a stretch of time, beyond any burst.
+    pub(super) fn in_nanos(&self, nanos: u64) -> u64 {
+        let units = u128::from(nanos) * u128::from(self.count) / u128::from(self.per);
+        u64::try_from(units).unwrap_or(u64::MAX)
+    }
+
+    /// Microseconds that one unit and that the burst cost, for the store of shared limits.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "2^53 microseconds are 285 years"
+    )]
+    pub(super) fn micros(&self, factor: Factor) -> (f64, f64) {
+        let unit = self.per as f64 / self.count.max(1) as f64 / 1000.0;
+        let scaled = unit * f64::from(Factor::ONE.0) / f64::from(factor.0);
+        (scaled, unit * self.burst as f64)
+    }
+
     /// Nanoseconds that `units` cost, rounded up.
     fn cost(&self, units: u64, factor: Factor) -> u64 {
         // Nearly always: a division of 128 bits takes as long as all the rest of a check.
@@ -197,6 +214,16 @@ impl Budget {
         Self { most, calendar }
     }
 
+    /// Units of a period.
+    pub(super) fn most(&self) -> u64 {
+        self.most
+    }
+
+    /// Its periods.
+    pub(super) fn calendar(&self) -> Calendar {
+        self.calendar
+    }
+
     /// What was used of the period that counts now. A word of the next period is kept, so that a
     /// clock that is set back opens nothing; one of any other period is old, or was written while
     /// the clock was wrong.
@@ -235,7 +262,8 @@ impl Budget {
         }
     }
 
-    fn most_for(&self, factor: Factor) -> u64 {
+    /// Units of a period for a key with this factor.
+    pub(super) fn most_for(&self, factor: Factor) -> u64 {
         let scaled = u128::from(self.most) * u128::from(factor.0) / u128::from(Factor::ONE.0);
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
@@ -317,6 +345,50 @@ impl Window {
                 budget.most.saturating_mul(times),
                 budget.calendar,
             )),
+        }
+    }
+
+    /// The word after `units` passed that somebody else had decided on: no more than full for a rate,
+    /// and all of them for a budget.
+    #[must_use]
+    pub(super) fn note(&self, word: u64, units: u64, factor: Factor, now: Now) -> u64 {
+        match self {
+            Self::Rate(rate) => {
+                let after = word.max(now.nanos).saturating_add(rate.cost(units, factor));
+                after.min(now.nanos.saturating_add(rate.tolerance()))
+            }
+            Self::Budget(budget) => {
+                let (period, used) = budget.used(word, now.unix_seconds);
+                pack(period, used.saturating_add(units))
+            }
+        }
+    }
+
+    /// What was used of a budget in the period that counts now; 0 of a rate.
+    #[must_use]
+    pub(super) fn spent(&self, word: u64, now: Now) -> u64 {
+        match self {
+            Self::Rate(_) => 0,
+            Self::Budget(budget) => budget.used(word, now.unix_seconds).1,
+        }
+    }
+
+    /// The part of the same window that one of so many nodes has for itself, at least one unit.
+    #[must_use]
+    pub(super) fn share(&self, nodes: u32) -> Self {
+        let nodes = u64::from(nodes.max(1));
+        let part = |units: u64| match units {
+            0 => 0,
+            units => (units / nodes).max(1),
+        };
+        match self {
+            // The rate itself is divided by its time, so that a small one is not rounded away.
+            Self::Rate(rate) => Self::Rate(Rate::new(
+                rate.count,
+                rate.per.saturating_mul(nodes),
+                part(rate.burst),
+            )),
+            Self::Budget(budget) => Self::Budget(Budget::new(part(budget.most), budget.calendar)),
         }
     }
 

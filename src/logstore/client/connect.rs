@@ -121,7 +121,11 @@ pub(super) fn connector(
     Ok(builder.enable_http1().wrap_connector(dial))
 }
 
-fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, StoreClientError> {
+/// TLS towards a server whose certificate is signed by an authority of `ca_file`, or by a public one.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, StoreClientError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

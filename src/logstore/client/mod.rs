@@ -30,6 +30,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
+pub use self::connect::tls_config;
 use self::connect::{Base, connector};
 use self::exchange::{Answer, HttpClient, exchange, is_quiet};
 pub use self::read::{CursorFrom, MAX_PULL, Pulled, ShardInfo};

@@ -5,7 +5,7 @@
 //! one is refused: an old one is never dropped for it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use foldhash::fast::RandomState;
@@ -83,6 +83,8 @@ impl Shelves {
 pub struct Revocations {
     shelves: Shelves,
     max_count: AtomicU32,
+    /// How often something was revoked or lifted.
+    changes: AtomicU64,
     journal: Arc<Journal>,
     metrics: Arc<Metrics>,
 }
@@ -97,6 +99,7 @@ impl Revocations {
         Self {
             shelves,
             max_count: AtomicU32::new(max_count),
+            changes: AtomicU64::new(0),
             journal,
             metrics,
         }
@@ -158,6 +161,7 @@ impl Revocations {
         }
         change.commit(&Entry::Revoke(revocation.clone()))?;
         self.shelves.put(revocation.clone());
+        self.changes.fetch_add(1, Ordering::Release);
         self.count();
         Ok(Arc::new(revocation))
     }
@@ -176,6 +180,7 @@ impl Revocations {
             value: value.into(),
         })?;
         self.shelves.take(kind, value);
+        self.changes.fetch_add(1, Ordering::Release);
         self.count();
         Ok(found)
     }
@@ -221,6 +226,18 @@ impl Revocations {
     pub(super) fn prune(&self, now: u64) {
         self.shelves.prune(now);
         self.count();
+    }
+
+    /// How often something was revoked or lifted since the start.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// How many there may be.
+    #[must_use]
+    pub fn max_count(&self) -> u32 {
+        self.max_count.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_max_count(&self, max_count: u32) {
