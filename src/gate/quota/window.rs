@@ -355,7 +355,7 @@ impl Window {
         match self {
             Self::Rate(rate) => {
                 let after = word.max(now.nanos).saturating_add(rate.cost(units, factor));
-                after.min(now.nanos.saturating_add(rate.tolerance()))
+                after.min(now.nanos.saturating_add(rate.tolerance))
             }
             Self::Budget(budget) => {
                 let (period, used) = budget.used(word, now.unix_seconds);
