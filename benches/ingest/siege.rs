@@ -174,7 +174,6 @@ fn report(without: &mut Score, with: &mut Score) {
 }
 
 /// How many bad tokens a second the server refuses, with a load that follows its answers.
-#[expect(clippy::ptr_arg, reason = "requests are a list of lists")]
 fn capacity(tollgate: &Tollgate, bad: &Vec<Vec<u8>>) -> anyhow::Result<u64> {
     let (mut generator, _) = Generator::connect(tollgate.ingest, bad, 64)?;
     let outcome = generator.run(Pace::Saturate {
