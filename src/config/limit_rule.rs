@@ -100,6 +100,20 @@ pub enum Stage {
 }
 
 impl Part {
+    /// Whether the client says what it is, and may say something else each time.
+    #[must_use]
+    pub fn is_chosen_by_clients(&self) -> bool {
+        match self {
+            Self::Header(_) | Self::Cookie(_) | Self::Origin | Self::Topic | Self::Event(_) => true,
+            Self::Address
+            | Self::Credential
+            | Self::Subject
+            | Self::Claim(_)
+            | Self::Project
+            | Self::Logstore => false,
+        }
+    }
+
     /// From when on it is known.
     #[must_use]
     pub fn stage(&self) -> Stage {
@@ -161,6 +175,14 @@ impl Limit {
         Ok(stage.max(parent))
     }
 
+    /// Whether its new keys have a parent of their own, without one being named: keys of which there
+    /// are as many as the configuration has projects and logstores need none.
+    #[must_use]
+    pub fn has_parent(&self) -> bool {
+        let configured = |part: &String| part == "project" || part == "logstore";
+        !self.key.iter().all(configured)
+    }
+
     /// Places for its parents.
     #[must_use]
     pub fn parent_keys(&self) -> u32 {
@@ -176,10 +198,9 @@ impl Limit {
         } else {
             2 * windows
         };
-        let by_address = self.key.iter().any(|part| part == "address");
         let above = match &self.parent {
             Some(parent) => table_bytes(self.parent_keys(), parent.rates.len()),
-            None if by_address => table_bytes(self.parent_keys(), self.rates.len()),
+            None if self.has_parent() => table_bytes(self.parent_keys(), self.rates.len()),
             None => 0,
         };
         let leases = if self.shared {

@@ -100,6 +100,13 @@ impl Asked<'_> {
     }
 }
 
+/// Servers call the token service: no page may read its answer.
+fn hide_from_pages(reply: &mut Reply) {
+    for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS] {
+        reply.headers_mut().remove(name);
+    }
+}
+
 impl Front {
     /// Whether a route that gives out credentials is on.
     pub(super) fn gives_credentials(&self, target: Target<'_>) -> bool {
@@ -165,13 +172,14 @@ impl Front {
             self.metrics.requests_refused.at(reason.index()).inc();
             let mut reply = replier.refused(&refusal, None);
             toll::tell(reply.headers_mut(), &charges);
+            if target == Target::TokenService {
+                hide_from_pages(&mut reply);
+            }
             return reply;
         }
         if target == Target::TokenService {
             let mut reply = self.call_token_service(parts, body, sender, &replier).await;
-            for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS] {
-                reply.headers_mut().remove(name);
-            }
+            hide_from_pages(&mut reply);
             return reply;
         }
         let asked = |project| Asked {

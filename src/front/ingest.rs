@@ -227,8 +227,9 @@ impl Front {
         // What is too large for any is told so below.
         let claimed = body.size_hint().lower();
         let fits = claimed <= self.body.cap as u64;
-        let priority = charges.classes().entry_priority(*priority);
-        lane.enter(if fits { claimed } else { 0 }, priority)?;
+        let usual = *priority;
+        let priority = charges.classes().entry_priority(usual);
+        lane.enter(if fits { claimed } else { 0 }, usual, priority)?;
         let mut caller = self.identify(arrival, check)?;
         if let Some(principal) = caller.principal() {
             charges.of_caller(&arrival.quota_facts(Some(principal)))?;
@@ -424,34 +425,17 @@ impl Front {
             let denied = Denied::new(principal.kind(), refusal).named(principal.key());
             principal = self.turn_away(arrival, check, Box::new(denied))?;
         }
-        let taken = self.keep(arrival, &principal, group, toll);
+        let bytes = toll.bytes;
+        let taken = match group.events {
+            0 => Ok(()),
+            _ => self.keep_events(arrival, &principal, group, toll),
+        };
         if let (Err(_), Some(pass)) = (&taken, principal.ticket()) {
             pass.give_back();
         }
         taken?;
+        arrival.logstore.metrics.bytes_accepted.add(bytes);
         arrival.count_accepted(&principal, group);
-        Ok(())
-    }
-
-    /// Charges the events, and hands over what the limits leave of them.
-    fn keep(
-        &self,
-        arrival: &Arrival<'_>,
-        principal: &Principal,
-        group: &mut EventGroup,
-        mut toll: Toll<'_>,
-    ) -> Result<(), Refusal> {
-        if group.events > 0 {
-            self.charge_events(arrival, principal, group, &mut toll)?;
-        }
-        if group.events > 0 {
-            let SiteLogstore { lane, priority, .. } = arrival.logstore;
-            if let Some(priority) = toll.charges.classes().priority_of(group, *priority) {
-                lane.admit_again(&mut toll.lease, priority)?;
-            }
-            lane.submit(group, toll.lease)?;
-        }
-        arrival.logstore.metrics.bytes_accepted.add(toll.bytes);
         Ok(())
     }
 

@@ -28,6 +28,12 @@ impl Front {
         let relayed = sending.await;
         drop(lease);
         self.count_relayed(arrival, principal, &relayed, events);
+        match relayed.outcome() {
+            RelayOutcome::Accepted => {}
+            // Nothing of it was stored.
+            RelayOutcome::Refused => charges.refused(Reason::RelayRefused),
+            RelayOutcome::Failed => charges.refused(Reason::RelayUnavailable),
+        }
         Ok(relayed)
     }
 
@@ -74,7 +80,10 @@ impl Front {
             if group.events < events {
                 // It is signed: no event of it can be left out, nor go elsewhere.
                 group.events = events;
-                let refusal = sorted.err().unwrap_or_else(|| Reason::QuotaExceeded.into());
+                let refusal = match sorted {
+                    Ok(sorted) => sorted.last.unwrap_or_else(|| Reason::QuotaExceeded.into()),
+                    Err(refusal) => refusal,
+                };
                 return Err(arrival.count_refused(refusal, group));
             }
             sorted.map_err(|refusal| arrival.count_refused(refusal, group))?;

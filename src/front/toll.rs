@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::arrival::Arrival;
 use super::service::Front;
+use super::site::SiteLogstore;
 use super::transcode;
 use crate::config::ClientAddress;
 use crate::event::{EventGroup, Reason, Refusal};
@@ -70,31 +71,56 @@ impl Arrival<'_> {
 }
 
 impl Front {
-    /// Charges the events of a request to the limits, and hands those to other logstores that a
-    /// limit diverts there. What is left in the group has all its tags, and goes on.
+    /// Charges the events of a request to the limits, hands over what they leave of them, and then
+    /// those that a limit diverts to other logstores: a request of which nothing is held yet may be
+    /// refused and sent again.
     ///
     /// # Errors
     /// The refusal, when nothing of the request goes anywhere.
-    pub(super) fn charge_events(
+    pub(super) fn keep_events(
         &self,
         arrival: &Arrival<'_>,
         principal: &Principal,
         group: &mut EventGroup,
-        toll: &mut Toll<'_>,
+        toll: Toll<'_>,
     ) -> Result<(), Refusal> {
-        let charges = &mut *toll.charges;
+        let Toll {
+            mut lease,
+            bytes,
+            charges,
+        } = toll;
         let facts = arrival.quota_facts(Some(principal));
-        let sorted = charges.of_events(&facts, group, toll.bytes)?;
+        let all = group.events;
+        let sorted = charges.of_events(&facts, group, bytes)?;
+        arrival.put_tags(charges, group);
+        if group.events > 0 {
+            let SiteLogstore { lane, priority, .. } = arrival.logstore;
+            let kept = match charges.classes().priority_of(group, *priority) {
+                Some(priority) => lane.admit_again(&mut lease, priority),
+                None => Ok(()),
+            };
+            if let Err(refusal) = kept.and_then(|()| lane.submit(group, lease)) {
+                // Nothing was handed to anybody: it may be sent again, whole.
+                group.events = all;
+                return Err(refusal);
+            }
+        }
+        let cells = &arrival.logstore.metrics.events_refused;
         let mut refused = sorted.refused;
+        cells
+            .at(Reason::QuotaExceeded.index())
+            .add(u64::from(refused));
         let mut last: Option<Refusal> = None;
         let mut diverted = 0;
         for (target, mut events) in sorted.diverted {
             arrival.put_tags(charges, &mut events);
-            let count = events.events;
             match self.divert(arrival, target.as_str(), &events) {
-                Ok(()) => diverted += count,
+                Ok(()) => diverted += events.events,
                 Err(refusal) => {
-                    refused += count;
+                    refused += events.events;
+                    cells
+                        .at(refusal.reason().index())
+                        .add(u64::from(events.events));
                     last = Some(refusal);
                 }
             }
@@ -103,18 +129,10 @@ impl Front {
             && diverted == 0
             && let Some(refusal) = last
         {
-            // All of it was to be diverted: it is told, and counted, as one refusal.
-            group.events = refused;
+            // They are in the books already.
             return Err(refusal);
         }
-        if refused > 0 {
-            let cells = &arrival.logstore.metrics.events_refused;
-            cells
-                .at(Reason::QuotaExceeded.index())
-                .add(u64::from(refused));
-            charges.set_refused_events(refused);
-        }
-        arrival.put_tags(charges, group);
+        charges.set_refused_events(refused);
         Ok(())
     }
 

@@ -69,12 +69,14 @@ impl Lane {
 
     /// Whether a request may come in at all, asked by its head, before anything is done for it.
     /// Counts it. `bytes` is the length that it claims, 0 where it claims none; nothing is taken.
+    /// `usual` is the priority of the logstore, `most` the highest that its events may turn out to have:
+    /// room is asked for by that one, since it is asked again when they are known.
     ///
     /// # Errors
     /// [`Reason::Overloaded`] when the machine is short of time and the lane has brought its share;
     /// what [`Lane::admit`] would say of so many bytes now. Each says when to try again.
-    pub fn enter(&self, bytes: u64, priority: Priority) -> Result<(), Refusal> {
-        self.admission.enter(bytes, priority)
+    pub fn enter(&self, bytes: u64, usual: Priority, most: Priority) -> Result<(), Refusal> {
+        self.admission.enter(bytes, usual, most)
     }
 
     /// Memory for a request of `bytes`, within what `priority` may use of what this lane may hold now.

@@ -179,7 +179,7 @@ impl Running {
     pub(super) fn submit(&self, lane: usize, group: &EventGroup) -> Result<(), Refusal> {
         let lane = &self.pipeline.lanes()[lane];
         let bytes = group.wire_bytes() as u64;
-        lane.enter(bytes, Priority::High)?;
+        lane.enter(bytes, Priority::High, Priority::High)?;
         let lease = lane.admit(bytes, Priority::High)?;
         lane.submit(group, lease)
     }

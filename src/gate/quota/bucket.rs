@@ -20,6 +20,9 @@ use super::window::{Factor, Now, Over, Room, Window};
 /// Windows of a limit, the halves for the reserve included.
 pub const MAX_WINDOWS: usize = 8;
 
+/// In place of a parent's hash: there is none, and new keys are charged to what is above parents.
+pub const NO_PARENT: u64 = u64::MAX;
+
 /// The words of one key.
 pub type Words = [u64; MAX_WINDOWS];
 
@@ -73,6 +76,11 @@ impl Charged {
     /// The same, and that a lease was charged as well.
     pub(super) fn leased(self) -> Self {
         Self(self.0 | Self::LEASED)
+    }
+
+    /// What was charged, seen from the level below, which was not.
+    fn of_above(self) -> Self {
+        Self(self.0 << 1)
     }
 
     /// Whether a lease was charged, and the rest.
@@ -135,10 +143,19 @@ impl Bucket {
                 own: true,
             });
         };
+        if *own == NO_PARENT {
+            return self.above.take(above, ask).map(Charged::of_above);
+        }
         let idle = |words: &[u64]| self.is_idle(words, ask.now);
         let taken = self.table.with(*own, idle, |place| match place {
             Place::Known(words) => Some(self.take_words(words, ask).map(|()| Charged(1))),
             Place::Free(free) => {
+                // A place has come free for a key that had only a pin: it moves, with all it has used.
+                if let Some(mut words) = self.heavy.unpin(*own) {
+                    let taken = self.take_words(&mut words, ask);
+                    free.claim(&words);
+                    return Some(taken.map(|()| Charged(1)));
+                }
                 let mut words = Words::default();
                 let charged = self
                     .take_words(&mut words, ask)
@@ -174,6 +191,11 @@ impl Bucket {
                 Some(Ok(Charged(1)))
             }
             Place::Free(free) => {
+                if let Some(mut words) = self.heavy.unpin(*own) {
+                    note(&mut words);
+                    free.claim(&words);
+                    return Some(Ok(Charged(1)));
+                }
                 let mut words = Words::default();
                 note(&mut words);
                 let charged = self.above.take(above, ask);
@@ -243,8 +265,8 @@ impl Bucket {
         })
     }
 
-    /// Gives back what was taken.
-    pub fn give_back(&self, ask: Ask<'_>, charged: Charged) {
+    /// Gives back what was taken, at the time of `ask`.
+    pub fn give_back(&self, ask: Ask<'_>, charged: Charged, now: Now) {
         let Some((own, above)) = ask.hashes.split_first() else {
             return;
         };
@@ -256,7 +278,7 @@ impl Bucket {
                     self.windows.len()
                 };
                 for (window, word) in self.windows.iter().zip(words).take(bound) {
-                    *word = window.give_back(*word, ask.units, ask.factor);
+                    *word = window.give_back(*word, ask.units, ask.factor, ask.now, now);
                 }
             };
             let known = self.table.with(
@@ -275,7 +297,8 @@ impl Bucket {
             }
         }
         if charged.0 > 1 {
-            self.above.give_back(above, ask, Charged(charged.0 >> 1));
+            self.above
+                .give_back(above, ask, Charged(charged.0 >> 1), now);
         }
     }
 
@@ -462,7 +485,7 @@ impl Above {
         taken.map_err(|full| Full { own: false, ..full })
     }
 
-    fn give_back(&self, hashes: &[u64], ask: Ask<'_>, charged: Charged) {
+    fn give_back(&self, hashes: &[u64], ask: Ask<'_>, charged: Charged, now: Now) {
         let ask = Ask {
             hashes,
             reserved: false,
@@ -470,8 +493,8 @@ impl Above {
             ..ask
         };
         match self {
-            Self::Bucket(bucket) => bucket.give_back(ask, charged),
-            Self::Root(root) => root.give_back(ask),
+            Self::Bucket(bucket) => bucket.give_back(ask, charged, now),
+            Self::Root(root) => root.give_back(ask, now),
         }
     }
 }
@@ -488,10 +511,10 @@ impl Root {
         }
     }
 
-    fn give_back(&self, ask: Ask<'_>) {
+    fn give_back(&self, ask: Ask<'_>, now: Now) {
         let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         for (window, word) in self.windows.iter().zip(words.iter_mut()) {
-            *word = window.give_back(*word, ask.units, ask.factor);
+            *word = window.give_back(*word, ask.units, ask.factor, ask.now, now);
         }
     }
 }

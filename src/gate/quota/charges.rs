@@ -5,10 +5,13 @@
 //! ends it.
 //!
 //! What is given back when the request is refused later ([`Charges::refused`]):
-//! - by us (a 5xx: no memory, the store is slow, stopping): everything;
-//! - by a later limit: everything but what stages [`Stage::Door`] and [`Stage::Head`] took, since those
-//!   protect the machine, which has done its work;
+//! - by us (a 5xx: no memory, the store is slow, stopping), or by a later limit: everything but what
+//!   stages [`Stage::Door`] and [`Stage::Head`] took, since those protect the machine, which has done
+//!   its work;
 //! - for what the client did wrong: events and bytes, which were not stored. Its request was one.
+//!
+//! Limits that tell events apart are asked before those on the whole of them, so that an event that is
+//! taken out is charged to no other.
 
 use std::sync::Arc;
 
@@ -21,7 +24,7 @@ use super::key::Stage;
 use super::limit::{Consequence, Hashes, Limit, TooMuch};
 use super::set::{LogstoreLimits, QuotaSet};
 use super::window::{Factor, Now};
-use crate::config::LimitUnit;
+use crate::config::{LimitAction, LimitUnit};
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::names::LogstoreName;
 
@@ -31,7 +34,15 @@ struct Taken {
     hashes: Hashes,
     units: u64,
     reserved: bool,
-    charged: (Charged, Factor),
+    charged: (Charged, Factor, Now),
+}
+
+impl Taken {
+    fn give_back(&self, units: u64, now: Now) {
+        let limit = &self.limit;
+        limit.give_back(&self.hashes, units, self.reserved, self.charged, now);
+        limit.cells.given_back.inc();
+    }
 }
 
 /// What a caller is told of a limit.
@@ -73,6 +84,8 @@ pub struct Sorted {
     pub refused: u32,
     /// Events that go to other logstores of the project.
     pub diverted: Vec<(LogstoreName, EventGroup)>,
+    /// Why events were taken out, of the last of them.
+    pub last: Option<Refusal>,
 }
 
 impl std::fmt::Debug for Charges {
@@ -158,57 +171,104 @@ impl Charges {
             topic: &topic,
             ..*facts
         };
-        let mut view: Option<EventsView> = None;
-        let mut last = None;
-        for limit in events {
-            if limit.tells_events_apart() {
+        let all = group.events;
+        let whole_bytes = group.logs.len() as u64;
+        let apart = events.iter().filter(|limit| limit.tells_events_apart());
+        let mut sorted = match apart.clone().next() {
+            Some(_) => {
                 let classes = limits.as_ref().map(|limits| &*limits.classes);
-                let view = view.get_or_insert_with(|| EventsView::of(group, classes));
-                for (part, asked) in view.parts(limit, facts, group) {
-                    let verdict = self.ask(limit, &asked, facts);
-                    let verdict = match verdict {
-                        Ok(divert) => divert.map(Verdict::Diverted),
-                        Err(refusal) => {
-                            last = Some(refusal);
-                            Some(Verdict::Refused)
-                        }
-                    };
-                    if let Some(verdict) = verdict {
-                        view.decide(part, &verdict);
-                    }
-                }
-                continue;
+                self.sort_events(apart, classes, facts, group)?
             }
+            None => Sorted::default(),
+        };
+        if group.events == 0 {
+            return Ok(sorted);
+        }
+        // What is out already is not charged to limits on the whole.
+        let bytes = match all == group.events {
+            true => bytes,
+            false => bytes.saturating_mul(group.logs.len() as u64) / whole_bytes.max(1),
+        };
+        for limit in events.iter().filter(|limit| !limit.tells_events_apart()) {
             let units = match limit.rule.unit {
                 LimitUnit::Requests => 1,
                 LimitUnit::Events => u64::from(group.events),
                 LimitUnit::Bytes => bytes,
             };
             let asked = Asked::whole(limit, facts, units);
-            if let Some(target) = self.ask(limit, &asked, facts)? {
-                self.divert.get_or_insert(target);
+            match self.ask(limit, &asked, facts) {
+                Ok(target) => {
+                    if let Some(target) = target {
+                        self.divert.get_or_insert(target);
+                    }
+                }
+                Err(refusal) => {
+                    // For the books: all of them are refused with the request.
+                    group.events = all;
+                    return Err(refusal);
+                }
             }
         }
-        let all = group.events;
-        let mut sorted = match view {
-            Some(view) => view.sort(group),
-            None => Sorted::default(),
-        };
-        if group.events == 0
-            && sorted.diverted.is_empty()
-            && let Some(refusal) = last
-        {
-            // For the books: they are refused with the request.
-            group.events = all;
-            return Err(refusal);
-        }
-        if let Some(target) = self.divert.take()
-            && group.events > 0
-        {
+        if let Some(target) = self.divert.take() {
             let all = group.take_all();
             sorted.diverted.push((target, all));
         }
         Ok(sorted)
+    }
+
+    /// Asks the limits that tell events apart, takes out of the group what has no room, and gives
+    /// back what was charged for an event that a later limit took out.
+    fn sort_events<'l>(
+        &mut self,
+        limits: impl Iterator<Item = &'l Arc<Limit>>,
+        classes: Option<&Classes>,
+        facts: &Facts<'_>,
+        group: &mut EventGroup,
+    ) -> Result<Sorted, Refusal> {
+        let mut view = EventsView::of(group, classes);
+        let mut last = None;
+        // What was taken, by its place, and for which events.
+        let mut taken = Vec::new();
+        for limit in limits {
+            for (part, asked) in view.parts(limit, facts, group) {
+                let before = self.taken.len();
+                let verdict = match self.ask(limit, &asked, facts) {
+                    Ok(divert) => divert.map(Verdict::Diverted),
+                    Err(refusal) => {
+                        last = Some(refusal);
+                        Some(Verdict::Refused)
+                    }
+                };
+                match verdict {
+                    Some(verdict) => view.decide(&part, &verdict),
+                    None if self.taken.len() > before => taken.push((before, part)),
+                    None => {}
+                }
+            }
+        }
+        let now = self.clock.now();
+        for (place, part) in taken {
+            let Some(taken) = self.taken.get_mut(place) else {
+                continue;
+            };
+            let lost = view
+                .units_out(&part, taken.limit.rule.unit)
+                .min(taken.units);
+            if lost > 0 {
+                taken.units -= lost;
+                taken.give_back(lost, now);
+            }
+        }
+        let all = group.events;
+        let sorted = view.sort(group);
+        match last {
+            Some(refusal) if group.events == 0 && sorted.diverted.is_empty() => {
+                // For the books: they are refused with the request.
+                group.events = all;
+                Err(refusal)
+            }
+            last => Ok(Sorted { last, ..sorted }),
+        }
     }
 
     /// Classes of events.
@@ -224,21 +284,16 @@ impl Charges {
         }
         let now = self.clock.now();
         let ours = reason.status().is_server_error() || reason == Reason::UpstreamQuota;
-        let by_limit = reason.is_quota();
         for taken in self.taken.drain(..) {
             let limit = &taken.limit;
-            let given = ours
-                || (by_limit && limit.stage > Stage::Head)
-                || (!by_limit && limit.rule.unit != LimitUnit::Requests);
+            let by_request = limit.rule.unit == LimitUnit::Requests;
+            let given = match limit.stage {
+                // They protect the machine, which has done its work.
+                Stage::Door | Stage::Head => false,
+                Stage::Caller | Stage::Events => ours || reason.is_quota() || !by_request,
+            };
             if given {
-                limit.give_back(
-                    &taken.hashes,
-                    taken.units,
-                    taken.reserved,
-                    taken.charged,
-                    now,
-                );
-                limit.cells.given_back.inc();
+                taken.give_back(taken.units, now);
             }
         }
     }
@@ -300,7 +355,8 @@ impl Charges {
         let result = limit.take(&hashes, units, reserved, now, &text);
         let [own, _] = hashes;
         let too_much = match result {
-            Ok(charged) => {
+            Ok((charged, factor)) => {
+                let charged = (charged, factor, now);
                 limit.cells.passed.inc();
                 self.tell(limit, own, reserved, now);
                 self.taken.push(Taken {
@@ -350,14 +406,21 @@ impl Charges {
         facts: &Facts<'_>,
     ) -> Result<(), Refusal> {
         for limit in &limits.events {
-            if limit.tells_events_apart() || limit.shape.stage().max(Stage::Head) != stage {
+            // Whom a sample keeps may only be known later.
+            let by_sample = limit.rule.action == LimitAction::Sample;
+            if limit.tells_events_apart()
+                || by_sample
+                || limit.shape.stage().max(Stage::Head) != stage
+            {
                 continue;
             }
             let hashes = limit.hashes(facts, None);
             let text = || limit.key_text(facts, None);
             let now = self.clock.now();
             match limit.take(&hashes, 1, false, now, &text) {
-                Ok(charged) => limit.give_back(&hashes, 1, false, charged, now),
+                Ok((charged, factor)) => {
+                    limit.give_back(&hashes, 1, false, (charged, factor, now), now);
+                }
                 Err(too_much) => {
                     let banned = matches!(too_much, TooMuch::Banned(_));
                     let [own, _] = hashes;
@@ -421,7 +484,11 @@ fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
         TooMuch::Full(full) if !full.own => {
             limit.cells.newcomers.inc();
             let detail = format!("limit `{name}`: too many new keys at once");
-            Refusal::new(Reason::QuotaExceeded, detail)
+            let reason = match full.wait {
+                Some(_) => Reason::QuotaExceeded,
+                None => Reason::QuotaTooLarge,
+            };
+            Refusal::new(reason, detail)
         }
         TooMuch::Full(full) => {
             let reason = if full.wait.is_none() && retry.is_none() {

@@ -108,6 +108,8 @@ impl EventsView {
             match place.and_then(|place| parts.get_mut(place)) {
                 Some((part, asked)) => {
                     part.push(index);
+                    // Among those that are counted together, nobody uses another's reserve.
+                    asked.reserved &= reserved;
                     if !whole {
                         asked.units += units;
                     }
@@ -127,7 +129,7 @@ impl EventsView {
     }
 
     /// Notes what is decided for some events.
-    pub(super) fn decide(&mut self, part: Part, verdict: &Verdict) {
+    pub(super) fn decide(&mut self, part: &Part, verdict: &Verdict) {
         let known = self.verdicts.iter().position(|one| one == verdict);
         let place = known.unwrap_or_else(|| {
             self.verdicts.push(verdict.clone());
@@ -135,9 +137,20 @@ impl EventsView {
         });
         let place = u16::try_from(place + 1).unwrap_or(u16::MAX);
         for index in part {
-            if let Some(event) = self.events.get_mut(index) {
+            if let Some(event) = self.events.get_mut(*index) {
                 event.verdict = place;
             }
+        }
+    }
+
+    /// Units of those events of a part that do not stay.
+    pub(super) fn units_out(&self, part: &Part, unit: LimitUnit) -> u64 {
+        let events = part.iter().filter_map(|index| self.events.get(*index));
+        let out = events.clone().filter(|event| event.verdict > 0);
+        match unit {
+            LimitUnit::Events => out.count() as u64,
+            LimitUnit::Bytes => out.map(|event| (event.end - event.start) as u64).sum(),
+            LimitUnit::Requests => u64::from(out.count() == part.len()),
         }
     }
 

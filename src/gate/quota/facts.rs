@@ -81,13 +81,16 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The name of the credential: an access key id, a key of tokens, a ticket, a session.
+    /// The name of the credential, with its kind: `jwt:{kid}`, `access_key:{id}`, `sts:{session}`,
+    /// `ticket:{id}`. Kinds share no names: a caller may choose that of a session.
     pub(super) fn credential(&self) -> Option<Cow<'a, [u8]>> {
         let caller = self.caller?;
-        match caller.bearer() {
-            Some(bearer) => Some(bearer.key_name().as_bytes().into()),
-            None => caller.key().map(|key| Cow::Owned(key.as_bytes().to_vec())),
-        }
+        let kind = caller.kind().label();
+        let name = match caller.bearer() {
+            Some(bearer) => format!("{kind}:{}", bearer.key_name()),
+            None => format!("{kind}:{}", caller.key()?),
+        };
+        Some(Cow::Owned(name.into_bytes()))
     }
 
     /// Whom the credential is for: the `sub` of a token, else as [`Facts::credential`].

@@ -4,6 +4,7 @@
 //! has none takes over the smallest one and its count, which is kept as its error. Whoever sent more
 //! than 1/`SIZE` of all is in it for sure. Counts are halved every minute, so that it tells of now.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::bucket::Words;
@@ -35,7 +36,11 @@ pub struct Heavy {
 
 /// The keys that send the most, and the state of those of them that the table has no place for.
 #[derive(Debug, Default)]
-pub struct HeavyKeys(Mutex<Sketch>);
+pub struct HeavyKeys {
+    sketch: Mutex<Sketch>,
+    /// Whether anything was ever pinned, so that nobody looks in vain.
+    has_pins: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Sketch {
@@ -80,6 +85,7 @@ impl HeavyKeys {
     pub fn pin(&self, hash: u64, words: &Words) -> bool {
         let mut sketch = self.lock();
         let room = sketch.pins.len() < PINS;
+        self.has_pins.store(true, Ordering::Relaxed);
         if room {
             sketch.pins.push((hash, *words));
         }
@@ -102,15 +108,28 @@ impl HeavyKeys {
         if !sketch.counters.iter().any(is_heavy) {
             return;
         }
-        if sketch.pins.len() < PINS {
+        self.has_pins.store(true, Ordering::Relaxed);
+        if sketch.pins.iter().any(|(pinned, _)| *pinned == hash) {
+            // Another request of the same key was faster.
+        } else if sketch.pins.len() < PINS {
             sketch.pins.push((hash, *words));
         } else if let Some(idle) = sketch.pins.iter_mut().find(|(_, words)| is_idle(words)) {
             *idle = (hash, *words);
         }
     }
 
+    /// Takes the pin of a key away, since the table has a place for it now: its words.
+    pub fn unpin(&self, hash: u64) -> Option<Words> {
+        if !self.has_pins.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut sketch = self.lock();
+        let place = sketch.pins.iter().position(|(pinned, _)| *pinned == hash)?;
+        Some(sketch.pins.swap_remove(place).1)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Sketch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.sketch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

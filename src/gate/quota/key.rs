@@ -120,10 +120,7 @@ impl Shape {
                 .map_or(Some(rest.len()), |next| rest.find(next.as_str()));
             let (value, after) = rest.split_at(end.ok_or_else(wanted)?);
             rest = after.strip_prefix(',').unwrap_or(after);
-            let address = |text: &str| {
-                let bare = text.split_once('/').map_or(text, |(address, _)| address);
-                bare.parse().map_err(|_| format!("`{text}` is no address"))
-            };
+            let address = |text: &str| self.read_address(text);
             let value = match part {
                 Part::Address => Value::Address(self.cut(address(value)?)),
                 _ => match value.strip_prefix(UNKNOWN_AT) {
@@ -139,8 +136,10 @@ impl Shape {
 
     fn value<'a>(&self, part: &Part, facts: &Facts<'a>, event: Option<EventPart<'a>>) -> Value<'a> {
         let known = facts.caller_is_known();
-        let said =
-            |value: Option<std::borrow::Cow<'a, [u8]>>| value.map_or(Value::Missing, Value::Bytes);
+        let said = |value: Option<std::borrow::Cow<'a, [u8]>>| match value {
+            Some(value) if !value.is_empty() => Value::Bytes(value),
+            _ => Value::Missing,
+        };
         match part {
             Part::Address => Value::Address(self.cut(facts.address)),
             Part::Project => Value::Bytes(facts.project.as_bytes().into()),
@@ -154,6 +153,27 @@ impl Shape {
             Part::Origin => said(facts.words.origin().map(Into::into)),
             Part::Topic => said(Some(facts.topic.into())),
             Part::Event(name) => said(event.and_then(|event| event.field(name)).map(Into::into)),
+        }
+    }
+
+    /// An address as [`Shape::text`] shows it: a prefix may be named if it is that of the limit.
+    fn read_address(&self, text: &str) -> Result<IpAddr, String> {
+        let (bare, bits) = match text.split_once('/') {
+            Some((bare, bits)) => (bare, Some(bits)),
+            None => (text, None),
+        };
+        let address: IpAddr = bare
+            .parse()
+            .map_err(|_| format!("`{text}` is no address"))?;
+        let own = match address.to_canonical() {
+            IpAddr::V4(_) => self.ipv4_prefix,
+            IpAddr::V6(_) => self.ipv6_prefix,
+        };
+        match bits {
+            Some(bits) if bits != own.to_string() => Err(format!(
+                "the limit tells networks of /{own} apart: it has no key `{text}`"
+            )),
+            _ => Ok(address),
         }
     }
 

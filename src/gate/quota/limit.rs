@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
-use super::bucket::{Ask, Bucket, Charged, Full};
+use super::bucket::{Ask, Bucket, Charged, Full, NO_PARENT};
 use super::calendar::{Calendar, Unit};
 use super::classes::Classes;
 use super::facts::{EventPart, Facts};
@@ -44,7 +44,7 @@ pub struct Limit {
     pub shape: Shape,
     /// What is counted for it.
     pub cells: LimitCells,
-    parent: Option<Shape>,
+    parent: Option<Parent>,
     sample_by: Shape,
     seed: Seed,
     bucket: Arc<Bucket>,
@@ -69,6 +69,16 @@ pub enum TooMuch {
     Banned(Arc<Override>),
     /// It is shared, and refuses while its store cannot be reached.
     StoreDown,
+}
+
+/// What new keys are charged to as well, if that is not all keys together.
+#[derive(Debug)]
+struct Parent {
+    /// Of a caller that is known. `None`: all keys together.
+    of_known: Option<Shape>,
+    /// Of anyone else.
+    of_unknown: Shape,
+    windows: Vec<Window>,
 }
 
 /// What becomes of it.
@@ -109,13 +119,12 @@ impl Limit {
         };
         let windows = share(&whole);
         let reserve = rule.reserve.values().copied().fold(0, u8::saturating_add);
-        let parent_windows = parent.as_ref().map(|(_, windows)| share(windows));
-        let below_root = parent_windows.as_deref().unwrap_or(&windows);
+        let parent_windows = parent.as_ref().map(|parent| share(&parent.windows));
         let parents = rule.parent_keys();
-        let keys = if parent.is_some() {
-            parents
-        } else {
-            rule.max_keys
+        // All keys together, by what is right below them.
+        let (below_root, keys) = match parent_windows.as_deref() {
+            Some(above) if !above.is_empty() => (above, parents),
+            _ => (windows.as_slice(), rule.max_keys),
         };
         let root: Vec<Window> = below_root
             .iter()
@@ -135,7 +144,7 @@ impl Limit {
             name: rule.name.as_str().into(),
             stage: rule.stage()?,
             sample_by: shape_of(&rule.sample_by, rule.ipv4_prefix, rule.ipv6_prefix)?,
-            parent: parent.map(|(shape, _)| shape),
+            parent,
             shape,
             cells: LimitCells::default(),
             seed,
@@ -180,11 +189,17 @@ impl Limit {
     /// The hashes of a request's key.
     #[must_use]
     pub fn hashes(&self, facts: &Facts<'_>, event: Option<EventPart<'_>>) -> Hashes {
-        let parent = self.parent.as_ref();
-        [
-            self.shape.hash(&self.seed, facts, event),
-            parent.map_or(0, |shape| shape.hash(&self.seed, facts, event)),
-        ]
+        let parent = match &self.parent {
+            Some(parent) => {
+                let shape = match facts.caller_is_known() {
+                    true => parent.of_known.as_ref(),
+                    false => Some(&parent.of_unknown),
+                };
+                shape.map_or(NO_PARENT, |shape| shape.hash(&self.seed, facts, event))
+            }
+            None => NO_PARENT,
+        };
+        [self.shape.hash(&self.seed, facts, event), parent]
     }
 
     /// The key of a request as text.
@@ -271,13 +286,13 @@ impl Limit {
         }
     }
 
-    /// Gives back what was taken.
+    /// Gives back what was taken, or a part of it. `charged` holds when that was.
     pub fn give_back(
         &self,
         hashes: &Hashes,
         units: u64,
         reserved: bool,
-        (charged, factor): (Charged, Factor),
+        (charged, factor, then): (Charged, Factor, Now),
         now: Now,
     ) {
         let ask = Ask {
@@ -285,13 +300,13 @@ impl Limit {
             units,
             reserved,
             factor,
-            now,
+            now: then,
         };
         let (leased, charged) = charged.split();
         if leased && let (Some(lease), Some(own)) = (&self.lease, hashes.first()) {
             lease.give_back(*own, units, now);
         }
-        self.bucket.give_back(ask, charged);
+        self.bucket.give_back(ask, charged, now);
     }
 
     /// What becomes of what is too much for a key.
@@ -448,26 +463,41 @@ fn shape_of(parts: &[String], ipv4_prefix: u8, ipv6_prefix: u8) -> Result<Shape,
     })
 }
 
-/// What new keys are charged to, if that is not all keys together.
-fn parent_of(rule: &config::Limit, own: &Shape) -> Result<Option<(Shape, Vec<Window>)>, PartError> {
+/// What new keys are charged to: what is left of their key without the parts that a client chooses,
+/// with the network around an address. Of callers that are not known it is that network.
+fn parent_of(rule: &config::Limit, own: &Shape) -> Result<Option<Parent>, PartError> {
     if let Some(parent) = &rule.parent {
         let shape = shape_of(&parent.key, parent.ipv4_prefix, parent.ipv6_prefix)?;
-        return Ok(Some((shape, parent.rates.iter().map(rate).collect())));
+        return Ok(Some(Parent {
+            of_known: Some(shape.clone()),
+            of_unknown: shape,
+            windows: parent.rates.iter().map(rate).collect(),
+        }));
     }
-    if !own.parts.contains(&Part::Address) {
+    if !rule.has_parent() {
         return Ok(None);
     }
-    let around = Shape {
+    let around = |parts: Vec<Part>| Shape {
+        parts: parts.into(),
         ipv4_prefix: own.ipv4_prefix.min(24),
         ipv6_prefix: own.ipv6_prefix.min(48),
-        ..own.clone()
+    };
+    let given = own.parts.iter().filter(|part| !part.is_chosen_by_clients());
+    let given: Vec<Part> = given.cloned().collect();
+    let of_known = if given.is_empty() {
+        Some(around(vec![Part::Address]))
+    } else if given.len() < own.parts.len() || given.contains(&Part::Address) {
+        Some(around(given))
+    } else {
+        None
     };
     // Budgets are over a day: a prefix would have to be let through all of its addresses at once.
     let rates = rule.rates.iter().map(rate);
-    Ok(Some((
-        around,
-        rates.map(|window| window.times(PREFIX_TIMES)).collect(),
-    )))
+    Ok(Some(Parent {
+        of_known,
+        of_unknown: around(vec![Part::Address]),
+        windows: rates.map(|window| window.times(PREFIX_TIMES)).collect(),
+    }))
 }
 
 fn rate(rule: &RateRule) -> Window {

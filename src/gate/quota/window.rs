@@ -286,13 +286,19 @@ impl Window {
         }
     }
 
-    /// The word after `units` that were taken before are given back.
+    /// The word after `units` are given back that were taken at `then`. Of a rate, what has come back
+    /// by itself since then is not given again; of a budget nothing is, once its period has ended.
     #[must_use]
-    pub fn give_back(&self, word: u64, units: u64, factor: Factor) -> u64 {
+    pub fn give_back(&self, word: u64, units: u64, factor: Factor, then: Now, now: Now) -> u64 {
         match self {
-            Self::Rate(rate) => word.saturating_sub(rate.cost(units, factor)),
-            Self::Budget(_) => {
+            Self::Rate(rate) => {
+                let elapsed = now.nanos.saturating_sub(then.nanos);
+                word.saturating_sub(rate.cost(units, factor).saturating_sub(elapsed))
+            }
+            Self::Budget(budget) => {
                 let (period, used) = unpack(word);
+                let same = period == budget.calendar.period(then.unix_seconds);
+                let units = if same { units } else { 0 };
                 pack(period, used.saturating_sub(units))
             }
         }
@@ -409,13 +415,13 @@ impl Window {
         }
     }
 
-    /// Units in a period, and the seconds of the period, for people and for headers.
+    /// Units that pass at once after a rest, and the seconds in which so many come back.
     #[must_use]
     pub fn described(&self) -> (u64, u64) {
         match self {
             Self::Rate(rate) => (
-                rate.count,
-                u64::try_from(u128::from(rate.per).div_ceil(SECOND)).unwrap_or(u64::MAX),
+                rate.burst,
+                u64::try_from(u128::from(rate.tolerance()).div_ceil(SECOND)).unwrap_or(u64::MAX),
             ),
             Self::Budget(budget) => (budget.most, budget.calendar.seconds()),
         }

@@ -121,9 +121,10 @@ impl Admission {
     }
 
     /// See [`super::Lane::enter`].
-    pub(super) fn enter(&self, bytes: u64, priority: Priority) -> Result<(), Refusal> {
-        let percent = self.rules.shares.of(priority);
-        self.turnstile.pass(percent).map_err(|held_up| {
+    pub(super) fn enter(&self, bytes: u64, usual: Priority, most: Priority) -> Result<(), Refusal> {
+        let percent = self.rules.shares.of(most);
+        let passing = self.rules.shares.of(usual);
+        self.turnstile.pass(passing).map_err(|held_up| {
             let wait = retry_seconds(held_up, LONGEST_GUESS);
             Refusal::from(Reason::Overloaded).retry_after(wait)
         })?;

@@ -41,9 +41,11 @@ async fn low_is_refused_before_normal_and_normal_before_high() {
         (Reason::MemoryFull, 1)
     );
     drop((low, normal, high));
-    let (reason, _) = told(admission.enter(901, Priority::Normal));
+    let (reason, _) = told(admission.enter(901, Priority::Normal, Priority::Normal));
     assert_eq!(reason, Reason::MemoryFull, "by its head, before it is read");
-    admission.enter(900, Priority::Normal).unwrap();
+    admission
+        .enter(900, Priority::Normal, Priority::Normal)
+        .unwrap();
     assert_eq!(admission.budget().used(), 0);
 }
 
@@ -63,17 +65,21 @@ async fn a_priority_that_is_known_late_is_asked_again() {
 async fn a_store_that_is_slow_refuses_before_memory_is_full() {
     let (admission, metrics) = admission(1 << 30);
     metrics.load.bytes_held.add(70_000);
-    admission.enter(0, Priority::Normal).unwrap();
+    admission
+        .enter(0, Priority::Normal, Priority::Normal)
+        .unwrap();
     drain(&admission).await;
     // 54 s of 60 are for normal priority: 16 000 bytes are too many, and take 16 s.
-    let (reason, seconds) = told(admission.enter(0, Priority::Normal));
+    let (reason, seconds) = told(admission.enter(0, Priority::Normal, Priority::Normal));
     assert_eq!(reason, Reason::StoreSlow);
     assert!((16..=18).contains(&seconds), "{seconds}");
     let (_, seconds) = told(admission.admit(10_000, Priority::High));
     assert!((20..=22).contains(&seconds), "{seconds}");
     metrics.load.bytes_held.sub(20_000);
-    admission.enter(0, Priority::Normal).unwrap();
-    assert!(admission.enter(0, Priority::Low).is_err());
+    admission
+        .enter(0, Priority::Normal, Priority::Normal)
+        .unwrap();
+    assert!(admission.enter(0, Priority::Low, Priority::Low).is_err());
     assert!(admission.admit(4001, Priority::Normal).is_err());
     drop(admission.admit(3999, Priority::Normal).unwrap());
 }
@@ -83,11 +89,11 @@ async fn a_store_that_takes_nothing_is_bounded_by_memory_and_the_wait_grows() {
     let (admission, metrics) = admission(1000);
     metrics.load.bytes_held.add(1_000_000);
     drain(&admission).await;
-    assert!(admission.enter(0, Priority::High).is_err());
+    assert!(admission.enter(0, Priority::High, Priority::High).is_err());
     admission.on_failure(false);
     tokio::time::advance(Duration::from_secs(31)).await;
     admission.settle();
-    admission.enter(0, Priority::High).unwrap();
+    admission.enter(0, Priority::High, Priority::High).unwrap();
     let _all = admission.admit(1000, Priority::High).unwrap();
     assert_eq!(
         told(admission.admit(1, Priority::High)).0,
@@ -107,14 +113,14 @@ async fn a_used_up_quota_refuses_sooner_and_for_a_while() {
     let (admission, metrics) = admission(1 << 30);
     drain(&admission).await;
     metrics.load.bytes_held.add(10_000);
-    admission.enter(0, Priority::High).unwrap();
+    admission.enter(0, Priority::High, Priority::High).unwrap();
     admission.on_failure(true);
-    let (reason, seconds) = told(admission.enter(0, Priority::High));
+    let (reason, seconds) = told(admission.enter(0, Priority::High, Priority::High));
     assert_eq!(reason, Reason::UpstreamQuota);
     assert!((5..=6).contains(&seconds), "{seconds}");
     tokio::time::advance(Duration::from_secs(11)).await;
     admission.settle();
-    admission.enter(0, Priority::High).unwrap();
+    admission.enter(0, Priority::High, Priority::High).unwrap();
 }
 
 #[tokio::test]
@@ -181,7 +187,10 @@ async fn tasks_that_run_late_are_noticed_and_requests_pass_again_afterwards() {
     let mut refused = None;
     for _ in 0..200 {
         for _ in 0..50 {
-            refused = lane.enter(0, Priority::Normal).err().or(refused);
+            refused = lane
+                .enter(0, Priority::Normal, Priority::Normal)
+                .err()
+                .or(refused);
         }
         // This blocks the only thread of the runtime.
         std::thread::sleep(Duration::from_millis(40));
@@ -197,6 +206,6 @@ async fn tasks_that_run_late_are_noticed_and_requests_pass_again_afterwards() {
     running
         .until(|| lane.admission().turnstile().is_open())
         .await;
-    lane.enter(0, Priority::Low).unwrap();
+    lane.enter(0, Priority::Low, Priority::Low).unwrap();
     running.stop(Duration::from_secs(1)).await;
 }
