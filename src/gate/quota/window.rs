@@ -421,7 +421,7 @@ impl Window {
         match self {
             Self::Rate(rate) => (
                 rate.burst,
-                u64::try_from(u128::from(rate.tolerance()).div_ceil(SECOND)).unwrap_or(u64::MAX),
+                u64::try_from(u128::from(rate.tolerance).div_ceil(SECOND)).unwrap_or(u64::MAX),
             ),
             Self::Budget(budget) => (budget.most, budget.calendar.seconds()),
         }
