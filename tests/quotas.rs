@@ -464,7 +464,7 @@ fn an_event_that_is_taken_out_is_charged_to_no_other_limit_in_either_order() {
             first
                 .header("ratelimit")
                 .unwrap()
-                .starts_with("\"site\";r=17;"),
+                .starts_with("\"site\";r=19;"),
             "{first:?}"
         );
         for left in [18, 17, 16] {
