@@ -196,8 +196,10 @@ fn prepare(side: Side, keys: u32) -> Box<dyn Fn(IpAddr) -> bool> {
 
 /// A request before the limits on addresses, as `front` asks them.
 fn ask(quotas: Arc<Quotas>) -> impl Fn(IpAddr) -> bool {
+    // `front` has read the wall clock for its answer already.
+    let unix_seconds = quotas.now().unix_seconds;
     move |key| {
-        let mut charges = quotas.begin();
+        let mut charges = quotas.begin(unix_seconds);
         charges.at_door(&Facts::of_address(key)).is_ok()
     }
 }

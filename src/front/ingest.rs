@@ -156,7 +156,7 @@ impl Front {
         let trust = self.authenticator.trust();
         let facts = arrival.facts();
         let check = Check::new(&self.authenticator, &trust, &facts);
-        let mut charges = self.quotas.begin();
+        let mut charges = self.quotas.begin(unix_seconds);
         let taken = self.ingest(&arrival, &check, body, &mut charges).await;
         let mut reply = match taken {
             Ok(taken) => accepted(taken, action, logstore, &replier),
