@@ -166,7 +166,7 @@ impl Front {
             Target::TokenService | Target::Logstore(_) => RouteLabel::AssumeRole,
         };
         self.metrics.requests.at(route as usize).inc();
-        let mut charges = self.quotas.begin();
+        let mut charges = self.quotas.begin(replier.unix_seconds);
         if let Err(refusal) = charges.at_door(&quota::Facts::of_address(sender.address)) {
             let reason = refusal.reason();
             self.metrics.requests_refused.at(reason.index()).inc();

@@ -64,6 +64,8 @@ pub struct Told {
 pub struct Charges {
     set: Arc<QuotaSet>,
     clock: Clock,
+    /// When the request began.
+    unix_seconds: u64,
     /// Whether the limits on callers were asked.
     caller_asked: bool,
     /// Events that were taken out of a request whose others go on.
@@ -98,10 +100,11 @@ impl std::fmt::Debug for Charges {
 }
 
 impl Charges {
-    pub(super) fn new(set: Arc<QuotaSet>, clock: Clock) -> Self {
+    pub(super) fn new(set: Arc<QuotaSet>, clock: Clock, unix_seconds: u64) -> Self {
         Self {
             set,
             clock,
+            unix_seconds,
             caller_asked: false,
             refused_events: 0,
             limits: None,
@@ -246,7 +249,7 @@ impl Charges {
                 }
             }
         }
-        let now = self.clock.now();
+        let now = self.clock.at(self.unix_seconds);
         for (place, part) in taken {
             let Some(taken) = self.taken.get_mut(place) else {
                 continue;
@@ -282,7 +285,7 @@ impl Charges {
         if self.taken.is_empty() {
             return;
         }
-        let now = self.clock.now();
+        let now = self.clock.at(self.unix_seconds);
         let ours = reason.status().is_server_error() || reason == Reason::UpstreamQuota;
         for taken in self.taken.drain(..) {
             let limit = &taken.limit;
@@ -351,7 +354,7 @@ impl Charges {
             event,
         } = *asked;
         let text = || limit.key_text(facts, event);
-        let now = self.clock.now();
+        let now = self.clock.at(self.unix_seconds);
         let result = limit.take(&hashes, units, reserved, now, &text);
         let [own, _] = hashes;
         let too_much = match result {
@@ -416,7 +419,7 @@ impl Charges {
             }
             let hashes = limit.hashes(facts, None);
             let text = || limit.key_text(facts, None);
-            let now = self.clock.now();
+            let now = self.clock.at(self.unix_seconds);
             match limit.take(&hashes, 1, false, now, &text) {
                 Ok((charged, factor)) => {
                     limit.give_back(&hashes, 1, false, (charged, factor, now), now);
@@ -475,7 +478,6 @@ impl Charges {
 fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
     let retry = limit.retry_seconds(too_much, now);
     let name = &limit.name;
-    let told = limit.told();
     let refusal = match too_much {
         TooMuch::Banned(_) => {
             limit.cells.banned.inc();
@@ -497,7 +499,7 @@ fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
             } else {
                 Reason::QuotaExceeded
             };
-            Refusal::new(reason, format!("limit `{name}` allows {told}"))
+            Refusal::new(reason, format!("limit `{name}` allows {}", limit.told()))
         }
     };
     match retry {

@@ -489,7 +489,12 @@ mod tests {
         fn passed(&self, address: &str, count: usize) -> usize {
             let address: IpAddr = address.parse().unwrap();
             let facts = Facts::of_address(address);
-            let asked = (0..count).filter(|_| self.quotas.begin().at_door(&facts).is_ok());
+            let asked = (0..count).filter(|_| {
+                self.quotas
+                    .begin(self.quotas.now().unix_seconds)
+                    .at_door(&facts)
+                    .is_ok()
+            });
             asked.count()
         }
     }

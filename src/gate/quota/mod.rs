@@ -83,10 +83,15 @@ impl Clock {
     /// The time on both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
+        self.at(clock::unix_seconds())
+    }
+
+    /// The time on the clock of rates, and on the other what somebody has read there shortly before.
+    fn at(&self, unix_seconds: u64) -> Now {
         let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         Now {
             nanos: nanos.saturating_add(ORIGIN),
-            unix_seconds: clock::unix_seconds(),
+            unix_seconds,
         }
     }
 }
@@ -143,10 +148,10 @@ impl Quotas {
         self.set.store(Arc::new(set));
     }
 
-    /// A request begins.
+    /// A request begins, at this time on the wall clock: budgets and bans go by it to its end.
     #[must_use]
-    pub fn begin(&self) -> Charges {
-        Charges::new(self.set.load_full(), self.clock)
+    pub fn begin(&self, unix_seconds: u64) -> Charges {
+        Charges::new(self.set.load_full(), self.clock, unix_seconds)
     }
 
     /// The limits as they are now.

@@ -374,12 +374,8 @@ fn a_pinned_key_that_gets_a_place_brings_along_what_it_has_used() {
     let bucket = Bucket::new(&[rate(50, hour, 50)], 8, 0, &no_root());
     for number in 0..200 {
         // The places of the table fill up, and are free again after one seventy-second.
-        drop(take(
-            &bucket,
-            &[spread(number), super::bucket::NO_PARENT],
-            1,
-            at(0),
-        ));
+        let key = [spread(number), super::bucket::NO_PARENT];
+        let _full = take(&bucket, &key, 1, at(0));
     }
     let homeless = (1000..2000)
         .map(spread)
