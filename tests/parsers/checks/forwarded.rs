@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::{HeaderMap, HeaderValue};
 use tollgate::foundation::client_address::{
-    AddressHeader, Ended, MAX_HOPS, ProxyRules, client, trace,
+    AddressHeader, Ended, MAX_HOPS, ProxyRules, SchemeSource, client, trace,
 };
 
 /// Panics unless what a client writes leaves what a proxy appended as it is, and the address is one
@@ -24,6 +24,7 @@ pub fn forwarded(data: &[u8]) -> bool {
     let rules = ProxyRules {
         networks: vec!["10.0.0.0/8".parse().unwrap()],
         header,
+        scheme: SchemeSource::Header,
     };
     let peer = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
     let mut headers = HeaderMap::new();
