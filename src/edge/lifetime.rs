@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::transport::HTTP2_PREFACE;
@@ -52,6 +53,17 @@ pub(super) enum Due {
     Close(ConnectionEnd),
 }
 
+/// What a connection does, for who looks for one that can give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing since then.
+    Still(Instant),
+    /// A head has been coming since then.
+    Head(Instant),
+    /// Requests are being answered, or it has been asked to give way, or its client has hung up.
+    Busy,
+}
+
 /// When the protocol may learn that the client has hung up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HangUp {
@@ -69,6 +81,8 @@ pub(super) struct Lifetime {
     bounds: LifeBounds,
     born: Instant,
     state: Mutex<State>,
+    /// Wakes the connection to look at what is due.
+    called: Notify,
 }
 
 #[derive(Debug)]
@@ -89,6 +103,8 @@ struct State {
     broken: bool,
     /// Whether the protocol has had a step without a new request since then.
     quiet: bool,
+    /// Whether it is to close when it has no request, since others wait.
+    gives_way: bool,
 }
 
 /// Time for the requests of a client that has hung up.
@@ -114,7 +130,9 @@ impl Lifetime {
                 hung_up: None,
                 broken: false,
                 quiet: false,
+                gives_way: false,
             }),
+            called: Notify::new(),
         }
     }
 
@@ -145,6 +163,7 @@ impl Lifetime {
         let mut state = self.state();
         state.phase = Phase::Busy;
         state.quiet = false;
+        state.gives_way = false;
         state.in_flight += 1;
         state.requests = state.requests.saturating_add(1);
         if state.requests >= self.bounds.max_requests && state.last.is_none() {
@@ -204,6 +223,59 @@ impl Lifetime {
         state.draining.get_or_insert_with(Instant::now);
     }
 
+    /// When it began.
+    pub(super) fn born(&self) -> Instant {
+        self.born
+    }
+
+    /// What it does.
+    pub(super) fn standing(&self) -> Standing {
+        let state = self.state();
+        match state.phase {
+            _ if state.gives_way || state.hung_up.is_some() => Standing::Busy,
+            Phase::Silent | Phase::Idle => Standing::Still(state.since),
+            Phase::Head => Standing::Head(state.since),
+            Phase::Busy => Standing::Busy,
+        }
+    }
+
+    /// Asks it to close, if it has stood still since before then. A request that has come whole by
+    /// the time that it looks is answered all the same.
+    pub(super) fn give_way(&self, before: Instant) -> bool {
+        let mut state = self.state();
+        let still = state.phase != Phase::Busy && state.since <= before;
+        if !still || state.gives_way || state.hung_up.is_some() {
+            return false;
+        }
+        state.gives_way = true;
+        drop(state);
+        self.called.notify_one();
+        true
+    }
+
+    /// Whether nothing has told it yet to take no further requests.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.state().last.is_none()
+    }
+
+    /// The next answer is its last, since others wait.
+    pub(super) fn retire_for_others(&self) {
+        self.retire(ConnectionEnd::Crowded);
+        self.called.notify_one();
+    }
+
+    /// Ends when it is to close since others wait.
+    pub(super) async fn asked_to_go(&self) {
+        while !self.state().gives_way {
+            self.called().await;
+        }
+    }
+
+    /// Waits until it is to look at what is due.
+    pub(super) async fn called(&self) {
+        self.called.notified().await;
+    }
+
     /// Why a connection ended that ended without an error.
     pub(super) fn end(&self) -> ConnectionEnd {
         let state = self.state();
@@ -217,6 +289,15 @@ impl Lifetime {
     pub(super) fn due(&self) -> Due {
         let now = Instant::now();
         let mut state = self.state();
+        if state.gives_way {
+            state.last.get_or_insert(ConnectionEnd::Crowded);
+            if self.protocol == Protocol::Http2 && state.draining.is_none() {
+                // It closes right after it has said so.
+                state.draining = Some(now);
+                return Due::Drain;
+            }
+            return Due::Close(ConnectionEnd::Crowded);
+        }
         if let Some(hung_up) = state.hung_up {
             let over = hung_up + LINGER;
             return if now >= over {

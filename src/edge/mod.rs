@@ -7,6 +7,7 @@
 
 mod accept;
 mod connection;
+mod crowd;
 pub mod descriptors;
 mod establish;
 mod lifetime;
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::crowd::Crowd;
 use self::lifetime::LifeBounds;
 use self::prefixes::Prefixes;
 use self::redirect::Redirect;
@@ -165,6 +167,7 @@ struct Shared {
     /// Whose headers are believed.
     proxies: Arc<ProxyRules>,
     connections: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     prefixes: Arc<Prefixes>,
     turns: Turns,
     tasks: TaskTracker,
@@ -253,6 +256,7 @@ impl Edge {
             bounds: self.bounds,
             proxies: Arc::new(self.proxies),
             connections: Arc::new(Semaphore::new(self.max_connections)),
+            crowd: Arc::default(),
             prefixes: self.prefixes,
             turns: Turns::new(
                 self.bounds.max_handshakes,

@@ -222,6 +222,8 @@ label_enum! {
         HeaderTimeout => "header_timeout",
         /// It stood too long between requests.
         IdleTimeout => "idle_timeout",
+        /// It stood still, or was the oldest, while new ones waited for a place.
+        Crowded => "crowded",
         /// The client did not read its answers.
         WriteTimeout => "write_timeout",
         /// The client did not answer a PING.

@@ -34,7 +34,10 @@ fn listener(tollgate: &Tollgate, name: &str) -> SocketAddr {
 fn past_max_connections_new_ones_wait_and_lose_nothing() {
     let tollgate = start("max_connections = 4");
     let ingest = tollgate.ingest.unwrap();
-    let held: Vec<_> = (0..4).map(|_| connect(ingest)).collect();
+    // Requests under way: those do not give way.
+    let text = request("");
+    let head = text.strip_suffix(EVENT).unwrap();
+    let held: Vec<_> = (0..4).map(|_| send(ingest, head.as_bytes())).collect();
     await_metric(&tollgate, "tollgate_connections_open", 4);
     let mut fifth = send(ingest, request("").as_bytes());
     fifth
@@ -206,13 +209,15 @@ fn too_few_descriptors_leave_enough_for_delivery() {
         "{}",
         tollgate.stderr()
     );
-    let mut first = connect(ingest);
+    let text = request("");
+    let head = text.strip_suffix(EVENT).unwrap();
+    let mut first = send(ingest, head.as_bytes());
     let held: Vec<_> = (0..400).map(|_| connect(ingest)).collect();
     await_metric(&tollgate, "tollgate_connections_open", room);
     let open = tollgate.metric("tollgate_descriptors_open");
     assert!(open > room && open < 512, "{open}");
     // What was taken is delivered, and the private listener answers.
-    first.write_all(request("").as_bytes()).unwrap();
+    first.write_all(EVENT.as_bytes()).unwrap();
     assert_eq!(read_answer(&mut first).status, 200);
     tollgate.events(OPEN, 1);
     assert_eq!(tollgate.metric("tollgate_accept_errors_total"), 0);
