@@ -42,8 +42,9 @@ pub(super) async fn choose_protocol(
     if way.http2.prior_knowledge && !peer.secure {
         let limit = shared.bounds.life.first_byte_timeout;
         let told = tokio::select! {
+            biased;
             told = tokio::time::timeout(limit, transport.begins_http2()) => told,
-            () = shared.stop.now.cancelled() => return Err(ConnectionEnd::Stopped),
+            () = shared.stop.settled() => return Err(ConnectionEnd::Stopped),
         };
         match told {
             Ok(Ok(true)) => established.protocol = Protocol::Http2,
@@ -162,7 +163,7 @@ async fn supervise(
     stop: &Stop,
 ) -> ConnectionEnd {
     let mut no_more = pin!(stop.no_more.cancelled());
-    let mut stopped = pin!(stop.now.cancelled());
+    let mut stopped = pin!(stop.settled());
     let mut called = pin!(life.called());
     let (mut retired, mut stopping) = (false, false);
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
@@ -174,6 +175,10 @@ async fn supervise(
         }
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;
+            // What has come whole is taken up first: told at once, the protocol would drop it.
+            if let Poll::Ready(result) = connection.as_mut().poll(context) {
+                return Poll::Ready(end(result, life));
+            }
             life.drain(ConnectionEnd::Stopped);
             connection.as_mut().drain();
         }

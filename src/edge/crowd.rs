@@ -67,7 +67,10 @@ impl Crowd {
             .unwrap_or_else(PoisonError::into_inner);
         for _ in 0..2 {
             while let Some(candidate) = candidates.pop() {
-                if candidate.upgrade().is_some_and(|life| life.give_way(before)) {
+                if candidate
+                    .upgrade()
+                    .is_some_and(|life| life.give_way(before))
+                {
                     return;
                 }
             }

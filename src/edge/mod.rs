@@ -193,6 +193,14 @@ impl Stop {
         self.no_more.cancel();
         self.now.cancel();
     }
+
+    /// Ends when connections are to be closed, and what had come by then has been seen: requests that
+    /// wait in the kernel's buffers are read before their connection is told.
+    async fn settled(&self) {
+        self.now.cancelled().await;
+        // The sockets are looked at before this task comes to its turn again.
+        tokio::task::yield_now().await;
+    }
 }
 
 impl Edge {

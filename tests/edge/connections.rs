@@ -295,6 +295,44 @@ fn a_stop_closes_what_is_idle_and_answers_what_is_under_way() {
 }
 
 #[test]
+fn what_has_come_by_a_stop_is_answered() {
+    let tables = r#"
+        [[ingest.listener]]
+        name = "inner"
+        listen = "127.0.0.1:0"
+        [ingest.listener.http2]
+        prior_knowledge = true
+    "#;
+    let mut tollgate = Tollgate::start_config(&config("", tables));
+    let (main, inner) = (tollgate.ingest.unwrap(), listener(&tollgate, "inner"));
+    let mut all = Vec::new();
+    for address in [main, inner] {
+        for kept in [true, false].repeat(5) {
+            let mut stream = connect(address);
+            if kept {
+                stream.write_all(request("").as_bytes()).unwrap();
+                assert_eq!(read_answer(&mut stream).status, 200);
+            }
+            all.push(stream);
+        }
+    }
+    await_metric(&tollgate, "tollgate_connections_open", 20);
+    tollgate.events(OPEN, 10);
+    tollgate.signal("-STOP");
+    for stream in &mut all {
+        stream.write_all(request("").as_bytes()).unwrap();
+    }
+    tollgate.signal("-TERM");
+    tollgate.signal("-CONT");
+    let mut answered = 0;
+    for stream in &mut all {
+        answered += usize::from(rest(stream).starts_with(b"HTTP/1.1 200"));
+    }
+    assert_eq!(answered, 20);
+    assert!(tollgate.wait().success(), "{}", tollgate.stderr());
+}
+
+#[test]
 fn the_soft_limit_of_descriptors_is_raised() {
     let tollgate = Tollgate::start_limited("ulimit -Sn 200; ulimit -Hn 2000", &config("", ""));
     assert_eq!(tollgate.metric("tollgate_descriptors_limit"), 2000);
