@@ -27,6 +27,8 @@ pub(super) struct LifeBounds {
     pub(super) idle_timeout: Duration,
     pub(super) max_age: Duration,
     pub(super) max_requests: u32,
+    pub(super) body_timeout: Duration,
+    pub(super) max_header: usize,
 }
 
 /// Where a connection stands.
@@ -105,8 +107,19 @@ struct State {
     quiet: bool,
     /// Whether it is to close when it has no request, since others wait.
     gives_way: bool,
+    /// Whether it goes on asking long after it was told to end.
+    late: bool,
+    /// Bytes that no request has paid for, and when that was reckoned.
+    owed: usize,
+    reckoned: Instant,
 }
 
+/// Bytes of HTTP/2, other than bodies, that a client may send without asking for anything: so many
+/// and a head, and so many a second.
+const FRAMES_BURST: usize = 64 << 10;
+const FRAMES_RATE: usize = 16 << 10;
+/// Bytes that a request may need besides its head: the heads of its frames, acknowledgements, windows.
+const REQUEST_FRAMES: usize = 512;
 /// Time for the requests of a client that has hung up.
 const LINGER: Duration = Duration::from_secs(5);
 /// Far enough to be never.
@@ -131,6 +144,9 @@ impl Lifetime {
                 broken: false,
                 quiet: false,
                 gives_way: false,
+                late: false,
+                owed: 0,
+                reckoned: born,
             }),
             called: Notify::new(),
         }
@@ -158,9 +174,17 @@ impl Lifetime {
         state.since = Instant::now();
     }
 
-    /// A request has come whole, but for its body.
-    pub(super) fn request_began(&self) {
+    /// A request has come whole, but for its body; its head had about so many bytes. Whether it is
+    /// taken: a client of HTTP/2 that was told to end and asks on for longer than a head may take is
+    /// not, since the protocol binds it only when it acknowledges.
+    pub(super) fn request_began(&self, head: usize) -> bool {
         let mut state = self.state();
+        let told = state.draining.filter(|_| self.protocol == Protocol::Http2);
+        if told.is_some_and(|told| told.elapsed() > self.bounds.header_timeout) {
+            state.late = true;
+            return false;
+        }
+        state.owed = state.owed.saturating_sub(head + REQUEST_FRAMES);
         state.phase = Phase::Busy;
         state.quiet = false;
         state.gives_way = false;
@@ -169,6 +193,22 @@ impl Lifetime {
         if state.requests >= self.bounds.max_requests && state.last.is_none() {
             state.last = Some(ConnectionEnd::MaxRequests);
         }
+        true
+    }
+
+    /// Bytes of HTTP/2 have come that are no body.
+    pub(super) fn owes(&self, bytes: usize) {
+        let mut state = self.state();
+        let now = Instant::now();
+        let past = now.saturating_duration_since(state.reckoned).as_millis();
+        let forgiven = usize::try_from(past).unwrap_or(usize::MAX);
+        let forgiven = forgiven.saturating_mul(FRAMES_RATE) / 1000;
+        // A part of a millisecond is not lost.
+        if forgiven > 0 {
+            state.owed = state.owed.saturating_sub(forgiven);
+            state.reckoned = now;
+        }
+        state.owed = state.owed.saturating_add(bytes);
     }
 
     /// A request was answered, or given up.
@@ -221,6 +261,11 @@ impl Lifetime {
         let mut state = self.state();
         state.last.get_or_insert(end);
         state.draining.get_or_insert_with(Instant::now);
+    }
+
+    /// Its protocol.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// When it began.
@@ -289,6 +334,9 @@ impl Lifetime {
     pub(super) fn due(&self) -> Due {
         let now = Instant::now();
         let mut state = self.state();
+        if state.owed > FRAMES_BURST.saturating_add(self.bounds.max_header) {
+            return Due::Close(ConnectionEnd::FrameFlood);
+        }
         if state.gives_way {
             state.last.get_or_insert(ConnectionEnd::Crowded);
             if self.protocol == Protocol::Http2 && state.draining.is_none() {
@@ -316,6 +364,11 @@ impl Lifetime {
             (Phase::Head, _) => (
                 state.since + self.bounds.header_timeout,
                 ConnectionEnd::HeaderTimeout,
+            ),
+            // What was taken is answered by then, or given up: the others hold it open.
+            (Phase::Busy, Some(told)) if state.late => (
+                told + self.bounds.header_timeout + self.bounds.body_timeout,
+                state.last.unwrap_or(ConnectionEnd::Closed),
             ),
             (Phase::Busy, _) => (now + FAR, ConnectionEnd::Closed),
             (Phase::Idle, Some(told)) => (

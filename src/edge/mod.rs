@@ -10,6 +10,7 @@ mod connection;
 mod crowd;
 pub mod descriptors;
 mod establish;
+mod frames;
 mod lifetime;
 mod peer;
 mod prefixes;
@@ -154,6 +155,8 @@ impl Bounds {
                 idle_timeout: ingest.idle_timeout.get(),
                 max_age: ingest.max_connection_age.get(),
                 max_requests: ingest.max_requests,
+                body_timeout: ingest.body_timeout.get(),
+                max_header: ingest.max_header.as_usize(),
             },
         }
     }

@@ -232,6 +232,8 @@ label_enum! {
         MaxAge => "max_age",
         /// It has had its greatest number of requests.
         MaxRequests => "max_requests",
+        /// Its client sent frames of HTTP/2 without end, and hardly a request.
+        FrameFlood => "frame_flood",
         /// The client broke the rules of HTTP.
         ProtocolError => "protocol_error",
         /// The connection broke.
