@@ -77,12 +77,16 @@ fn sls(tollgate: &Tollgate, logstore: &str, extra: &str, body: &str) -> Answer {
 
 /// A request from another address of this machine.
 fn from(tollgate: &Tollgate, address: [u8; 4], extra: &str) -> Answer {
+    send_from(tollgate, address, WEB, extra)
+}
+
+fn send_from(tollgate: &Tollgate, address: [u8; 4], logstore: &str, extra: &str) -> Answer {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
     socket.connect(&tollgate.ingest.unwrap().into()).unwrap();
     let mut stream: std::net::TcpStream = socket.into();
     let head = format!(
-        "POST /logstores/{WEB}/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{extra}\r\n",
+        "POST /logstores/{logstore}/track HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{extra}\r\n",
         ONE.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -396,7 +400,7 @@ fn what_a_later_limit_refuses_is_given_back_by_the_earlier_one() {
         ),
         limit(
             "events",
-            "unit = \"events\"\nlogstores = [\"guarded\"]\nrate = [{ count = 1, per = \"1h\" }]"
+            "unit = \"events\"\nkey = [\"event:k\"]\nlogstores = [\"guarded\"]\nrate = [{ count = 1, per = \"1h\" }]"
         ),
     ));
     let bearer = token(&tollgate, "ann");
@@ -431,4 +435,95 @@ fn what_makes_no_sense_is_refused_when_it_is_read() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(78));
+}
+
+#[test]
+fn an_event_that_is_taken_out_is_charged_to_no_other_limit_in_either_order() {
+    for noise_first in [true, false] {
+        let noise = limit(
+            "noise",
+            "unit = \"events\"\nclasses = [\"noise\"]\nrate = [{ count = 2, per = \"1h\" }]",
+        );
+        let site = limit(
+            "site",
+            "unit = \"events\"\nannounce = true\nrate = [{ count = 20, per = \"1h\" }]",
+        );
+        let (one, two) = if noise_first {
+            (&noise, &site)
+        } else {
+            (&site, &noise)
+        };
+        let tollgate = start(&format!("{CLASSES}{one}{two}"));
+        let mut events = vec!["{\"event\":\"scroll\"}"; 15];
+        events.push("{\"event\":\"purchase\"}");
+        let body = format!("{{\"__logs__\":[{}]}}", events.join(","));
+        let first = sls(&tollgate, WEB, "", &body);
+        // Events of one key have room together or not at all.
+        assert_eq!(first.header("x-tollgate-refused-events"), Some("15"));
+        assert!(
+            first
+                .header("ratelimit")
+                .unwrap()
+                .starts_with("\"site\";r=19;"),
+            "{first:?}"
+        );
+        for left in [18, 17, 16] {
+            let next = sls(&tollgate, WEB, "", &body);
+            assert_eq!(
+                (next.status, next.header("x-tollgate-refused-events")),
+                (200, Some("15"))
+            );
+            let told = format!("\"site\";r={left};");
+            assert!(
+                next.header("ratelimit").unwrap().starts_with(&told),
+                "{next:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_sample_by_subject_is_the_same_from_every_address() {
+    let tollgate = start(&limit(
+        "sampled",
+        "key = [\"logstore\"]\nunit = \"events\"\nlogstores = [\"guarded\"]\naction = \"sample\"\nkeep = 50\nsample_by = [\"subject\"]\nrate = [{ count = 0, per = \"1s\" }]",
+    ));
+    let mut kept = 0;
+    for subject in 0..16 {
+        let bearer = token(&tollgate, &format!("s-{subject}"));
+        let statuses: Vec<u16> = (1..6)
+            .map(|last| send_from(&tollgate, [127, 0, 4, last], GUARDED, &bearer).status)
+            .collect();
+        assert!(
+            statuses.iter().all(|status| *status == statuses[0]),
+            "{statuses:?}"
+        );
+        kept += usize::from(statuses[0] == 200);
+    }
+    assert!((2..15).contains(&kept), "about half of 16, not {kept}");
+}
+
+#[test]
+fn a_key_of_words_that_a_client_chooses_is_bounded_by_what_it_cannot_choose() {
+    let tollgate = start(&limit(
+        "per-device",
+        "key = [\"subject\", \"header:x-device\"]\nlogstores = [\"guarded\"]\nrate = [{ count = 1, per = \"1h\" }]",
+    ));
+    let bearer = token(&tollgate, "ann");
+    let ask = |bearer: &str, device: u32| {
+        let extra = format!("{bearer}X-Device: {device}\r\n");
+        sls(&tollgate, GUARDED, &extra, ONE).status
+    };
+    let passed = (0..80)
+        .filter(|device| ask(&bearer, *device) == 200)
+        .count();
+    assert_eq!(
+        passed, 64,
+        "so many new devices of one subject, and no more"
+    );
+    assert_eq!(
+        ask(&token(&tollgate, "bob"), 1),
+        200,
+        "another subject is not concerned"
+    );
 }

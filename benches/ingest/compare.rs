@@ -14,10 +14,10 @@ use anyhow::bail;
 use crate::generator::{Generator, Outcome, Requests};
 use crate::machine::{self, Window};
 use crate::report::{self, Measured, Pair, Report, ScenarioReport};
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Gateway, Scenario};
 use crate::servers::{Bare, Tollgate};
 use crate::tell;
-use crate::traffic;
+use crate::traffic::{self, Tokens};
 
 /// Between the last answer and the reading of the processor time, so that the server's threads rest.
 const REST: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_secs(60);
 /// Options of the comparison.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Run this scenario only; may be repeated. [default: the four at a fixed rate]
+    /// Run this scenario only; may be repeated. [default: those at a fixed rate]
     #[arg(long, value_name = "NAME")]
     scenario: Vec<String>,
     /// Run the scenarios at saturation as well.
@@ -79,8 +79,10 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let scenarios = options.chosen()?;
     let workers = options.workers.unwrap_or_else(machine::processors);
     let bench = Bench {
-        bare: Bare::start(workers)?,
+        bare: Bare::start(workers, 200)?,
+        refuser: Bare::start(workers, 403)?,
         tollgate: Tollgate::start(workers, |_| {})?,
+        used_up: used_up(workers)?,
         duration: Duration::from_secs_f64(options.seconds),
         repetitions: usize::from(options.repetitions),
     };
@@ -105,16 +107,33 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(report.is_honest())
 }
 
+/// A gateway whose limit on addresses this address has used up.
+fn used_up(workers: usize) -> anyhow::Result<Tollgate> {
+    let rule = "name = \"per-address\"\nkey = [\"address\"]\nrate = [{ count = 1, per = \"1h\" }]";
+    let rule = toml::from_str(rule)?;
+    let tollgate = Tollgate::start(workers, |config| config.limit_rules = vec![rule])?;
+    let requests = traffic::requests(&tollgate.config, Tokens::Good, 1)?;
+    let (_, first) = Generator::connect(tollgate.ingest, &requests, 2)?;
+    if (first.answered(200), first.answered(403)) != (1, 1) {
+        bail!("the limit did not let one request pass and no more");
+    }
+    Ok(tollgate)
+}
+
 struct Bench {
     bare: Bare,
+    /// Bare hyper that refuses everything.
+    refuser: Bare,
     tollgate: Tollgate,
+    used_up: Tollgate,
     duration: Duration,
     repetitions: usize,
 }
 
 impl Bench {
     fn scenario(&self, scenario: &'static Scenario) -> anyhow::Result<ScenarioReport> {
-        let requests = traffic::requests(&self.tollgate.config, scenario.tokens, scenario.events)?;
+        let config = &self.gateway(scenario).config;
+        let requests = traffic::requests(config, scenario.tokens, scenario.events)?;
         tell(format_args!(
             "{} ({} bytes)",
             scenario.name,
@@ -129,7 +148,7 @@ impl Bench {
             let bare = self.on_bare(scenario, &requests)?;
             let tollgate = self.on_tollgate(scenario, &requests)?;
             for (status, count) in bare
-                .other_than(200)
+                .other_than(scenario.bare)
                 .chain(tollgate.other_than(scenario.expected))
             {
                 *other_answers.entry(status).or_default() += count;
@@ -145,10 +164,22 @@ impl Bench {
         ScenarioReport::new(scenario, &requests, pairs, accepted, other_answers)
     }
 
+    fn gateway(&self, scenario: &Scenario) -> &Tollgate {
+        match scenario.gateway {
+            Gateway::Plain => &self.tollgate,
+            Gateway::UsedUp => &self.used_up,
+        }
+    }
+
     fn on_bare(&self, scenario: &Scenario, requests: &dyn Requests) -> anyhow::Result<Side> {
+        let bare = if scenario.bare == 200 {
+            &self.bare
+        } else {
+            &self.refuser
+        };
         let (mut generator, warm) =
-            Generator::connect(self.bare.ingest, requests, scenario.connections())?;
-        let pids = [self.bare.pid(), std::process::id()];
+            Generator::connect(bare.ingest, requests, scenario.connections())?;
+        let pids = [bare.pid(), std::process::id()];
         let window = Window::open(&pids)?;
         let outcome = generator.run(scenario.pace(self.duration))?;
         std::thread::sleep(REST);
@@ -157,20 +188,17 @@ impl Bench {
     }
 
     fn on_tollgate(&self, scenario: &Scenario, requests: &dyn Requests) -> anyhow::Result<Side> {
+        let tollgate = self.gateway(scenario);
         let (mut generator, warm) =
-            Generator::connect(self.tollgate.ingest, requests, scenario.connections())?;
-        let pids = [
-            self.tollgate.pid(),
-            std::process::id(),
-            self.tollgate.logstore_pid(),
-        ];
+            Generator::connect(tollgate.ingest, requests, scenario.connections())?;
+        let pids = [tollgate.pid(), std::process::id(), tollgate.logstore_pid()];
         let window = Window::open(&pids)?;
         let outcome = generator.run(scenario.pace(self.duration))?;
         std::thread::sleep(REST);
         // What else runs while the batches age matters little; what ran beside the load does.
         let others = window.look()?.others;
         if outcome.answered(200) > 0 {
-            std::thread::sleep(self.tollgate.config.batch.max_age.get() + DELIVERY);
+            std::thread::sleep(tollgate.config.batch.max_age.get() + DELIVERY);
         }
         Side::new(&warm, outcome, &window.look()?, others)
     }

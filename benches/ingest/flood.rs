@@ -133,18 +133,20 @@ impl Requests for BadTokens {
 
 /// The good clients: how late they were answered, stretch by stretch.
 #[derive(Default)]
-struct Good {
+pub struct Good {
     p50: Vec<u64>,
     p99: Vec<u64>,
 }
 
 impl Good {
-    fn add(&mut self, outcome: &Outcome) {
+    /// Adds a stretch.
+    pub fn add(&mut self, outcome: &Outcome) {
         self.p50.extend(outcome.percentile(0.50));
         self.p99.extend(outcome.percentile(0.99));
     }
 
-    fn range(&self) -> String {
+    /// The least and the most p99 of a stretch, in microseconds.
+    pub fn range(&self) -> String {
         let micros = |nanos: Option<&u64>| nanos.copied().unwrap_or_default() / 1000;
         format!(
             "{}-{}",
@@ -154,7 +156,8 @@ impl Good {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "microseconds are few")]
-    fn medians(&mut self) -> (f64, f64) {
+    /// p50 and p99, each the median of the stretches, in microseconds.
+    pub fn medians(&mut self) -> (f64, f64) {
         let middle = |values: &mut Vec<u64>| {
             values.sort_unstable();
             values.get(values.len() / 2).copied().unwrap_or(0) as f64 / 1e3
@@ -281,7 +284,8 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(honest)
 }
 
-fn merge(into: &mut BTreeMap<u16, u64>, outcome: &Outcome) {
+/// Adds the answers of a run.
+pub fn merge(into: &mut BTreeMap<u16, u64>, outcome: &Outcome) {
     for (status, count) in &outcome.statuses {
         *into.entry(*status).or_default() += count;
     }

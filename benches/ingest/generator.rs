@@ -10,11 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 /// Threads that share the connections when there is no rate to keep.
 const CLOSED_LOOP_THREADS: usize = 4;
@@ -113,13 +114,23 @@ impl<'a> Generator<'a> {
         requests: &'a dyn Requests,
         connections: usize,
     ) -> anyhow::Result<(Self, Outcome)> {
+        Self::connect_from(address, requests, connections, |_| Ipv4Addr::LOCALHOST)
+    }
+
+    /// As [`Generator::connect`], each connection from the address that `source` has for its number.
+    pub fn connect_from(
+        address: SocketAddr,
+        requests: &'a dyn Requests,
+        connections: usize,
+        source: impl Fn(usize) -> Ipv4Addr,
+    ) -> anyhow::Result<(Self, Outcome)> {
         let mut generator = Self {
             connections: Vec::new(),
             requests,
         };
         let mut outcome = Outcome::default();
         for index in 0..connections {
-            let mut connection = Connection::open(address)?;
+            let mut connection = Connection::open(address, source(index))?;
             connection.exchange(requests.request(index, &mut Vec::new()), &mut outcome)?;
             generator.connections.push(connection);
         }
@@ -266,16 +277,18 @@ fn closed_loop(
 #[derive(Debug)]
 struct Connection {
     address: SocketAddr,
+    source: Ipv4Addr,
     stream: TcpStream,
     buffer: Vec<u8>,
     waits: bool,
 }
 
 impl Connection {
-    fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = dial(address)?;
+    fn open(address: SocketAddr, source: Ipv4Addr) -> anyhow::Result<Self> {
+        let stream = dial(address, source)?;
         Ok(Self {
             address,
+            source,
             stream,
             buffer: vec![0; ANSWER_BUFFER],
             waits: false,
@@ -301,34 +314,55 @@ impl Connection {
         self.waits = false;
         *outcome.statuses.entry(answer.status).or_default() += 1;
         if answer.closes {
-            self.stream = dial(self.address)?;
+            self.stream = dial(self.address, self.source)?;
             outcome.reconnects += 1;
         }
         Ok(())
     }
 
     fn read_answer(&mut self) -> anyhow::Result<Answer> {
-        let mut filled = 0;
-        loop {
-            let free = self.buffer.get_mut(filled..).unwrap_or_default();
-            let read = self
-                .stream
-                .read(free)
-                .context("an answer could not be read")?;
-            if read == 0 {
-                bail!("the server closed a connection, or answered with more than 16 KiB");
-            }
-            filled += read;
-            let bytes = self.buffer.get(..filled).unwrap_or_default();
-            if let Some(answer) = Answer::parse(bytes)? {
-                return Ok(answer);
-            }
+        read_answer(&self.stream, &mut self.buffer)
+    }
+}
+
+/// Sends a request on a connection of the caller's, and counts its answer.
+pub fn exchange(
+    mut stream: &TcpStream,
+    request: &[u8],
+    outcome: &mut Outcome,
+) -> anyhow::Result<()> {
+    stream.write_all(request)?;
+    let answer = read_answer(stream, &mut [0; 4096])?;
+    *outcome.statuses.entry(answer.status).or_default() += 1;
+    Ok(())
+}
+
+fn read_answer(mut stream: &TcpStream, buffer: &mut [u8]) -> anyhow::Result<Answer> {
+    let mut filled = 0;
+    loop {
+        let free = buffer.get_mut(filled..).unwrap_or_default();
+        let read = stream.read(free).context("an answer could not be read")?;
+        if read == 0 {
+            bail!("the server closed a connection, or its answer is too large");
+        }
+        filled += read;
+        let bytes = buffer.get(..filled).unwrap_or_default();
+        if let Some(answer) = Answer::parse(bytes)? {
+            return Ok(answer);
         }
     }
 }
 
-fn dial(address: SocketAddr) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect(address).context("no connection to the server")?;
+/// Opens a connection from a source address of the loopback network.
+pub fn dial(address: SocketAddr, source: Ipv4Addr) -> anyhow::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.cloexec(), Some(Protocol::TCP))?;
+    if source != Ipv4Addr::LOCALHOST {
+        socket.bind(&SockAddr::from(SocketAddr::from((source, 0))))?;
+    }
+    socket
+        .connect(&SockAddr::from(address))
+        .context("no connection to the server")?;
+    let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     Ok(stream)

@@ -57,6 +57,13 @@ pub fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(kib * 1024)
 }
 
+/// Processor time of this thread since it began.
+pub fn thread_time() -> anyhow::Result<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let nanoseconds = text.split(' ').next().unwrap_or_default().parse()?;
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
 /// Asks the kernel to wake this process's sleepers at once and not up to 50 us later, for threads
 /// started from now on. Without it, latencies are larger by that, for every server.
 pub fn wake_precisely() -> anyhow::Result<()> {

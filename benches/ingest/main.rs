@@ -1,5 +1,6 @@
 //! What Tollgate's ingest costs: processor time and latency of a request beside bare hyper on the
-//! same machine in the same minute; memory over a million events; and what a flood of bad tokens does.
+//! same machine in the same minute; memory over a million events; and what floods and held connections
+//! do to good clients.
 //!
 //! `cargo bench --bench ingest -- --help` tells the options; `benches/README.md` how to read the
 //! figures. Linux only: it reads `/proc`.
@@ -8,11 +9,13 @@ mod bare;
 mod compare;
 mod flood;
 mod generator;
+mod held;
 mod machine;
 mod memory;
 mod report;
 mod scenario;
 mod servers;
+mod siege;
 mod traffic;
 
 use std::io::{Write, stdout};
@@ -36,9 +39,16 @@ enum Command {
     Memory(memory::Options),
     /// A million distinct bad tokens beside good clients: memory, and the good ones' latency.
     Flood(flood::Options),
+    /// Bad tokens from 10,000 addresses, more than the machine can refuse, beside good clients.
+    Siege(siege::Options),
+    /// 10,000 idle connections and 2,000 with unfinished heads: memory, and the good ones' latency.
+    Held(held::Options),
     /// The yardstick, in a process of its own.
     #[command(hide = true)]
-    HyperBare,
+    HyperBare {
+        /// What it answers.
+        status: u16,
+    },
 }
 
 /// Cargo adds it for `cargo bench`. Without it this is a build check of `cargo test`, and does nothing.
@@ -60,7 +70,9 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
     let honest = match &cli.command {
-        Some(Command::HyperBare) => return bare::run().map(|()| ExitCode::SUCCESS),
+        Some(Command::HyperBare { status }) => {
+            return bare::run(*status).map(|()| ExitCode::SUCCESS);
+        }
         _ if !bench => {
             tell(format_args!(
                 "a bench does nothing in a test run; use `cargo bench`"
@@ -69,6 +81,8 @@ fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
         }
         Some(Command::Memory(options)) => memory::run(options)?,
         Some(Command::Flood(options)) => flood::run(options)?,
+        Some(Command::Siege(options)) => siege::run(options)?,
+        Some(Command::Held(options)) => held::run(options)?,
         None => compare::run(&cli.compare)?,
     };
     Ok(if honest {

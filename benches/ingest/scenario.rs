@@ -14,6 +14,15 @@ pub enum LoadKind {
     Saturate { connections: usize },
 }
 
+/// How Tollgate is configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// As built in.
+    Plain,
+    /// With a limit on each address, which the bench has used up.
+    UsedUp,
+}
+
 /// One kind of traffic and the goal set for it.
 #[derive(Debug)]
 pub struct Scenario {
@@ -25,8 +34,12 @@ pub struct Scenario {
     pub tokens: Tokens,
     /// How hard.
     pub load: LoadKind,
-    /// The status that Tollgate must answer. Bare hyper answers 200 to everything.
+    /// Which of Tollgate's configurations it is for.
+    pub gateway: Gateway,
+    /// The status that Tollgate must answer.
     pub expected: u16,
+    /// The status that bare hyper answers, whatever it is sent.
+    pub bare: u16,
     /// The most that processor time per request may be, as a multiple of bare hyper's.
     pub goal: Option<f64>,
 }
@@ -76,7 +89,9 @@ const fn good(name: &'static str, events: usize, load: LoadKind, goal: Option<f6
         events,
         tokens: Tokens::Good,
         load,
+        gateway: Gateway::Plain,
         expected: 200,
+        bare: 200,
         goal,
     }
 }
@@ -94,10 +109,42 @@ pub const ALL: &[Scenario] = &[
         events: 1,
         tokens: Tokens::Forged,
         load: rate(5000),
+        gateway: Gateway::Plain,
         expected: 401,
+        bare: 403,
+        goal: Some(1.25),
+    },
+    Scenario {
+        name: "over-quota",
+        events: 1,
+        tokens: Tokens::Good,
+        load: rate(5000),
+        gateway: Gateway::UsedUp,
+        expected: 403,
+        bare: 403,
         goal: Some(1.25),
     },
     good("1-event-saturated", 1, SATURATE, None),
     good("10-events-saturated", 10, SATURATE, None),
     good("100-events-saturated", 100, SATURATE, None),
+    Scenario {
+        name: "bad-token-saturated",
+        events: 1,
+        tokens: Tokens::Forged,
+        load: SATURATE,
+        gateway: Gateway::Plain,
+        expected: 401,
+        bare: 403,
+        goal: None,
+    },
+    Scenario {
+        name: "over-quota-saturated",
+        events: 1,
+        tokens: Tokens::Good,
+        load: SATURATE,
+        gateway: Gateway::UsedUp,
+        expected: 403,
+        bare: 403,
+        goal: None,
+    },
 ];

@@ -88,11 +88,11 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts it.
-    pub fn start(workers: usize) -> anyhow::Result<Self> {
+    /// Starts one that answers everything with this status.
+    pub fn start(workers: usize, status: u16) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("hyper-bare");
+        command.args(["hyper-bare", &status.to_string()]);
         let server = Server::start(command, workers, &folder.path().join("bare.log"))?;
         let ingest = server.address("events in")?;
         Ok(Self {

@@ -317,16 +317,22 @@ impl Refusal {
         self.reason
     }
 
+    /// Whether it says no more than its reason.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        !self.whole && self.detail.is_empty()
+    }
+
     /// What the client is told: what happened, where, and how to mend it.
     #[must_use]
     pub fn message(&self) -> String {
         let (what, fix) = (self.reason.what(), self.reason.fix());
         if self.whole {
-            format!("{}. {fix}", self.detail)
+            [&*self.detail, ". ", fix].concat()
         } else if self.detail.is_empty() {
-            format!("{what}. {fix}")
+            [what, ". ", fix].concat()
         } else {
-            format!("{what}: {}. {fix}", self.detail)
+            [what, ": ", &*self.detail, ". ", fix].concat()
         }
     }
 

@@ -116,7 +116,8 @@ impl Front {
         let route = match Target::parse(parts.uri.path()) {
             Some(Target::Logstore(route)) => route,
             Some(target) if self.gives_credentials(target) => {
-                return self.give(target, parts, body, sender, unrouted).await;
+                // Boxed, as below: every request would carry its room.
+                return Box::pin(self.give(target, parts, body, sender, unrouted)).await;
             }
             _ => return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None),
         };
@@ -260,9 +261,9 @@ impl Front {
         }
         match caller {
             Caller::Relay(principal, relayable) => {
-                let relayed = self
-                    .pass_on(arrival, check, (&principal, &relayable), sent, charges)
-                    .await?;
+                let whom = (&principal, &relayable);
+                let relayed = self.pass_on(arrival, check, whom, sent, charges);
+                let relayed = Box::pin(relayed).await?;
                 Ok(Taken::Relayed(relayed))
             }
             caller => {
@@ -478,10 +479,10 @@ fn turned_back(
     let refusal = logstore.lane.timed(refusal.clone());
     let reason = refusal.reason();
     charges.refused(reason);
-    let reply = refused(&refusal, arrival.project, logstore, replier);
     if reason.status() != StatusCode::FORBIDDEN && !reason.status().is_server_error() {
-        return reply;
+        return refused(&refusal, arrival.project, logstore, replier);
     }
+    count_refused(reason, arrival.project, logstore, replier);
     let limit = charges.bit().map(|limit| &**limit);
     replier.turned_back(&refusal, arrival.form(), limit)
 }
@@ -493,7 +494,11 @@ fn refused(
     logstore: &SiteLogstore,
     replier: &Replier<'_>,
 ) -> Reply {
-    let reason = refusal.reason();
+    count_refused(refusal.reason(), project, logstore, replier);
+    replier.refused(refusal, None)
+}
+
+fn count_refused(reason: Reason, project: &str, logstore: &SiteLogstore, replier: &Replier<'_>) {
     logstore.metrics.requests_refused.at(reason.index()).inc();
     tracing::debug!(
         request = replier.id.as_str(),
@@ -502,7 +507,6 @@ fn refused(
         reason = reason.label(),
         "request refused"
     );
-    replier.refused(refusal, None)
 }
 
 /// The answer to a request that was not refused, in the form that its client knows.

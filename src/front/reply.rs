@@ -4,6 +4,8 @@
 //! an answer without them for a broken network. Success is exactly 200 with an empty body and no
 //! content type: 204 makes producers send again, and an empty JSON body makes the Node SDK throw.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -34,6 +36,46 @@ struct ErrorBody<'a> {
     #[serde(rename = "errorMessage")]
     message: &'a str,
     reason: &'a str,
+}
+
+/// The bodies of refusals that say nothing of their request, by the index of their reason: a flood
+/// of bad requests meets these.
+static PLAIN_BODIES: LazyLock<Vec<Bytes>> = LazyLock::new(|| {
+    let plain = |reason: &Reason| write_error_body(&(*reason).into());
+    Reason::ALL.iter().map(plain).collect()
+});
+
+fn error_body(refusal: &Refusal) -> Bytes {
+    let plain = || PLAIN_BODIES.get(refusal.reason().index()).cloned();
+    let known = refusal.is_plain().then(plain).flatten();
+    known.unwrap_or_else(|| write_error_body(refusal))
+}
+
+fn write_error_body(refusal: &Refusal) -> Bytes {
+    let reason = refusal.reason();
+    let (code, label) = (reason.code().as_str(), reason.label());
+    let message = refusal.message();
+    // Codes and labels are letters; nearly all messages need no escapes either.
+    let as_it_is = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    if message.bytes().all(as_it_is) {
+        let parts = [
+            "{\"errorCode\":\"",
+            code,
+            "\",\"errorMessage\":\"",
+            &message,
+            "\",\"reason\":\"",
+            label,
+            "\"}",
+        ];
+        return Bytes::from(parts.concat());
+    }
+    let body = ErrorBody {
+        code,
+        message: &message,
+        reason: label,
+    };
+    // Three texts can always be written.
+    Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
 }
 
 /// The type of problem of a quota (draft-ietf-httpapi-ratelimit-headers).
@@ -194,14 +236,7 @@ impl Replier<'_> {
     /// The request was refused.
     pub(super) fn refused(&self, refusal: &Refusal, allow: Option<&'static str>) -> Reply {
         let reason = refusal.reason();
-        let body = ErrorBody {
-            code: reason.code().as_str(),
-            message: &refusal.message(),
-            reason: reason.label(),
-        };
-        // Three texts can always be written.
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut reply = self.reply(reason.status(), Bytes::from(body));
+        let mut reply = self.reply(reason.status(), error_body(refusal));
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(X_TOLLGATE_REASON, HeaderValue::from_static(reason.label()));
@@ -251,6 +286,23 @@ mod tests {
             assert_eq!(headers.get(CONTENT_TYPE).unwrap(), "application/json");
             assert_eq!(headers.get("access-control-allow-origin").unwrap(), "*");
             assert_eq!(headers.get("x-tollgate-reason").unwrap(), reason.label());
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_body_is_what_would_be_written() {
+        for reason in Reason::ALL {
+            let plain = Refusal::from(*reason);
+            assert_eq!(error_body(&plain), write_error_body(&plain));
+            for detail in ["", "plain, ünd 42", "a \"detail\"", "back\\slash", "line\n"] {
+                let refusal = Refusal::new(*reason, detail);
+                let body = ErrorBody {
+                    code: reason.code().as_str(),
+                    message: &refusal.message(),
+                    reason: reason.label(),
+                };
+                assert_eq!(error_body(&refusal), serde_json::to_vec(&body).unwrap());
+            }
         }
     }
 

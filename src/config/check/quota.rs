@@ -253,6 +253,14 @@ fn never_passes(
 }
 
 /// Whether all parts of a key are sound.
+/// Headers whose values may not be shown.
+const SECRET_HEADERS: [&str; 4] = [
+    "authorization",
+    "cookie",
+    "proxy-authorization",
+    "x-acs-security-token",
+];
+
 fn check_key(config: &Config, path: &str, key: &[String], findings: &mut Findings) -> bool {
     const PLAIN: [&str; 7] = [
         "address",
@@ -282,6 +290,14 @@ fn check_key(config: &Config, path: &str, key: &[String], findings: &mut Finding
                         .help("add it to identity.cookies.allow")
                         .beside("identity.cookies.allow");
                 }
+            }
+            Ok(Part::Header(name)) if SECRET_HEADERS.contains(&name.as_str()) => {
+                findings
+                    .error(
+                        at.clone(),
+                        format!("`{name}` holds a secret, and keys are shown to operators"),
+                    )
+                    .help("use `credential` or `subject`, or `cookie:NAME` for a trusted cookie");
             }
             Ok(Part::Claim(name)) if config.identity.jwt.is_empty() => {
                 findings
@@ -435,6 +451,14 @@ fn check_reserve(config: &Config, rule: &Limit, path: &str, findings: &mut Findi
                 .help("name the class in `classes` too")
                 .beside(format!("{path}.classes"));
         }
+    }
+    if rule.reserve.len() > 1 {
+        findings
+            .error(
+                format!("{path}.reserve"),
+                "a limit can keep a share for one class",
+            )
+            .help("put what belongs together into one [[class]]");
     }
     let sum: u64 = rule
         .reserve

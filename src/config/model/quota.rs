@@ -85,7 +85,7 @@ pub struct Limit {
     #[serde(default)]
     #[schemars(example = vec!["noise"])]
     pub classes: Vec<String>,
-    /// Shares of the limit, in percent, that only events of a class may use: class = percent. All others together get the rest.
+    /// A share of the limit, in percent, that only events of one class may use: class = percent. All others together get the rest. Where anyone may write, anyone may say that an event is of that class.
     #[serde(default)]
     pub reserve: BTreeMap<String, u8>,
     /// Keys that are kept at once. When so many are in use, further ones are counted together, by `parent`.

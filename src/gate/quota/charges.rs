@@ -475,7 +475,6 @@ impl Charges {
 fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
     let retry = limit.retry_seconds(too_much, now);
     let name = &limit.name;
-    let told = limit.told();
     let refusal = match too_much {
         TooMuch::Banned(_) => {
             limit.cells.banned.inc();
@@ -497,7 +496,7 @@ fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
             } else {
                 Reason::QuotaExceeded
             };
-            Refusal::new(reason, format!("limit `{name}` allows {told}"))
+            Refusal::new(reason, format!("limit `{name}` allows {}", limit.told()))
         }
     };
     match retry {

@@ -299,7 +299,7 @@ fn view(limit: &Limit, standing: &[OverrideView]) -> LimitView {
     let cells = &limit.cells;
     LimitView {
         name: limit.name.to_string(),
-        policy: limit.told(),
+        policy: limit.told().to_owned(),
         key: rule.key.clone(),
         unit: rule.unit,
         mode: rule.mode,

@@ -89,6 +89,7 @@ impl KeptBudgets {
     #[must_use]
     pub fn restore(mut self, quotas: &Arc<Quotas>, interval: Duration) -> Keeper {
         let mut damaged = self.damaged;
+        let fresh = self.found.is_none();
         if let Some(mut found) = self.found.take()
             && let Err(error) = restore(&mut found, &quotas.set(), quotas.now())
         {
@@ -104,6 +105,7 @@ impl KeptBudgets {
             quotas: Arc::clone(quotas),
             interval: AtomicU64::new(millis(interval)),
             failing: AtomicBool::new(false),
+            fresh: AtomicBool::new(fresh),
             damaged,
             saves: Counter::default(),
             failures: Counter::default(),
@@ -122,6 +124,9 @@ pub struct Keeper {
     /// What was counted when it was last saved.
     saved: Mutex<Vec<Mark>>,
     failing: AtomicBool,
+    /// Whether there is no file yet. The seed is kept in any case: samples and percentages are of the
+    /// same keys after a restart.
+    fresh: AtomicBool,
     damaged: bool,
     /// Files that were written.
     pub saves: Counter,
@@ -181,12 +186,14 @@ impl Keeper {
         let set = self.quotas.set();
         // First how far it was counted, then the words: what comes in between is written next time.
         let marks = marks(&set);
-        if *saved == marks || marks.is_empty() {
+        let seedless = self.fresh.load(Ordering::Relaxed) && !set.all.is_empty();
+        if !seedless && (*saved == marks || marks.is_empty()) {
             return;
         }
         match self.write(&set) {
             Ok(()) => {
                 *saved = marks;
+                self.fresh.store(false, Ordering::Relaxed);
                 self.saves.inc();
                 if self.failing.swap(false, Ordering::Relaxed) {
                     tracing::info!(path = %self.path.display(), "what is used of budgets is written again");

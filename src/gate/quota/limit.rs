@@ -1,7 +1,7 @@
 //! One limit, compiled: what it is asked, and what becomes of what is too much.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
@@ -49,6 +49,8 @@ pub struct Limit {
     seed: Seed,
     bucket: Arc<Bucket>,
     lease: Option<Arc<Lease>>,
+    /// What it allows, in words.
+    told: OnceLock<String>,
     overrides: ArcSwapOption<KeyOverrides>,
     /// The classes that it counts, and those that may use the reserve.
     counted: Box<[usize]>,
@@ -148,6 +150,7 @@ impl Limit {
             seed,
             bucket,
             lease,
+            told: OnceLock::new(),
             overrides: ArcSwapOption::empty(),
             counted: rule
                 .classes
@@ -348,7 +351,11 @@ impl Limit {
 
     /// What the limit allows, for people: `100 requests in 1s and 100000 requests in a day for each address`.
     #[must_use]
-    pub fn told(&self) -> String {
+    pub fn told(&self) -> &str {
+        self.told.get_or_init(|| self.in_words())
+    }
+
+    fn in_words(&self) -> String {
         let unit = match self.rule.unit {
             LimitUnit::Requests => "requests",
             LimitUnit::Events => "events",

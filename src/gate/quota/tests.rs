@@ -172,7 +172,7 @@ proptest! {
         while let Ok(charged) = take(&bucket, &[7, 0], units, at(0)) {
             admitted += units;
             let ask = Ask { hashes: &[7, 0], units, reserved: false, factor: Factor::ONE, now: at(0) };
-            bucket.give_back(ask, charged);
+            bucket.give_back(ask, charged, at(0));
             prop_assert!(take(&bucket, &[7, 0], units, at(0)).is_ok());
         }
         prop_assert!(admitted <= burst && admitted + units > burst);
@@ -342,4 +342,52 @@ fn many_threads_share_one_key_and_none_gets_more() {
             .sum()
     });
     assert_eq!(passed, 1000);
+}
+
+#[test]
+fn what_is_given_back_late_has_come_back_by_itself_already() {
+    let bucket = Bucket::new(&[rate(10, SECOND, 20)], 64, 0, &no_root());
+    let hashes = [7, 0];
+    let then = at(0);
+    let charged: Vec<_> = (0..20)
+        .map(|_| take(&bucket, &hashes, 1, then).unwrap())
+        .collect();
+    // Two seconds later all twenty have come back; nothing is added to that.
+    let later = at(2 * SECOND);
+    let _all = take(&bucket, &hashes, 20, later).unwrap();
+    for charged in charged {
+        let ask = Ask {
+            hashes: &hashes,
+            units: 1,
+            reserved: false,
+            factor: Factor::ONE,
+            now: then,
+        };
+        bucket.give_back(ask, charged, later);
+    }
+    assert!(take(&bucket, &hashes, 1, later).is_err());
+}
+
+#[test]
+fn a_pinned_key_that_gets_a_place_brings_along_what_it_has_used() {
+    let hour = 3600 * SECOND;
+    let bucket = Bucket::new(&[rate(50, hour, 50)], 8, 0, &no_root());
+    for number in 0..200 {
+        // The places of the table fill up, and are free again after one seventy-second.
+        let key = [spread(number), super::bucket::NO_PARENT];
+        let _full = take(&bucket, &key, 1, at(0));
+    }
+    let homeless = (1000..2000)
+        .map(spread)
+        .find(|hash| {
+            let before = bucket.places().1;
+            let taken = take(&bucket, &[*hash, super::bucket::NO_PARENT], 1, at(0));
+            taken.is_ok() && bucket.places().1 == before
+        })
+        .unwrap();
+    let key = [homeless, super::bucket::NO_PARENT];
+    while take(&bucket, &key, 1, at(0)).is_ok() {}
+    let later = at(73 * SECOND);
+    assert!(take(&bucket, &key, 1, later).is_ok(), "one has come back");
+    assert!(take(&bucket, &key, 1, later).is_err(), "and not all fifty");
 }
