@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::crowd;
 use super::establish::establish;
+use super::lifetime::{Lifetime, Protocol};
 use super::prefixes::{PrefixFull, Slot};
 use super::{Shared, Way, connection};
 use crate::config::ProxyRole;
@@ -66,7 +68,14 @@ async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
         return Some(permit);
     }
     shared.metrics.edge.full.inc();
-    Arc::clone(&shared.connections).acquire_owned().await.ok()
+    let mut permit = std::pin::pin!(Arc::clone(&shared.connections).acquire_owned());
+    loop {
+        shared.crowd.make_room();
+        // Who gives way takes a moment, and may have begun a request meanwhile: then another does.
+        if let Ok(permit) = tokio::time::timeout(crowd::PACE, permit.as_mut()).await {
+            return permit.ok();
+        }
+    }
 }
 
 /// A connection that counts as open.
@@ -105,7 +114,21 @@ async fn run(
     way: &Way,
     shared: &Arc<Shared>,
 ) -> ConnectionEnd {
-    match establish(stream, address, slot, way, shared).await {
+    let ready = {
+        // Until HTTP begins it counts as silent.
+        let life = Arc::new(Lifetime::new(Protocol::Http1, shared.bounds.life));
+        let _entry = shared.crowd.enter(&life);
+        let steps = async {
+            let established = establish(stream, address, slot, way, shared).await?;
+            connection::choose_protocol(established, way, shared).await
+        };
+        tokio::select! {
+            biased;
+            ready = steps => ready,
+            () = life.asked_to_go() => Err(ConnectionEnd::Crowded),
+        }
+    };
+    match ready {
         Ok(established) => connection::serve(established, way, shared).await,
         Err(end) => end,
     }

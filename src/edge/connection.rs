@@ -29,6 +29,33 @@ const MIN_BUFFER: usize = 8192;
 /// The largest frame that HTTP/2 clients may send: the smallest that the protocol allows.
 const MAX_FRAME: u32 = 16 << 10;
 
+/// Tells HTTP/2 with prior knowledge from HTTP/1, where a listener takes both.
+///
+/// # Errors
+/// Why the connection is to be closed instead.
+pub(super) async fn choose_protocol(
+    mut established: Established,
+    way: &Way,
+    shared: &Shared,
+) -> Result<Established, ConnectionEnd> {
+    let (transport, peer) = (&mut established.transport, &established.peer);
+    if way.http2.prior_knowledge && !peer.secure {
+        let limit = shared.bounds.life.first_byte_timeout;
+        let told = tokio::select! {
+            biased;
+            told = tokio::time::timeout(limit, transport.begins_http2()) => told,
+            () = shared.stop.settled() => return Err(ConnectionEnd::Stopped),
+        };
+        match told {
+            Ok(Ok(true)) => established.protocol = Protocol::Http2,
+            Ok(Ok(false)) => {}
+            Ok(Err(_)) => return Err(ConnectionEnd::Broken),
+            Err(_) => return Err(ConnectionEnd::FirstByteTimeout),
+        }
+    }
+    Ok(established)
+}
+
 /// Serves HTTP until the connection ends.
 pub(super) async fn serve(
     established: Established,
@@ -36,25 +63,13 @@ pub(super) async fn serve(
     shared: &Arc<Shared>,
 ) -> ConnectionEnd {
     let Established {
-        mut transport,
-        mut protocol,
+        transport,
+        protocol,
         peer,
         slot: _slot,
     } = established;
-    if way.http2.prior_knowledge && !peer.secure {
-        let limit = shared.bounds.life.first_byte_timeout;
-        let told = tokio::select! {
-            told = tokio::time::timeout(limit, transport.begins_http2()) => told,
-            () = shared.stop.now.cancelled() => return ConnectionEnd::Stopped,
-        };
-        match told {
-            Ok(Ok(true)) => protocol = Protocol::Http2,
-            Ok(Ok(false)) => {}
-            Ok(Err(_)) => return ConnectionEnd::Broken,
-            Err(_) => return ConnectionEnd::FirstByteTimeout,
-        }
-    }
     let life = Arc::new(Lifetime::new(protocol, shared.bounds.life));
+    let _entry = shared.crowd.enter(&life);
     let requests = Requests {
         front: Arc::clone(&shared.front),
         metrics: Arc::clone(&shared.metrics),
@@ -148,7 +163,8 @@ async fn supervise(
     stop: &Stop,
 ) -> ConnectionEnd {
     let mut no_more = pin!(stop.no_more.cancelled());
-    let mut stopped = pin!(stop.now.cancelled());
+    let mut stopped = pin!(stop.settled());
+    let mut called = pin!(life.called());
     let (mut retired, mut stopping) = (false, false);
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     let mut armed = false;
@@ -159,8 +175,16 @@ async fn supervise(
         }
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;
+            // What has come whole is taken up first: told at once, the protocol would drop it.
+            if let Poll::Ready(result) = connection.as_mut().poll(context) {
+                return Poll::Ready(end(result, life));
+            }
             life.drain(ConnectionEnd::Stopped);
             connection.as_mut().drain();
+        }
+        // It only wakes.
+        while called.as_mut().poll(context).is_ready() {
+            called.set(life.called());
         }
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(context) {

@@ -62,10 +62,11 @@ pub(super) async fn establish(
         shared.turns.take(steps).await
     };
     tokio::select! {
+        biased;
         established = tokio::time::timeout(shared.bounds.handshake_timeout, steps) => {
             established.unwrap_or(Err(ConnectionEnd::HandshakeTimeout))
         }
-        () = shared.stop.now.cancelled() => Err(ConnectionEnd::Stopped),
+        () = shared.stop.settled() => Err(ConnectionEnd::Stopped),
     }
 }
 

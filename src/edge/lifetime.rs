@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::transport::HTTP2_PREFACE;
@@ -26,6 +27,8 @@ pub(super) struct LifeBounds {
     pub(super) idle_timeout: Duration,
     pub(super) max_age: Duration,
     pub(super) max_requests: u32,
+    pub(super) body_timeout: Duration,
+    pub(super) max_header: usize,
 }
 
 /// Where a connection stands.
@@ -52,6 +55,17 @@ pub(super) enum Due {
     Close(ConnectionEnd),
 }
 
+/// What a connection does, for who looks for one that can give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing since then.
+    Still(Instant),
+    /// A head has been coming since then.
+    Head(Instant),
+    /// Requests are being answered, or it has been asked to give way, or its client has hung up.
+    Busy,
+}
+
 /// When the protocol may learn that the client has hung up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HangUp {
@@ -69,6 +83,8 @@ pub(super) struct Lifetime {
     bounds: LifeBounds,
     born: Instant,
     state: Mutex<State>,
+    /// Wakes the connection to look at what is due.
+    called: Notify,
 }
 
 #[derive(Debug)]
@@ -89,8 +105,21 @@ struct State {
     broken: bool,
     /// Whether the protocol has had a step without a new request since then.
     quiet: bool,
+    /// Whether it is to close when it has no request, since others wait.
+    gives_way: bool,
+    /// Whether it goes on asking long after it was told to end.
+    late: bool,
+    /// Bytes that no request has paid for, and when that was reckoned.
+    owed: usize,
+    reckoned: Instant,
 }
 
+/// Bytes of HTTP/2, other than bodies, that a client may send without asking for anything: so many
+/// and a head, and so many a second.
+const FRAMES_BURST: usize = 64 << 10;
+const FRAMES_RATE: usize = 16 << 10;
+/// Bytes that a request may need besides its head: the heads of its frames, acknowledgements, windows.
+const REQUEST_FRAMES: usize = 512;
 /// Time for the requests of a client that has hung up.
 const LINGER: Duration = Duration::from_secs(5);
 /// Far enough to be never.
@@ -114,7 +143,12 @@ impl Lifetime {
                 hung_up: None,
                 broken: false,
                 quiet: false,
+                gives_way: false,
+                late: false,
+                owed: 0,
+                reckoned: born,
             }),
+            called: Notify::new(),
         }
     }
 
@@ -140,16 +174,41 @@ impl Lifetime {
         state.since = Instant::now();
     }
 
-    /// A request has come whole, but for its body.
-    pub(super) fn request_began(&self) {
+    /// A request has come whole, but for its body; its head had about so many bytes. Whether it is
+    /// taken: a client of HTTP/2 that was told to end and asks on for longer than a head may take is
+    /// not, since the protocol binds it only when it acknowledges.
+    pub(super) fn request_began(&self, head: usize) -> bool {
         let mut state = self.state();
+        let told = state.draining.filter(|_| self.protocol == Protocol::Http2);
+        if told.is_some_and(|told| told.elapsed() > self.bounds.header_timeout) {
+            state.late = true;
+            return false;
+        }
+        state.owed = state.owed.saturating_sub(head + REQUEST_FRAMES);
         state.phase = Phase::Busy;
         state.quiet = false;
+        state.gives_way = false;
         state.in_flight += 1;
         state.requests = state.requests.saturating_add(1);
         if state.requests >= self.bounds.max_requests && state.last.is_none() {
             state.last = Some(ConnectionEnd::MaxRequests);
         }
+        true
+    }
+
+    /// Bytes of HTTP/2 have come that are no body.
+    pub(super) fn owes(&self, bytes: usize) {
+        let mut state = self.state();
+        let now = Instant::now();
+        let past = now.saturating_duration_since(state.reckoned).as_millis();
+        let forgiven = usize::try_from(past).unwrap_or(usize::MAX);
+        let forgiven = forgiven.saturating_mul(FRAMES_RATE) / 1000;
+        // A part of a millisecond is not lost.
+        if forgiven > 0 {
+            state.owed = state.owed.saturating_sub(forgiven);
+            state.reckoned = now;
+        }
+        state.owed = state.owed.saturating_add(bytes);
     }
 
     /// A request was answered, or given up.
@@ -204,6 +263,64 @@ impl Lifetime {
         state.draining.get_or_insert_with(Instant::now);
     }
 
+    /// Its protocol.
+    pub(super) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// When it began.
+    pub(super) fn born(&self) -> Instant {
+        self.born
+    }
+
+    /// What it does.
+    pub(super) fn standing(&self) -> Standing {
+        let state = self.state();
+        match state.phase {
+            _ if state.gives_way || state.hung_up.is_some() => Standing::Busy,
+            Phase::Silent | Phase::Idle => Standing::Still(state.since),
+            Phase::Head => Standing::Head(state.since),
+            Phase::Busy => Standing::Busy,
+        }
+    }
+
+    /// Asks it to close, if it has stood still since before then. A request that has come whole by
+    /// the time that it looks is answered all the same.
+    pub(super) fn give_way(&self, before: Instant) -> bool {
+        let mut state = self.state();
+        let still = state.phase != Phase::Busy && state.since <= before;
+        if !still || state.gives_way || state.hung_up.is_some() {
+            return false;
+        }
+        state.gives_way = true;
+        drop(state);
+        self.called.notify_one();
+        true
+    }
+
+    /// Whether nothing has told it yet to take no further requests.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.state().last.is_none()
+    }
+
+    /// The next answer is its last, since others wait.
+    pub(super) fn retire_for_others(&self) {
+        self.retire(ConnectionEnd::Crowded);
+        self.called.notify_one();
+    }
+
+    /// Ends when it is to close since others wait.
+    pub(super) async fn asked_to_go(&self) {
+        while !self.state().gives_way {
+            self.called().await;
+        }
+    }
+
+    /// Waits until it is to look at what is due.
+    pub(super) async fn called(&self) {
+        self.called.notified().await;
+    }
+
     /// Why a connection ended that ended without an error.
     pub(super) fn end(&self) -> ConnectionEnd {
         let state = self.state();
@@ -217,6 +334,18 @@ impl Lifetime {
     pub(super) fn due(&self) -> Due {
         let now = Instant::now();
         let mut state = self.state();
+        if state.owed > FRAMES_BURST.saturating_add(self.bounds.max_header) {
+            return Due::Close(ConnectionEnd::FrameFlood);
+        }
+        if state.gives_way {
+            state.last.get_or_insert(ConnectionEnd::Crowded);
+            if self.protocol == Protocol::Http2 && state.draining.is_none() {
+                // It closes right after it has said so.
+                state.draining = Some(now);
+                return Due::Drain;
+            }
+            return Due::Close(ConnectionEnd::Crowded);
+        }
         if let Some(hung_up) = state.hung_up {
             let over = hung_up + LINGER;
             return if now >= over {
@@ -235,6 +364,11 @@ impl Lifetime {
             (Phase::Head, _) => (
                 state.since + self.bounds.header_timeout,
                 ConnectionEnd::HeaderTimeout,
+            ),
+            // What was taken is answered by then, or given up: the others hold it open.
+            (Phase::Busy, Some(told)) if state.late => (
+                told + self.bounds.header_timeout + self.bounds.body_timeout,
+                state.last.unwrap_or(ConnectionEnd::Closed),
             ),
             (Phase::Busy, _) => (now + FAR, ConnectionEnd::Closed),
             (Phase::Idle, Some(told)) => (

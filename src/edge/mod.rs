@@ -7,8 +7,10 @@
 
 mod accept;
 mod connection;
+mod crowd;
 pub mod descriptors;
 mod establish;
+mod frames;
 mod lifetime;
 mod peer;
 mod prefixes;
@@ -31,6 +33,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::crowd::Crowd;
 use self::lifetime::LifeBounds;
 use self::prefixes::Prefixes;
 use self::redirect::Redirect;
@@ -152,6 +155,8 @@ impl Bounds {
                 idle_timeout: ingest.idle_timeout.get(),
                 max_age: ingest.max_connection_age.get(),
                 max_requests: ingest.max_requests,
+                body_timeout: ingest.body_timeout.get(),
+                max_header: ingest.max_header.as_usize(),
             },
         }
     }
@@ -165,6 +170,7 @@ struct Shared {
     /// Whose headers are believed.
     proxies: Arc<ProxyRules>,
     connections: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     prefixes: Arc<Prefixes>,
     turns: Turns,
     tasks: TaskTracker,
@@ -189,6 +195,14 @@ impl Stop {
     pub fn now(&self) {
         self.no_more.cancel();
         self.now.cancel();
+    }
+
+    /// Ends when connections are to be closed, and what had come by then has been seen: requests that
+    /// wait in the kernel's buffers are read before their connection is told.
+    async fn settled(&self) {
+        self.now.cancelled().await;
+        // The sockets are looked at before this task comes to its turn again.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -253,6 +267,7 @@ impl Edge {
             bounds: self.bounds,
             proxies: Arc::new(self.proxies),
             connections: Arc::new(Semaphore::new(self.max_connections)),
+            crowd: Arc::default(),
             prefixes: self.prefixes,
             turns: Turns::new(
                 self.bounds.max_handshakes,

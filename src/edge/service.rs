@@ -34,9 +34,13 @@ pub(super) struct Requests {
 struct UnderWay(Arc<Lifetime>);
 
 impl UnderWay {
-    fn new(life: &Arc<Lifetime>) -> Self {
-        life.request_began();
-        Self(Arc::clone(life))
+    /// `None` when the connection takes no more.
+    fn new(life: &Arc<Lifetime>, request: &Request<Incoming>, protocol: Protocol) -> Option<Self> {
+        let head = match protocol {
+            Protocol::Http1 => 0,
+            Protocol::Http2 => head_size(request),
+        };
+        life.request_began(head).then(|| Self(Arc::clone(life)))
     }
 }
 
@@ -55,7 +59,11 @@ impl Service<Request<Incoming>> for Requests {
         if self.protocol == Protocol::Http2 {
             name_host(&mut request);
         }
-        let under_way = UnderWay::new(&self.life);
+        let Some(under_way) = UnderWay::new(&self.life, &request, self.protocol) else {
+            let mut reply = Reply::default();
+            *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            return Box::pin(std::future::ready(Ok(reply)));
+        };
         let version = version_label(request.version());
         self.metrics.edge.requests.at(version as usize).inc();
         if self.protocol == Protocol::Http2 && count_headers(request.headers()) > self.max_headers {
@@ -106,6 +114,17 @@ fn name_host(request: &mut Request<Incoming>) {
     ) {
         request.headers_mut().insert(HOST, host);
     }
+}
+
+/// The size of a head, as HTTP/2 counts it for its bound of header lists: what came was no longer.
+fn head_size(request: &Request<Incoming>) -> usize {
+    const EACH: usize = 32;
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = uri.authority().map_or(0, |name| name.as_str().len());
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + EACH);
+    headers.sum::<usize>() + path + authority + 4 * EACH
 }
 
 /// Headers of a request. Clients of HTTP/2 send a Cookie header in many parts; it counts once.

@@ -10,7 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
-use super::lifetime::{HangUp, Lifetime};
+use super::frames::Frames;
+use super::lifetime::{HangUp, Lifetime, Protocol};
 
 /// What an HTTP/2 connection begins with.
 pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,6 +23,8 @@ pub(super) struct Transport {
     ahead: Bytes,
     /// Set when HTTP begins.
     life: Option<Arc<Lifetime>>,
+    /// Of HTTP/2.
+    frames: Option<Frames>,
     /// Whether the other end has gone: what is written leads nowhere.
     gone: bool,
 }
@@ -39,6 +42,7 @@ impl Transport {
             stream: Stream::Plain(stream),
             ahead: Bytes::new(),
             life: None,
+            frames: None,
             gone: false,
         }
     }
@@ -48,12 +52,14 @@ impl Transport {
             stream: Stream::Tls(Box::new(stream)),
             ahead: Bytes::new(),
             life: None,
+            frames: None,
             gone: false,
         }
     }
 
     /// Tells `life` from now on what arrives.
     pub(super) fn watched_by(mut self, life: Arc<Lifetime>) -> Self {
+        self.frames = (life.protocol() == Protocol::Http2).then(Frames::new);
         self.life = Some(life);
         self
     }
@@ -113,9 +119,17 @@ impl AsyncRead for Transport {
         // An error is an end as well: it comes again, or the end does.
         let read = ready!(self.as_mut().fill(context, buffer));
         let count = buffer.filled().len() - before;
-        if let Some(life) = &self.life {
+        let this = &mut *self;
+        if let Some(life) = &this.life {
             if count > 0 {
                 life.received(count);
+                if let Some(frames) = &mut this.frames {
+                    let bytes = buffer.filled().get(before..).unwrap_or_default();
+                    let cost = frames.cost(bytes);
+                    if cost > 0 {
+                        life.owes(cost);
+                    }
+                }
             } else if buffer.remaining() > 0 {
                 match life.hung_up() {
                     HangUp::Now => {}

@@ -1,8 +1,9 @@
 //! Turns for what comes before HTTP on a connection: so many at once, the others wait.
 //!
 //! Promise: who begins a handshake and never ends it does not keep others out: after a grace its turn
-//! passes on to the one that has waited longest, if one waits. A burst of clients that do go on is
-//! queued, and none of them pays for it.
+//! passes on to the one that has waited longest, if one waits. A burst of clients that
+//! are done within the grace is queued, and none of them pays for it. A handshake that goes on but
+//! takes longer counts as one that stalls: from here they look alike.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

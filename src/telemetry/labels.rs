@@ -222,6 +222,8 @@ label_enum! {
         HeaderTimeout => "header_timeout",
         /// It stood too long between requests.
         IdleTimeout => "idle_timeout",
+        /// It stood still, or was the oldest, while new ones waited for a place.
+        Crowded => "crowded",
         /// The client did not read its answers.
         WriteTimeout => "write_timeout",
         /// The client did not answer a PING.
@@ -230,6 +232,8 @@ label_enum! {
         MaxAge => "max_age",
         /// It has had its greatest number of requests.
         MaxRequests => "max_requests",
+        /// Its client sent frames of HTTP/2 without end, and hardly a request.
+        FrameFlood => "frame_flood",
         /// The client broke the rules of HTTP.
         ProtocolError => "protocol_error",
         /// The connection broke.

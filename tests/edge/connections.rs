@@ -34,7 +34,10 @@ fn listener(tollgate: &Tollgate, name: &str) -> SocketAddr {
 fn past_max_connections_new_ones_wait_and_lose_nothing() {
     let tollgate = start("max_connections = 4");
     let ingest = tollgate.ingest.unwrap();
-    let held: Vec<_> = (0..4).map(|_| connect(ingest)).collect();
+    // Requests under way: those do not give way.
+    let text = request("");
+    let head = text.strip_suffix(EVENT).unwrap();
+    let held: Vec<_> = (0..4).map(|_| send(ingest, head.as_bytes())).collect();
     await_metric(&tollgate, "tollgate_connections_open", 4);
     let mut fifth = send(ingest, request("").as_bytes());
     fifth
@@ -206,13 +209,15 @@ fn too_few_descriptors_leave_enough_for_delivery() {
         "{}",
         tollgate.stderr()
     );
-    let mut first = connect(ingest);
+    let text = request("");
+    let head = text.strip_suffix(EVENT).unwrap();
+    let mut first = send(ingest, head.as_bytes());
     let held: Vec<_> = (0..400).map(|_| connect(ingest)).collect();
     await_metric(&tollgate, "tollgate_connections_open", room);
     let open = tollgate.metric("tollgate_descriptors_open");
     assert!(open > room && open < 512, "{open}");
     // What was taken is delivered, and the private listener answers.
-    first.write_all(request("").as_bytes()).unwrap();
+    first.write_all(EVENT.as_bytes()).unwrap();
     assert_eq!(read_answer(&mut first).status, 200);
     tollgate.events(OPEN, 1);
     assert_eq!(tollgate.metric("tollgate_accept_errors_total"), 0);
@@ -286,6 +291,44 @@ fn a_stop_closes_what_is_idle_and_answers_what_is_under_way() {
     under_way.write_all(body.as_bytes()).unwrap();
     assert_eq!(read_answer(&mut under_way).status, 200);
     drop(silent);
+    assert!(tollgate.wait().success(), "{}", tollgate.stderr());
+}
+
+#[test]
+fn what_has_come_by_a_stop_is_answered() {
+    let tables = r#"
+        [[ingest.listener]]
+        name = "inner"
+        listen = "127.0.0.1:0"
+        [ingest.listener.http2]
+        prior_knowledge = true
+    "#;
+    let mut tollgate = Tollgate::start_config(&config("", tables));
+    let (main, inner) = (tollgate.ingest.unwrap(), listener(&tollgate, "inner"));
+    let mut all = Vec::new();
+    for address in [main, inner] {
+        for kept in [true, false].repeat(5) {
+            let mut stream = connect(address);
+            if kept {
+                stream.write_all(request("").as_bytes()).unwrap();
+                assert_eq!(read_answer(&mut stream).status, 200);
+            }
+            all.push(stream);
+        }
+    }
+    await_metric(&tollgate, "tollgate_connections_open", 20);
+    tollgate.events(OPEN, 10);
+    tollgate.signal("-STOP");
+    for stream in &mut all {
+        stream.write_all(request("").as_bytes()).unwrap();
+    }
+    tollgate.signal("-TERM");
+    tollgate.signal("-CONT");
+    let mut answered = 0;
+    for stream in &mut all {
+        answered += usize::from(rest(stream).starts_with(b"HTTP/1.1 200"));
+    }
+    assert_eq!(answered, 20);
     assert!(tollgate.wait().success(), "{}", tollgate.stderr());
 }
 

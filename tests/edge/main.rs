@@ -10,6 +10,7 @@
 mod support;
 
 mod connections;
+mod crowded;
 mod deadlines;
 mod framing;
 mod http2;
