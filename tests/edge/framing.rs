@@ -374,14 +374,17 @@ fn nothing_is_upgraded_and_trailers_are_ignored() {
 fn pipelined_requests_are_answered_in_order_up_to_the_bad_one() {
     let tollgate = Tollgate::start();
     let good = super::request("");
-    let mut bytes = good.repeat(50);
+    let mut bytes = good.repeat(30);
     bytes.push_str("POST /logstores/anonymous-demo/track HTTP/1.1\r\nHost : x\r\n\r\n");
-    bytes.push_str(&good.repeat(49));
+    bytes.push_str(&good.repeat(9));
+    // All of it is read at once: unread bytes at the close would be answered by a reset, which may
+    // take answers with it that are still on their way.
+    assert!(bytes.len() < 8192);
     let answer = exchange_cut(tollgate.ingest.unwrap(), bytes.as_bytes());
     let found = statuses(&answer);
-    assert_eq!(found.len(), 51, "{found:?}");
-    assert_eq!((found[49], found[50]), (200, 400));
-    tollgate.events(OPEN, 50);
+    assert_eq!(found.len(), 31, "{found:?}");
+    assert_eq!((found[29], found[30]), (200, 400));
+    tollgate.events(OPEN, 30);
 }
 
 #[test]
