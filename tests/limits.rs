@@ -36,7 +36,7 @@ accept = ["anonymous"]
 
 const SMALL: &str = r#"
 [[limit]]
-name = "small"
+name = "per-small"
 key = ["address"]
 [[limit.rate]]
 count = 2
@@ -144,14 +144,22 @@ fn a_ban_holds_from_the_next_request_on_and_over_a_kill_until_it_is_lifted() {
     let folder = tempfile::tempdir().unwrap();
     let tollgate = start(folder.path(), SMALL);
     assert_eq!(refused(&tollgate), None);
-    let ban = ["ban", "small", HERE, "--for", "1h", "--reason", "a flood"];
+    let ban = [
+        "ban",
+        "per-small",
+        HERE,
+        "--for",
+        "1h",
+        "--reason",
+        "a flood",
+    ];
     let banned = command(&tollgate, &ban);
     out(&banned);
     assert!(err(&banned).contains("banned until"), "{}", err(&banned));
     assert_eq!(refused(&tollgate).as_deref(), Some("banned"));
     let other = [
         "ban",
-        "small",
+        "per-small",
         "address=::1",
         "--for",
         "1h",
@@ -162,7 +170,7 @@ fn a_ban_holds_from_the_next_request_on_and_over_a_kill_until_it_is_lifted() {
     kill(tollgate);
     let tollgate = start(folder.path(), SMALL);
     assert_eq!(refused(&tollgate).as_deref(), Some("banned"));
-    let shown = out(&command(&tollgate, &["show", "small"]));
+    let shown = out(&command(&tollgate, &["show", "per-small"]));
     assert!(
         shown.contains("banned until") && shown.contains("a flood"),
         "{shown}"
@@ -171,10 +179,10 @@ fn a_ban_holds_from_the_next_request_on_and_over_a_kill_until_it_is_lifted() {
         tollgate.metric(r#"tollgate_limit_overrides{change="ban"}"#),
         2
     );
-    assert!(tollgate.metric(r#"tollgate_limit_banned_total{limit="small"}"#) >= 1);
-    out(&command(&tollgate, &["lift", "small", HERE]));
+    assert!(tollgate.metric(r#"tollgate_limit_banned_total{limit="per-small"}"#) >= 1);
+    out(&command(&tollgate, &["lift", "per-small", HERE]));
     assert_eq!(refused(&tollgate), None);
-    let again = command(&tollgate, &["lift", "small", HERE]);
+    let again = command(&tollgate, &["lift", "per-small", HERE]);
     assert_eq!(again.status.code(), Some(1), "{}", err(&again));
     kill(tollgate);
     let tollgate = start(folder.path(), SMALL);
@@ -188,7 +196,15 @@ fn a_raise_lasts_as_long_as_it_was_made_for() {
     assert_eq!(passed(&tollgate, 3), 2);
     let raise = |span| {
         let arguments = [
-            "raise", "small", HERE, "--factor", "10", "--for", span, "--reason", "x",
+            "raise",
+            "per-small",
+            HERE,
+            "--factor",
+            "10",
+            "--for",
+            span,
+            "--reason",
+            "x",
         ];
         out(&command(&tollgate, &arguments));
     };
@@ -196,7 +212,7 @@ fn a_raise_lasts_as_long_as_it_was_made_for() {
     assert_eq!(passed(&tollgate, 25), 18, "two of twenty were used before");
     let shown = out(&command(
         &tollgate,
-        &["show", "small", "--key", HERE, "--format", "json"],
+        &["show", "per-small", "--key", HERE, "--format", "json"],
     ));
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["rooms"][0]["most"], 20, "{shown}");
@@ -206,7 +222,7 @@ fn a_raise_lasts_as_long_as_it_was_made_for() {
         let one = api(
             &tollgate,
             "GET",
-            &format!("limits/small?key={HERE}"),
+            &format!("limits/per-small?key={HERE}"),
             &Value::Null,
         );
         one.json()["changed"].is_null()
@@ -221,7 +237,7 @@ fn top_tells_who_sends_and_what_each_may() {
     passed(&tollgate, 300);
     let top = out(&command(&tollgate, &["top"]));
     assert!(
-        top.contains("small: 2 requests in 1h for each address"),
+        top.contains("per-small: 2 requests in 1h for each address"),
         "{top}"
     );
     assert!(top.contains(HERE) && top.contains("0/2"), "{top}");
@@ -234,18 +250,21 @@ fn top_tells_who_sends_and_what_each_may() {
     let limit: Value = serde_json::from_str(json_lines.trim()).unwrap();
     assert_eq!(limit["counts"]["passed"], 2, "{limit}");
     assert_eq!(limit["keysInUse"], 1);
-    let detail = api(&tollgate, "GET", "limits/small?top=1", &Value::Null).json();
+    let detail = api(&tollgate, "GET", "limits/per-small?top=1", &Value::Null).json();
     assert_eq!(detail["top"][0]["key"], HERE, "{detail}");
     assert_eq!(detail["top"][0]["passes"], false);
     assert!(detail["top"][0]["retrySeconds"].as_u64().unwrap() <= 1800);
-    let line = r#"tollgate_limit_requests_total{limit="small",outcome="refused"}"#;
+    let line = r#"tollgate_limit_requests_total{limit="per-small",outcome="refused"}"#;
     assert_eq!(tollgate.metric(line), 298);
-    assert_eq!(tollgate.metric(r#"tollgate_limit_keys{limit="small"}"#), 1);
+    assert_eq!(
+        tollgate.metric(r#"tollgate_limit_keys{limit="per-small"}"#),
+        1
+    );
     let wrong = command(&tollgate, &["show", "big"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(err(&wrong).contains("no such limit"), "{}", err(&wrong));
     let none = binary()
-        .args(["limits", "ban", "small", HERE])
+        .args(["limits", "ban", "per-small", HERE])
         .output()
         .unwrap();
     assert_eq!(none.status.code(), Some(2), "{}", err(&none));
@@ -317,7 +336,7 @@ fn a_reload_keeps_what_is_counted_and_what_is_banned() {
     let tollgate = start(folder.path(), &format!("{SMALL}{}", daily(3, "1h")));
     assert_eq!(passed(&tollgate, 3), 2);
     let ban = json!({"key": "address=10.9.9.9", "change": "ban", "ttlSeconds": 600, "reason": "x"});
-    let made = api(&tollgate, "POST", "limits/small/overrides", &ban);
+    let made = api(&tollgate, "POST", "limits/per-small/overrides", &ban);
     assert_eq!(made.status, 201, "{made:?}");
     let reload = |limits: &str| {
         std::fs::write(folder.path().join("config.toml"), config(limits)).unwrap();
@@ -335,7 +354,7 @@ fn a_reload_keeps_what_is_counted_and_what_is_banned() {
         api(&tollgate, "GET", &path, &Value::Null).json()
     };
     assert_eq!(key("monthly", HERE)["rooms"][1]["remaining"], 2);
-    assert_eq!(key("small", "address=10.9.9.9")["passes"], false);
+    assert_eq!(key("per-small", "address=10.9.9.9")["passes"], false);
     // Without the limit its ban has no effect, and is not forgotten.
     reload(&daily(4, "30m"));
     assert_eq!(passed(&tollgate, 3), 2);
@@ -343,23 +362,23 @@ fn a_reload_keeps_what_is_counted_and_what_is_banned() {
     assert_eq!(list["idle"][0]["key"], "address=10.9.9.9", "{list}");
     assert_eq!(tollgate.metric("tollgate_limit_overrides_idle"), 1);
     reload(&format!("{SMALL}{}", daily(4, "30m")));
-    assert_eq!(key("small", "address=10.9.9.9")["passes"], false);
+    assert_eq!(key("per-small", "address=10.9.9.9")["passes"], false);
     // What is wrong changes nothing.
     std::fs::write(
         folder.path().join("config.toml"),
-        config("[[limit]]\nname = \"small\"\n"),
+        config("[[limit]]\nname = \"per-small\"\n"),
     )
     .unwrap();
     let wrong = api(&tollgate, "POST", "identity/reload", &Value::Null);
     assert_eq!(wrong.status, 409, "{wrong:?}");
-    assert_eq!(key("small", "address=10.9.9.9")["passes"], false);
+    assert_eq!(key("per-small", "address=10.9.9.9")["passes"], false);
 }
 
 #[test]
 fn a_ban_can_be_made_while_the_node_does_not_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut tollgate = start(folder.path(), SMALL);
-    let ban = ["ban", "small", HERE, "--for", "1h", "--reason", "x"];
+    let ban = ["ban", "per-small", HERE, "--for", "1h", "--reason", "x"];
     let busy = on_files(folder.path(), &ban);
     assert_eq!(busy.status.code(), Some(73), "{}", err(&busy));
     tollgate.stop();
@@ -367,7 +386,7 @@ fn a_ban_can_be_made_while_the_node_does_not_run() {
     out(&banned);
     assert!(err(&banned).contains("nothing listens"), "{}", err(&banned));
     let listed = on_files(folder.path(), &[]);
-    assert!(out(&listed).contains("small"));
+    assert!(out(&listed).contains("per-small"));
     assert!(err(&listed).contains("not known"), "{}", err(&listed));
     let unknown = ["ban", "big", HERE, "--for", "1h", "--reason", "x"];
     assert_eq!(on_files(folder.path(), &unknown).status.code(), Some(1));

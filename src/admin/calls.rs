@@ -57,12 +57,12 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, ApiError> {
         ["revocations", _, _] => Err(ApiError::method("DELETE")),
         ["limits"] if get => Ok(Call::ListLimits),
         ["limits"] => Err(ApiError::method("GET")),
-        ["limits", name] if get => Ok(Call::ShowLimit((*name).to_owned())),
+        ["limits", name] if get => decoded(name).map(Call::ShowLimit),
         ["limits", _] => Err(ApiError::method("GET")),
-        ["limits", name, "overrides"] if post => Ok(Call::AddOverride((*name).to_owned())),
+        ["limits", name, "overrides"] if post => decoded(name).map(Call::AddOverride),
         ["limits", _, "overrides"] => Err(ApiError::method("POST")),
         ["limits", name, "overrides", key] if delete => {
-            decoded(key).map(|key| Call::LiftOverride((*name).to_owned(), key))
+            Ok(Call::LiftOverride(decoded(name)?, decoded(key)?))
         }
         ["limits", _, "overrides", _] => Err(ApiError::method("DELETE")),
         ["identity", "reload"] if post => Ok(Call::Reload),
