@@ -8,10 +8,11 @@ mod sharing;
 mod sockets;
 mod stopping;
 mod store_access;
+mod upstreams;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,23 +29,25 @@ use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
+use self::upstreams::{
+    account_of, codec_of, embedded_key, reachable, region_of, upstream_key, upstream_logstore,
+    upstream_names, upstream_project,
+};
 use crate::admin::{Admin, AdminApi, Readiness};
-use crate::config::{Compression, Config, Problem, Upstream, UpstreamKind};
+use crate::config::{Config, Problem, Upstream, UpstreamKind};
 pub use crate::edge::EdgeError;
 use crate::edge::tls::ListenerTls;
 use crate::edge::{self, BindError, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
-use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::names::ProjectName;
 use crate::foundation::secret::SecretError;
 use crate::foundation::serve::{ServeOptions, serve};
 use crate::foundation::sockets::PassedSockets;
 use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SiteParts};
 use crate::gate::identity::state::{StateKeyError, admin_token};
-use crate::gate::identity::{KeyError, SigningKey, load_or_make};
+use crate::gate::identity::{KeyError, SigningKey};
 use crate::gate::policy::resource_name;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
-use crate::logstore::codec::Codec;
-use crate::logstore::signature::AccessKey;
 use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
@@ -478,109 +481,4 @@ const ADMIN_OPTIONS: ServeOptions = ServeOptions {
     max_header: 16 << 10,
 };
 
-fn upstream_project(project: &crate::config::Project) -> &ProjectName {
-    project.upstream_project.as_ref().unwrap_or(&project.name)
-}
-
 type Clients = BTreeMap<ProjectName, Arc<StoreClient>>;
-
-/// The account that policies may name: that of the roles, which are all of one.
-fn account_of(config: &Config) -> &str {
-    let arn = config.identity.roles.first().map(|role| role.arn.as_str());
-    let account = arn.and_then(|arn| arn.split(':').nth(3));
-    account.unwrap_or_default()
-}
-
-/// The region that policies may name: that of the project's store.
-fn region_of<'c>(config: &'c Config, project: &crate::config::Project) -> &'c str {
-    let upstream = config.upstreams.iter().find(|u| u.name == project.upstream);
-    match upstream {
-        Some(upstream) if upstream.kind == UpstreamKind::Embedded => &config.embedded.region,
-        Some(upstream) => upstream.effective_region().unwrap_or_default(),
-        None => "",
-    }
-}
-
-fn upstream_logstore(logstore: &crate::config::Logstore) -> &LogstoreName {
-    logstore
-        .upstream_logstore
-        .as_ref()
-        .unwrap_or(&logstore.name)
-}
-
-/// The projects and logstores, by their names at the upstreams of one kind.
-fn upstream_names(config: &Config, kind: UpstreamKind) -> Vec<(ProjectName, Vec<LogstoreName>)> {
-    let mut names: BTreeMap<ProjectName, BTreeSet<LogstoreName>> = BTreeMap::new();
-    for project in &config.projects {
-        let of_kind = |u: &Upstream| u.name == project.upstream && u.kind == kind;
-        if config.upstreams.iter().any(of_kind) {
-            // Several projects may share one at the upstream.
-            let logstores = names.entry(upstream_project(project).clone()).or_default();
-            logstores.extend(
-                project
-                    .logstores
-                    .iter()
-                    .map(|l| upstream_logstore(l).clone()),
-            );
-        }
-    }
-    names
-        .into_iter()
-        .map(|(project, logstores)| (project, logstores.into_iter().collect()))
-        .collect()
-}
-
-fn codec_of(compression: Compression) -> Codec {
-    match compression {
-        Compression::Lz4 => Codec::Lz4,
-        Compression::Zstd => Codec::Zstd,
-        Compression::None => Codec::None,
-    }
-}
-
-/// An address to connect to: one that listens on every address is reached by loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
-    } else {
-        address
-    }
-}
-
-fn embedded_key(config: &Config) -> Result<AccessKey, StartError> {
-    let secret = match &config.embedded.access_key_secret {
-        Some(reference) => reference
-            .read()
-            .map_err(|source| StartError::UpstreamSecret {
-                upstream: "embedded".to_owned(),
-                source,
-            })?,
-        None => load_or_make(&config.data_dir, "logstore")?,
-    };
-    Ok(AccessKey {
-        id: config.embedded.access_key_id.clone(),
-        secret,
-        security_token: None,
-    })
-}
-
-fn upstream_key(upstream: &Upstream) -> Result<AccessKey, StartError> {
-    let failed = |source| StartError::UpstreamSecret {
-        upstream: upstream.name.clone(),
-        source,
-    };
-    let secret = upstream
-        .access_key_secret
-        .as_ref()
-        .ok_or(failed(SecretError::Form))?;
-    let token = upstream
-        .security_token
-        .as_ref()
-        .map(|token| token.read())
-        .transpose();
-    Ok(AccessKey {
-        id: upstream.access_key_id.clone().unwrap_or_default(),
-        secret: secret.read().map_err(failed)?,
-        security_token: token.map_err(failed)?,
-    })
-}
