@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::super::kept::Overrides;
 use super::super::overrides::Override;
-use super::super::standing::Overrides;
 use super::news::{Item, Ledger};
 use crate::foundation::clock;
 use crate::gate::identity::state::{ChangeError, IdentityState, Revocation, RevocationKind};
