@@ -28,6 +28,21 @@ pub(super) struct Established {
     pub(super) slot: Option<Slot>,
 }
 
+impl Established {
+    /// A connection without TLS, whose client did not say another protocol.
+    fn plain(stream: TcpStream, address: SocketAddr, slot: Option<Slot>) -> Self {
+        Self {
+            transport: Transport::plain(stream),
+            protocol: Protocol::Http1,
+            peer: Peer {
+                address,
+                secure: false,
+            },
+            slot,
+        }
+    }
+}
+
 /// Brings a connection to where HTTP begins.
 ///
 /// # Errors
@@ -47,15 +62,7 @@ pub(super) async fn establish(
         return Err(ConnectionEnd::ProxyUntrusted);
     }
     if way.tls.is_none() && role != ProxyRole::LoadBalancer {
-        return Ok(Established {
-            transport: Transport::plain(stream),
-            protocol: Protocol::Http1,
-            peer: Peer {
-                address,
-                secure: false,
-            },
-            slot,
-        });
+        return Ok(Established::plain(stream, address, slot));
     }
     let steps = async {
         let steps = steps(stream, address, slot, way, shared);
@@ -87,15 +94,7 @@ async fn steps(
         }
     }
     let Some(tls) = &way.tls else {
-        return Ok(Established {
-            transport: Transport::plain(stream),
-            protocol: Protocol::Http1,
-            peer: Peer {
-                address,
-                secure: false,
-            },
-            slot,
-        });
+        return Ok(Established::plain(stream, address, slot));
     };
     let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;
     let stream = accepted.map_err(|error| {

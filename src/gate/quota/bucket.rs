@@ -215,22 +215,27 @@ impl Bucket {
     /// What a key has used of each window that is a budget, in their order; 0 for rates.
     #[must_use]
     pub fn spent(&self, own: u64, now: Now) -> Vec<u64> {
-        let spent = |words: &[u64]| -> Vec<u64> {
+        let spent = |words: &mut [u64]| -> Vec<u64> {
             let pairs = self.windows.iter().zip(words);
             pairs
                 .map(|(window, word)| window.spent(*word, now))
                 .collect()
         };
-        let known = self.table.with(
-            own,
-            |_| false,
-            |place| match place {
-                Place::Known(words) => Some(spent(words)),
-                Place::Free(_) | Place::Full => None,
-            },
-        );
-        let pinned = || self.heavy.pinned(own, |words| spent(words));
-        known.or_else(pinned).unwrap_or_default()
+        self.known(own, spent).unwrap_or_default()
+    }
+
+    /// Sees the words of a key that is known, in its place or by its pin.
+    fn known<R>(&self, own: u64, see: impl FnOnce(&mut [u64]) -> R) -> Option<R> {
+        let mut see = Some(see);
+        let never = |_: &[u64]| false;
+        let placed = self.table.with(own, never, |place| match place {
+            Place::Known(words) => see.take().map(|see| see(words)),
+            Place::Free(_) | Place::Full => None,
+        });
+        placed.or_else(|| {
+            let see = see.take()?;
+            self.heavy.pinned(own, |words| see(words))
+        })
     }
 
     fn take_homeless(
@@ -252,14 +257,18 @@ impl Bucket {
         Ok(Charged(charged.0 << 1))
     }
 
-    /// Takes from the words of a key: from all windows or from none.
-    fn take_words(&self, words: &mut [u64], ask: Ask<'_>) -> Result<(), Full> {
-        let windows = if ask.reserved {
-            self.windows.get(..self.ordinary).unwrap_or_default()
+    /// The windows that bind units: what may use the reserve is not bound by the halves without it.
+    fn binding(&self, reserved: bool) -> &[Window] {
+        if reserved {
+            self.windows()
         } else {
             &self.windows
-        };
-        take_all(windows, words, ask).map_err(|over| Full {
+        }
+    }
+
+    /// Takes from the words of a key: from all windows or from none.
+    fn take_words(&self, words: &mut [u64], ask: Ask<'_>) -> Result<(), Full> {
+        take_all(self.binding(ask.reserved), words, ask).map_err(|over| Full {
             wait: over.wait,
             own: true,
         })
@@ -271,30 +280,13 @@ impl Bucket {
             return;
         };
         if charged.0 & 1 == 1 {
-            let give = |words: &mut [u64]| {
-                let bound = if ask.reserved {
-                    self.ordinary
-                } else {
-                    self.windows.len()
-                };
-                for (window, word) in self.windows.iter().zip(words).take(bound) {
+            let windows = self.binding(ask.reserved);
+            // What is not known any more has nothing to give back to.
+            let _unknown = self.known(*own, |words| {
+                for (window, word) in windows.iter().zip(words) {
                     *word = window.give_back(*word, ask.units, ask.factor, ask.now, now);
                 }
-            };
-            let known = self.table.with(
-                *own,
-                |_| false,
-                |place| match place {
-                    Place::Known(words) => {
-                        give(words);
-                        true
-                    }
-                    Place::Free(_) | Place::Full => false,
-                },
-            );
-            if !known {
-                self.heavy.pinned(*own, |words| give(words));
-            }
+            });
         }
         if charged.0 > 1 {
             self.above
@@ -307,12 +299,7 @@ impl Bucket {
     #[must_use]
     pub fn rooms(&self, own: u64, reserved: bool, factor: Factor, now: Now) -> Vec<Room> {
         let kept = self.words_of(own);
-        let bound = if reserved {
-            self.ordinary
-        } else {
-            self.windows.len()
-        };
-        let windows = self.windows.iter().zip(&kept).take(bound);
+        let windows = self.binding(reserved).iter().zip(&kept);
         windows
             .map(|(window, word)| window.room(*word, factor, now))
             .collect()
@@ -336,47 +323,24 @@ impl Bucket {
     /// A key gets another factor: what it has used counts in units, not in time, so that a raise
     /// helps at once.
     pub fn rescale(&self, own: u64, from: Factor, to: Factor, now: Now) {
-        let scale = |words: &mut [u64]| {
+        // A key that is not known has used nothing.
+        let _unknown = self.known(own, |words| {
             for (window, word) in self.windows.iter().zip(words) {
                 *word = window.rescale(*word, from, to, now);
             }
-        };
-        let known = self.table.with(
-            own,
-            |_| false,
-            |place| match place {
-                Place::Known(words) => {
-                    scale(words);
-                    true
-                }
-                Place::Free(_) | Place::Full => false,
-            },
-        );
-        if !known {
-            self.heavy.pinned(own, |words| scale(words));
-        }
+        });
     }
 
     /// The words of a key; those of one that is not known say "never used".
     fn words_of(&self, own: u64) -> Words {
-        let copy = |words: &[u64]| {
+        let copy = |words: &mut [u64]| {
             let mut copy = Words::default();
             for (to, from) in copy.iter_mut().zip(words) {
                 *to = *from;
             }
             copy
         };
-        let known = self.table.with(
-            own,
-            |_| false,
-            |place| match place {
-                Place::Known(words) => Some(copy(words)),
-                Place::Free(_) | Place::Full => None,
-            },
-        );
-        known
-            .or_else(|| self.heavy.pinned(own, |words| *words))
-            .unwrap_or_default()
+        self.known(own, copy).unwrap_or_default()
     }
 
     /// Counts a key among those that send the most.
