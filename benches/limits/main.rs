@@ -5,14 +5,17 @@
 //! does, but for the rows that say otherwise. Memory is what is resident before and after the keys have
 //! come, each side in a process of its own (`limits memory SIDE KEYS`).
 //!
-//! Limits that are shared over Redis have no case here yet: it belongs beside `ask` below, with a
-//! `redis-server` of its own and the latency that a lease adds.
+//! What a limit adds that is shared over Redis comes last, with a `redis-server` of its own (`shared`).
 
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
     reason = "a bench prints, and one that cannot go on stops"
 )]
+
+mod shared;
+#[path = "../../tests/sharing/mod.rs"]
+mod sharing;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -299,6 +302,7 @@ fn report() {
             places(keys),
         );
     }
+    shared::report();
 }
 
 fn main() -> ExitCode {
