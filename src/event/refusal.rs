@@ -243,6 +243,8 @@ reasons! {
         "an event does not pass its schema", "Mend what is named; `tollgate schema test` says the same of events in a file.";
     GuardRefused, "guard_refused", BAD_REQUEST, PostBodyInvalid,
         "an event does not pass the guards of this logstore", "Mend what is named.";
+    EventInFlight, "event_in_flight", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: another request is bringing the same event right now", "Send again; what was taken by then is not stored twice.";
     TransformFailed, "transform_failed", BAD_REQUEST, PostBodyInvalid,
         "a step of this logstore could not be done on an event", "Send the field in the form that the step asks for.";
     QuarantineFull, "quarantine_full", SERVICE_UNAVAILABLE, ServerBusy,

@@ -34,6 +34,8 @@ label_enum! {
         TrackUaGif => "track_ua_gif",
         /// `POST /logstores/{ls}`, `/shards/lb` or `/shards/route`.
         PutLogs => "put_logs",
+        /// `POST /v1/events/{ls}`.
+        Events => "events",
         /// `OPTIONS`, answered as a CORS preflight.
         Preflight => "preflight",
         /// `AssumeRole` at `/`.

@@ -39,6 +39,18 @@ pub fn json(body: &[u8], context: &Context<'_>, out: &mut EventGroup) -> Result<
     })
 }
 
+/// Reads a body of events alone: an array of objects, or objects one after another (NDJSON). Each is
+/// read as one of `__logs__` of [`json`].
+///
+/// # Errors
+/// As [`json`].
+pub fn events(body: &[u8], context: &Context<'_>, out: &mut EventGroup) -> Result<(), Refusal> {
+    scratch::with(|scratch| {
+        let document = document(body, context, scratch, out)?;
+        document.read_events().map_err(Refusal::from)
+    })
+}
+
 fn is_percent_encoded(body: &[u8]) -> bool {
     body.trim_ascii_start()
         .first_chunk()
@@ -51,19 +63,28 @@ fn plain_json(
     scratch: &mut Scratch,
     out: &mut EventGroup,
 ) -> Result<(), Refusal> {
+    let document = document(body, context, scratch, out)?;
+    document.read().map_err(Refusal::from)
+}
+
+fn document<'a>(
+    body: &'a [u8],
+    context: &'a Context<'a>,
+    scratch: &'a mut Scratch,
+    out: &'a mut EventGroup,
+) -> Result<Document<'a>, Refusal> {
     if let Err(error) = std::str::from_utf8(body) {
         let fault = Fault::new(Reason::NotUtf8, error.valid_up_to(), "not UTF-8");
         return Err(fault.into());
     }
     let has_mark = body.starts_with(BYTE_ORDER_MARK);
     let start = if has_mark { BYTE_ORDER_MARK.len() } else { 0 };
-    let document = Document {
+    Ok(Document {
         scan: Scanner::new(body, start),
         context,
         scratch,
         out,
-    };
-    document.read().map_err(Refusal::from)
+    })
 }
 
 /// The names of the envelope that have been read: each may come once.
@@ -103,6 +124,21 @@ impl Document<'_> {
         if !envelope.logs {
             let (offset, what) = (self.scan.offset(), "`__logs__` is missing");
             return Err(Fault::new(Reason::WrongShape, offset, what));
+        }
+        Ok(())
+    }
+
+    fn read_events(mut self) -> Scanned<()> {
+        if self.scan.significant() == Some(b'[') {
+            self.logs()?;
+            return self.scan.end();
+        }
+        for index in 0.. {
+            if index > 0 && self.scan.significant().is_none() {
+                break;
+            }
+            self.log(index)
+                .map_err(|fault| fault.within_element(index))?;
         }
         Ok(())
     }

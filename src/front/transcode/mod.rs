@@ -25,7 +25,7 @@ mod scratch;
 mod seen;
 mod time;
 
-pub use self::json::json;
+pub use self::json::{events, json};
 pub(super) use self::names::LIMIT;
 pub use self::open_log::put_content;
 pub use self::protobuf::protobuf;
