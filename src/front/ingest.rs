@@ -463,6 +463,7 @@ impl Front {
             received: arrival.unix_seconds,
             stamp,
             attached: check.trust().attached(),
+            check: None,
         }
     }
 }

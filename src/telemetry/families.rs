@@ -75,6 +75,7 @@ impl Metrics {
             .chain(self.limit_families())
             .chain(self.certificate_families())
             .chain(self.logstore_families())
+            .chain(self.quality_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())
             .collect();

@@ -134,6 +134,18 @@ label_enum! {
 }
 
 label_enum! {
+    /// What found an event wanting, as a metric label.
+    Judge {
+        /// Its schema.
+        Schema => "schema",
+        /// A standing guard.
+        Guard => "guard",
+        /// A step that could not be done on it.
+        Transform => "transform",
+    }
+}
+
+label_enum! {
     /// A call of the admin API, as a metric label.
     AdminCall {
         /// `POST /api/v1/tickets`.
@@ -144,6 +156,10 @@ label_enum! {
         ExtendTicket => "extend_ticket",
         /// `DELETE /api/v1/tickets/{id}`.
         RevokeTicket => "revoke_ticket",
+        /// `POST /api/v1/quarantine/replay`.
+        ReplayQuarantine => "replay_quarantine",
+        /// `POST /api/v1/quarantine/purge`.
+        PurgeQuarantine => "purge_quarantine",
         /// `POST /api/v1/revocations`.
         Revoke => "revoke",
         /// `GET /api/v1/revocations`.

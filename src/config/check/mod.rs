@@ -14,6 +14,7 @@ mod proxies;
 mod quota;
 mod redis;
 mod routes;
+mod schema;
 mod tls;
 mod upstreams;
 
@@ -89,6 +90,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     credentials::check(config, &mut findings);
     upstreams::check(config, &mut findings);
     routes::check(config, &mut findings);
+    schema::check(config, &mut findings);
     redis::check(config, &mut findings);
     quota::check(config, &mut findings);
     findings.0

@@ -11,6 +11,7 @@ mod proxies;
 mod quota;
 mod redis;
 mod routes;
+mod schema;
 mod signed;
 mod ticket;
 mod tls;
@@ -44,6 +45,9 @@ use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
     default_signature,
 };
+pub use self::schema::{
+    OnInvalid, Quarantine, QuarantineUse, Repair, SchemaRule, SchemaUse, UnknownEvents,
+};
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
@@ -75,6 +79,11 @@ pub struct Config {
     /// Classes of events, for limits and for what is shed first.
     #[serde(rename = "class")]
     pub classes: Vec<Class>,
+    /// Schemas of events, for logstores to use.
+    #[serde(rename = "schema")]
+    pub schemas: Vec<SchemaRule>,
+    /// Events that are set aside.
+    pub quarantine: Quarantine,
     /// Security events: failed logons, revoked keys in use, replays and policy denials, as events in a logstore.
     pub security_events: SecurityEvents,
     /// How events are packed into LogGroups.
@@ -107,6 +116,8 @@ impl Default for Config {
             quota: Quota::default(),
             limit_rules: Vec::new(),
             classes: Vec::new(),
+            schemas: Vec::new(),
+            quarantine: Quarantine::default(),
             security_events: SecurityEvents::default(),
             batch: Batch::default(),
             delivery: Delivery::default(),
@@ -143,6 +154,8 @@ impl Config {
             quota_answer: QuotaAnswer::Auto,
             weight: default_weight(),
             priority: default_priority(),
+            schema: None,
+            quarantine: QuarantineUse::default(),
         };
         Self {
             ingest: Ingest {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
+use super::schema::{QuarantineUse, SchemaUse};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 
@@ -157,6 +158,12 @@ pub struct Logstore {
     /// Priority of its events: how much of what it may hold they may use. See `overload.low_share`.
     #[serde(default = "default_priority")]
     pub priority: Priority,
+    /// What its events are held to. Left out: nothing but `limits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaUse>,
+    /// Where its events go that are set aside.
+    #[serde(default)]
+    pub quarantine: QuarantineUse,
 }
 
 /// How a client is told that a limit refuses it.

@@ -30,7 +30,7 @@ pub(super) use self::names::LIMIT;
 pub use self::open_log::put_content;
 pub use self::protobuf::protobuf;
 pub use self::query::query;
-pub use self::rules::{Context, Rules};
+pub use self::rules::{Context, EventCheck, Rules};
 
 #[cfg(doc)]
 use crate::event::{EventGroup, Refusal};
