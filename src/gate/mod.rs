@@ -1,5 +1,6 @@
 //! Says yes or no to a request.
 
+pub mod guard;
 pub mod identity;
 pub mod policy;
 pub mod quota;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::guards::Guards;
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -157,6 +158,9 @@ pub struct Logstore {
     /// Priority of its events: how much of what it may hold they may use. See `overload.low_share`.
     #[serde(default = "default_priority")]
     pub priority: Priority,
+    /// Standing guards on its events, without a schema.
+    #[serde(default)]
+    pub guards: Guards,
 }
 
 /// How a client is told that a limit refuses it.
