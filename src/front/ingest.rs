@@ -491,7 +491,7 @@ impl Front {
 
     pub(super) fn context<'a>(
         &'a self,
-        arrival: &Arrival<'_>,
+        arrival: &'a Arrival<'_>,
         check: &'a Check<'_>,
         stamp: &'a [u8],
     ) -> Context<'a> {

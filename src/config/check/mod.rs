@@ -5,6 +5,7 @@
 
 mod bounds;
 mod credentials;
+mod guards;
 mod identity;
 mod ingest;
 mod jwt;
@@ -93,6 +94,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     schema::check(config, &mut findings);
     redis::check(config, &mut findings);
     quota::check(config, &mut findings);
+    guards::check(config, &mut findings);
     findings.0
 }
 

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod embedded;
+mod guards;
 mod identity;
 mod ingest;
 mod jwt;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::delivery::{Batch, Delivery, Log, LogFormat};
 pub use self::embedded::{Embedded, Faults, SyncMode};
+pub use self::guards::{AtBound, Cardinality, Dedup, DuplicateKeys, Guards, Letters, ReservedKeys};
 use self::identity::default_token_places;
 pub use self::identity::{Accept, Identity, TokenPlace};
 pub use self::ingest::{Http2, Ingest, Listener, MAIN_LISTENER};
@@ -156,6 +158,7 @@ impl Config {
             priority: default_priority(),
             schema: None,
             quarantine: QuarantineUse::default(),
+            guards: Guards::default(),
         };
         Self {
             ingest: Ingest {

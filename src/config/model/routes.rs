@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::guards::Guards;
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
 use super::schema::{QuarantineUse, SchemaUse};
@@ -164,6 +165,9 @@ pub struct Logstore {
     /// Where its events go that are set aside.
     #[serde(default)]
     pub quarantine: QuarantineUse,
+    /// Standing guards on its events, without a schema.
+    #[serde(default)]
+    pub guards: Guards,
 }
 
 /// How a client is told that a limit refuses it.

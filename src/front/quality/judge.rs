@@ -132,8 +132,8 @@ impl Front {
             millis: self.guards.millis(),
             sender: self.guards.sender(&sender),
         };
+        let mut judged = GUARD_WORK.with_borrow_mut(|(work, _)| guards.judge(&ask, work));
         GUARD_WORK.with_borrow_mut(|(work, places)| {
-            let mut judged = guards.judge(&ask, work);
             let metrics = &arrival.logstore.metrics;
             if !judged.enforced {
                 let observed = &metrics.events_observed;
@@ -178,7 +178,7 @@ impl Front {
             }
             for fault in std::mem::take(&mut judged.faults) {
                 out.push(fault.event);
-                let label = GuardCheck::of(fault.check).map_or("guard", GuardCheck::label);
+                let label = GuardCheck::of_number(fault.check).map_or("guard", GuardCheck::label);
                 let log = log_of(group, fault.event);
                 places.read(&group.logs, log.clone());
                 places.drop_last(fields_in(stamp));
@@ -301,6 +301,11 @@ fn end_badly(
 }
 
 impl Judged {
+    /// Whether every event simply stays.
+    pub(in crate::front) fn touches_nothing(&self) -> bool {
+        self.results.is_empty()
+    }
+
     /// The request is kept: what was set aside is handed over, and every event is counted that is not
     /// stored. What became of those, in their order.
     pub(in crate::front) fn commit(self, arrival: &Arrival<'_>) -> Vec<EventResult> {

@@ -20,7 +20,10 @@ pub use self::schema::SchemaJudge;
 use crate::config::{self, QuarantineUse};
 use crate::foundation::names::LogstoreName;
 use crate::gate::guard::Guards;
-use crate::gate::transform::Transforms;
+/// Steps.
+#[derive(Debug)]
+pub struct Transforms;
+impl Transforms { fn is_empty(&self) -> bool { true } }
 
 /// What the events of a logstore are held to. Made whole at each load of the configuration.
 #[derive(Debug, Default)]

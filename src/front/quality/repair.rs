@@ -105,9 +105,10 @@ fn truncate(field: &mut Draft, notes: Annotations<'_>) {
 
 /// Writes a text that means a number or a boolean as the schema asks for it.
 fn coerce(field: &mut Draft, notes: Annotations<'_>) {
+    let name = field.name.clone();
     let reads = |value: &[u8]| {
         let field = Field {
-            name: &field.name,
+            name: &name,
             value,
             kind: Kind::Text,
         };
@@ -117,7 +118,8 @@ fn coerce(field: &mut Draft, notes: Annotations<'_>) {
     if !wanted || field.kind != Kind::Text || reads(&field.value) {
         return;
     }
-    let text = std::str::from_utf8(&field.value).unwrap_or_default().trim();
+    let old = std::mem::take(&mut field.value);
+    let text = std::str::from_utf8(&old).unwrap_or_default().trim();
     let lower = text.to_lowercase();
     let word = match lower.as_str() {
         "yes" | "on" => "true",
@@ -131,6 +133,7 @@ fn coerce(field: &mut Draft, notes: Annotations<'_>) {
             return;
         }
     }
+    field.value = old;
 }
 
 /// `1,234,567.8` without its commas; `None` where they do not stand between groups of three.
