@@ -73,6 +73,7 @@ impl Metrics {
             .chain(self.admin_families())
             .chain(self.jwks_families())
             .chain(self.limit_families())
+            .chain(self.guard_families())
             .chain(self.certificate_families())
             .chain(self.logstore_families())
             .chain(self.quality_families())

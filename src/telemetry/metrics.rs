@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::certificates::Certificates;
+use super::guards::GuardsWatch;
 use super::labels::{
     AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, CredentialKind, DropReason,
     HttpVersion, Judge, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake, TokenSource,
@@ -259,6 +260,8 @@ pub struct Metrics {
     jwks: JwksWatch,
     /// The limits.
     pub(super) limits: LimitsWatch,
+    /// The guards.
+    pub(super) guards: GuardsWatch,
     /// Cells per certificate, from the configuration.
     pub(super) certificates: Certificates,
     /// Cells per project and logstore, from the configuration.

@@ -7,6 +7,7 @@
 mod certificates;
 mod edge_families;
 mod families;
+mod guards;
 mod labels;
 mod limits;
 mod load;
@@ -15,6 +16,7 @@ mod quality;
 mod shared_limits;
 
 pub use self::certificates::CertificateMetrics;
+pub use self::guards::{GuardFigures, GuardedValues};
 pub use self::labels::{
     AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, CredentialKind, DropReason,
     HttpVersion, Judge, LimitOutcome, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake,

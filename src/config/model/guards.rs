@@ -27,7 +27,7 @@ pub struct Guards {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "[A-Za-z_][A-Za-z0-9_.-]*")]
     pub key_pattern: Option<String>,
-    /// Several fields of one name in an event, which only protobuf bodies can have: JSON and queries with such are refused always.
+    /// Several fields of one name in an event, which only protobuf bodies can have: JSON with such is refused always, and of a query the first stays.
     pub duplicate_keys: DuplicateKeys,
     /// Beginnings of names that clients may not use for fields and tags. Names that Tollgate gives itself are not concerned.
     #[schemars(example = vec!["sys_"])]

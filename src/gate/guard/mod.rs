@@ -27,7 +27,7 @@ use self::recent::{Purpose, Recent};
 pub use self::repair::Repairing;
 pub use self::reservation::Reservation;
 use self::reservation::{Held, Table};
-pub use self::set::{GuardSet, StandingGuards, ValueFigures};
+pub use self::set::{GuardSet, StandingGuards};
 use crate::config::{
     Cardinality, Dedup, Guards as Rule, KeyPattern, Letters, OnInvalid, PatternError,
 };

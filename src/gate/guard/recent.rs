@@ -167,7 +167,9 @@ impl Recent {
                 return;
             };
             *mark = (*mark & !HOLDERS) | (*mark & HOLDERS).saturating_sub(1);
-            if *mark & (HOLDERS | CONFIRMED) == 0 {
+            let mark = *mark;
+            let gone = mark & CONFIRMED == 0 || shard.age(mark) > TICKS;
+            if mark & HOLDERS == 0 && gone {
                 shard.remove(slot);
                 self.count.fetch_sub(1, Ordering::Relaxed);
             }
@@ -188,6 +190,12 @@ impl Recent {
     /// Keys that are kept now, of which some may have expired.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Slots in all.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).keys.len()).sum()
     }
 
     /// Keys that may be kept.
@@ -250,15 +258,18 @@ impl Shard {
         }
     }
 
+    /// Ticks since a mark was made. It is looked at before it comes near 256.
+    fn age(&self, mark: u32) -> u64 {
+        self.tick.wrapping_sub(u64::from(mark >> TICK_SHIFT)) & 0xff
+    }
+
     /// Removes what is neither held nor young enough.
     fn expire(&mut self, passed: u64) -> u64 {
-        let now = self.tick & 0xff;
         let mut removed = 0;
         let mut slot = 0;
         while slot < self.keys.len() {
             let mark = self.marks.get(slot).copied().unwrap_or_default();
-            let age = now.wrapping_sub(u64::from(mark >> TICK_SHIFT)) & 0xff;
-            let old = passed > TICKS || age > TICKS;
+            let old = passed > TICKS || self.age(mark) > TICKS;
             if self.key(slot) != 0 && mark & HOLDERS == 0 && old {
                 // Another key may have come to this slot: it is looked at again.
                 self.remove(slot);

@@ -1,14 +1,16 @@
 //! The guards of all logstores, as a configuration says and a reload changes them.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-use super::{Guards, ValueCells};
+use super::{Check, CheckCells, DedupCells, Guards};
 use crate::config::{Config, PatternError};
 use crate::gate::quota::{Seed, seed_of};
+use crate::telemetry::{Counter, GuardFigures, GuardedValues};
 
 type Map<T> = HashMap<Box<str>, T, foldhash::quality::RandomState>;
 
@@ -115,39 +117,65 @@ impl StandingGuards {
     /// address.
     #[must_use]
     pub fn sender(&self, parts: &[&[u8]]) -> u64 {
-        use std::hash::BuildHasher;
         self.seed.hash_one(parts)
     }
 }
 
-/// How the distinct values of a field stand, for metrics.
-#[derive(Clone, Copy, Debug)]
-pub struct ValueFigures<'a> {
-    /// The field, from the configuration.
-    pub field: &'a str,
-    /// Distinct values that are kept, of which some may have expired.
-    pub distinct: u64,
-    /// Distinct values that may be.
-    pub max: u64,
-    /// What was counted.
-    pub cells: &'a ValueCells,
+impl StandingGuards {
+    /// How the guards stand, for [`Metrics::watch_guards`](crate::telemetry::Metrics::watch_guards).
+    #[must_use]
+    pub fn figures(&self) -> Vec<GuardFigures> {
+        let set = self.set.load();
+        let each = set.each().map(|(project, logstore, guards)| GuardFigures {
+            project: project.to_owned(),
+            logstore: logstore.to_owned(),
+            ..guards.figures()
+        });
+        each.collect()
+    }
 }
 
 impl Guards {
-    /// How the distinct values of each guarded field stand.
-    pub fn values(&self) -> impl Iterator<Item = ValueFigures<'_>> {
-        self.values.iter().map(|values| ValueFigures {
-            field: &values.rule.field,
+    /// How they stand; project and logstore are left empty.
+    #[must_use]
+    pub fn figures(&self) -> GuardFigures {
+        let checks = Check::ALL.iter().map(|check| {
+            let CheckCells {
+                refused,
+                repaired,
+                observed,
+            } = self.cells.of(*check);
+            let counts = [refused, repaired, observed].map(Counter::get);
+            (check.label(), counts)
+        });
+        let DedupCells {
+            dropped,
+            observed,
+            held,
+            untracked,
+            unnamed,
+        } = &self.cells.dedup;
+        let values = self.values.iter().map(|values| GuardedValues {
+            field: values.rule.field.clone(),
+            beyond: [
+                &values.cells.refused,
+                &values.cells.replaced,
+                &values.cells.observed,
+            ]
+            .map(Counter::get),
             distinct: values.seen.count(),
             max: values.seen.max(),
-            cells: &values.cells,
-        })
-    }
-
-    /// Names of events that are remembered, and how many may be.
-    #[must_use]
-    pub fn ids(&self) -> Option<(u64, u64)> {
-        let ids = self.ids.as_ref()?;
-        Some((ids.seen.count(), ids.seen.max()))
+        });
+        GuardFigures {
+            checks: checks.collect(),
+            requests: self.cells.requests.get(),
+            duplicates: [dropped, observed, held, untracked, unnamed].map(Counter::get),
+            ids: self
+                .ids
+                .as_ref()
+                .map(|ids| [ids.seen.count(), ids.seen.max()]),
+            values: values.collect(),
+            ..GuardFigures::default()
+        }
     }
 }
