@@ -1,6 +1,6 @@
 //! Whether the secrets that a configuration refers to can be had.
 
-use super::Config;
+use super::{Config, MIN_HASH_KEY};
 use super::problems::{Problem, Problems};
 use crate::foundation::secret::{Secret, SecretRef};
 
@@ -51,6 +51,14 @@ impl Config {
                 check(key, reference.as_ref(), text_fault, &mut problems);
             }
         }
+        for (index, project) in self.projects.iter().enumerate() {
+            for (inner, logstore) in project.logstores.iter().enumerate() {
+                for (place, step) in logstore.transforms.iter().enumerate() {
+                    let key = format!("project[{index}].logstore[{inner}].transform[{place}].key");
+                    check(key, step.key(), hash_fault, &mut problems);
+                }
+            }
+        }
         Problems::of("", problems).map_or(Ok(()), Err)
     }
 }
@@ -75,6 +83,12 @@ fn sealing_fault(secret: &Secret) -> Option<String> {
     let length = secret.expose().len();
     (length < SHORTEST_JWT_SECRET)
         .then(|| format!("has {length} bytes; at least {SHORTEST_JWT_SECRET} are needed"))
+}
+
+fn hash_fault(secret: &Secret) -> Option<String> {
+    let length = secret.expose().len();
+    (length < MIN_HASH_KEY)
+        .then(|| format!("has {length} bytes; a key of hashes has at least {MIN_HASH_KEY}"))
 }
 
 fn jwt_fault(secret: &Secret) -> Option<String> {

@@ -15,6 +15,7 @@ mod quota;
 mod redis;
 mod routes;
 mod tls;
+mod transforms;
 mod upstreams;
 
 use super::problems::{Problem, Severity};
@@ -91,6 +92,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     routes::check(config, &mut findings);
     redis::check(config, &mut findings);
     quota::check(config, &mut findings);
+    transforms::check(config, &mut findings);
     findings.0
 }
 

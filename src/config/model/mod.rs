@@ -14,6 +14,7 @@ mod routes;
 mod signed;
 mod ticket;
 mod tls;
+mod transform;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -47,6 +48,12 @@ use self::routes::{
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
+pub use self::transform::{
+    AddField, AddressField, AddressForm, AgentField, HashEncoding, HashFields, KeepFields,
+    MaskFields, Missing, OnError, ParseJson, PersonalPattern, PrivacyAction, PrivacySignal,
+    PrivacySignals, RefererField, RefererForm, RemoveFields, RenameField, RouteEvents,
+    SampleEvents, ServerField, SplitQuery, TimeField, TimeFormat, Transform, When,
+};
 use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// The whole configuration.
@@ -143,6 +150,7 @@ impl Config {
             quota_answer: QuotaAnswer::Auto,
             weight: default_weight(),
             priority: default_priority(),
+            transforms: Vec::new(),
         };
         Self {
             ingest: Ingest {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
+use super::transform::Transform;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 
@@ -157,6 +158,9 @@ pub struct Logstore {
     /// Priority of its events: how much of what it may hold they may use. See `overload.low_share`.
     #[serde(default = "default_priority")]
     pub priority: Priority,
+    /// Steps on the fields of its accepted events, in their order; see docs/transforms.md.
+    #[serde(rename = "transform", default)]
+    pub transforms: Vec<Transform>,
 }
 
 /// How a client is told that a limit refuses it.
