@@ -1,7 +1,7 @@
 //! Whether the secrets that a configuration refers to can be had.
 
-use super::{Config, MIN_HASH_KEY};
 use super::problems::{Problem, Problems};
+use super::{Config, MIN_HASH_KEY};
 use crate::foundation::secret::{Secret, SecretRef};
 
 /// The least length of an HMAC-SHA256 key (RFC 7518 section 3.2).

@@ -3,3 +3,4 @@
 pub mod identity;
 pub mod policy;
 pub mod quota;
+pub mod transform;

@@ -63,7 +63,11 @@ impl Check<'_> {
             Transform::ClientAddress(address) => {
                 self.writes("field", &address.field);
                 let form = address.form;
-                self.key_if(form == AddressForm::KeyedHash, step, "form = \"keyed_hash\"");
+                self.key_if(
+                    form == AddressForm::KeyedHash,
+                    step,
+                    "form = \"keyed_hash\"",
+                );
                 if form == AddressForm::Whole {
                     for (key, prefix) in [
                         ("ipv4_prefix", address.ipv4_prefix),

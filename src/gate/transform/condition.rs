@@ -28,7 +28,8 @@ impl Condition {
         let asks = if let Some(text) = &when.equals {
             Ask::Equals(text.as_bytes().into())
         } else if let Some(text) = &when.glob {
-            let pattern = Pattern::new(text).map_err(|_| Defect::new("when.glob", "is too long"))?;
+            let pattern =
+                Pattern::new(text).map_err(|_| Defect::new("when.glob", "is too long"))?;
             Ask::Glob(pattern)
         } else if let Some(text) = &when.matches {
             Ask::Matches(compile_regex(text).map_err(|why| Defect::new("when.matches", why))?)

@@ -46,6 +46,8 @@ struct Slot {
 pub(super) struct Sheets {
     slots: Vec<Slot>,
     arena: Vec<u8>,
+    /// The slots as they were saved.
+    saved: Vec<Slot>,
 }
 
 impl Sheets {
@@ -54,7 +56,10 @@ impl Sheets {
         self.slots.clear();
         self.arena.clear();
         self.arena.shrink_to(most);
-        self.slots.shrink_to(most / size_of::<Slot>());
+        self.saved.clear();
+        for slots in [&mut self.slots, &mut self.saved] {
+            slots.shrink_to(most / size_of::<Slot>());
+        }
     }
 }
 
@@ -69,6 +74,8 @@ pub(super) struct Draft<'a> {
     time: Option<u64>,
     nanoseconds: Option<u32>,
     changed: bool,
+    /// `room` and `changed` as they were saved.
+    saved: (usize, bool),
 }
 
 impl<'a> Draft<'a> {
@@ -103,17 +110,27 @@ impl<'a> Draft<'a> {
             time,
             nanoseconds,
             changed: false,
+            saved: (0, false),
         })
+    }
+
+    /// Notes how the event is, for [`Draft::restore`].
+    pub(super) fn save(&mut self) {
+        let Sheets { slots, saved, .. } = &mut *self.sheets;
+        saved.clone_from(slots);
+        self.saved = (*self.room, self.changed);
+    }
+
+    /// Makes the event what it was when it was saved.
+    pub(super) fn restore(&mut self) {
+        let Sheets { slots, saved, .. } = &mut *self.sheets;
+        slots.clone_from(saved);
+        (*self.room, self.changed) = self.saved;
     }
 
     /// Whether a step changed anything.
     pub(super) fn is_changed(&self) -> bool {
         self.changed
-    }
-
-    /// `Log.Time`.
-    pub(super) fn time(&self) -> Option<u64> {
-        self.time
     }
 
     /// How many fields there are.

@@ -41,6 +41,17 @@ impl NameSet {
         })
     }
 
+    /// These names, none of which is a pattern.
+    pub(super) fn exactly(names: &[String]) -> Self {
+        let mut exact: Vec<Box<[u8]>> = names.iter().map(|name| name.as_bytes().into()).collect();
+        exact.sort_unstable();
+        Self {
+            exact: exact.into(),
+            patterns: Box::default(),
+            all: false,
+        }
+    }
+
     /// Every name that is not reserved.
     pub(super) fn all() -> Self {
         Self {
@@ -55,11 +66,7 @@ impl NameSet {
         if self.all {
             return !is_reserved_field(name);
         }
-        if self
-            .exact
-            .binary_search_by(|one| (**one).cmp(name))
-            .is_ok()
-        {
+        if self.exact.binary_search_by(|one| (**one).cmp(name)).is_ok() {
             return true;
         }
         if self.patterns.is_empty() {

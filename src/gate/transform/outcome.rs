@@ -2,7 +2,7 @@
 
 use crate::event::EventGroup;
 use crate::foundation::names::LogstoreName;
-use crate::telemetry::{Cells, Counter};
+use crate::telemetry::Counter;
 
 /// Why a step failed at an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,15 @@ pub struct TransformCounts {
     /// For each step, in their order.
     pub steps: Box<[StepCounts]>,
     /// Events dropped, by [`DropReason::index`].
-    pub dropped: Cells<{ DropReason::ALL.len() }>,
+    pub dropped: [Counter; DropReason::ALL.len()],
     /// Events sent elsewhere.
     pub routed: Counter,
+}
+
+impl TransformCounts {
+    pub(super) fn count_drop(&self, reason: DropReason) {
+        if let Some(counter) = self.dropped.get(reason.index()) {
+            counter.inc();
+        }
+    }
 }
