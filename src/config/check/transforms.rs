@@ -117,6 +117,32 @@ impl Check<'_> {
                 self.name("field", &split.field);
                 self.prefix(&split.prefix);
             }
+            Transform::JwtEncoding(encode) => {
+                self.name("payload", &encode.payload);
+                self.writes("target", &encode.target);
+                for name in ["alg", "crit", "b64"] {
+                    if encode.headers.contains_key(name) {
+                        self.error(&format!("headers.{name}"), "cannot be set");
+                    }
+                }
+            }
+            Transform::JwtDecoding(decode) => {
+                self.name("field", &decode.field);
+                self.writes("target", &decode.target);
+                if decode.target == decode.field {
+                    self.error("target", "is the field that holds the token")
+                        .help("a token that is refused would pass for a payload");
+                }
+                if decode.options.verify_signature {
+                    if decode.key.is_none() {
+                        self.error("key", "is needed to verify the signature");
+                    }
+                    if decode.algorithms.is_empty() {
+                        self.error("algorithms", "names no algorithm")
+                            .help("name those of the key, such as [\"HS256\"]");
+                    }
+                }
+            }
             Transform::Route(route) => {
                 self.route(route.logstore.as_ref(), route.topic.as_deref());
             }

@@ -14,6 +14,7 @@ mod routes;
 mod signed;
 mod ticket;
 mod tls;
+mod token_step;
 mod transform;
 
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ use self::routes::{
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
+pub use self::token_step::{DecodeToken, EncodeToken, TokenAlgorithm, TokenOptions};
 pub use self::transform::{
     AddField, AddressField, AddressForm, AgentField, HashEncoding, HashFields, KeepFields,
     MaskFields, Missing, OnError, ParseJson, PersonalPattern, PrivacyAction, PrivacySignal,

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::token_step::{DecodeToken, EncodeToken};
 use crate::foundation::names::LogstoreName;
 use crate::foundation::secret::SecretRef;
 
@@ -40,6 +41,10 @@ pub enum Transform {
     ParseJson(ParseJson),
     /// Takes the parameters of a URL or query string that stands in a field out to fields of their own.
     SplitQuery(SplitQuery),
+    /// Makes a token (JWT) of the JSON object in a field; see docs/jwt-functions.md.
+    JwtEncoding(EncodeToken),
+    /// Checks the token (JWT) in a field, and takes its payload out; see docs/jwt-functions.md.
+    JwtDecoding(DecodeToken),
     /// Sends events to another logstore of the project, or to another topic.
     Route(RouteEvents),
 }
@@ -425,7 +430,7 @@ steps! {
     }
 }
 
-fn keep() -> OnError {
+pub(super) fn keep() -> OnError {
     OnError::Keep
 }
 
@@ -489,6 +494,8 @@ impl Transform {
             Self::Sample(_) => "sample",
             Self::ParseJson(_) => "parse_json",
             Self::SplitQuery(_) => "split_query",
+            Self::JwtEncoding(_) => "jwt_encoding",
+            Self::JwtDecoding(_) => "jwt_decoding",
             Self::Route(_) => "route",
         }
     }
@@ -512,6 +519,8 @@ impl Transform {
             Self::Sample(step) => step.when.as_ref(),
             Self::ParseJson(step) => step.when.as_ref(),
             Self::SplitQuery(step) => step.when.as_ref(),
+            Self::JwtEncoding(step) => step.when.as_ref(),
+            Self::JwtDecoding(step) => step.when.as_ref(),
             Self::Route(step) => step.when.as_ref(),
         }
     }
@@ -524,6 +533,8 @@ impl Transform {
             Self::Hash(step) => Some(&step.key),
             Self::PrivacySignals(step) => step.key.as_ref(),
             Self::Sample(step) => step.key.as_ref(),
+            Self::JwtEncoding(step) => Some(&step.key),
+            Self::JwtDecoding(step) => step.key.as_ref(),
             _ => None,
         }
     }

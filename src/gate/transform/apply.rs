@@ -149,15 +149,9 @@ impl Transforms {
         if step.when.as_ref().is_some_and(|when| !when.holds(draft)) {
             return Ok(Way::On);
         }
-        let mut trouble = Trouble::new(step.on_error);
+        let mut trouble = Trouble::new(step.on_error, self.counts.steps.get(place));
         let way = step.act.run(draft, tools, &mut trouble);
-        let errors = trouble.errors + u32::from(way.is_err());
-        if errors > 0 {
-            outcome.errors += errors;
-            if let Some(counts) = self.counts.steps.get(place) {
-                counts.errors.add(u64::from(errors));
-            }
-        }
+        outcome.errors += trouble.errors;
         way
     }
 

@@ -10,6 +10,7 @@ use super::names::NameSet;
 use super::problem::Defect;
 use super::query::SplitStep;
 use super::steps::{Act, AddStep, PrivacyAct, PrivacyStep, SampleStep};
+use super::token::{DecodeStep, EncodeStep};
 use super::{Step, Target};
 use crate::config::{
     AddressField, AddressForm, HashEncoding, MIN_HASH_KEY, MaskFields, OnError, Piece,
@@ -126,6 +127,16 @@ impl Context<'_> {
                     keep_source: config.keep_source,
                 };
                 (Act::Split(step), config.on_error)
+            }
+            Transform::JwtEncoding(config) => {
+                let target = self.writes("target", &config.target)?;
+                let step = EncodeStep::new(config, target)?;
+                (Act::Encode(step), config.on_error)
+            }
+            Transform::JwtDecoding(config) => {
+                let target = self.writes("target", &config.target)?;
+                let step = DecodeStep::new(config, target)?;
+                (Act::Decode(step), config.on_error)
             }
             Transform::Route(route) => (Act::Route(self.target(route)), edge),
         })

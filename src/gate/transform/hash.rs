@@ -96,7 +96,7 @@ impl HashStep {
         &self,
         draft: &mut Draft<'_>,
         scratch: &mut Vec<u8>,
-        trouble: &mut Trouble,
+        trouble: &mut Trouble<'_>,
     ) -> Result<(), Fault> {
         let mut place = 0;
         while let Some((name, value)) = draft.at(place) {

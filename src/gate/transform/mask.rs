@@ -61,7 +61,7 @@ impl Mask {
         draft: &mut Draft<'_>,
         sheets: &mut MaskSheets,
         scratch: &mut Vec<u8>,
-        trouble: &mut Trouble,
+        trouble: &mut Trouble<'_>,
     ) -> Result<(), Fault> {
         let mut place = 0;
         while let Some((name, value)) = draft.at(place) {

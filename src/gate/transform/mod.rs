@@ -18,6 +18,7 @@ mod draft;
 mod facts;
 mod hash;
 mod json;
+pub mod jwt;
 mod mask;
 mod names;
 mod outcome;
@@ -27,6 +28,7 @@ mod query;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod token;
 mod trouble;
 mod work;
 

@@ -23,9 +23,37 @@ pub enum Fault {
     NotJson,
     /// There are more members or parameters than `max_fields`.
     TooManyMembers,
+    /// A token could not be made or read: the reason, as docs/jwt-functions.md lists them.
+    Token(&'static str),
 }
 
 impl Fault {
+    /// The words of all faults: those of events, then those of tokens.
+    pub const LABELS: [&'static str; 22] = [
+        "too_many_fields",
+        "bad_name",
+        "reserved_name",
+        "value_too_long",
+        "no_room",
+        "not_text",
+        "not_json",
+        "too_many_members",
+        "too_long",
+        "malformed",
+        "header",
+        "critical",
+        "algorithm",
+        "signature",
+        "payload",
+        "missing_claim",
+        "claim_type",
+        "expired",
+        "immature",
+        "issuer",
+        "audience",
+        "signing",
+    ];
+
     /// The fault as a word, for reports and metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -38,7 +66,16 @@ impl Fault {
             Self::NotText => "not_text",
             Self::NotJson => "not_json",
             Self::TooManyMembers => "too_many_members",
+            Self::Token(reason) => reason,
         }
+    }
+
+    /// Its place in [`Fault::LABELS`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        let label = self.label();
+        let place = Self::LABELS.iter().position(|known| *known == label);
+        place.unwrap_or_default()
     }
 }
 
@@ -115,8 +152,8 @@ pub struct Outcome {
 /// What is counted for one step.
 #[derive(Debug, Default)]
 pub struct StepCounts {
-    /// How often it failed.
-    pub errors: Counter,
+    /// How often it failed, by [`Fault::index`].
+    pub errors: [Counter; Fault::LABELS.len()],
     /// Of these, events that were set aside.
     pub quarantined: Counter,
 }

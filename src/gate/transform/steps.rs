@@ -10,6 +10,7 @@ use super::mask::Mask;
 use super::names::NameSet;
 use super::outcome::{DropReason, Fault};
 use super::query::SplitStep;
+use super::token::{DecodeStep, EncodeStep};
 use super::trouble::Trouble;
 use super::work::Work;
 use crate::config::{Missing, Piece, PrivacySignal, RefererForm, TimeFormat};
@@ -45,6 +46,8 @@ pub(super) enum Act {
     Sample(SampleStep),
     Parse(ParseStep),
     Split(SplitStep),
+    Encode(EncodeStep),
+    Decode(DecodeStep),
     Route(usize),
 }
 
@@ -128,7 +131,7 @@ impl Act {
         &self,
         draft: &mut Draft<'_>,
         tools: &mut Tools<'_, '_>,
-        trouble: &mut Trouble,
+        trouble: &mut Trouble<'_>,
     ) -> Result<Way, Fault> {
         let Tools { facts, adder, work } = tools;
         let scratch = &mut work.scratch;
@@ -181,6 +184,14 @@ impl Act {
                 let parsed = split.run(draft, adder, &mut work.query);
                 undo(parsed, draft, &split.field, trouble)?;
             }
+            Self::Encode(step) => {
+                let encoded = step.run(draft, scratch);
+                trouble.one(encoded, draft, &step.payload)?;
+            }
+            Self::Decode(step) => {
+                let decoded = step.run(draft, facts, scratch);
+                trouble.one(decoded, draft, &step.field)?;
+            }
             Self::Route(target) => return Ok(Way::To(*target)),
         }
         Ok(Way::On)
@@ -193,7 +204,7 @@ pub(super) fn put(
     draft: &mut Draft<'_>,
     field: &[u8],
     value: &[u8],
-    trouble: &mut Trouble,
+    trouble: &mut Trouble<'_>,
 ) -> Result<(), Fault> {
     if value.is_empty() {
         draft.remove(field);
@@ -208,7 +219,7 @@ fn undo(
     result: Result<(), Fault>,
     draft: &mut Draft<'_>,
     field: &[u8],
-    trouble: &mut Trouble,
+    trouble: &mut Trouble<'_>,
 ) -> Result<(), Fault> {
     if result.is_err() {
         draft.restore();
@@ -222,7 +233,7 @@ impl PrivacyStep {
         draft: &mut Draft<'_>,
         facts: &TransformFacts<'_>,
         scratch: &mut Vec<u8>,
-        trouble: &mut Trouble,
+        trouble: &mut Trouble<'_>,
     ) -> Result<Way, Fault> {
         let mut signals = self.signals.iter();
         let given = signals.any(|signal| match signal {

@@ -1,21 +1,25 @@
 //! What happens when a step fails at one of several fields.
 
 use super::draft::Draft;
-use super::outcome::Fault;
+use super::outcome::{Fault, StepCounts};
 use crate::config::OnError;
+use crate::telemetry::Counter;
 
 /// The failures of one step at one event.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct Trouble<'c> {
     on_error: OnError,
-    /// How often it failed and the event goes on.
+    /// Where failures are counted.
+    counts: Option<&'c StepCounts>,
+    /// How often it failed.
     pub(super) errors: u32,
 }
 
-impl Trouble {
-    pub(super) fn new(on_error: OnError) -> Self {
+impl<'c> Trouble<'c> {
+    pub(super) fn new(on_error: OnError, counts: Option<&'c StepCounts>) -> Self {
         Self {
             on_error,
+            counts,
             errors: 0,
         }
     }
@@ -33,12 +37,12 @@ impl Trouble {
         let Err(fault) = result else {
             return Ok(false);
         };
+        self.count(fault);
         match self.on_error {
             OnError::Quarantine => return Err(fault),
             OnError::Keep => {}
             OnError::DropField => draft.remove_at(place),
         }
-        self.errors += 1;
         Ok(self.on_error == OnError::DropField)
     }
 
@@ -55,12 +59,20 @@ impl Trouble {
         let Err(fault) = result else {
             return Ok(());
         };
+        self.count(fault);
         match self.on_error {
             OnError::Quarantine => return Err(fault),
             OnError::Keep => {}
             OnError::DropField => draft.remove(name),
         }
-        self.errors += 1;
         Ok(())
+    }
+
+    fn count(&mut self, fault: Fault) {
+        self.errors += 1;
+        let counter = self
+            .counts
+            .and_then(|counts| counts.errors.get(fault.index()));
+        counter.into_iter().for_each(Counter::inc);
     }
 }

@@ -100,7 +100,7 @@ impl AgentStep {
         draft: &mut Draft<'_>,
         facts: &TransformFacts<'_>,
         work: &mut Work,
-        trouble: &mut Trouble,
+        trouble: &mut Trouble<'_>,
     ) -> Result<(), Fault> {
         let Work { scratch, agent, .. } = work;
         scratch.clear();
