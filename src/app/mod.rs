@@ -366,7 +366,10 @@ impl Running {
             let ledgers = sharing::ledgers(identity.state(), overrides);
             self.sharing = Some(self.serving(|stop| self.tasks.spawn(store.run(ledgers, stop))));
         }
-        let prepared = identity.quality().prepare(config)?;
+        let prepared = {
+            let trust = identity.authenticator.trust();
+            identity.quality().prepare(config, trust.attached())?
+        };
         let quarantine = Quarantine::open(
             &config.data_dir,
             &config.quarantine,

@@ -22,6 +22,7 @@ mod problems;
 mod redis_url;
 mod schema;
 mod secrets;
+mod transform_rule;
 mod walk;
 
 pub use self::endpoint::region_of;
@@ -36,3 +37,7 @@ pub use self::model::*;
 pub use self::overrides::Overrides;
 pub use self::problems::{Place, Problem, Problems, Severity};
 pub use self::redis_url::RedisUrl;
+pub use self::transform_rule::{
+    MAX_GLOB, MAX_TRANSFORMS, MIN_HASH_KEY, Piece, TemplateError, TemplateFact, compile_regex,
+    parse_template,
+};

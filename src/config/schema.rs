@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use super::Config;
 
+/// The key that tells which keys a tagged table has.
+pub(super) const TAG: &str = "type";
+
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let settings = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
@@ -57,6 +60,8 @@ pub(super) enum Kind {
     Map(Shape),
     /// An array.
     Array(Shape),
+    /// A table whose keys depend on its `type`.
+    Tagged,
     /// One of a few words.
     Choice,
     /// Text in a form that `Shape::format` names, if any.
@@ -96,11 +101,29 @@ impl Shape {
         self.0.get("examples").and_then(|list| list.get(0))
     }
 
-    /// The keys of a table, in the order of the struct.
+    /// The keys of a table, in the order of the struct; of a tagged one those of all its kinds.
     pub(super) fn properties(self) -> impl Iterator<Item = (&'static str, Self)> {
-        let object = self.0.get("properties").and_then(Value::as_object);
-        let entries = object.into_iter().flatten();
-        entries.map(|(name, value)| (name.as_str(), Self(value)))
+        let kinds = self.variants().map(|(_, shape)| shape);
+        let tables = std::iter::once(self).chain(kinds);
+        let objects = tables.filter_map(|table| table.0.get("properties")?.as_object());
+        objects
+            .flatten()
+            .map(|(name, value)| (name.as_str(), Self(value)))
+    }
+
+    /// The kinds of a tagged table, by the word of their `type`.
+    pub(super) fn variants(self) -> impl Iterator<Item = (&'static str, Self)> {
+        let list = self.0.get("oneOf").and_then(Value::as_array);
+        let shapes = list.into_iter().flatten().map(Self);
+        shapes.filter_map(|shape| Some((shape.property(TAG)?.text("const")?, shape)))
+    }
+
+    /// The kind of a tagged table whose `type` is this word.
+    pub(super) fn variant(self, word: &str) -> Option<Self> {
+        let mut variants = self.variants();
+        variants
+            .find(|(known, _)| *known == word)
+            .map(|(_, shape)| shape)
     }
 
     /// A key of a table.
@@ -124,6 +147,9 @@ impl Shape {
 
     /// What a value must be.
     pub(super) fn kind(self) -> Kind {
+        if self.variants().next().is_some() {
+            return Kind::Tagged;
+        }
         if self.0.get("oneOf").is_some() {
             return Kind::Choice;
         }
@@ -163,7 +189,9 @@ impl Shape {
     pub(super) fn section(self) -> Option<(Self, bool)> {
         match self.kind() {
             Kind::Table => Some((self, false)),
-            Kind::Array(items) if matches!(items.kind(), Kind::Table) => Some((items, true)),
+            Kind::Array(items) if matches!(items.kind(), Kind::Table | Kind::Tagged) => {
+                Some((items, true))
+            }
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Whether the secrets that a configuration refers to can be had.
 
-use super::Config;
 use super::problems::{Problem, Problems};
+use super::{Config, MIN_HASH_KEY, Transform};
 use crate::foundation::secret::{Secret, SecretRef};
 
 /// The least length of an HMAC-SHA256 key (RFC 7518 section 3.2).
@@ -51,6 +51,21 @@ impl Config {
                 check(key, reference.as_ref(), text_fault, &mut problems);
             }
         }
+        for (index, project) in self.projects.iter().enumerate() {
+            for (inner, logstore) in project.logstores.iter().enumerate() {
+                for (place, step) in logstore.transforms.iter().enumerate() {
+                    let key = format!("project[{index}].logstore[{inner}].transform[{place}].key");
+                    // What a key of tokens must be like is known where it is put to use.
+                    let of_token =
+                        matches!(step, Transform::JwtEncoding(_) | Transform::JwtDecoding(_));
+                    let fault = |secret: &Secret| match of_token {
+                        true => None,
+                        false => hash_fault(secret),
+                    };
+                    check(key, step.key(), fault, &mut problems);
+                }
+            }
+        }
         Problems::of("", problems).map_or(Ok(()), Err)
     }
 }
@@ -75,6 +90,12 @@ fn sealing_fault(secret: &Secret) -> Option<String> {
     let length = secret.expose().len();
     (length < SHORTEST_JWT_SECRET)
         .then(|| format!("has {length} bytes; at least {SHORTEST_JWT_SECRET} are needed"))
+}
+
+fn hash_fault(secret: &Secret) -> Option<String> {
+    let length = secret.expose().len();
+    (length < MIN_HASH_KEY)
+        .then(|| format!("has {length} bytes; a key of hashes has at least {MIN_HASH_KEY}"))
 }
 
 fn jwt_fault(secret: &Secret) -> Option<String> {

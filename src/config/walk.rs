@@ -15,7 +15,7 @@ use toml::de::{DeString, DeTable, DeValue};
 
 use super::excerpt::Source;
 use super::problems::Problem;
-use super::schema::{Kind, Shape, join, keys_named};
+use super::schema::{Kind, Shape, TAG, join, keys_named};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::network::Network;
 use crate::foundation::secret::SecretRef;
@@ -93,6 +93,40 @@ impl<'s, 't> Walk<'s, 't> {
         });
     }
 
+    /// Checks a table whose keys depend on its `type`; false if it has no type that exists.
+    fn tagged(
+        &mut self,
+        shape: Shape,
+        path: &str,
+        table: &mut DeTable<'_>,
+        span: &Range<usize>,
+    ) -> bool {
+        let key = join(path, TAG);
+        let tag = table.get(TAG).map(|tag| (tag.get_ref(), tag.span()));
+        let (fault, at) = match &tag {
+            Some((DeValue::String(word), at)) => match shape.variant(word) {
+                Some(variant) => {
+                    self.table(variant, path, table, span);
+                    return true;
+                }
+                None => (one_of(shape.variants().map(|(word, _)| word), word), at),
+            },
+            Some((value, at)) => (wrong_type(shape, value), at),
+            None => {
+                let known: Vec<&str> = shape.variants().map(|(word, _)| word).collect();
+                let fault = Fault {
+                    message: "this key is missing".to_owned(),
+                    help: Some(format!("it is one of {}", words(&known, "or"))),
+                };
+                (fault, span)
+            }
+        };
+        let mut problem = Problem::error(key, fault.message).at(self.source.place(at));
+        problem.help = fault.help;
+        self.problems.push(problem);
+        false
+    }
+
     fn unknown(&mut self, shape: Shape, path: &str, name: &str, span: &Range<usize>) {
         let known: Vec<&str> = shape.properties().map(|(key, _)| key).collect();
         let elsewhere = keys_named(name);
@@ -118,6 +152,9 @@ impl<'s, 't> Walk<'s, 't> {
             (Kind::Table, DeValue::Table(table)) => {
                 self.table(shape, path, table, &span);
                 Ok(())
+            }
+            (Kind::Tagged, DeValue::Table(table)) => {
+                return self.tagged(shape, path, table, &span);
             }
             (Kind::Map(values), DeValue::Table(table)) => {
                 prune(table, |key, value| {
@@ -218,7 +255,7 @@ fn scalar(shape: Shape, value: &DeValue<'_>) -> Result<(), Fault> {
 fn wrong_type(shape: Shape, value: &DeValue<'_>) -> Fault {
     let kind = shape.kind();
     let wanted = match kind {
-        Kind::Table | Kind::Map(_) => "a table",
+        Kind::Table | Kind::Tagged | Kind::Map(_) => "a table",
         Kind::Array(_) => "an array",
         Kind::Choice | Kind::Text => "a string",
         Kind::Size => "a size",
@@ -240,7 +277,9 @@ fn wrong_type(shape: Shape, value: &DeValue<'_>) -> Fault {
             Some(format!("say the unit: `\"{number}s\"` or `\"{number}ms\"`"))
         }
         (Kind::Size, ..) => Some("write bytes (`4096`) or `\"512KiB\"`, `\"10MiB\"`".to_owned()),
-        (Kind::Array(items), DeValue::Table(_), _) if matches!(items.kind(), Kind::Table) => {
+        (Kind::Array(items), DeValue::Table(_), _)
+            if matches!(items.kind(), Kind::Table | Kind::Tagged) =>
+        {
             Some("write the header with two brackets: `[[...]]`".to_owned())
         }
         (Kind::Array(_), DeValue::String(_), _) => {
@@ -281,14 +320,20 @@ fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<(), Fault> {
 }
 
 fn choice(shape: Shape, word: &str) -> Result<(), Fault> {
-    let allowed: Vec<&str> = shape.choices().map(|(word, _)| word).collect();
-    if allowed.contains(&word) {
+    let mut allowed = shape.choices().map(|(word, _)| word);
+    if allowed.any(|known| known == word) {
         return Ok(());
     }
-    Err(Fault {
+    Err(one_of(shape.choices().map(|(word, _)| word), word))
+}
+
+/// A word that is none of those that are allowed.
+fn one_of<'w>(allowed: impl Iterator<Item = &'w str>, word: &str) -> Fault {
+    let allowed: Vec<&str> = allowed.collect();
+    Fault {
         message: format!("`{word}` is not one of {}", words(&allowed, "or")),
         help: nearest(word, &allowed).map(|near| format!("did you mean `{near}`?")),
-    })
+    }
 }
 
 fn range(least: i64, most: i64) -> String {

@@ -123,6 +123,27 @@ name_type!(
     "^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$"
 );
 
+/// Whether a field of this name is written by the store or by Tollgate alone, or is part of an event's
+/// head (SLS: reserved fields).
+#[must_use]
+pub fn is_reserved_field(name: &[u8]) -> bool {
+    name.first() == Some(&b'_')
+        && (name.starts_with(b"__tag__:")
+            || matches!(
+                name,
+                b"__time__"
+                    | b"__time_ns_part__"
+                    | b"__source__"
+                    | b"__topic__"
+                    | b"__partition_time__"
+                    | b"_extract_others_"
+                    | b"__extract_others__"
+                    | b"__pack_id__"
+                    | b"__token__"
+                    | b"__client_time__"
+            ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -116,6 +116,8 @@ pub struct LogstoreMetrics {
     pub events_observed: Cells<{ Judge::COUNT }>,
     /// Events that were repaired, and stored then.
     pub events_repaired: Counter,
+    /// Events that a step left out: a sample, or a privacy signal.
+    pub events_sampled: Counter,
     /// Events that were taken before, and are not stored again.
     pub events_duplicate: Counter,
     /// Bytes of accepted requests before compression.

@@ -17,6 +17,7 @@ mod redis;
 mod routes;
 mod schema;
 mod tls;
+mod transforms;
 mod upstreams;
 
 use super::problems::{Problem, Severity};
@@ -95,6 +96,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     redis::check(config, &mut findings);
     quota::check(config, &mut findings);
     guards::check(config, &mut findings);
+    transforms::check(config, &mut findings);
     findings.0
 }
 

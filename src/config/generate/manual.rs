@@ -1,7 +1,7 @@
 //! The reference of keys: a table for each section.
 
 use super::text::{toml_value, type_name};
-use crate::config::schema::{Shape, join, root};
+use crate::config::schema::{Shape, TAG, join, root};
 
 const HEAD: &str = "\
 <!-- Made from src/config/model: TOLLGATE_WRITE=1 cargo test --test config -->
@@ -34,6 +34,10 @@ fn section(out: &mut String, title: &str, about: &str, shape: Shape, path: &str)
     out.push_str(&format!("\n## {title}\n\n"));
     if !about.is_empty() {
         out.push_str(&format!("{about}\n\n"));
+    }
+    if shape.variants().next().is_some() {
+        kinds(out, shape, path);
+        return;
     }
     let mut rows = shape
         .properties()
@@ -68,6 +72,38 @@ fn section(out: &mut String, title: &str, about: &str, shape: Shape, path: &str)
             }
             None => {}
         }
+    }
+}
+
+/// A table for each kind of a tagged table, and once the tables that may stand in them.
+fn kinds(out: &mut String, shape: Shape, path: &str) {
+    let mut inner: Vec<(&str, Shape, bool)> = Vec::new();
+    for (word, variant) in shape.variants() {
+        out.push_str(&format!(
+            "\n### `{TAG} = \"{word}\"`\n\n{}\n",
+            variant.description()
+        ));
+        let mut head = "\n| Key | Type | Default | Meaning |\n| --- | --- | --- | --- |\n";
+        for (key, value) in variant.properties().filter(|(key, _)| *key != TAG) {
+            if let Some((table, is_list)) = value.section() {
+                if !inner.iter().any(|(known, ..)| *known == key) {
+                    inner.push((key, table, is_list));
+                }
+                continue;
+            }
+            out.push_str(std::mem::take(&mut head));
+            let required = variant.required().any(|name| name == key);
+            out.push_str(&row(key, value, required));
+        }
+    }
+    for (key, table, is_list) in inner {
+        let path = join(path, key);
+        let title = if is_list {
+            format!("`[[{path}]]`")
+        } else {
+            format!("`[{path}]`, in each of them")
+        };
+        section(out, &title, table.description(), table, &path);
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::config::Config;
-use crate::config::schema::{Kind, Shape, join, root};
+use crate::config::schema::{Kind, Shape, TAG, join, root};
 
 const WIDTH: usize = 96;
 
@@ -74,6 +74,8 @@ impl Writer {
                     let items = value.as_array().into_iter().flatten();
                     for (index, value) in items.enumerate() {
                         let about = if index == 0 { inner.description() } else { "" };
+                        let word = value.get(TAG).and_then(Value::as_str).unwrap_or_default();
+                        let table = table.variant(word).unwrap_or(table);
                         self.header(about, &format!("[[{path}]]"), table, value);
                         self.table(table, &path, value);
                     }
@@ -193,7 +195,7 @@ pub(super) fn toml_value(value: &Value) -> String {
 /// What a value must be, in words.
 pub(super) fn type_name(shape: Shape) -> String {
     match shape.kind() {
-        Kind::Table => "table".to_owned(),
+        Kind::Table | Kind::Tagged => "table".to_owned(),
         Kind::Map(values) => format!("table of {}", type_name(values)),
         Kind::Array(items) => format!("list of {}", type_name(items)),
         Kind::Choice => {

@@ -16,6 +16,8 @@ mod schema;
 mod signed;
 mod ticket;
 mod tls;
+mod token_step;
+mod transform;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -53,6 +55,13 @@ pub use self::schema::{
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
+pub use self::token_step::{DecodeToken, EncodeToken, TokenAlgorithm, TokenOptions};
+pub use self::transform::{
+    AddField, AddressField, AddressForm, AgentField, HashEncoding, HashFields, KeepFields,
+    MaskFields, Missing, OnError, ParseJson, PersonalPattern, PrivacyAction, PrivacySignal,
+    PrivacySignals, RefererField, RefererForm, RemoveFields, RenameField, RouteEvents,
+    SampleEvents, ServerField, SplitQuery, TimeField, TimeFormat, Transform, When,
+};
 use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// The whole configuration.
@@ -159,6 +168,7 @@ impl Config {
             schema: None,
             quarantine: QuarantineUse::default(),
             guards: Guards::default(),
+            transforms: Vec::new(),
         };
         Self {
             ingest: Ingest {

@@ -11,6 +11,7 @@ use super::guards::Guards;
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
 use super::schema::{QuarantineUse, SchemaUse};
+use super::transform::Transform;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 
@@ -168,6 +169,9 @@ pub struct Logstore {
     /// Standing guards on its events, without a schema.
     #[serde(default)]
     pub guards: Guards,
+    /// Steps on the fields of its accepted events, in their order; see docs/transforms.md.
+    #[serde(rename = "transform", default)]
+    pub transforms: Vec<Transform>,
 }
 
 /// How a client is told that a limit refuses it.

@@ -11,7 +11,7 @@ mod decide;
 mod document;
 mod key;
 mod parse;
-mod pattern;
+pub(super) mod pattern;
 mod problems;
 mod statement;
 #[cfg(test)]

@@ -10,7 +10,7 @@ pub(super) const LONGEST_MASKED: usize = 64;
 
 /// A pattern, ready to match.
 #[derive(Debug)]
-pub(super) enum Pattern {
+pub(in crate::gate) enum Pattern {
     /// `*`.
     Any,
     /// No wildcard.
@@ -25,7 +25,7 @@ pub(super) enum Pattern {
 
 /// The parts around each `*`.
 #[derive(Debug)]
-pub(super) struct General {
+pub(in crate::gate) struct General {
     first: Anchor,
     middle: Box<[Middle]>,
     last: Anchor,
@@ -33,7 +33,7 @@ pub(super) struct General {
 
 /// A part that stands at one end of the text.
 #[derive(Debug)]
-pub(super) struct Anchor {
+pub(in crate::gate) struct Anchor {
     text: Box<str>,
     masked: bool,
 }
@@ -58,10 +58,10 @@ struct Masked {
 
 /// Why a text is no pattern: a part with `?` between two `*` is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub(in crate::gate) struct TooLong;
 
 impl Pattern {
-    pub(super) fn new(text: &str) -> Result<Self, TooLong> {
+    pub(in crate::gate) fn new(text: &str) -> Result<Self, TooLong> {
         let Some((first, rest)) = text.split_once('*') else {
             let anchor = Anchor::new(text);
             return Ok(match anchor.masked {
@@ -91,7 +91,7 @@ impl Pattern {
         )
     }
 
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(in crate::gate) fn matches(&self, text: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Exact(exact) => **exact == *text,

@@ -1,0 +1,42 @@
+//! Finds personal data inside text, however it is written: with spaces, dashes, full-width digits.
+//!
+//! Promise: linear in the text. Numbers that have a checksum are found only when it is right. Not
+//! here: what becomes of what was found (`mask`).
+
+mod digits;
+mod email;
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::digits::Digits;
+use crate::config::PersonalPattern;
+
+/// A piece of text that is personal, and the characters of it that carry the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Find {
+    /// Where it begins, in bytes.
+    pub(super) start: usize,
+    /// Where it ends.
+    pub(super) end: usize,
+}
+
+/// Finds all data of one kind. `finds` is emptied first; what it gets is in order, and does not overlap.
+pub(super) fn find_all(
+    pattern: PersonalPattern,
+    text: &str,
+    digits: &mut Digits,
+    finds: &mut Vec<Find>,
+) {
+    finds.clear();
+    match pattern {
+        PersonalPattern::Email => email::find_all(text, finds),
+        PersonalPattern::Phone => digits.find_all(text, digits::phone, finds),
+        PersonalPattern::IdCard => digits.find_all(text, digits::id_card, finds),
+        PersonalPattern::BankCard => digits.find_all(text, digits::bank_card, finds),
+    }
+}
+
+/// Whether a character of a find stands between those that carry the data, and so is left as it is.
+pub(super) fn is_separator(pattern: PersonalPattern, character: char) -> bool {
+    pattern != PersonalPattern::Email && digits::is_separator(character)
+}
