@@ -1,9 +1,10 @@
 //! Room for new connections when there are as many as may be.
 //!
 //! Promise: as long as a new connection waits for a place, others give way, one every
-//! [`PACE`] for each that waits: the one that has stood idle or silent the longest, then the one
-//! whose head has been on its way the longest, each not before [`GRACE`]. When there is none such,
-//! the oldest is told to end with its next answer. Requests under way are never cut.
+//! [`PACE`] for each that waits: the one that has been refused again and again the longest
+//! (`refusals`), then the one that has stood idle or silent the longest, then the one whose head has
+//! been on its way the longest, each not before [`GRACE`]. When there is none such, the oldest is told
+//! to end with its next answer. Requests under way are never cut.
 //!
 //! Bound: an entry for each open connection, and [`AHEAD`] candidates. All entries are looked at once
 //! for as many ends as there are candidates, not for each new connection.
@@ -80,15 +81,17 @@ impl Crowd {
         self.retire_oldest(before);
     }
 
-    /// Those that have stood still since before then, the longest last; heads before them.
+    /// Those that have stood still since before then, the longest last: heads, then silent ones, then
+    /// those that are refused.
     fn stalled(&self, before: Instant) -> Vec<Weak<Lifetime>> {
         let mut all: Vec<_> = self
             .lives
             .iter()
             .filter_map(|entry| {
                 let (rank, since) = match entry.value().standing() {
-                    Standing::Still(since) => (0, since),
-                    Standing::Head(since) => (1, since),
+                    Standing::Refused(since) => (0, since),
+                    Standing::Still(since) => (1, since),
+                    Standing::Head(since) => (2, since),
                     Standing::Busy => return None,
                 };
                 (since <= before).then(|| (rank, since, Arc::downgrade(entry.value())))
