@@ -297,27 +297,26 @@ impl Lifetime {
         }
     }
 
-    /// Asks it to close, if it has stood still since before then. A request that has come whole by
-    /// the time that it looks is answered all the same, and answers that wait are given at once.
+    /// Asks it to close, if it has stood still since before then, or has nothing under way but
+    /// answers that are held back: those are given at once. A request that has come whole by the time
+    /// that it looks is answered all the same.
     pub(super) fn give_way(&self, before: Instant) -> bool {
         let mut state = self.state();
-        let refused = state.waiting.only_since(state.in_flight);
-        let still = match state.phase {
-            Phase::Busy => refused,
-            _ => Some(state.since),
-        };
-        if still.is_none_or(|since| since > before) || state.gives_way || state.hung_up.is_some() {
+        if state.gives_way || state.hung_up.is_some() {
             return false;
         }
-        if refused.is_none() {
-            state.gives_way = true;
-            drop(state);
-            self.called.notify_one();
-        } else {
+        if state.waiting.only_since(state.in_flight).is_some() {
+            // Known before the answers go: they say so.
+            state.last.get_or_insert(ConnectionEnd::Crowded);
             drop(state);
             self.hurry();
-            self.retire_for_others();
+        } else if state.phase != Phase::Busy && state.since <= before {
+            state.gives_way = true;
+            drop(state);
+        } else {
+            return false;
         }
+        self.called.notify_one();
         true
     }
 

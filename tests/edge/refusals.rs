@@ -223,7 +223,6 @@ fn who_is_refused_gives_way_before_who_is_idle() {
     let mut refused = connect(ingest);
     ask_badly(&mut refused);
     await_metric(&tollgate, WAITING, 1);
-    thread::sleep(Duration::from_millis(1500));
     // With this one all places are taken, and the listener wants one for whoever comes next.
     let mut last = connect(ingest);
     assert_eq!(good(&mut last), 200);
