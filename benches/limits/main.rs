@@ -22,6 +22,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
+use std::time::Instant;
 
 use dashmap::DashMap;
 use governor::clock::DefaultClock;
@@ -30,7 +31,7 @@ use governor::state::{InMemoryState, NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 use tollgate::config::{Config, Limit as Rule};
 use tollgate::foundation::units::ByteSize;
-use tollgate::gate::quota::{Ask, Bucket, Factor, Facts, Limit, Quotas, Rate, Window};
+use tollgate::gate::quota::{Ask, Bucket, Factor, Facts, Limit, Now, Quotas, Rate, Window};
 
 /// Rounds of the clock, of which the median counts.
 const ROUNDS: usize = 15;
@@ -153,11 +154,18 @@ fn prepare(side: Side, keys: u32) -> Box<dyn Fn(IpAddr) -> bool> {
         Side::Limit => {
             let quotas = quotas(keys, PLENTY);
             let limit = limit(&quotas);
+            // One clock, as in a request, which has read the other.
+            let began = (quotas.now(), Instant::now());
             let ask = move |key| {
                 let facts = Facts::of_address(key);
                 let hashes = limit.hashes(&facts, None);
                 let text = || limit.key_text(&facts, None);
-                limit.take(&hashes, 1, false, quotas.now(), &text).is_ok()
+                let nanos = u64::try_from(began.1.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                let now = Now {
+                    nanos: began.0.nanos + nanos,
+                    ..began.0
+                };
+                limit.take(&hashes, 1, false, now, &text).is_ok()
             };
             all().for_each(|key| assert!(ask(key), "a key of the preparation was refused"));
             Box::new(ask)

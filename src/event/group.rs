@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::fault::EventFault;
 use crate::foundation::wire::{self, Field, Reader};
 
 /// Protobuf tag byte of `LogGroup.Logs`.
@@ -37,6 +38,9 @@ pub struct EventGroup {
     pub attached_names: u32,
     /// Events whose `__time__` was outside the accepted window and was replaced.
     pub times_replaced: u32,
+    /// Events that did not pass a check while they were read, in their order. They still stand in
+    /// `logs`: what becomes of them is decided once the caller is known.
+    pub faults: Vec<EventFault>,
 }
 
 /// Where an event stands in [`EventGroup::logs`].
@@ -73,7 +77,9 @@ impl EventGroup {
             reserved_fields,
             attached_names,
             times_replaced,
+            faults,
         } = self;
+        faults.clear();
         for buffer in [logs, topic, source, tags, token] {
             buffer.clear();
         }

@@ -2,12 +2,16 @@
 //! what our books say of it.
 
 mod attached;
+mod fault;
+mod fields;
 mod group;
 mod priority;
 mod refusal;
 mod wait;
 
 pub use self::attached::AttachedNames;
+pub use self::fault::{EventFault, MAX_TEXT, MAX_TOLD, MAX_VIOLATIONS, Violation};
+pub use self::fields::{EventFields, Field, FieldPlaces, Kind};
 pub use self::group::{
     EventGroup, LOG_TAGS_TAG, LOGS_TAG, LogPlace, SOURCE_TAG, TOPIC_TAG, put_tag,
 };

@@ -15,6 +15,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Clock;
 use super::bucket::Charged;
 use super::classes::Classes;
@@ -71,7 +73,8 @@ pub struct Charges {
     /// Events that were taken out of a request whose others go on.
     refused_events: u32,
     limits: Option<Arc<LogstoreLimits>>,
-    taken: Vec<Taken>,
+    /// Most requests meet few limits: no allocation for those.
+    taken: SmallVec<[Taken; 2]>,
     marks: Vec<Arc<str>>,
     divert: Option<LogstoreName>,
     told: Vec<Told>,
@@ -108,7 +111,7 @@ impl Charges {
             caller_asked: false,
             refused_events: 0,
             limits: None,
-            taken: Vec::new(),
+            taken: SmallVec::new(),
             marks: Vec::new(),
             divert: None,
             told: Vec::new(),

@@ -1,6 +1,7 @@
 //! One limit, compiled: what it is asked, and what becomes of what is too much.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -52,6 +53,8 @@ pub struct Limit {
     /// What it allows, in words.
     told: OnceLock<String>,
     overrides: ArcSwapOption<KeyOverrides>,
+    /// Whether there are overrides: nearly always there are none, and asking this is cheaper.
+    has_overrides: AtomicBool,
     /// The classes that it counts, and those that may use the reserve.
     counted: Box<[usize]>,
     reserved: Box<[usize]>,
@@ -152,6 +155,7 @@ impl Limit {
             lease,
             told: OnceLock::new(),
             overrides: ArcSwapOption::empty(),
+            has_overrides: AtomicBool::new(false),
             counted: rule
                 .classes
                 .iter()
@@ -439,11 +443,15 @@ impl Limit {
     pub fn set_overrides(&self, overrides: KeyOverrides) {
         let some = !overrides.is_empty();
         self.overrides.store(some.then(|| Arc::new(overrides)));
+        self.has_overrides.store(some, Ordering::Release);
     }
 
     /// The override of a key, while it lasts.
     #[must_use]
     pub fn override_of(&self, own: u64, now: Now) -> Option<Arc<Override>> {
+        if !self.has_overrides.load(Ordering::Acquire) {
+            return None;
+        }
         let overrides = self.overrides.load();
         let found = overrides.as_ref()?.get(&own)?;
         (found.expires > now.unix_seconds).then(|| Arc::clone(found))

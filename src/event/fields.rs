@@ -1,0 +1,174 @@
+//! The fields of one event, by where they stand in its wire form.
+//!
+//! Whoever writes an event notes each field as it is written ([`FieldPlaces::push`]), so that who
+//! checks it afterwards finds name, value and kind without reading the wire form again.
+
+use crate::foundation::wire::{self, Field as WireField, Reader};
+
+/// What a value was in the body. Stored are texts only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string; all that comes by query or in protobuf.
+    Text,
+    /// A JSON number, as it was written.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// `null`.
+    Null,
+    /// An object, as compact JSON text.
+    Object,
+    /// An array, as compact JSON text.
+    Array,
+}
+
+impl Kind {
+    /// The kind of the JSON value that begins with this byte.
+    #[must_use]
+    pub fn of_first_byte(byte: u8) -> Self {
+        match byte {
+            b'"' => Self::Text,
+            b'{' => Self::Object,
+            b'[' => Self::Array,
+            b't' | b'f' => Self::Boolean,
+            b'n' => Self::Null,
+            _ => Self::Number,
+        }
+    }
+}
+
+/// One field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// Its name: not empty, UTF-8.
+    pub name: &'a [u8],
+    /// Its value as it is stored: UTF-8.
+    pub value: &'a [u8],
+    /// What it was.
+    pub kind: Kind,
+}
+
+/// What clients sent is not printed.
+impl std::fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Field")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a field stands: offsets of `EventGroup::logs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FieldPlace {
+    name: usize,
+    name_length: usize,
+    value: usize,
+    value_length: usize,
+    kind: Kind,
+}
+
+/// Where the fields of one event stand. The memory is kept from event to event.
+#[derive(Debug, Default)]
+pub struct FieldPlaces(Vec<FieldPlace>);
+
+impl FieldPlaces {
+    /// Another event begins.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Notes a field whose `Contents` was the last to be written to `logs`.
+    #[inline]
+    pub fn push(&mut self, logs: &[u8], name_length: usize, value_length: usize, kind: Kind) {
+        let value = logs.len() - value_length;
+        let head = 1 + wire::varint_length(value_length as u64);
+        self.0.push(FieldPlace {
+            name: value - head - name_length,
+            name_length,
+            value,
+            value_length,
+            kind,
+        });
+    }
+
+    /// Notes the fields of a Log that stands in `logs` from `start` on: all are texts.
+    pub fn read(&mut self, logs: &[u8], start: usize) {
+        self.0.clear();
+        let mut fields = Reader::nested(logs.get(start..).unwrap_or_default(), start);
+        while let Ok(Some(field)) = fields.next_field() {
+            let WireField::Bytes(2, content) = field else {
+                continue;
+            };
+            let base = fields.offset() - content.len();
+            let mut parts = Reader::nested(content, base);
+            let (mut name, mut value) = ((base, 0), (base, 0));
+            while let Ok(Some(part)) = parts.next_field() {
+                match part {
+                    WireField::Bytes(1, text) => name = (parts.offset() - text.len(), text.len()),
+                    WireField::Bytes(2, text) => value = (parts.offset() - text.len(), text.len()),
+                    _ => {}
+                }
+            }
+            self.0.push(FieldPlace {
+                name: name.0,
+                name_length: name.1,
+                value: value.0,
+                value_length: value.1,
+                kind: Kind::Text,
+            });
+        }
+    }
+
+    /// The event, whose bytes are in `logs`.
+    #[must_use]
+    pub fn of<'a>(&'a self, logs: &'a [u8]) -> EventFields<'a> {
+        EventFields {
+            logs,
+            places: &self.0,
+        }
+    }
+}
+
+/// The fields of one event, in the order in which they came.
+#[derive(Clone, Copy)]
+pub struct EventFields<'a> {
+    logs: &'a [u8],
+    places: &'a [FieldPlace],
+}
+
+impl<'a> EventFields<'a> {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Each field.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'a>> + Clone + use<'a> {
+        let logs = self.logs;
+        self.places.iter().map(move |place| Field {
+            name: slice(logs, place.name, place.name_length),
+            value: slice(logs, place.value, place.value_length),
+            kind: place.kind,
+        })
+    }
+
+    /// The field of a name; of several with one name the last, as the store shows it.
+    #[must_use]
+    pub fn get(&self, name: &[u8]) -> Option<Field<'a>> {
+        self.iter().filter(|field| field.name == name).last()
+    }
+}
+
+fn slice(logs: &[u8], start: usize, length: usize) -> &[u8] {
+    logs.get(start..start + length).unwrap_or_default()
+}
+
+/// What clients sent is not printed.
+impl std::fmt::Debug for EventFields<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventFields")
+            .field("count", &self.count())
+            .finish_non_exhaustive()
+    }
+}
