@@ -192,6 +192,10 @@ pub struct EdgeMetrics {
     pub tls_handshakes: Cells<{ TlsHandshake::COUNT }>,
     /// Requests that were sent on to https, or had no host to be sent to.
     pub redirected: Counter,
+    /// Refusals whose answer was held back.
+    pub refusals_delayed: Counter,
+    /// Answers that are held back now.
+    pub refusals_waiting: Gauge,
     /// Requests, by version of HTTP.
     pub requests: Cells<{ HttpVersion::COUNT }>,
     /// Requests, by how their client's address was found.
