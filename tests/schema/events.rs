@@ -44,6 +44,14 @@ fn told(schema: &Schema, fields: &[(&str, Kind, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn a_schema_goes_to_every_thread_and_prints_nothing_of_itself() {
+    fn shared<T: Send + Sync>(_: &T) {}
+    let schema = compile(&json!({ "properties": { "secret_field": true } }));
+    shared(&schema);
+    assert!(!format!("{schema:?} {:?}", schema.annotations()).contains("secret"));
+}
+
+#[test]
 fn what_is_wrong_is_told_in_words_for_the_developer() {
     let schema = compile(&json!({
         "required": ["event", "a/b"],
