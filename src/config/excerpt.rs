@@ -67,13 +67,21 @@ fn showable(line: &str) -> Option<String> {
         return Some(format!("{before}= …"));
     }
     for (at, _) in line.match_indices('=') {
-        let (before, _) = line.split_at(at);
+        let (before, after) = line.split_at(at);
         match nature(key_before(before)) {
             KeyNature::Plain => {}
-            KeyNature::Secret | KeyNature::Unknown => return Some(format!("{before}= …")),
+            KeyNature::Mixed if !may_be_secret(after) => {}
+            KeyNature::Secret | KeyNature::Mixed | KeyNature::Unknown => return Some(format!("{before}= …")),
         }
     }
     Some(line.trim_end().to_owned())
+}
+
+/// Whether what stands after a key may be a secret: not a list, and not a short number.
+fn may_be_secret(after: &str) -> bool {
+    let value = after.trim_start_matches('=').trim();
+    let number = value.len() <= 8 && value.bytes().all(|byte| byte.is_ascii_digit());
+    !(value.starts_with('[') || number)
 }
 
 /// The key in front of the first `=`.

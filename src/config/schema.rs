@@ -204,20 +204,27 @@ pub(super) enum KeyNature {
     Plain,
     /// It refers to a secret, so people may write the secret itself there.
     Secret,
+    /// In some sections it does, in others it holds something else.
+    Mixed,
     /// No section has it.
     Unknown,
 }
 
 /// What a key of this name holds.
 pub(super) fn nature(name: &str) -> KeyNature {
-    let mut nature = KeyNature::Unknown;
+    let (mut secret, mut plain) = (false, false);
     for (_, shape) in keys_named(name) {
-        if shape.format() == Some("secret-reference") {
-            return KeyNature::Secret;
+        match shape.format() {
+            Some("secret-reference") => secret = true,
+            _ => plain = true,
         }
-        nature = KeyNature::Plain;
     }
-    nature
+    match (secret, plain) {
+        (true, false) => KeyNature::Secret,
+        (true, true) => KeyNature::Mixed,
+        (false, true) => KeyNature::Plain,
+        (false, false) => KeyNature::Unknown,
+    }
 }
 
 /// The dotted sections that have a key of this name, with the key's shape.
@@ -274,6 +281,7 @@ mod tests {
     #[test]
     fn secret_keys_are_known_as_such() {
         assert_eq!(nature("access_key_secret"), KeyNature::Secret);
+        assert_eq!(nature("key"), KeyNature::Mixed);
         assert_eq!(nature("max_bytes"), KeyNature::Plain);
         assert_eq!(nature("max_byte"), KeyNature::Unknown);
     }
