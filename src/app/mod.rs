@@ -24,8 +24,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::quality::{QualityErrors, load_schema, schema_report};
 pub use self::identity::{Identity, IdentityError, LoadConfig};
+pub use self::quality::{QualityErrors, load_schema, schema_report};
 pub use self::sockets::KeptSockets;
 use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
@@ -390,7 +390,7 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let front = Front::new(config, parts);
-        identity.quality().serve(&front, prepared);
+        identity.quality().serve(&front, &self.metrics, prepared);
         let metrics = Arc::clone(&self.metrics);
         let stop = edge::Stop::default();
         let serving = self.tasks.spawn(edge.serve(front, metrics, stop.clone()));
