@@ -22,7 +22,7 @@ pub use self::schema::SchemaJudge;
 use crate::config::{self, QuarantineUse};
 use crate::foundation::names::LogstoreName;
 use crate::gate::guard::Guards;
-use crate::gate::transform::{DropReason, Transforms};
+use crate::gate::transform::{DropReason, Fault, Transforms};
 use crate::telemetry::TransformFigures;
 
 /// What the events of a logstore are held to. Made whole at each load of the configuration.
@@ -61,7 +61,11 @@ impl Quality {
             project: project.to_owned(),
             logstore: logstore.to_owned(),
             errors: steps
-                .map(|(label, step)| (label.to_owned(), step.errors.get()))
+                .flat_map(|(label, step)| {
+                    let faults = Fault::LABELS.iter().zip(step.errors.iter());
+                    faults.map(move |(fault, count)| (label.to_owned(), *fault, count.get()))
+                })
+                .filter(|(_, _, count)| *count > 0)
                 .collect(),
             dropped: dropped
                 .map(|(reason, count)| (reason.label(), count.get()))
