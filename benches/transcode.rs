@@ -54,6 +54,7 @@ impl Variant {
                         received: RECEIVED,
                         stamp: b"",
                         attached: tollgate::event::AttachedNames::NONE,
+                        check: None,
                     };
                     out.clear();
                     transcode::json(black_box(body), &context, &mut out).expect("a valid body");

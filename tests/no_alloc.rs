@@ -71,6 +71,7 @@ fn allocations(body: &[u8], transcode: Transcode) -> usize {
         received: 1_781_510_400,
         stamp: &stamp,
         attached: tollgate::event::AttachedNames::NONE,
+        check: None,
     };
     let mut out = EventGroup::default();
     transcode(body, &context, &mut out).unwrap();

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::limits::Limits;
+use super::quality::{QualityControl, QualityErrors};
 use super::reload::check_fixed;
 use super::sharing;
 use crate::config::{Config, PartError};
@@ -42,6 +43,9 @@ pub enum IdentityError {
     /// A limit has a key that does not exist; the check of the configuration tells of it first.
     #[error(transparent)]
     Limits(#[from] PartError),
+    /// What events are held to cannot be put together.
+    #[error(transparent)]
+    Quality(#[from] QualityErrors),
 }
 
 /// Identity of a running service.
@@ -49,6 +53,7 @@ pub struct Identity {
     pub(super) authenticator: Arc<Authenticator>,
     state: Arc<IdentityState>,
     limits: Limits,
+    quality: QualityControl,
     nonces: Arc<ReplayWindow>,
     /// What runs.
     running: Config,
@@ -98,6 +103,7 @@ impl Identity {
             authenticator,
             state,
             limits,
+            quality: QualityControl::start(config)?,
             nonces,
             running: config.clone(),
             load,
@@ -116,6 +122,11 @@ impl Identity {
     /// The limits.
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// What events are held to.
+    pub(super) fn quality(&self) -> &QualityControl {
+        &self.quality
     }
 
     /// Ends what keeps identity fresh, and writes down what is only counted so far.
@@ -148,6 +159,8 @@ impl Identity {
         let trust = Trust::load(&config, &self.nonces).map_err(|errors| errors.to_string())?;
         let limits = self.limits.prepare(&config);
         let limits = limits.map_err(|error| error.to_string())?;
+        let quality = self.quality.prepare(&config);
+        let quality = quality.map_err(|error| error.to_string())?;
         trust.jwt().inherit(self.authenticator.trust().jwt());
         let stop = self.stop.child_token();
         self.tasks
@@ -160,15 +173,17 @@ impl Identity {
         }
         self.authenticator.swap(trust);
         self.limits.take_over(limits, &config);
+        self.quality.take_over(quality);
         std::mem::replace(&mut *fetching, stop).cancel();
         let identity = &config.identity;
         let mut summary = format!(
-            "identity reloaded: {} token keys, {} access keys, {} roles, {} policies, {} limits",
+            "identity reloaded: {} token keys, {} access keys, {} roles, {} policies, {} limits, {} schemas",
             identity.jwt.len(),
             identity.access_keys.len(),
             identity.roles.len(),
             identity.policies.len(),
             config.limit_rules.len(),
+            config.schemas.len(),
         );
         for missing in missing {
             tracing::warn!("{missing}");

@@ -3,6 +3,7 @@
 
 mod identity;
 mod limits;
+mod quality;
 mod reload;
 mod sharing;
 mod sockets;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::identity::{Identity, IdentityError, LoadConfig};
+pub use self::quality::{QualityErrors, load_schema, schema_report};
 pub use self::sockets::KeptSockets;
 use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
@@ -48,6 +50,7 @@ use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey};
 use crate::gate::policy::resource_name;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
+use crate::pipeline::quarantine::{Quarantine, QuarantineError};
 use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
@@ -97,6 +100,10 @@ pub enum StartError {
     )]
     UnknownSocket(String),
     #[error(transparent)]
+    Quality(#[from] QualityErrors),
+    #[error(transparent)]
+    Quarantine(#[from] QuarantineError),
+    #[error(transparent)]
     Edge(#[from] EdgeError),
     #[error(transparent)]
     Logstore(#[from] embedded::OpenError),
@@ -138,6 +145,8 @@ pub struct Running {
     /// Speaks with the store of shared limits.
     sharing: Option<Serving>,
     pipeline: Option<Pipeline>,
+    /// Events that are set aside on local disk.
+    quarantine: Option<Arc<Quarantine>>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
     admin: Option<Serving>,
     kept: KeptSockets,
@@ -177,6 +186,7 @@ pub async fn start(
         ingest: None,
         sharing: None,
         pipeline: None,
+        quarantine: None,
         logstore: None,
         admin: None,
         kept: KeptSockets::default(),
@@ -356,8 +366,17 @@ impl Running {
             let ledgers = sharing::ledgers(identity.state(), overrides);
             self.sharing = Some(self.serving(|stop| self.tasks.spawn(store.run(ledgers, stop))));
         }
+        let prepared = identity.quality().prepare(config)?;
+        let quarantine = Quarantine::open(
+            &config.data_dir,
+            &config.quarantine,
+            &self.metrics.quarantine,
+        )?;
+        self.quarantine = Some(Arc::clone(&quarantine));
         let parts = FrontParts {
             site,
+            guards: Arc::clone(identity.quality().guards()),
+            quarantine,
             authenticator: Arc::clone(&identity.authenticator),
             quotas: Arc::clone(identity.limits().quotas()),
             security_events: SecurityEvents::new(
@@ -368,6 +387,7 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let front = Front::new(config, parts);
+        identity.quality().serve(&front, prepared);
         let metrics = Arc::clone(&self.metrics);
         let stop = edge::Stop::default();
         let serving = self.tasks.spawn(edge.serve(front, metrics, stop.clone()));

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::config::{Config, Identity, Project, Quota};
+use crate::config::{Config, Identity, Logstore, Project, Quota};
 
 /// Changed keys that are named in an error.
 const NAMED: usize = 8;
@@ -59,6 +59,7 @@ fn fixed(config: &Config) -> Value {
             ..identity.clone()
         },
         limit_rules: Vec::new(),
+        schemas: Vec::new(),
         classes: Vec::new(),
         quota: Quota {
             redis: redis.clone(),
@@ -68,12 +69,23 @@ fn fixed(config: &Config) -> Value {
             .iter()
             .map(|project| Project {
                 policy: None,
+                logstores: project.logstores.iter().map(without_quality).collect(),
                 ..project.clone()
             })
             .collect(),
         ..config.clone()
     };
     serde_json::to_value(kept).unwrap_or_default()
+}
+
+/// A logstore without what its events are held to.
+fn without_quality(logstore: &Logstore) -> Logstore {
+    Logstore {
+        schema: None,
+        guards: crate::config::Guards::default(),
+        quarantine: crate::config::QuarantineUse::default(),
+        ..logstore.clone()
+    }
 }
 
 fn differ(one: &Value, other: &Value, path: &str, changed: &mut Vec<String>) {

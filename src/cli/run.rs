@@ -292,11 +292,15 @@ fn start_failure(error: &StartError) -> Failure {
         | StartError::Key(_)
         | StartError::Logstore(_)
         | StartError::AdminToken(_)
+        | StartError::Quarantine(_)
         | StartError::Identity(IdentityError::State(_)) => Exit::DataDir,
         StartError::Edge(EdgeError::Tls { .. })
         | StartError::UpstreamSecret { .. }
         | StartError::Upstream { .. }
-        | StartError::Identity(IdentityError::Trust(_) | IdentityError::Limits(_)) => Exit::Config,
+        | StartError::Quality(_)
+        | StartError::Identity(
+            IdentityError::Trust(_) | IdentityError::Limits(_) | IdentityError::Quality(_),
+        ) => Exit::Config,
     };
     Failure::new(exit, error)
 }

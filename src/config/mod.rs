@@ -11,6 +11,7 @@ mod check;
 mod endpoint;
 mod excerpt;
 pub mod generate;
+mod guard_rule;
 mod hosts;
 mod jwks_url;
 mod limit_rule;
@@ -25,6 +26,7 @@ mod transform_rule;
 mod walk;
 
 pub use self::endpoint::region_of;
+pub use self::guard_rule::{KeyPattern, PatternError, RecentShape};
 pub use self::hosts::{HostAdvice, Platform, render_host_advice};
 pub use self::jwks_url::JwksUrl;
 pub use self::limit_rule::{

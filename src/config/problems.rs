@@ -61,7 +61,9 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn error(key: impl Into<String>, message: impl Into<String>) -> Self {
+    /// An error at a key.
+    #[must_use]
+    pub fn error(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             key: key.into(),

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::fields::Kind;
+
 /// Violations of one event that are told; further ones are counted.
 pub const MAX_VIOLATIONS: usize = 8;
 /// Events of one request whose violations are told; of further ones only that they are bad.
@@ -31,4 +33,6 @@ pub struct EventFault {
     pub violations: Vec<Violation>,
     /// How many more there are at least.
     pub hidden: u32,
+    /// What its fields were in the body, in their order.
+    pub kinds: Vec<Kind>,
 }

@@ -3,6 +3,8 @@
 //! Whoever writes an event notes each field as it is written ([`FieldPlaces::push`]), so that who
 //! checks it afterwards finds name, value and kind without reading the wire form again.
 
+use std::ops::Range;
+
 use crate::foundation::wire::{self, Field as WireField, Reader};
 
 /// What a value was in the body. Stored are texts only.
@@ -91,10 +93,11 @@ impl FieldPlaces {
         });
     }
 
-    /// Notes the fields of a Log that stands in `logs` from `start` on: all are texts.
-    pub fn read(&mut self, logs: &[u8], start: usize) {
+    /// Notes the fields of the Log that stands at `log` of `logs`: all are texts.
+    pub fn read(&mut self, logs: &[u8], log: Range<usize>) {
         self.0.clear();
-        let mut fields = Reader::nested(logs.get(start..).unwrap_or_default(), start);
+        let start = log.start;
+        let mut fields = Reader::nested(logs.get(log).unwrap_or_default(), start);
         while let Ok(Some(field)) = fields.next_field() {
             let WireField::Bytes(2, content) = field else {
                 continue;
@@ -117,6 +120,17 @@ impl FieldPlaces {
                 kind: Kind::Text,
             });
         }
+    }
+
+    /// Keeps the fields that `keep` wants.
+    pub fn retain(&mut self, logs: &[u8], keep: impl Fn(&[u8]) -> bool) {
+        self.0
+            .retain(|place| keep(slice(logs, place.name, place.name_length)));
+    }
+
+    /// Forgets the last `count` fields.
+    pub fn drop_last(&mut self, count: usize) {
+        self.0.truncate(self.0.len().saturating_sub(count));
     }
 
     /// The event, whose bytes are in `logs`.

@@ -239,6 +239,16 @@ reasons! {
         "a value, topic, source or tag is larger than the limit", "Shorten it.";
     TimeOutOfRange, "time_out_of_range", BAD_REQUEST, PostBodyInvalid,
         "The post data time is out of range", "Send __time__ in seconds, not older or newer than the accepted window.";
+    SchemaInvalid, "schema_invalid", BAD_REQUEST, PostBodyInvalid,
+        "an event does not pass its schema", "Mend what is named; `tollgate schema test` says the same of events in a file.";
+    GuardRefused, "guard_refused", BAD_REQUEST, PostBodyInvalid,
+        "an event does not pass the guards of this logstore", "Mend what is named.";
+    EventInFlight, "event_in_flight", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: another request is bringing the same event right now", "Send again; what was taken by then is not stored twice.";
+    TransformFailed, "transform_failed", BAD_REQUEST, PostBodyInvalid,
+        "a step of this logstore could not be done on an event", "Send the field in the form that the step asks for.";
+    QuarantineFull, "quarantine_full", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: events that have to be set aside wait for the disk", "Send again later; the operator can look at the disk of data_dir.";
     NotProtobuf, "not_protobuf", BAD_REQUEST, PostBodyInvalid,
         "Protobuffer content cannot be parsed", "Send one LogGroup.";
     QuotaExceeded, "quota_exceeded", FORBIDDEN, WriteQuotaExceed,

@@ -1,5 +1,8 @@
 //! A request whose logstore is known: what is read of its head, and what is counted for it.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use http::header::{
     CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN, REFERER, TRANSFER_ENCODING, USER_AGENT,
 };
@@ -8,6 +11,7 @@ use http::request::Parts;
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
 use super::platform::{self, Platform};
+use super::quality::Quality;
 use super::reply::Form;
 use super::route::{Action, Kind, Route};
 use super::service::Sender;
@@ -15,6 +19,7 @@ use super::site::SiteLogstore;
 use super::transcode;
 use crate::config::{ClientAddress, QuotaAnswer};
 use crate::event::{EventGroup, Reason, Refusal};
+use crate::foundation::request_id::RequestId;
 use crate::gate::identity::{self, Facts, Principal};
 use crate::logstore::signature::RequestParts;
 
@@ -32,6 +37,10 @@ pub(super) struct Arrival<'a> {
     pub(super) cookies: Cookies<'a>,
     pub(super) sender: Sender,
     pub(super) unix_seconds: u64,
+    /// Its id, as the client is told.
+    pub(super) id: RequestId,
+    /// What its events are held to: as it was when the request came.
+    pub(super) quality: Arc<Quality>,
 }
 
 impl<'a> Arrival<'a> {
@@ -40,7 +49,7 @@ impl<'a> Arrival<'a> {
         let action = match self.action {
             Action::PutLogs => identity::Action::PutLogs,
             Action::TrackQuery(_) => identity::Action::TrackGet,
-            Action::TrackBody | Action::Preflight => identity::Action::TrackPost,
+            Action::TrackBody | Action::Events | Action::Preflight => identity::Action::TrackPost,
         };
         let origin = self.parts.headers.get(ORIGIN);
         Facts {
@@ -63,6 +72,17 @@ impl<'a> Arrival<'a> {
             query: self.parts.uri.query().unwrap_or_default(),
             headers: &self.parts.headers,
         }
+    }
+
+    /// The client's address, where the logstore keeps it.
+    pub(super) fn kept_address(&self) -> Option<IpAddr> {
+        let kept = self.logstore.rules.client_address != ClientAddress::Off;
+        kept.then_some(self.sender.address)
+    }
+
+    /// Whether the client asks what became of each event.
+    pub(super) fn wants_results(&self) -> bool {
+        self.action == Action::Events || self.parts.headers.contains_key("x-tollgate-event-results")
     }
 
     /// Whether it brings its events in a body.

@@ -11,12 +11,13 @@ use http::{HeaderMap, HeaderValue};
 const ALLOW_HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, content-md5, content-type, x-acs-security-token, x-log-apiversion, \
      x-log-bodyrawsize, x-log-compresstype, x-log-content-sha256, x-log-date, x-log-project, \
-     x-log-signaturemethod, x-tollgate-string-to-sign, traceparent",
+     x-log-signaturemethod, x-tollgate-event-results, x-tollgate-string-to-sign, traceparent",
 );
 const ALLOW_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE, OPTIONS");
 const EXPOSE_HEADERS: HeaderValue = HeaderValue::from_static(
     "x-log-requestid, x-log-time, x-tollgate-ack, x-tollgate-reason, x-tollgate-relayed, \
-     x-tollgate-limit, x-tollgate-limit-warning, x-tollgate-refused-events, retry-after, ratelimit, \
+     x-tollgate-limit, x-tollgate-limit-warning, x-tollgate-refused-events, \
+     x-tollgate-quarantined-events, x-tollgate-dropped-events, retry-after, ratelimit, \
      ratelimit-policy",
 );
 /// Two hours, the longest that Chromium keeps a preflight.

@@ -20,6 +20,7 @@ use super::cookie::Cookies;
 use super::cors::OriginVerdict;
 use super::identify::Caller;
 use super::platform::Platform;
+use super::quality::{Kept, results_of};
 use super::relay::Relayed;
 use super::reply::{Replier, Reply};
 use super::route::{Action, Kind, Route, Target};
@@ -39,8 +40,8 @@ use crate::telemetry::RouteLabel;
 
 /// What became of a request that was not refused.
 enum Taken {
-    /// Its events are held, and will be delivered.
-    Held,
+    /// Its events are held, and will be delivered; or what became of them else.
+    Held(Kept),
     /// It was passed on to the store.
     Relayed(Relayed),
 }
@@ -152,6 +153,8 @@ impl Front {
             cookies,
             sender,
             unix_seconds,
+            id,
+            quality: logstore.quality.load_full(),
         };
         let trust = self.authenticator.trust();
         let facts = arrival.facts();
@@ -159,7 +162,7 @@ impl Front {
         let mut charges = self.quotas.begin(unix_seconds);
         let taken = self.ingest(&arrival, &check, body, &mut charges).await;
         let mut reply = match taken {
-            Ok(taken) => accepted(taken, action, logstore, &replier),
+            Ok(taken) => accepted(taken, &arrival, &replier),
             Err(refusal) => turned_back(&refusal, &arrival, &mut charges, &replier),
         };
         toll::tell(reply.headers_mut(), &charges);
@@ -235,8 +238,8 @@ impl Front {
             charges.of_caller(&arrival.quota_facts(Some(principal)))?;
         }
         if let Action::TrackQuery(_) = arrival.action {
-            self.take_query(arrival, check, caller, charges)?;
-            return Ok(Taken::Held);
+            let kept = self.take_query(arrival, check, caller, charges)?;
+            return Ok(Taken::Held(kept));
         }
         let logstore = arrival.logstore;
         let encoding = Encoding::of(&arrival.parts.headers)?;
@@ -267,8 +270,8 @@ impl Front {
                 Ok(Taken::Relayed(relayed))
             }
             caller => {
-                self.take_body(arrival, check, caller, sent, charges)?;
-                Ok(Taken::Held)
+                let kept = self.take_body(arrival, check, caller, sent, charges)?;
+                Ok(Taken::Held(kept))
             }
         }
     }
@@ -297,7 +300,7 @@ impl Front {
         check: &Check<'_>,
         caller: Caller<'_>,
         charges: &mut Charges,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Kept, Refusal> {
         let query = arrival.parts.uri.query().unwrap_or_default();
         if query.len() > self.query_max {
             return Err(Refusal::new(
@@ -332,7 +335,7 @@ impl Front {
                 bytes: query.len() as u64,
                 charges,
             };
-            self.submit(arrival, check, principal, group, toll)
+            self.submit(arrival, check, principal, (stamp, group), toll)
         })
     }
 
@@ -343,7 +346,7 @@ impl Front {
         caller: Caller<'_>,
         mut sent: Sent,
         charges: &mut Charges,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Kept, Refusal> {
         let (BodyLimits { cap, .. }, _) = self.body_bounds(arrival.logstore, &caller);
         let parameter = &self.identity.query_parameter;
         with_buffers(|buffers| {
@@ -371,7 +374,7 @@ impl Front {
                 lease: sent.lease,
                 charges,
             };
-            self.submit(arrival, check, principal, group, toll)
+            self.submit(arrival, check, principal, (stamp, group), toll)
         })
     }
 
@@ -384,7 +387,9 @@ impl Front {
         group: &mut EventGroup,
     ) -> Result<(), Refusal> {
         let context = self.context(arrival, check, stamp);
-        let read = if arrival.body_is_json(plain) {
+        let read = if arrival.action == Action::Events {
+            transcode::events(plain, &context, group)
+        } else if arrival.body_is_json(plain) {
             transcode::json(plain, &context, group)
         } else {
             transcode::protobuf(plain, &context, group)
@@ -398,10 +403,10 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         principal: Principal,
-        group: &mut EventGroup,
+        (stamp, group): (&[u8], &mut EventGroup),
         toll: Toll<'_>,
-    ) -> Result<(), Refusal> {
-        let result = self.hand_over(arrival, check, principal, group, toll);
+    ) -> Result<Kept, Refusal> {
+        let result = self.hand_over(arrival, check, principal, (stamp, group), toll);
         result.map_err(|refusal| arrival.count_refused(refusal, group))
     }
 
@@ -410,9 +415,9 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         mut principal: Principal,
-        group: &mut EventGroup,
+        (stamp, group): (&[u8], &mut EventGroup),
         toll: Toll<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Kept, Refusal> {
         for (tag, value) in principal.tags() {
             group.put_tag(tag.as_bytes(), value.as_bytes());
         }
@@ -427,16 +432,48 @@ impl Front {
         }
         let bytes = toll.bytes;
         let taken = match group.events {
-            0 => Ok(()),
-            _ => self.keep_events(arrival, &principal, group, toll),
+            0 => Ok(Kept::default()),
+            _ => self.keep_judged(arrival, &principal, (stamp, group), toll),
         };
         if let (Err(_), Some(pass)) = (&taken, principal.ticket()) {
             pass.give_back();
         }
-        taken?;
+        let kept = taken?;
         arrival.logstore.metrics.bytes_accepted.add(bytes);
         arrival.count_accepted(&principal, group);
-        Ok(())
+        Ok(kept)
+    }
+
+    /// Keeps the events that pass, and sets aside or leaves out the others.
+    fn keep_judged(
+        &self,
+        arrival: &Arrival<'_>,
+        principal: &Principal,
+        (stamp, group): (&[u8], &mut EventGroup),
+        toll: Toll<'_>,
+    ) -> Result<Kept, Refusal> {
+        let quality = &*arrival.quality;
+        let events = group.events;
+        if quality.is_empty() {
+            self.keep_events(arrival, principal, group, toll)?;
+            return Ok(Kept {
+                events,
+                others: Vec::new(),
+            });
+        }
+        let judged = self.judge(arrival, principal, quality, stamp, group);
+        let judged = judged.inspect_err(|_| group.events = events)?;
+        if group.events > 0 {
+            let left = group.events;
+            let kept = self.keep_events(arrival, principal, group, toll);
+            kept.inspect_err(|_| {
+                // What is in the books already is not to be counted again.
+                let counted = left - group.events;
+                group.events = events - counted;
+            })?;
+        }
+        let others = judged.commit(arrival);
+        Ok(Kept { events, others })
     }
 
     /// Bounds of a body, by who sends it: strangers get less, unless the logstore only observes.
@@ -454,7 +491,7 @@ impl Front {
 
     pub(super) fn context<'a>(
         &'a self,
-        arrival: &Arrival<'_>,
+        arrival: &'a Arrival<'_>,
         check: &'a Check<'_>,
         stamp: &'a [u8],
     ) -> Context<'a> {
@@ -463,6 +500,7 @@ impl Front {
             received: arrival.unix_seconds,
             stamp,
             attached: check.trust().attached(),
+            check: arrival.quality.check(),
         }
     }
 }
@@ -510,14 +548,22 @@ fn count_refused(reason: Reason, project: &str, logstore: &SiteLogstore, replier
 }
 
 /// The answer to a request that was not refused, in the form that its client knows.
-fn accepted(taken: Taken, action: Action, logstore: &SiteLogstore, replier: &Replier<'_>) -> Reply {
-    match (taken, action) {
-        (Taken::Relayed(relayed), _) => relayed.reply(replier),
-        (Taken::Held, Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif)) => replier.pixel(),
-        (Taken::Held, _) if logstore.rules.json_answer => replier.accepted_json(),
-        (Taken::Held, Action::TrackQuery(_)) => replier.accepted_uncached(),
-        (Taken::Held, _) => replier.accepted(),
-    }
+fn accepted(taken: Taken, arrival: &Arrival<'_>, replier: &Replier<'_>) -> Reply {
+    let kept = match taken {
+        Taken::Relayed(relayed) => return relayed.reply(replier),
+        Taken::Held(kept) => kept,
+    };
+    let mut reply = match arrival.action {
+        _ if arrival.wants_results() => {
+            replier.accepted_results(results_of(kept.events, &kept.others))
+        }
+        Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif) => replier.pixel(),
+        _ if arrival.logstore.rules.json_answer => replier.accepted_json(),
+        Action::TrackQuery(_) => replier.accepted_uncached(),
+        _ => replier.accepted(),
+    };
+    kept.tell(reply.headers_mut());
+    reply
 }
 
 /// The fields that events get from a principal.

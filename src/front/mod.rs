@@ -12,6 +12,7 @@ mod identify;
 mod ingest;
 mod pass_on;
 mod platform;
+mod quality;
 mod relay;
 mod reply;
 mod route;
@@ -22,6 +23,7 @@ mod site;
 mod toll;
 pub mod transcode;
 
+pub use self::quality::{Quality, SchemaJudge};
 pub use self::reply::Reply;
 pub use self::security_events::SecurityEvents;
 pub use self::service::{Front, FrontParts, Sender};

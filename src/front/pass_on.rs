@@ -6,7 +6,7 @@ use super::ingest::Sent;
 use super::relay::{Relayable, Relayed};
 use super::service::Front;
 use super::transcode;
-use crate::event::{Reason, Refusal};
+use crate::event::{EventGroup, Reason, Refusal};
 use crate::gate::identity::{Check, Denied, Principal};
 use crate::gate::quota::Charges;
 use crate::telemetry::{CredentialKind, RelayOutcome};
@@ -74,6 +74,7 @@ impl Front {
                 return Err(arrival.count_refused(denied.refusal, group));
             }
             let events = group.events;
+            self.hold_relayed(arrival, principal, group)?;
             let facts = arrival.quota_facts(Some(principal));
             let bytes = plain.len() as u64;
             let sorted = charges.of_events(&facts, group, bytes);
@@ -88,6 +89,32 @@ impl Front {
             }
             sorted.map_err(|refusal| arrival.count_refused(refusal, group))?;
             Ok(events)
+        })
+    }
+
+    /// What is relayed is signed: an event that would be changed or taken out refuses all of it.
+    fn hold_relayed(
+        &self,
+        arrival: &Arrival<'_>,
+        principal: &Principal,
+        group: &mut EventGroup,
+    ) -> Result<(), Refusal> {
+        let quality = &*arrival.quality;
+        if quality.is_empty() {
+            return Ok(());
+        }
+        let events = group.events;
+        let judged = self.judge(arrival, principal, quality, b"", group);
+        let held = judged.and_then(|judged| match judged.touches_nothing() {
+            true => Ok(()),
+            false => Err(Refusal::new(
+                Reason::SchemaInvalid,
+                "a relayed request cannot be changed, so all its events must pass",
+            )),
+        });
+        held.map_err(|refusal| {
+            group.events = events;
+            arrival.count_refused(refusal, group)
         })
     }
 

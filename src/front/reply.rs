@@ -159,6 +159,16 @@ impl Replier<'_> {
         reply
     }
 
+    /// As [`Replier::accepted`], with what became of each event.
+    pub(super) fn accepted_results(&self, results: Vec<u8>) -> Reply {
+        let mut reply = self.reply(StatusCode::OK, Bytes::from(results));
+        let headers = reply.headers_mut();
+        acknowledge(headers);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        reply
+    }
+
     /// As [`Replier::accepted`], for an image.
     pub(super) fn pixel(&self) -> Reply {
         let mut reply = self.reply(StatusCode::OK, Bytes::from_static(PIXEL));

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     TrackUaGif,
     /// `/logstores/{ls}`, `/logstores/{ls}/shards/lb` and `/logstores/{ls}/shards/route`.
     PutLogs,
+    /// `/v1/events/{ls}`: ours, for plain HTTP clients.
+    Events,
 }
 
 /// What a request asks for, once its method fits its path.
@@ -30,6 +32,8 @@ pub(super) enum Action {
     TrackQuery(Kind),
     /// Events in the body, JSON or protobuf as the content type says.
     PutLogs,
+    /// Events in the body: an array of objects, or objects one after another.
+    Events,
     /// A CORS preflight.
     Preflight,
 }
@@ -78,6 +82,14 @@ impl<'a> Route<'a> {
             }
             None => (None, path),
         };
+        if let Some(logstore) = rest.strip_prefix("/v1/events/") {
+            let kind = Kind::Events;
+            return (!logstore.contains('/')).then_some(Self {
+                token,
+                logstore,
+                kind,
+            });
+        }
         let rest = rest.strip_prefix("/logstores/")?;
         let (logstore, tail) = match rest.find('/') {
             Some(slash) => rest.split_at(slash),
@@ -103,6 +115,7 @@ impl<'a> Route<'a> {
             (_, &Method::OPTIONS) => Ok(Action::Preflight),
             (Kind::Track, &Method::POST) => Ok(Action::TrackBody),
             (Kind::PutLogs, &Method::POST) => Ok(Action::PutLogs),
+            (Kind::Events, &Method::POST) => Ok(Action::Events),
             (Kind::Track | Kind::TrackGif | Kind::TrackUaGif, &Method::GET) => {
                 Ok(Action::TrackQuery(self.kind))
             }
@@ -115,7 +128,7 @@ impl<'a> Route<'a> {
         match self.kind {
             Kind::Track => "GET, POST, OPTIONS",
             Kind::TrackGif | Kind::TrackUaGif => "GET, OPTIONS",
-            Kind::PutLogs => "POST, OPTIONS",
+            Kind::PutLogs | Kind::Events => "POST, OPTIONS",
         }
     }
 }
@@ -126,8 +139,9 @@ impl Action {
             Self::TrackBody => RouteLabel::TrackPost,
             Self::TrackQuery(Kind::TrackGif) => RouteLabel::TrackGif,
             Self::TrackQuery(Kind::TrackUaGif) => RouteLabel::TrackUaGif,
-            Self::TrackQuery(Kind::Track | Kind::PutLogs) => RouteLabel::TrackGet,
+            Self::TrackQuery(Kind::Track | Kind::PutLogs | Kind::Events) => RouteLabel::TrackGet,
             Self::PutLogs => RouteLabel::PutLogs,
+            Self::Events => RouteLabel::Events,
             Self::Preflight => RouteLabel::Preflight,
         }
     }
@@ -151,6 +165,10 @@ mod tests {
             ("/shards/lb", Kind::PutLogs),
             ("/shards/route", Kind::PutLogs),
         ] {
+            assert_eq!(
+                parse("/t/a.b/v1/events/web"),
+                Some((Some("a.b"), "web", Kind::Events))
+            );
             let path = format!("/logstores/web{tail}");
             assert_eq!(parse(&path), Some((None, "web", kind)));
             let path = format!("/t/a.b-c_d.e/logstores/web{tail}");
@@ -173,6 +191,8 @@ mod tests {
             "/metrics",
             "/t/x/t/y/logstores/w",
             "/logstores/web/track.gif/x",
+            "/v1/events",
+            "/v1/events/web/x",
             "*",
         ] {
             assert_eq!(parse(path), None, "{path}");

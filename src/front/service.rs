@@ -10,8 +10,10 @@ use super::security_events::SecurityEvents;
 use super::site::Site;
 use super::transcode::Rules;
 use crate::config::{Config, Identity};
+use crate::gate::guard::StandingGuards;
 use crate::gate::identity::Authenticator;
 use crate::gate::quota::Quotas;
+use crate::pipeline::quarantine::Quarantine;
 use crate::telemetry::Metrics;
 
 /// What a front is made of.
@@ -23,6 +25,10 @@ pub struct FrontParts {
     pub authenticator: Arc<Authenticator>,
     /// How much may be sent.
     pub quotas: Arc<Quotas>,
+    /// The guards of all logstores.
+    pub guards: Arc<StandingGuards>,
+    /// Where events go that are set aside on local disk.
+    pub quarantine: Arc<Quarantine>,
     /// The stream of security events.
     pub security_events: SecurityEvents,
     /// What is counted.
@@ -44,6 +50,8 @@ pub struct Front {
     pub(super) site: Site,
     pub(super) authenticator: Arc<Authenticator>,
     pub(super) quotas: Arc<Quotas>,
+    pub(super) guards: Arc<StandingGuards>,
+    pub(super) quarantine: Arc<Quarantine>,
     pub(super) security_events: SecurityEvents,
     pub(super) relay: Relay,
     pub(super) giving: Giving,
@@ -65,6 +73,8 @@ impl Front {
             site,
             authenticator,
             quotas,
+            guards,
+            quarantine,
             security_events,
             metrics,
         } = parts;
@@ -81,6 +91,8 @@ impl Front {
             site,
             authenticator,
             quotas,
+            guards,
+            quarantine,
             security_events,
             relay: Relay::default(),
             giving: Giving::new(&config.identity),
@@ -94,5 +106,11 @@ impl Front {
             },
             query_max: config.limits.query.as_usize(),
         })
+    }
+
+    /// The projects and logstores.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
     }
 }

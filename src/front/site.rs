@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use http::HeaderMap;
 use http::uri::Authority;
 
 use super::cors::Origins;
+use super::quality::Quality;
 use super::relay::RelayTarget;
 use crate::config::{self, Ingest, Limits, Logstore};
 use crate::event::{Priority, Reason, Refusal};
@@ -33,6 +35,8 @@ pub struct SiteLogstore {
     pub(super) priority: Priority,
     /// What is counted for it.
     pub metrics: Arc<LogstoreMetrics>,
+    /// What its events are held to.
+    pub(super) quality: ArcSwap<Quality>,
     /// The name that policies have for it.
     pub(super) resource: String,
     /// The store that requests signed with its keys are passed on to, and the project there.
@@ -85,6 +89,7 @@ impl SiteLogstore {
             unverified,
             priority,
             metrics,
+            quality: ArcSwap::default(),
             resource,
             upstream,
         }
@@ -186,6 +191,26 @@ impl Site {
     pub(super) fn logstore(&self, project: &str, logstore: &str) -> Option<&SiteLogstore> {
         let (_, logstores) = self.projects.get(project)?;
         logstores.get(logstore).map(|found| &**found)
+    }
+
+    /// The same, to be kept.
+    pub(super) fn shared_logstore(
+        &self,
+        project: &str,
+        logstore: &str,
+    ) -> Option<Arc<SiteLogstore>> {
+        let (_, logstores) = self.projects.get(project)?;
+        logstores.get(logstore).map(Arc::clone)
+    }
+
+    /// From now on the events of a logstore are held to this. Requests that have come keep what they
+    /// found. `false`: there is no such logstore.
+    pub fn hold_to(&self, project: &str, logstore: &str, quality: Quality) -> bool {
+        let found = self.logstore(project, logstore);
+        found.is_some_and(|found| {
+            found.quality.store(Arc::new(quality));
+            true
+        })
     }
 
     fn found(&self, name: &str) -> Option<Found<'_>> {

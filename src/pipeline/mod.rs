@@ -14,6 +14,7 @@ mod forward;
 mod lane;
 mod open;
 mod parts;
+pub mod quarantine;
 mod queue;
 mod retry;
 #[cfg(test)]

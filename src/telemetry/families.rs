@@ -73,8 +73,10 @@ impl Metrics {
             .chain(self.admin_families())
             .chain(self.jwks_families())
             .chain(self.limit_families())
+            .chain(self.guard_families())
             .chain(self.certificate_families())
             .chain(self.logstore_families())
+            .chain(self.quality_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())
             .collect();

@@ -34,6 +34,8 @@ label_enum! {
         TrackUaGif => "track_ua_gif",
         /// `POST /logstores/{ls}`, `/shards/lb` or `/shards/route`.
         PutLogs => "put_logs",
+        /// `POST /v1/events/{ls}`.
+        Events => "events",
         /// `OPTIONS`, answered as a CORS preflight.
         Preflight => "preflight",
         /// `AssumeRole` at `/`.
@@ -134,6 +136,18 @@ label_enum! {
 }
 
 label_enum! {
+    /// What found an event wanting, as a metric label.
+    Judge {
+        /// Its schema.
+        Schema => "schema",
+        /// A standing guard.
+        Guard => "guard",
+        /// A step that could not be done on it.
+        Transform => "transform",
+    }
+}
+
+label_enum! {
     /// A call of the admin API, as a metric label.
     AdminCall {
         /// `POST /api/v1/tickets`.
@@ -144,6 +158,10 @@ label_enum! {
         ExtendTicket => "extend_ticket",
         /// `DELETE /api/v1/tickets/{id}`.
         RevokeTicket => "revoke_ticket",
+        /// `POST /api/v1/quarantine/replay`.
+        ReplayQuarantine => "replay_quarantine",
+        /// `POST /api/v1/quarantine/purge`.
+        PurgeQuarantine => "purge_quarantine",
         /// `POST /api/v1/revocations`.
         Revoke => "revoke",
         /// `GET /api/v1/revocations`.

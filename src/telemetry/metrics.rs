@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::certificates::Certificates;
+use super::guards::GuardsWatch;
 use super::labels::{
     AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, CredentialKind, DropReason,
-    HttpVersion, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake, TokenSource,
+    HttpVersion, Judge, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake, TokenSource,
 };
 use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
@@ -109,6 +110,14 @@ pub struct LogstoreMetrics {
     pub events_accepted: Counter,
     /// Events in refused requests, as far as they were counted before the refusal.
     pub events_refused: Cells<REASONS>,
+    /// Events that were set aside, by what found them wanting.
+    pub events_quarantined: Cells<{ Judge::COUNT }>,
+    /// Events that were stored although they were found wanting, since that only observes.
+    pub events_observed: Cells<{ Judge::COUNT }>,
+    /// Events that were repaired, and stored then.
+    pub events_repaired: Counter,
+    /// Events that were taken before, and are not stored again.
+    pub events_duplicate: Counter,
     /// Bytes of accepted requests before compression.
     pub bytes_accepted: Counter,
     /// Kind of credential of accepted requests.
@@ -143,6 +152,19 @@ pub struct LogstoreMetrics {
     pub delivery_retries: Counter,
     /// How loaded it is.
     pub load: LogstoreLoad,
+}
+
+/// What is counted of events that are set aside on local disk.
+#[derive(Debug, Default)]
+pub struct QuarantineMetrics {
+    /// Bytes of records on disk.
+    pub bytes: Gauge,
+    /// Records deleted by age, or by the bound on bytes.
+    pub expired: Counter,
+    /// Writes that failed, and are tried again.
+    pub write_errors: Counter,
+    /// Records that were replayed, and taken then.
+    pub replayed: Counter,
 }
 
 /// What is counted of public connections.
@@ -230,12 +252,16 @@ pub struct Metrics {
     pub revocations: Gauge,
     /// Lines of the journal of tickets and revocations that were skipped when it was opened.
     pub journal_damaged_lines: Gauge,
+    /// Events that are set aside on local disk.
+    pub quarantine: Arc<QuarantineMetrics>,
     /// How loaded the process is.
     pub machine: Arc<MachineLoad>,
     /// The fetched sets of keys, for gauges.
     jwks: JwksWatch,
     /// The limits.
     pub(super) limits: LimitsWatch,
+    /// The guards.
+    pub(super) guards: GuardsWatch,
     /// Cells per certificate, from the configuration.
     pub(super) certificates: Certificates,
     /// Cells per project and logstore, from the configuration.

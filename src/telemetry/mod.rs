@@ -7,18 +7,24 @@
 mod certificates;
 mod edge_families;
 mod families;
+mod guards;
 mod labels;
 mod limits;
 mod load;
 mod metrics;
+mod quality;
 mod shared_limits;
 
 pub use self::certificates::CertificateMetrics;
+pub use self::guards::{GuardFigures, GuardedValues};
 pub use self::labels::{
     AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, CredentialKind, DropReason,
-    HttpVersion, LimitOutcome, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake, TokenSource,
+    HttpVersion, Judge, LimitOutcome, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake,
+    TokenSource,
 };
 pub use self::limits::{LimitFigures, QuotaFigures};
 pub use self::load::{LogstoreLoad, MachineLoad};
-pub use self::metrics::{Counter, EdgeMetrics, Gauge, JwksFigures, LogstoreMetrics, Metrics};
+pub use self::metrics::{
+    Counter, EdgeMetrics, Gauge, JwksFigures, LogstoreMetrics, Metrics, QuarantineMetrics,
+};
 pub use self::shared_limits::SharedFigures;

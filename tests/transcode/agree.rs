@@ -75,6 +75,7 @@ fn transcoded(
         received: setting.received,
         stamp: &setting.stamp,
         attached: tollgate::event::AttachedNames::NONE,
+        check: None,
     };
     let mut out = EventGroup::default();
     transcode(&context, &mut out)?;

@@ -74,6 +74,7 @@ fn a_refused_body_still_says_how_many_events_were_read() {
         received: RECEIVED,
         stamp: b"",
         attached: tollgate::event::AttachedNames::NONE,
+        check: None,
     };
     let mut out = EventGroup::default();
     let body = br#"{"__logs__":[{"a":1},{"a":2},{"a":3"#;

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod credentials;
+mod guards;
 mod identity;
 mod ingest;
 mod jwt;
@@ -14,6 +15,7 @@ mod proxies;
 mod quota;
 mod redis;
 mod routes;
+mod schema;
 mod tls;
 mod transforms;
 mod upstreams;
@@ -90,9 +92,11 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     credentials::check(config, &mut findings);
     upstreams::check(config, &mut findings);
     routes::check(config, &mut findings);
+    schema::check(config, &mut findings);
     redis::check(config, &mut findings);
     quota::check(config, &mut findings);
     transforms::check(config, &mut findings);
+    guards::check(config, &mut findings);
     findings.0
 }
 

@@ -63,6 +63,9 @@ impl Writer {
             let value = values.get(key).unwrap_or(&Value::Null);
             let path = join(path, key);
             match inner.section() {
+                Some((table, false)) if value.is_null() => {
+                    self.absent(inner.description(), &path, table);
+                }
                 Some((table, false)) => {
                     self.header(inner.description(), &format!("[{path}]"), table, value);
                     self.table(table, &path, value);
@@ -79,6 +82,26 @@ impl Writer {
                 }
                 None => {}
             }
+        }
+    }
+
+    /// Writes a table that is not there by default, commented out: with the defaults that its keys
+    /// have once it is there.
+    fn absent(&mut self, about: &str, path: &str, table: Shape) {
+        let defaults = table
+            .properties()
+            .map(|(key, inner)| (key.to_owned(), inner.default().cloned().unwrap_or_default()));
+        let values = Value::Object(defaults.collect());
+        let start = self.out.len();
+        self.header(about, &format!("[{path}]"), table, &values);
+        self.table(table, path, &values);
+        for line in self.out.split_off(start).lines() {
+            let bare = line.is_empty() || line.starts_with('#');
+            self.line(&if bare {
+                line.to_owned()
+            } else {
+                format!("# {line}")
+            });
         }
     }
 

@@ -58,6 +58,8 @@ pub struct Limits {
     /// Nesting of JSON, the envelope (3) included. Past it: 400 `PostBodyInvalid`.
     #[schemars(range(min = 3, max = 128))]
     pub depth: u32,
+    /// Memory for the state of the guards of all logstores together. A configuration whose guards need more is refused.
+    pub guard_memory: ByteSize,
 }
 
 /// What happens with the time (`__time__`) that a client gives an event.
@@ -112,6 +114,7 @@ impl Default for Limits {
             tags: 64,
             tag_value: ByteSize::kib(4),
             depth: 64,
+            guard_memory: ByteSize::mib(64),
         }
     }
 }

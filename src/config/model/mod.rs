@@ -2,6 +2,7 @@
 
 mod delivery;
 mod embedded;
+mod guards;
 mod identity;
 mod ingest;
 mod jwt;
@@ -11,6 +12,7 @@ mod proxies;
 mod quota;
 mod redis;
 mod routes;
+mod schema;
 mod signed;
 mod ticket;
 mod tls;
@@ -25,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::delivery::{Batch, Delivery, Log, LogFormat};
 pub use self::embedded::{Embedded, Faults, SyncMode};
+pub use self::guards::{AtBound, Cardinality, Dedup, DuplicateKeys, Guards, Letters, ReservedKeys};
 use self::identity::default_token_places;
 pub use self::identity::{Accept, Identity, TokenPlace};
 pub use self::ingest::{Http2, Ingest, Listener, MAIN_LISTENER};
@@ -45,6 +48,9 @@ pub use self::routes::{
 use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
     default_signature,
+};
+pub use self::schema::{
+    OnInvalid, Quarantine, QuarantineUse, Repair, SchemaRule, SchemaUse, UnknownEvents,
 };
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
@@ -84,6 +90,11 @@ pub struct Config {
     /// Classes of events, for limits and for what is shed first.
     #[serde(rename = "class")]
     pub classes: Vec<Class>,
+    /// Schemas of events, for logstores to use.
+    #[serde(rename = "schema")]
+    pub schemas: Vec<SchemaRule>,
+    /// Events that are set aside.
+    pub quarantine: Quarantine,
     /// Security events: failed logons, revoked keys in use, replays and policy denials, as events in a logstore.
     pub security_events: SecurityEvents,
     /// How events are packed into LogGroups.
@@ -116,6 +127,8 @@ impl Default for Config {
             quota: Quota::default(),
             limit_rules: Vec::new(),
             classes: Vec::new(),
+            schemas: Vec::new(),
+            quarantine: Quarantine::default(),
             security_events: SecurityEvents::default(),
             batch: Batch::default(),
             delivery: Delivery::default(),
@@ -153,6 +166,9 @@ impl Config {
             weight: default_weight(),
             priority: default_priority(),
             transforms: Vec::new(),
+            schema: None,
+            quarantine: QuarantineUse::default(),
+            guards: Guards::default(),
         };
         Self {
             ingest: Ingest {

@@ -7,8 +7,10 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::guards::Guards;
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
+use super::schema::{QuarantineUse, SchemaUse};
 use super::transform::Transform;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
@@ -161,6 +163,15 @@ pub struct Logstore {
     /// Steps on the fields of its accepted events, in their order; see docs/transforms.md.
     #[serde(rename = "transform", default)]
     pub transforms: Vec<Transform>,
+    /// What its events are held to. Left out: nothing but `limits`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaUse>,
+    /// Where its events go that are set aside.
+    #[serde(default)]
+    pub quarantine: QuarantineUse,
+    /// Standing guards on its events, without a schema.
+    #[serde(default)]
+    pub guards: Guards,
 }
 
 /// How a client is told that a limit refuses it.

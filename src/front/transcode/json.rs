@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::document::{Document, Kind, named_before};
+use super::document::{Document, Kind as Form, named_before};
 use super::fault::Fault;
 use super::names::{EnvelopeName, FieldName, MAX_TOKEN, TagName};
 use super::open_log::{OpenLog, put_content};
@@ -10,7 +10,7 @@ use super::rules::Context;
 use super::scan::{Scanned, Scanner};
 use super::scratch::{self, Scratch};
 use super::seen::Key;
-use crate::event::{EventGroup, Reason, Refusal};
+use crate::event::{EventGroup, Kind, Reason, Refusal};
 
 const ENVELOPE_DEPTH: usize = 1;
 const LOG_DEPTH: usize = 3;
@@ -39,6 +39,18 @@ pub fn json(body: &[u8], context: &Context<'_>, out: &mut EventGroup) -> Result<
     })
 }
 
+/// Reads a body of events alone: an array of objects, or objects one after another (NDJSON). Each is
+/// read as one of `__logs__` of [`json`].
+///
+/// # Errors
+/// As [`json`].
+pub fn events(body: &[u8], context: &Context<'_>, out: &mut EventGroup) -> Result<(), Refusal> {
+    scratch::with(|scratch| {
+        let document = document(body, context, scratch, out)?;
+        document.read_events().map_err(Refusal::from)
+    })
+}
+
 fn is_percent_encoded(body: &[u8]) -> bool {
     body.trim_ascii_start()
         .first_chunk()
@@ -51,19 +63,28 @@ fn plain_json(
     scratch: &mut Scratch,
     out: &mut EventGroup,
 ) -> Result<(), Refusal> {
+    let document = document(body, context, scratch, out)?;
+    document.read().map_err(Refusal::from)
+}
+
+fn document<'a>(
+    body: &'a [u8],
+    context: &'a Context<'a>,
+    scratch: &'a mut Scratch,
+    out: &'a mut EventGroup,
+) -> Result<Document<'a>, Refusal> {
     if let Err(error) = std::str::from_utf8(body) {
         let fault = Fault::new(Reason::NotUtf8, error.valid_up_to(), "not UTF-8");
         return Err(fault.into());
     }
     let has_mark = body.starts_with(BYTE_ORDER_MARK);
     let start = if has_mark { BYTE_ORDER_MARK.len() } else { 0 };
-    let document = Document {
+    Ok(Document {
         scan: Scanner::new(body, start),
         context,
         scratch,
         out,
-    };
-    document.read().map_err(Refusal::from)
+    })
 }
 
 /// The names of the envelope that have been read: each may come once.
@@ -107,6 +128,21 @@ impl Document<'_> {
         Ok(())
     }
 
+    fn read_events(mut self) -> Scanned<()> {
+        if self.scan.significant() == Some(b'[') {
+            self.logs()?;
+            return self.scan.end();
+        }
+        for index in 0.. {
+            if index > 0 && self.scan.significant().is_none() {
+                break;
+            }
+            self.log(index)
+                .map_err(|fault| fault.within_element(index))?;
+        }
+        Ok(())
+    }
+
     fn envelope_member(&mut self, key: Key<'_>, envelope: &mut Envelope) -> Scanned<()> {
         let Some(name) = EnvelopeName::of(self.name(key)) else {
             let read = self.value(ENVELOPE_DEPTH + 1);
@@ -131,9 +167,9 @@ impl Document<'_> {
         let (kind, text) = self.value(ENVELOPE_DEPTH + 1)?;
         let text = text.resolve(&self.scratch.text);
         match kind {
-            Kind::Null => Ok(()),
-            Kind::Nested => Err(Fault::new(Reason::WrongShape, offset, "expected text")),
-            Kind::Scalar => {
+            Form::Null => Ok(()),
+            Form::Nested => Err(Fault::new(Reason::WrongShape, offset, "expected text")),
+            Form::Scalar => {
                 within(text.len(), self.context.rules.topic, offset)?;
                 place(self.out).extend_from_slice(text);
                 Ok(())
@@ -178,7 +214,7 @@ impl Document<'_> {
         match name {
             TagName::Reserved => self.out.reserved_fields += 1,
             TagName::Attached => self.out.leave_out_attached(),
-            _ if kind == Kind::Null => {}
+            _ if kind == Form::Null => {}
             TagName::Token => {
                 within(text.len(), MAX_TOKEN, offset)?;
                 self.out.token.extend_from_slice(text);
@@ -232,11 +268,16 @@ impl Document<'_> {
         let mut log = OpenLog::begin(self.out);
         let mut fields = 0;
         self.scratch.seen.begin();
+        self.scratch.places.clear();
         self.object(LOG_DEPTH, |document, key| {
             fields += 1;
             let read = document.field(key, fields, &mut log);
             read.map_err(|fault| fault.within(document.name(key)))
         })?;
+        if let Some(check) = self.context.check {
+            let event = self.scratch.places.of(&self.out.logs);
+            check.check(self.out.events, event, &mut self.out.faults);
+        }
         log.finish(self.context, self.out);
         self.out.events += 1;
         Ok(())
@@ -262,7 +303,14 @@ impl Document<'_> {
         within(text.len(), rules.value, offset)?;
         let name = self.scratch.seen.name(body, key);
         match FieldName::of(name, self.context.attached) {
-            FieldName::Plain => put_content(&mut self.out.logs, name, text),
+            FieldName::Plain => {
+                put_content(&mut self.out.logs, name, text);
+                if self.context.check.is_some() {
+                    let kind = Kind::of_first_byte(body.get(offset).copied().unwrap_or(b'"'));
+                    let (logs, places) = (&self.out.logs, &mut self.scratch.places);
+                    places.push(logs, name.len(), text.len(), kind);
+                }
+            }
             FieldName::Time => log.set_time(text, offset, self.context, self.out)?,
             FieldName::Nanoseconds => log.set_nanosecond_text(text),
             FieldName::Reserved => self.out.reserved_fields += 1,

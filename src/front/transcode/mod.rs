@@ -25,12 +25,12 @@ mod scratch;
 mod seen;
 mod time;
 
-pub use self::json::json;
+pub use self::json::{events, json};
 pub(super) use self::names::LIMIT;
 pub use self::open_log::put_content;
 pub use self::protobuf::protobuf;
 pub use self::query::query;
-pub use self::rules::{Context, Rules};
+pub use self::rules::{Context, EventCheck, Rules};
 
 #[cfg(doc)]
 use crate::event::{EventGroup, Refusal};

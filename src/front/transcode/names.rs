@@ -140,6 +140,7 @@ mod tests {
             received: 1_781_510_400,
             stamp: &stamp,
             attached: &attached,
+            check: None,
         };
         let contains = |group: &EventGroup, needle: &[u8]| {
             let all = [group.logs.as_slice(), &group.tags].concat();

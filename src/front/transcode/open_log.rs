@@ -6,10 +6,11 @@
 use super::fault::Fault;
 use super::names::CLIENT_TIME;
 use super::rules::Context;
+use super::scratch;
 use super::time::{EventTime, nanosecond_part};
 use crate::config::OutsideWindow;
 use crate::event::{EventGroup, LOGS_TAG, Reason};
-use crate::foundation::wire;
+use crate::foundation::wire::{self, Field, Reader};
 
 const TIME_TAG: u8 = 0x08;
 const CONTENTS_TAG: u8 = 0x12;
@@ -53,6 +54,31 @@ fn short(length: usize) -> u8 {
 pub(super) fn content_length(key: &[u8], value: &[u8]) -> usize {
     let field = |length: usize| 1 + wire::varint_length(length as u64) + length;
     field(key.len()) + field(value.len())
+}
+
+/// Shows a Log that was written whole, from `start` of the output on, to the check of the context:
+/// without what we added, and every value as text.
+pub(super) fn check_written(context: &Context<'_>, start: usize, out: &mut EventGroup) {
+    let Some(check) = context.check else {
+        return;
+    };
+    let mut head = Reader::nested(out.logs.get(start..).unwrap_or_default(), start);
+    let Ok(Some(Field::Bytes(_, log))) = head.next_field() else {
+        return;
+    };
+    let mut added = 0;
+    let mut stamp = Reader::new(context.stamp);
+    while let Ok(Some(_)) = stamp.next_field() {
+        added += 1;
+    }
+    let log = head.offset() - log.len()..head.offset();
+    scratch::with(|scratch| {
+        let places = &mut scratch.places;
+        places.read(&out.logs, log);
+        places.drop_last(added);
+        places.retain(&out.logs, |name| name != CLIENT_TIME);
+        check.check(out.events, places.of(&out.logs), &mut out.faults);
+    });
 }
 
 /// The state of the event being written; the bytes are in [`EventGroup::logs`].

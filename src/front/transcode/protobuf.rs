@@ -4,7 +4,7 @@ use std::str;
 
 use super::fault::Fault;
 use super::names::{FieldName, MAX_TOKEN, TagName};
-use super::open_log::{OpenLog, content_length, put_content};
+use super::open_log::{OpenLog, check_written, content_length, put_content};
 use super::rules::Context;
 use super::scan::Scanned;
 use super::time::{EventTime, within_a_second};
@@ -43,10 +43,12 @@ fn log_group(body: &[u8], context: &Context<'_>, out: &mut EventGroup) -> Scanne
                 events += 1;
                 bounded(events, rules.events, offset, Reason::TooManyEvents)?;
                 let base = reader.offset() - log.len();
+                let start = out.logs.len();
                 log_field(log, base, context, out).map_err(|fault| {
                     let fault = fault.within_element(events - 1);
                     fault.within(b"Logs")
                 })?;
+                check_written(context, start, out);
                 out.events += 1;
             }
             Field::Bytes(3, text) => topic = Some((text, offset)),

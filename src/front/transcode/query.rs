@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::names::{EnvelopeName, FieldName};
-use super::open_log::{OpenLog, put_content};
+use super::open_log::{OpenLog, check_written, put_content};
 use super::rules::Context;
 use super::scan::Scanned;
 use super::scratch::{self, Scratch};
@@ -28,6 +28,7 @@ pub fn query(
     context: &Context<'_>,
     out: &mut EventGroup,
 ) -> Result<(), Refusal> {
+    let start = out.logs.len();
     scratch::with(|scratch| {
         scratch.seen.begin();
         let log = OpenLog::begin(out);
@@ -48,9 +49,11 @@ pub fn query(
             offset += pair.len() + 1;
         }
         event.log.finish(context, event.out);
-        event.out.events += 1;
-        Ok(())
-    })
+        Ok::<(), Refusal>(())
+    })?;
+    check_written(context, start, out);
+    out.events += 1;
+    Ok(())
 }
 
 struct QueryEvent<'a> {

@@ -1,7 +1,7 @@
 //! What a client may send, in the form that the hot path reads.
 
 use crate::config::{Limits, OutsideWindow, TimeWindow};
-use crate::event::AttachedNames;
+use crate::event::{AttachedNames, EventFault, EventFields};
 
 /// The limits of the configuration. Lengths are in bytes, the window is in seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,14 @@ pub struct Context<'a> {
     pub stamp: &'a [u8],
     /// Names that only we give to fields and tags.
     pub attached: &'a AttachedNames,
+    /// Looks at each event as it is read.
+    pub check: Option<&'a dyn EventCheck>,
+}
+
+/// Looks at events while they are read, before anything is decided of their request.
+pub trait EventCheck: Sync + std::fmt::Debug {
+    /// Looks at the event number `index`, without what we add to it, and notes what is wrong with it.
+    fn check(&self, index: u32, event: EventFields<'_>, faults: &mut Vec<EventFault>);
 }
 
 impl Context<'_> {

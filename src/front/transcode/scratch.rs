@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use super::nested::Containers;
 use super::seen::Seen;
+use crate::event::FieldPlaces;
 
 /// A buffer above this many bytes is given back after the request that needed it.
 const KEEP: usize = 1 << 20;
@@ -17,6 +18,8 @@ pub(super) struct Scratch {
     pub(super) text: Vec<u8>,
     /// The containers around the place in a nested value.
     pub(super) containers: Containers,
+    /// Where the fields of the event being read stand, for checks.
+    pub(super) places: FieldPlaces,
     /// A body that came percent-encoded, decoded.
     pub(super) body: Vec<u8>,
 }

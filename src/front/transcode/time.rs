@@ -89,6 +89,7 @@ mod tests {
             received: NOW,
             stamp: b"",
             attached: crate::event::AttachedNames::NONE,
+            check: None,
         };
         EventTime::read(text.as_bytes(), &context)
     }

@@ -1,0 +1,196 @@
+//! What events are held to, put together: schemas are read from their files and compiled, guards and
+//! steps are made, and all of it follows a changed configuration at once or not at all.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use crate::config::{Config, Logstore, Problem, SchemaRule, SchemaUse, UnknownEvents};
+use crate::front::{Front, Quality, SchemaJudge};
+use crate::gate::guard::{GuardSet, StandingGuards};
+use crate::gate::schema::{Options, Schema, SchemaSet, SetEntry, Speed, UnknownEvent};
+
+/// The largest file of a schema, in bytes.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Why what events are held to could not be put together.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect::<Vec<_>>().join("\n"))]
+pub struct QualityErrors(Vec<Problem>);
+
+/// Schemas, compiled, in the order of the configuration.
+type Schemas = Vec<(SchemaRule, Arc<Schema>)>;
+
+/// What the events of each logstore are held to, and the guards that it was made with.
+pub(super) struct Prepared {
+    guards: GuardSet,
+    of: Vec<(String, String, Quality)>,
+}
+
+/// What events are held to, of a running service.
+#[derive(Debug)]
+pub(super) struct QualityControl {
+    guards: Arc<StandingGuards>,
+    front: OnceLock<Arc<Front>>,
+}
+
+impl QualityControl {
+    /// Guards that have seen nothing.
+    pub(super) fn start(config: &Config) -> Result<Self, QualityErrors> {
+        let seed = getrandom::u64().unwrap_or_else(|_| crate::foundation::clock::unix_millis());
+        let guards = StandingGuards::new(config, seed);
+        let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
+        Ok(Self {
+            guards,
+            front: OnceLock::new(),
+        })
+    }
+
+    /// The guards.
+    pub(super) fn guards(&self) -> &Arc<StandingGuards> {
+        &self.guards
+    }
+
+    /// What a changed configuration asks for, to be taken over later. Reads files.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, QualityErrors> {
+        let schemas = load(config).map_err(QualityErrors)?;
+        let guards = self.guards.prepare(config);
+        let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
+        let mut of = Vec::new();
+        for project in &config.projects {
+            for logstore in &project.logstores {
+                let (name, store) = (project.name.as_str(), logstore.name.as_str());
+                let guards = guards.of(name, store);
+                let quality = quality_of(logstore, &schemas, guards);
+                of.push((name.to_owned(), store.to_owned(), quality));
+            }
+        }
+        Ok(Prepared { guards, of })
+    }
+
+    /// From now on the events of the front are held to this.
+    pub(super) fn take_over(&self, prepared: Prepared) {
+        self.guards.take_over(prepared.guards);
+        let Some(front) = self.front.get() else {
+            return;
+        };
+        for (project, logstore, quality) in prepared.of {
+            if !front.site().hold_to(&project, &logstore, quality) {
+                tracing::error!(
+                    project,
+                    logstore,
+                    "there is no such logstore to hold events of"
+                );
+            }
+        }
+    }
+
+    /// Begins to serve.
+    pub(super) fn serve(&self, front: &Arc<Front>, prepared: Prepared) {
+        self.front.get_or_init(|| Arc::clone(front));
+        self.take_over(prepared);
+    }
+}
+
+fn guard_problem(error: &crate::config::PatternError) -> Problem {
+    Problem::error("guards.key_pattern", error.to_string())
+}
+
+fn quality_of(
+    logstore: &Logstore,
+    schemas: &Schemas,
+    guards: Option<Arc<crate::gate::guard::Guards>>,
+) -> Quality {
+    let judge = logstore.schema.as_ref().map(|used| judge_of(used, schemas));
+    Quality::new(judge, guards, None, &logstore.quarantine)
+}
+
+fn judge_of(used: &SchemaUse, schemas: &Schemas) -> SchemaJudge {
+    let named = used.names.iter().flat_map(|name| {
+        let of_name = schemas.iter().filter(move |(rule, _)| rule.name == *name);
+        of_name.map(|(rule, schema)| SetEntry {
+            name: rule.name.clone(),
+            version: rule.version.clone(),
+            event: rule.event.clone(),
+            schema: Arc::clone(schema),
+        })
+    });
+    let unknown = match used.unknown {
+        UnknownEvents::Accept => UnknownEvent::Accept,
+        UnknownEvents::Refuse => UnknownEvent::Refuse,
+    };
+    let set = SchemaSet::new(
+        named.collect(),
+        used.event_field.clone(),
+        used.version_field.clone(),
+        unknown,
+    );
+    SchemaJudge::new(set, used.clone())
+}
+
+/// Reads and compiles every schema. All that is wrong, otherwise.
+fn load(config: &Config) -> Result<Schemas, Vec<Problem>> {
+    let (mut schemas, mut problems) = (Vec::new(), Vec::new());
+    for (index, rule) in config.schemas.iter().enumerate() {
+        let options = Options {
+            coerce: rule.coerce,
+            assert_formats: rule.formats,
+        };
+        match load_schema(&rule.file, options) {
+            Ok(schema) => schemas.push((rule.clone(), Arc::new(schema))),
+            Err(found) => problems.extend(found.into_iter().map(|(message, hint)| {
+                let message = format!("{}: {message}", rule.file.display());
+                let mut problem = Problem::error(format!("schema[{index}].file"), message);
+                problem.help = Some(hint).filter(|hint| !hint.is_empty());
+                problem
+            })),
+        }
+    }
+    if problems.is_empty() {
+        Ok(schemas)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Reads and compiles a schema.
+///
+/// # Errors
+/// All that is wrong with it, each with what to do, which may be empty.
+pub fn load_schema(path: &Path, options: Options) -> Result<Schema, Vec<(String, String)>> {
+    let one = |message: String| vec![(message, String::new())];
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| one(format!("cannot be read: {error}")))?;
+    let read = file.take(MAX_FILE + 1).read_to_string(&mut text);
+    read.map_err(|error| one(format!("cannot be read: {error}")))?;
+    if text.len() as u64 > MAX_FILE {
+        return Err(one("is larger than 1 MiB".to_owned()));
+    }
+    let document: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| one(format!("is not JSON: {error}")))?;
+    Schema::compile(&document, options).map_err(|problems| {
+        let told = problems.into_iter();
+        let place = |pointer: &str| match pointer {
+            "" => "the schema".to_owned(),
+            pointer => pointer.to_owned(),
+        };
+        told.map(|it| (format!("{}: {}", place(&it.pointer), it.message), it.hint))
+            .collect()
+    })
+}
+
+/// What is wrong with the files of the schemas; and of each schema, how it is checked.
+#[must_use]
+pub fn schema_report(config: &Config) -> (Vec<Problem>, BTreeMap<String, Speed>) {
+    match load(config) {
+        Err(problems) => (problems, BTreeMap::new()),
+        Ok(schemas) => {
+            let speeds = schemas
+                .iter()
+                .map(|(rule, schema)| (format!("{}@{}", rule.name, rule.version), schema.speed()));
+            (Vec::new(), speeds.collect())
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Where events go that are set aside.
+
+use std::sync::Arc;
+
+use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
+use crate::foundation::budget::Lease;
+use crate::foundation::wire;
+use crate::front::arrival::Arrival;
+use crate::front::service::Front;
+use crate::front::site::SiteLogstore;
+use crate::front::transcode::put_content;
+use crate::pipeline::quarantine::{Attached, Record, RecordEvent, Room, Tags};
+
+/// Events of a request that are set aside, with room for them taken.
+#[derive(Debug)]
+pub(super) enum Aside {
+    /// There are none.
+    Nothing,
+    /// On local disk.
+    Disk(Room, Vec<u8>),
+    /// In another logstore.
+    Logstore(Arc<SiteLogstore>, Box<EventGroup>, Lease),
+}
+
+/// One event that is to be set aside.
+pub(super) struct Bad<'a> {
+    pub(super) event: u32,
+    pub(super) cause: &'static str,
+    pub(super) check: &'a str,
+    pub(super) violations: &'a [crate::event::Violation],
+    pub(super) hidden: u32,
+    pub(super) record: RecordEvent<'a>,
+}
+
+/// The records of a request, as they are written.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    lines: Vec<u8>,
+    /// Where each line ends, and of which cause it is.
+    each: Vec<(usize, &'static str, String)>,
+}
+
+impl Records {
+    pub(super) fn is_empty(&self) -> bool {
+        self.each.is_empty()
+    }
+
+    /// Adds a record.
+    pub(super) fn add(&mut self, arrival: &Arrival<'_>, group: &EventGroup, bad: &Bad<'_>) {
+        let id = format!("{}-{}", arrival.id.as_str(), bad.event);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (topic, source) = (text(&group.topic), text(&group.source));
+        let record = Record {
+            id: &id,
+            received: arrival.unix_seconds,
+            cause: bad.cause,
+            check: bad.check,
+            violations: bad.violations.iter().map(Into::into).collect(),
+            hidden: bad.hidden,
+            client: arrival.kept_address(),
+            topic: &topic,
+            source: &source,
+            tags: Tags(group),
+            event: bad.record,
+            attached: Attached(bad.record),
+        };
+        // A `Vec` takes everything, and a record is texts and numbers.
+        if serde_json::to_writer(&mut self.lines, &record).is_ok() {
+            self.lines.push(b'\n');
+        }
+        self.each
+            .push((self.lines.len(), bad.cause, bad.check.to_owned()));
+    }
+}
+
+impl Front {
+    /// Takes room for records where they are to go.
+    ///
+    /// # Errors
+    /// When there is none: the request is to be sent again.
+    pub(super) fn room_aside(
+        &self,
+        arrival: &Arrival<'_>,
+        target: Option<&str>,
+        records: Records,
+    ) -> Result<Aside, Refusal> {
+        if records.is_empty() {
+            return Ok(Aside::Nothing);
+        }
+        let target = target.and_then(|name| self.site.shared_logstore(arrival.project, name));
+        let Some(target) = target else {
+            let room = self.quarantine.room(records.lines.len())?;
+            return Ok(Aside::Disk(room, records.lines));
+        };
+        let group = Box::new(as_events(arrival, &records));
+        let lease = target
+            .lane
+            .admit(group.wire_bytes() as u64, Priority::Low)?;
+        Ok(Aside::Logstore(target, group, lease))
+    }
+}
+
+impl Aside {
+    /// Sets them aside.
+    pub(super) fn commit(self, arrival: &Arrival<'_>) {
+        match self {
+            Self::Nothing => {}
+            Self::Disk(room, lines) => {
+                let logstore = arrival.logstore.rules.name.as_str();
+                room.put(arrival.project, logstore, lines);
+            }
+            Self::Logstore(target, group, lease) => {
+                let events = u64::from(group.events);
+                match target.lane.submit(&group, lease) {
+                    Ok(()) => target.metrics.events_accepted.add(events),
+                    // The pipeline stops: it is in the books of the target as refused.
+                    Err(refusal) => {
+                        let cells = &target.metrics.events_refused;
+                        cells.at(refusal.reason().index()).add(events);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Records as events of another logstore.
+fn as_events(arrival: &Arrival<'_>, records: &Records) -> EventGroup {
+    let mut group = EventGroup {
+        topic: b"quarantine".to_vec(),
+        ..EventGroup::default()
+    };
+    let mut start = 0;
+    for (end, cause, check) in &records.each {
+        let line = records.lines.get(start..*end).unwrap_or_default();
+        start = *end;
+        let mut log = vec![0x08];
+        wire::put_varint(&mut log, arrival.unix_seconds.min(u64::from(u32::MAX)));
+        let fields: [(&[u8], &[u8]); 4] = [
+            (b"logstore", arrival.logstore.rules.name.as_str().as_bytes()),
+            (b"cause", cause.as_bytes()),
+            (b"check", check.as_bytes()),
+            (b"record", line.trim_ascii_end()),
+        ];
+        for (name, value) in fields {
+            put_content(&mut log, name, value);
+        }
+        wire::put_bytes(&mut group.logs, LOGS_TAG, &log);
+        group.events += 1;
+    }
+    group
+}

@@ -1,0 +1,415 @@
+//! What becomes of the events that did not pass.
+
+use std::cell::RefCell;
+
+use super::aside::{Aside, Bad, Records};
+use super::results::{EventEnd, EventResult};
+use super::{Quality, SchemaJudge};
+use crate::config::{LimitMode, OnInvalid};
+use crate::event::{
+    EventFault, EventGroup, FieldPlaces, Kind, LogPlace, Reason, Refusal, Violation,
+};
+use crate::foundation::wire::Reader;
+use crate::front::arrival::Arrival;
+use crate::front::route::Action;
+use crate::front::service::Front;
+use crate::gate::guard::{self, Check as GuardCheck, Guards, Reservation};
+use crate::gate::identity::Principal;
+use crate::pipeline::quarantine::RecordEvent;
+use crate::telemetry::{Judge, LogstoreMetrics};
+
+/// Bad events that a refusal tells of.
+const TOLD_EVENTS: usize = 3;
+/// Violations of each.
+const TOLD_VIOLATIONS: usize = 3;
+
+thread_local! {
+    static GUARD_WORK: RefCell<(guard::Work, FieldPlaces)> = RefCell::default();
+}
+
+/// What was decided of the events of a request. What is to be stored is left in its group.
+#[derive(Debug)]
+pub(in crate::front) struct Judged {
+    /// Events that do not simply stay, by their place in the request.
+    results: Vec<EventResult>,
+    aside: Aside,
+    reservation: Reservation,
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Found {
+    results: Vec<EventResult>,
+    records: Records,
+    /// The place in the request of each event of the group, once they differ.
+    places: Option<Vec<u32>>,
+}
+
+impl Found {
+    fn place(&self, event: u32) -> u32 {
+        let places = self.places.as_deref();
+        let place = places.and_then(|places| places.get(event as usize));
+        place.copied().unwrap_or(event)
+    }
+
+    /// Takes events out of the group, by their index in it, ascending; and puts others in their place.
+    fn change(&mut self, group: &mut EventGroup, out: &[u32], anew: &[(u32, Vec<u8>)]) {
+        if out.is_empty() && anew.is_empty() {
+            return;
+        }
+        let mut logs = Vec::with_capacity(group.logs.len());
+        let (mut out, mut anew) = (out.iter().peekable(), anew.iter().peekable());
+        let mut places = Vec::with_capacity(group.events as usize);
+        let mut kept = 0;
+        for (index, place) in (0u32..).zip(group.each_log()) {
+            if out.next_if(|it| **it == index).is_some() {
+                continue;
+            }
+            let new = anew.next_if(|(it, _)| *it == index);
+            let old = group.logs.get(place.start..place.end).unwrap_or_default();
+            logs.extend_from_slice(new.map_or(old, |(_, log)| log));
+            places.push(self.place(index));
+            kept += 1;
+        }
+        self.places = Some(places);
+        (group.logs, group.events) = (logs, kept);
+    }
+}
+
+impl Front {
+    /// Decides what becomes of each event of a request whose caller is known, and takes out of the
+    /// group what is not to be stored.
+    ///
+    /// # Errors
+    /// The whole request is refused: by policy, or since there is no room for what is set aside.
+    /// Nothing has been kept then; the group may have lost events.
+    pub(in crate::front) fn judge(
+        &self,
+        arrival: &Arrival<'_>,
+        principal: &Principal,
+        quality: &Quality,
+        stamp: &[u8],
+        group: &mut EventGroup,
+    ) -> Result<Judged, Refusal> {
+        let mut found = Found::default();
+        let faults = std::mem::take(&mut group.faults);
+        if let Some(schema) = &quality.schema {
+            judge_schema(arrival, schema, faults, group, &mut found)?;
+        }
+        let mut reservation = Reservation::default();
+        if let Some(guards) = &quality.guards {
+            reservation =
+                self.judge_guards(arrival, principal, guards, stamp, group, &mut found)?;
+        }
+        let target = quality.aside_to.as_ref().map(|name| name.as_str());
+        let aside = self.room_aside(arrival, target, found.records)?;
+        Ok(Judged {
+            results: found.results,
+            aside,
+            reservation,
+        })
+    }
+
+    fn judge_guards(
+        &self,
+        arrival: &Arrival<'_>,
+        principal: &Principal,
+        guards: &std::sync::Arc<Guards>,
+        stamp: &[u8],
+        group: &mut EventGroup,
+        found: &mut Found,
+    ) -> Result<Reservation, Refusal> {
+        let name = principal.key().unwrap_or_default();
+        let address = arrival.sender.address.to_string();
+        let sender: [&[u8]; 2] = match name.is_empty() {
+            true => [b"address", address.as_bytes()],
+            false => [principal.kind().label().as_bytes(), name.as_bytes()],
+        };
+        let trust = self.authenticator.trust();
+        let ask = guard::Ask {
+            group,
+            stamp,
+            attached: trust.attached(),
+            received: arrival.unix_seconds,
+            millis: self.guards.millis(),
+            sender: self.guards.sender(&sender),
+        };
+        let mut judged = GUARD_WORK.with_borrow_mut(|(work, _)| guards.judge(&ask, work));
+        GUARD_WORK.with_borrow_mut(|(work, places)| {
+            let metrics = &arrival.logstore.metrics;
+            if !judged.enforced {
+                let observed = &metrics.events_observed;
+                observed
+                    .at(Judge::Guard as usize)
+                    .add(judged.faults.len() as u64);
+                return Ok(judged.reservation);
+            }
+            if !judged.request.is_empty() {
+                return Err(Refusal::new(
+                    Reason::GuardRefused,
+                    told_violations(&judged.request, 0),
+                ));
+            }
+            if !judged.held.is_empty() {
+                return Err(Refusal::new(
+                    Reason::EventInFlight,
+                    format!("{} events", judged.held.len()),
+                ));
+            }
+            let on_invalid = guards.on_invalid();
+            if on_invalid == OnInvalid::Reject && !judged.faults.is_empty() {
+                let detail = told_faults(arrival, &judged.faults, |event| found.place(event));
+                return Err(Refusal::new(Reason::GuardRefused, detail));
+            }
+            let repairing = guard::Repairing {
+                stamp,
+                attached: trust.attached(),
+                received: arrival.unix_seconds,
+            };
+            let repaired = guards.repair(&repairing, &judged, group, work);
+            metrics.events_repaired.add(u64::from(repaired));
+            let mut out: Vec<u32> = judged.duplicates.clone();
+            for event in &judged.duplicates {
+                found.results.push(EventResult {
+                    event: found.place(*event),
+                    end: EventEnd::Duplicate,
+                    check: String::new(),
+                    violations: Vec::new(),
+                    hidden: 0,
+                });
+            }
+            for fault in std::mem::take(&mut judged.faults) {
+                out.push(fault.event);
+                let label = GuardCheck::of_number(fault.check).map_or("guard", GuardCheck::label);
+                let log = log_of(group, fault.event);
+                places.read(&group.logs, log.clone());
+                places.drop_last(fields_in(stamp));
+                let event = places.of(&group.logs);
+                let kinds = vec![Kind::Text; event.count()];
+                let fault = EventFault { kinds, ..fault };
+                let bad = (&fault, label, "guard");
+                end_badly(arrival, group, bad, on_invalid, found);
+            }
+            out.sort_unstable();
+            out.dedup();
+            judged
+                .reservation
+                .keep(|event| out.binary_search(&event).is_err());
+            found.change(group, &out, &[]);
+            Ok(judged.reservation)
+        })
+    }
+}
+
+fn judge_schema(
+    arrival: &Arrival<'_>,
+    schema: &SchemaJudge,
+    faults: Vec<EventFault>,
+    group: &mut EventGroup,
+    found: &mut Found,
+) -> Result<(), Refusal> {
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let rule = schema.rule();
+    let observed = arrival
+        .logstore
+        .metrics
+        .events_observed
+        .at(Judge::Schema as usize);
+    let places: Vec<LogPlace> = group.each_log().collect();
+    let log_at = |event: u32| {
+        places
+            .get(event as usize)
+            .map_or(0..0, |it| it.body..it.end)
+    };
+    let (enforced, observed_faults): (Vec<EventFault>, Vec<EventFault>) =
+        faults.into_iter().partition(|fault| {
+            let log = group.logs.get(log_at(fault.event)).unwrap_or_default();
+            rule.mode == LimitMode::Enforce && percent_of(log) < u64::from(rule.percent)
+        });
+    observed.add(observed_faults.len() as u64);
+    if rule.on_invalid == OnInvalid::Reject && !enforced.is_empty() {
+        let detail = told_faults(arrival, &enforced, |event| event);
+        return Err(Refusal::new(Reason::SchemaInvalid, detail));
+    }
+    let (mut out, mut anew) = (Vec::new(), Vec::new());
+    let mut unrepaired = Vec::new();
+    for fault in enforced {
+        let log = group.logs.get(log_at(fault.event)).unwrap_or_default();
+        let repaired = match rule.on_invalid {
+            OnInvalid::Repair => super::repair::repair(schema, &fault, log),
+            _ => None,
+        };
+        match repaired {
+            Some(log) => {
+                found.results.push(EventResult {
+                    event: fault.event,
+                    end: EventEnd::Repaired,
+                    check: schema.label(fault.check).to_owned(),
+                    violations: fault.violations,
+                    hidden: fault.hidden,
+                });
+                anew.push((fault.event, log));
+            }
+            None => unrepaired.push(fault),
+        }
+    }
+    let metrics = &arrival.logstore.metrics;
+    metrics.events_repaired.add(anew.len() as u64);
+    let end = match rule.on_invalid {
+        OnInvalid::Repair => rule.unrepaired,
+        other => other,
+    };
+    if end == OnInvalid::Reject && !unrepaired.is_empty() {
+        let detail = told_faults(arrival, &unrepaired, |event| event);
+        return Err(Refusal::new(Reason::SchemaInvalid, detail));
+    }
+    for fault in unrepaired {
+        out.push(fault.event);
+        let label = schema.label(fault.check);
+        end_badly(arrival, group, (&fault, label, "schema"), end, found);
+    }
+    found.change(group, &out, &anew);
+    Ok(())
+}
+
+/// Notes an event that goes out: set aside, or left out.
+fn end_badly(
+    arrival: &Arrival<'_>,
+    group: &EventGroup,
+    (fault, check, cause): (&EventFault, &str, &'static str),
+    end: OnInvalid,
+    found: &mut Found,
+) {
+    let place = found.place(fault.event);
+    let end = if end == OnInvalid::Drop {
+        EventEnd::Dropped
+    } else {
+        let log = group.logs.get(log_of(group, fault.event));
+        let bad = Bad {
+            event: place,
+            cause,
+            check,
+            violations: &fault.violations,
+            hidden: fault.hidden,
+            record: RecordEvent {
+                log: log.unwrap_or_default(),
+                kinds: &fault.kinds,
+            },
+        };
+        found.records.add(arrival, group, &bad);
+        EventEnd::Quarantined
+    };
+    found.results.push(EventResult {
+        event: place,
+        end,
+        check: check.to_owned(),
+        violations: fault.violations.clone(),
+        hidden: fault.hidden,
+    });
+}
+
+impl Judged {
+    /// Whether every event simply stays.
+    pub(in crate::front) fn touches_nothing(&self) -> bool {
+        self.results.is_empty()
+    }
+
+    /// The request is kept: what was set aside is handed over, and every event is counted that is not
+    /// stored. What became of those, in their order.
+    pub(in crate::front) fn commit(self, arrival: &Arrival<'_>) -> Vec<EventResult> {
+        let Self {
+            mut results,
+            aside,
+            reservation,
+        } = self;
+        let metrics: &LogstoreMetrics = &arrival.logstore.metrics;
+        for result in &results {
+            let schema = result.check.contains('@') || result.check == "unknown";
+            let (judge, reason) = match schema {
+                true => (Judge::Schema, Reason::SchemaInvalid),
+                false => (Judge::Guard, Reason::GuardRefused),
+            };
+            match result.end {
+                EventEnd::Quarantined => metrics.events_quarantined.at(judge as usize).inc(),
+                EventEnd::Dropped => metrics.events_refused.at(reason.index()).inc(),
+                EventEnd::Duplicate => metrics.events_duplicate.inc(),
+                EventEnd::Accepted | EventEnd::Repaired | EventEnd::Refused => {}
+            }
+        }
+        aside.commit(arrival);
+        reservation.confirm();
+        results.sort_by_key(|result| result.event);
+        results
+    }
+}
+
+/// Where an event's Log stands in a group.
+fn log_of(group: &EventGroup, event: u32) -> std::ops::Range<usize> {
+    let place = group.each_log().nth(event as usize);
+    place.map_or(0..0, |place| place.body..place.end)
+}
+
+/// How many `Contents` fields there are.
+fn fields_in(contents: &[u8]) -> usize {
+    let mut fields = Reader::new(contents);
+    let mut count = 0;
+    while let Ok(Some(_)) = fields.next_field() {
+        count += 1;
+    }
+    count
+}
+
+/// A number below 100 that depends on an event's bytes alone.
+fn percent_of(log: &[u8]) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = foldhash::fast::FixedState::with_seed(7).build_hasher();
+    hasher.write(log);
+    ((hasher.finish() >> 32) * 100) >> 32
+}
+
+/// Bad events, for the client of a request that is refused: the first few, and how many more.
+fn told_faults(arrival: &Arrival<'_>, faults: &[EventFault], place: impl Fn(u32) -> u32) -> String {
+    let list = match arrival.action {
+        Action::Events => "",
+        _ => "/__logs__",
+    };
+    let mut told = String::new();
+    for fault in faults.iter().take(TOLD_EVENTS) {
+        if !told.is_empty() {
+            told.push_str("; ");
+        }
+        let event = place(fault.event);
+        let prefix = format!("{list}/{event}");
+        let more = fault.hidden;
+        told.push_str(&told_at(&prefix, &fault.violations, more));
+    }
+    let more = faults.len().saturating_sub(TOLD_EVENTS);
+    if more > 0 {
+        told.push_str(&format!("; and {more} more events"));
+    }
+    told
+}
+
+fn told_violations(violations: &[Violation], hidden: u32) -> String {
+    told_at("", violations, hidden)
+}
+
+fn told_at(prefix: &str, violations: &[Violation], hidden: u32) -> String {
+    let mut told = String::new();
+    for violation in violations.iter().take(TOLD_VIOLATIONS) {
+        if !told.is_empty() {
+            told.push_str(", ");
+        }
+        let Violation {
+            pointer, message, ..
+        } = violation;
+        told.push_str(&format!("{prefix}{pointer}: {message}"));
+    }
+    let more = violations.len().saturating_sub(TOLD_VIOLATIONS) + hidden as usize;
+    if more > 0 {
+        told.push_str(&format!(" and {more} more"));
+    }
+    told
+}

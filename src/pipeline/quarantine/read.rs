@@ -1,0 +1,159 @@
+//! Reading what was set aside; of a live process as well as of a dead one.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::segments::{REPLAYED, numbers, path_of};
+
+/// The longest line that is read: an event of the greatest size, escaped.
+const MAX_LINE: u64 = 16 << 20;
+
+/// The folder of one logstore's records.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kept {
+    /// The project.
+    pub project: String,
+    /// The logstore.
+    pub logstore: String,
+    folder: PathBuf,
+}
+
+impl Kept {
+    /// The folder of a logstore under the data directory.
+    #[must_use]
+    pub fn of(data_dir: &Path, project: &str, logstore: &str) -> Self {
+        Self {
+            project: project.to_owned(),
+            logstore: logstore.to_owned(),
+            folder: data_dir.join("quarantine").join(project).join(logstore),
+        }
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Bytes of its records on disk.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn bytes(&self) -> io::Result<u64> {
+        let mut bytes = 0;
+        for number in numbers(&self.folder)? {
+            bytes += fs::metadata(path_of(&self.folder, number)).map_or(0, |about| about.len());
+        }
+        Ok(bytes)
+    }
+}
+
+/// A record, as it was kept.
+#[derive(Debug, Deserialize)]
+#[expect(missing_docs, reason = "as in `Record`")]
+pub struct KeptRecord<'a> {
+    #[serde(borrow)]
+    pub id: std::borrow::Cow<'a, str>,
+    pub received: u64,
+    pub cause: std::borrow::Cow<'a, str>,
+    pub check: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    pub violations: &'a RawValue,
+    #[serde(default)]
+    pub client: Option<std::net::IpAddr>,
+    #[serde(default)]
+    pub topic: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    pub source: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    pub tags: std::collections::BTreeMap<String, String>,
+    #[serde(borrow)]
+    pub event: &'a RawValue,
+    #[serde(default)]
+    pub attached: std::collections::BTreeMap<String, String>,
+}
+
+/// Every logstore that has records, by name.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn places(data_dir: &Path) -> io::Result<Vec<Kept>> {
+    let mut places = Vec::new();
+    for project in folders(&data_dir.join("quarantine"))? {
+        for logstore in folders(&data_dir.join("quarantine").join(&project))? {
+            places.push(Kept::of(data_dir, &project, &logstore));
+        }
+    }
+    places.sort();
+    Ok(places)
+}
+
+fn folders(of: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(of) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            names.extend(entry.file_name().into_string());
+        }
+    }
+    Ok(names)
+}
+
+/// Shows each record, oldest first, with its line, until `see` says no. How many lines were damaged.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn each_record(
+    kept: &Kept,
+    mut see: impl FnMut(&KeptRecord<'_>, &str) -> bool,
+) -> io::Result<u64> {
+    let mut damaged = 0;
+    for number in numbers(&kept.folder)? {
+        let file = match File::open(path_of(&kept.folder, number)) {
+            // It was deleted in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        let mut reader = BufReader::with_capacity(64 << 10, file);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = reader
+                .by_ref()
+                .take(MAX_LINE)
+                .read_until(b'\n', &mut line)?;
+            if read == 0 {
+                break;
+            }
+            let whole = line.strip_suffix(b"\n");
+            let text = whole.and_then(|line| std::str::from_utf8(line).ok());
+            let record = text.and_then(|text| Some((serde_json::from_str(text).ok()?, text)));
+            match record {
+                Some((record, text)) if !see(&record, text) => return Ok(damaged),
+                Some(_) => {}
+                None => damaged += 1,
+            }
+        }
+    }
+    Ok(damaged)
+}
+
+/// The ids of records that were replayed.
+///
+/// # Errors
+/// When their file cannot be read.
+pub fn replayed(kept: &Kept) -> io::Result<HashSet<String>> {
+    match fs::read_to_string(kept.folder.join(REPLAYED)) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HashSet::new()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,196 @@
+//! One event that was set aside, as a line of JSON.
+
+use std::net::IpAddr;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::event::{EventGroup, Kind, Violation};
+use crate::foundation::wire::{Field, Reader};
+
+/// An event that is set aside, and why.
+#[derive(Debug, Serialize)]
+pub struct Record<'a> {
+    /// The request's id and the place of the event in it: unique, and found in the client's answer.
+    pub id: &'a str,
+    /// When it was received, in unix seconds.
+    pub received: u64,
+    /// What found it wanting: `schema`, `guard`, `transform`.
+    pub cause: &'a str,
+    /// The check: a schema with its version, a guard, a step.
+    pub check: &'a str,
+    /// What is wrong with it, as far as it was told.
+    pub violations: Vec<RecordViolation<'a>>,
+    /// Violations beyond those.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hidden: u32,
+    /// The client's address, where the logstore keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<IpAddr>,
+    /// `LogGroup.Topic`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub topic: &'a str,
+    /// `LogGroup.Source`.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub source: &'a str,
+    /// Tags.
+    #[serde(skip_serializing_if = "Tags::is_empty")]
+    pub tags: Tags<'a>,
+    /// The event as the client sent it, in the form of web tracking.
+    pub event: RecordEvent<'a>,
+    /// Fields that the edge gave it.
+    #[serde(skip_serializing_if = "Attached::is_empty")]
+    pub attached: Attached<'a>,
+}
+
+/// A violation, in a record.
+#[derive(Debug, Serialize)]
+pub struct RecordViolation<'a> {
+    pointer: &'a str,
+    keyword: &'a str,
+    message: &'a str,
+}
+
+impl<'a> From<&'a Violation> for RecordViolation<'a> {
+    fn from(violation: &'a Violation) -> Self {
+        Self {
+            pointer: &violation.pointer,
+            keyword: &violation.keyword,
+            message: &violation.message,
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// The tags of the request of an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Tags<'a>(pub &'a EventGroup);
+
+impl Tags<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.tags.is_empty()
+    }
+}
+
+impl Serialize for Tags<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.0.each_tag() {
+            map.serialize_entry(text(name), text(value))?;
+        }
+        map.end()
+    }
+}
+
+/// A Log in wire form, of whose fields the first are the client's, and what those were in its body.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordEvent<'a> {
+    /// The Log.
+    pub log: &'a [u8],
+    /// Kinds of the client's fields, in their order.
+    pub kinds: &'a [Kind],
+}
+
+impl<'a> RecordEvent<'a> {
+    /// Each field, with what it was in the body if it came from there.
+    fn fields(self) -> impl Iterator<Item = (&'a [u8], &'a [u8], Option<Kind>)> {
+        let mut kinds = self.kinds.iter();
+        contents(self.log).map(move |(name, value)| {
+            // The one field that we write between those of the client.
+            let ours = name == b"__client_time__";
+            let kind = if ours { None } else { kinds.next().copied() };
+            (name, value, kind)
+        })
+    }
+
+    fn sent(self) -> impl Iterator<Item = (&'a [u8], &'a [u8], Kind)> {
+        let fields = self.fields();
+        fields.filter_map(|(name, value, kind)| Some((name, value, kind?)))
+    }
+
+    fn given(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let fields = self.fields();
+        fields.filter_map(|(name, value, kind)| kind.is_none().then_some((name, value)))
+    }
+}
+
+/// The other fields of a Log.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached<'a>(pub RecordEvent<'a>);
+
+impl Attached<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.given().next().is_none()
+    }
+}
+
+impl Serialize for RecordEvent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut fields = Reader::new(self.log);
+        while let Ok(Some(field)) = fields.next_field() {
+            match field {
+                Field::Varint(1, seconds) => map.serialize_entry("__time__", &seconds)?,
+                Field::Fixed32(4, nanos) => map.serialize_entry("__time_ns_part__", &nanos)?,
+                _ => {}
+            }
+        }
+        for (name, value, kind) in self.sent() {
+            // What was no text in the body is JSON as it stands.
+            let raw = match kind {
+                Kind::Text => None,
+                _ => serde_json::from_str::<&RawValue>(text(value)).ok(),
+            };
+            match raw {
+                Some(raw) => map.serialize_entry(text(name), raw)?,
+                None => map.serialize_entry(text(name), text(value))?,
+            }
+        }
+        map.end()
+    }
+}
+
+impl Serialize for Attached<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.0.given() {
+            map.serialize_entry(text(name), text(value))?;
+        }
+        map.end()
+    }
+}
+
+/// Key and value of each `Contents` of a Log.
+fn contents(log: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let mut fields = Reader::new(log);
+    std::iter::from_fn(move || {
+        loop {
+            match fields.next_field() {
+                Ok(Some(Field::Bytes(2, content))) => {
+                    let mut pair: (&[u8], &[u8]) = (b"", b"");
+                    let mut parts = Reader::new(content);
+                    while let Ok(Some(part)) = parts.next_field() {
+                        match part {
+                            Field::Bytes(1, key) => pair.0 = key,
+                            Field::Bytes(2, value) => pair.1 = value,
+                            _ => {}
+                        }
+                    }
+                    return Some(pair);
+                }
+                Ok(Some(_)) => {}
+                _ => return None,
+            }
+        }
+    })
+}
+
+/// Checked to be UTF-8 when it was read.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
