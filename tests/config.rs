@@ -240,13 +240,19 @@ fn examples_of_transforms_load() {
     for (page, least) in [("docs/transforms.md", 12), ("docs/jwt-functions.md", 8)] {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         let blocks = text.split("```toml\n").skip(1);
-        let blocks: Vec<&str> = blocks.map(|rest| rest.split("```").next().unwrap()).collect();
+        let blocks: Vec<&str> = blocks
+            .map(|rest| rest.split("```").next().unwrap())
+            .collect();
         assert!(blocks.len() >= least, "{page}: {}", blocks.len());
         for block in blocks {
             let text = format!("{head}{block}");
             let checked = Checked::parse(&text, page, &Overrides::default());
             let checked = checked.unwrap_or_else(|problems| panic!("{block}\n{problems}"));
-            assert!(!checked.config.projects[0].logstores[1].transforms.is_empty());
+            assert!(
+                !checked.config.projects[0].logstores[1]
+                    .transforms
+                    .is_empty()
+            );
         }
     }
 }
