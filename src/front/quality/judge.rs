@@ -103,7 +103,7 @@ impl Front {
         let mut reservation = Reservation::default();
         if let Some(guards) = &quality.guards {
             reservation =
-                self.judge_guards(arrival, principal, guards, stamp, group, &mut found)?;
+                self.judge_guards((arrival, principal), guards, stamp, group, &mut found)?;
         }
         let mut routed = Vec::new();
         if let Some(steps) = quality.transforms.as_ref().filter(|_| group.events > 0) {
@@ -129,8 +129,7 @@ impl Front {
 
     fn judge_guards(
         &self,
-        arrival: &Arrival<'_>,
-        principal: &Principal,
+        (arrival, principal): (&Arrival<'_>, &Principal),
         guards: &std::sync::Arc<Guards>,
         stamp: &[u8],
         group: &mut EventGroup,
