@@ -32,7 +32,10 @@ const FLOORS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("edge", &["config", "foundation", "front", "telemetry"]),
+    (
+        "edge",
+        &["config", "foundation", "front", "gate", "telemetry"],
+    ),
     (
         "admin",
         &["config", "event", "foundation", "gate", "telemetry"],

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use tollgate::config::Config;
+use tollgate::config::{Config, Ingest};
 use tollgate::foundation::units::Span;
 
 use crate::flood::{Good, merge};
@@ -50,6 +50,7 @@ fn hold_on(config: &mut Config) {
     let ingest = &mut config.ingest;
     ingest.max_connections = 18_000;
     ingest.max_connections_per_prefix = 18_000;
+    ingest.refusal_delay = Ingest::default().refusal_delay;
     ingest.first_byte_timeout = Span::secs(600);
     ingest.header_timeout = Span::secs(600);
     ingest.idle_timeout = Span::secs(600);

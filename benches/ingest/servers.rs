@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 use tollgate::config::Config;
+use tollgate::foundation::units::Span;
 
 /// What the line says that ends a server's first output.
 pub const READY: &str = "Ctrl-C stops it";
@@ -131,6 +132,8 @@ impl Tollgate {
         // The generator keeps its connections for the whole run.
         config.ingest.max_requests = u32::MAX;
         config.ingest.max_connections_per_prefix = config.ingest.max_connections;
+        // What a refusal costs is measured, not how long its client is made to wait.
+        config.ingest.refusal_delay = Span::default();
         change(&mut config);
         // Made before the processes start, so that both find the same keys.
         tollgate::gate::identity::load_jwt_keys(&config.identity, &config.data_dir)?;

@@ -2,8 +2,8 @@
 //!
 //! Each attacker has a connection and an address of its own, and always has some requests that are not
 //! answered: as soon as answers come it sends more, ten times as fast as the server can refuse. What
-//! waits in the sockets is all that TCP lets a flood of any strength have waiting, so the server is
-//! never without bad requests to take. The good clients have an address each as well, and send few
+//! waits in the sockets is all that TCP lets a flood of any strength have waiting, so each attacker has
+//! its next refusal as soon as the server gives it. The good clients have an address each as well, and send few
 //! requests each, at a fixed rate in all.
 //!
 //! Once with no limit, and once with one on each address that the good clients keep and the attackers
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tollgate::config::Config;
+use tollgate::config::{Config, Ingest};
 
 use crate::flood::{Good, merge};
 use crate::generator::{self, Generator, Pace};
@@ -79,6 +79,7 @@ fn make_room(config: &mut Config) {
     let minutes = tollgate::foundation::units::Span::secs(600);
     config.ingest.first_byte_timeout = minutes;
     config.ingest.idle_timeout = minutes;
+    config.ingest.refusal_delay = Ingest::default().refusal_delay;
 }
 
 fn besiege(options: &Options, limited: bool) -> anyhow::Result<bool> {
@@ -91,7 +92,7 @@ fn besiege(options: &Options, limited: bool) -> anyhow::Result<bool> {
     })?;
     let good = traffic::requests(&tollgate.config, Tokens::Good, 1)?;
     let bad = traffic::requests(&tollgate.config, Tokens::Forged, 1)?;
-    let capacity = capacity(&tollgate, &bad)?;
+    let capacity = capacity()?;
     tell(format_args!(
         "\n{} a limit on each address: {capacity} bad tokens/s refused on 64 connections; then {} addresses, \
          each with up to {} requests waiting, and {} good clients with {}/s in all",
@@ -173,9 +174,12 @@ fn report(without: &mut Score, with: &mut Score) {
     ));
 }
 
-/// How many bad tokens a second the server refuses, with a load that follows its answers.
-fn capacity(tollgate: &Tollgate, bad: &Vec<Vec<u8>>) -> anyhow::Result<u64> {
-    let (mut generator, _) = Generator::connect(tollgate.ingest, bad, 64)?;
+/// How many bad tokens a second the server refuses when it holds no answer back, with a load that
+/// follows its answers.
+fn capacity() -> anyhow::Result<u64> {
+    let tollgate = Tollgate::start(machine::processors(), |_| {})?;
+    let bad = traffic::requests(&tollgate.config, Tokens::Forged, 1)?;
+    let (mut generator, _) = Generator::connect(tollgate.ingest, &bad, 64)?;
     let outcome = generator.run(Pace::Saturate {
         duration: Duration::from_secs(2),
     })?;

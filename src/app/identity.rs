@@ -159,7 +159,7 @@ impl Identity {
         let trust = Trust::load(&config, &self.nonces).map_err(|errors| errors.to_string())?;
         let limits = self.limits.prepare(&config);
         let limits = limits.map_err(|error| error.to_string())?;
-        let quality = self.quality.prepare(&config);
+        let quality = self.quality.prepare(&config, trust.attached());
         let quality = quality.map_err(|error| error.to_string())?;
         trust.jwt().inherit(self.authenticator.trust().jwt());
         let stop = self.stop.child_token();

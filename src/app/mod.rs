@@ -366,7 +366,10 @@ impl Running {
             let ledgers = sharing::ledgers(identity.state(), overrides);
             self.sharing = Some(self.serving(|stop| self.tasks.spawn(store.run(ledgers, stop))));
         }
-        let prepared = identity.quality().prepare(config)?;
+        let prepared = {
+            let trust = identity.authenticator.trust();
+            identity.quality().prepare(config, trust.attached())?
+        };
         let quarantine = Quarantine::open(
             &config.data_dir,
             &config.quarantine,
@@ -387,7 +390,7 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let front = Front::new(config, parts);
-        identity.quality().serve(&front, prepared);
+        identity.quality().serve(&front, &self.metrics, prepared);
         let metrics = Arc::clone(&self.metrics);
         let stop = edge::Stop::default();
         let serving = self.tasks.spawn(edge.serve(front, metrics, stop.clone()));

@@ -8,10 +8,18 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::config::{Config, Logstore, Problem, SchemaRule, SchemaUse, UnknownEvents};
+use crate::event::AttachedNames;
+use crate::foundation::secret::Secret;
 use crate::front::{Front, Quality, SchemaJudge};
 use crate::gate::guard::{GuardSet, StandingGuards};
+use crate::gate::identity::load_or_make;
 use crate::gate::schema::{Options, Schema, SchemaSet, SetEntry, Speed, UnknownEvent};
+use crate::gate::transform::{Annotation, MaskAction, TransformProblem, Transforms, UnknownMask};
 
+use crate::telemetry::Metrics;
+
+/// Marks a field of a schema as personal.
+const MASK: &str = "x-tollgate-mask";
 /// The largest file of a schema, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -33,6 +41,8 @@ pub(super) struct Prepared {
 #[derive(Debug)]
 pub(super) struct QualityControl {
     guards: Arc<StandingGuards>,
+    /// Keys hashes and choices of steps that name no key of their own.
+    seed: Secret,
     front: OnceLock<Arc<Front>>,
 }
 
@@ -42,8 +52,12 @@ impl QualityControl {
         let seed = getrandom::u64().unwrap_or_else(|_| crate::foundation::clock::unix_millis());
         let guards = StandingGuards::new(config, seed);
         let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
+        let seed = load_or_make(&config.data_dir, "transform");
+        let seed = seed
+            .map_err(|error| QualityErrors(vec![Problem::error("data_dir", error.to_string())]))?;
         Ok(Self {
             guards,
+            seed,
             front: OnceLock::new(),
         })
     }
@@ -54,20 +68,79 @@ impl QualityControl {
     }
 
     /// What a changed configuration asks for, to be taken over later. Reads files.
-    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, QualityErrors> {
+    pub(super) fn prepare(
+        &self,
+        config: &Config,
+        attached: &AttachedNames,
+    ) -> Result<Prepared, QualityErrors> {
         let schemas = load(config).map_err(QualityErrors)?;
         let guards = self.guards.prepare(config);
         let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
-        let mut of = Vec::new();
-        for project in &config.projects {
-            for logstore in &project.logstores {
+        let (mut of, mut problems) = (Vec::new(), Vec::new());
+        for (i, project) in config.projects.iter().enumerate() {
+            for (j, logstore) in project.logstores.iter().enumerate() {
                 let (name, store) = (project.name.as_str(), logstore.name.as_str());
-                let guards = guards.of(name, store);
-                let quality = quality_of(logstore, &schemas, guards);
+                let guards_of = guards.of(name, store);
+                let steps = self.steps_of(config, logstore, &schemas, attached);
+                let steps = steps.map_err(|found| {
+                    let path = format!("project[{i}].logstore[{j}]");
+                    let of = |it: TransformProblem| {
+                        let key = format!("{path}.transform[{}].{}", it.step, it.key);
+                        Problem::error(key, it.message)
+                    };
+                    problems.extend(found.into_iter().map(of));
+                });
+                let judge = logstore
+                    .schema
+                    .as_ref()
+                    .map(|used| judge_of(used, &schemas));
+                let quality = Quality::new(judge, guards_of, steps.ok(), &logstore.quarantine);
                 of.push((name.to_owned(), store.to_owned(), quality));
             }
         }
-        Ok(Prepared { guards, of })
+        if problems.is_empty() {
+            Ok(Prepared { guards, of })
+        } else {
+            Err(QualityErrors(problems))
+        }
+    }
+
+    /// The steps of a logstore, after what its schemas mark as personal.
+    fn steps_of(
+        &self,
+        config: &Config,
+        logstore: &Logstore,
+        schemas: &Schemas,
+        attached: &AttachedNames,
+    ) -> Result<Transforms, Vec<TransformProblem>> {
+        let names = logstore.schema.iter().flat_map(|used| &used.names);
+        let used = names.flat_map(|name| {
+            let of_name = schemas.iter().filter(move |(rule, _)| rule.name == *name);
+            of_name.map(|(_, schema)| schema)
+        });
+        let mut marked: BTreeMap<String, MaskAction> = BTreeMap::new();
+        for schema in used {
+            for (field, notes) in schema.annotations().iter() {
+                let Some(mark) = notes.extensions.get(MASK) else {
+                    continue;
+                };
+                let action = mark.as_str().unwrap_or_default().parse();
+                let action = action.map_err(|error: UnknownMask| {
+                    vec![TransformProblem {
+                        step: 0,
+                        key: "type",
+                        message: format!("a schema, field `{field}`: {error}"),
+                    }]
+                })?;
+                marked.insert(field.to_owned(), action);
+            }
+        }
+        let marked: Vec<Annotation> = marked
+            .into_iter()
+            .map(|(field, action)| Annotation { field, action })
+            .collect();
+        let steps = &logstore.transforms;
+        Transforms::new(steps, &marked, &config.limits, attached, &self.seed)
     }
 
     /// From now on the events of the front are held to this.
@@ -88,23 +161,22 @@ impl QualityControl {
     }
 
     /// Begins to serve.
-    pub(super) fn serve(&self, front: &Arc<Front>, prepared: Prepared) {
+    pub(super) fn serve(&self, front: &Arc<Front>, metrics: &Metrics, prepared: Prepared) {
         self.front.get_or_init(|| Arc::clone(front));
+        let guards = Arc::clone(&self.guards);
+        metrics.watch_guards(move || guards.figures());
+        // Not held: the front holds the metrics.
+        let watched = Arc::downgrade(front);
+        metrics.watch_transforms(move || {
+            let front = watched.upgrade();
+            front.map_or_else(Vec::new, |front| front.site().transform_figures())
+        });
         self.take_over(prepared);
     }
 }
 
 fn guard_problem(error: &crate::config::PatternError) -> Problem {
     Problem::error("guards.key_pattern", error.to_string())
-}
-
-fn quality_of(
-    logstore: &Logstore,
-    schemas: &Schemas,
-    guards: Option<Arc<crate::gate::guard::Guards>>,
-) -> Quality {
-    let judge = logstore.schema.as_ref().map(|used| judge_of(used, schemas));
-    Quality::new(judge, guards, None, &logstore.quarantine)
 }
 
 fn judge_of(used: &SchemaUse, schemas: &Schemas) -> SchemaJudge {

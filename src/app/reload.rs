@@ -82,6 +82,7 @@ fn fixed(config: &Config) -> Value {
 fn without_quality(logstore: &Logstore) -> Logstore {
     Logstore {
         schema: None,
+        transforms: Vec::new(),
         guards: crate::config::Guards::default(),
         quarantine: crate::config::QuarantineUse::default(),
         ..logstore.clone()

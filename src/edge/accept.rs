@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::crowd;
 use super::establish::establish;
 use super::lifetime::{Lifetime, Protocol};
-use super::prefixes::{PrefixFull, Slot};
+use super::prefixes::Slot;
 use super::{Shared, Way, connection};
 use crate::config::ProxyRole;
 use crate::telemetry::{ConnectionEnd, Metrics};
@@ -33,9 +33,12 @@ pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Sha
             Ok((stream, address)) => {
                 shared.metrics.edge.accepted.inc();
                 let taken = Taken::new(&shared.metrics, permit);
-                let Ok(slot) = slot(address.ip(), &way, &shared) else {
-                    taken.ended(ConnectionEnd::PrefixLimit);
-                    continue;
+                let slot = match slot(address.ip(), &way, &shared) {
+                    Ok(slot) => slot,
+                    Err(end) => {
+                        taken.ended(end);
+                        continue;
+                    }
                 };
                 let (way, tasks) = (Arc::clone(&way), shared.tasks.clone());
                 let shared = Arc::clone(&shared);
@@ -55,7 +58,7 @@ pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Sha
 
 /// A place among the connections of the peer's network. Proxies in front, which bring the
 /// connections of many clients, need none; who is behind a PROXY header gets one when it is read.
-fn slot(peer: IpAddr, way: &Way, shared: &Shared) -> Result<Option<Slot>, PrefixFull> {
+fn slot(peer: IpAddr, way: &Way, shared: &Shared) -> Result<Option<Slot>, ConnectionEnd> {
     let in_front = way.proxy_protocol.role(peer) == ProxyRole::LoadBalancer;
     if in_front || shared.proxies.trusts(peer) {
         return Ok(None);

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::establish::Established;
 use super::lifetime::{Due, Lifetime, Protocol};
+use super::refusals::Refusals;
 use super::service::Requests;
 use super::transport::Transport;
 use super::{Shared, Stop, Way};
@@ -66,7 +67,7 @@ pub(super) async fn serve(
         transport,
         protocol,
         peer,
-        slot: _slot,
+        slot,
     } = established;
     let life = Arc::new(Lifetime::new(protocol, shared.bounds.life));
     let _entry = shared.crowd.enter(&life);
@@ -79,6 +80,7 @@ pub(super) async fn serve(
         life: Arc::clone(&life),
         https: Arc::clone(&way.https),
         max_headers: shared.bounds.max_headers,
+        refusals: slot.map(|slot| Arc::new(Refusals::new(slot, shared.bounds.refusal_delay))),
     };
     let transport = transport.watched_by(Arc::clone(&life));
     let io = StallGuard::new(transport, shared.bounds.write_timeout);
@@ -172,6 +174,7 @@ async fn supervise(
         if !retired && no_more.as_mut().poll(context).is_ready() {
             retired = true;
             life.retire(ConnectionEnd::Stopped);
+            life.hurry();
         }
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;

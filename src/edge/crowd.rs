@@ -1,9 +1,10 @@
 //! Room for new connections when there are as many as may be.
 //!
 //! Promise: as long as a new connection waits for a place, others give way, one every
-//! [`PACE`] for each that waits: the one that has stood idle or silent the longest, then the one
-//! whose head has been on its way the longest, each not before [`GRACE`]. When there is none such,
-//! the oldest is told to end with its next answer. Requests under way are never cut.
+//! [`PACE`] for each that waits: the one that has been refused again and again the longest
+//! (`refusals`), then the one that has stood idle or silent the longest, then the one whose head has
+//! been on its way the longest, the last two not before [`GRACE`]. When there is none such, the oldest
+//! is told to end with its next answer. Requests under way are never cut.
 //!
 //! Bound: an entry for each open connection, and [`AHEAD`] candidates. All entries are looked at once
 //! for as many ends as there are candidates, not for each new connection.
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::lifetime::{Lifetime, Standing};
 
-/// How long a connection may stand before it gives way.
+/// How long a connection may stand still before it gives way.
 const GRACE: Duration = Duration::from_secs(1);
 /// Time between two that give way for one that waits: the first may have begun a request meanwhile.
 pub(super) const PACE: Duration = Duration::from_millis(100);
@@ -80,18 +81,21 @@ impl Crowd {
         self.retire_oldest(before);
     }
 
-    /// Those that have stood still since before then, the longest last; heads before them.
+    /// Those that have stood still since before then, the longest last: heads, then silent ones; and
+    /// behind them all whose answers are held back.
     fn stalled(&self, before: Instant) -> Vec<Weak<Lifetime>> {
         let mut all: Vec<_> = self
             .lives
             .iter()
             .filter_map(|entry| {
                 let (rank, since) = match entry.value().standing() {
-                    Standing::Still(since) => (0, since),
-                    Standing::Head(since) => (1, since),
+                    Standing::Refused(since) => (0, since),
+                    Standing::Still(since) => (1, since),
+                    Standing::Head(since) => (2, since),
                     Standing::Busy => return None,
                 };
-                (since <= before).then(|| (rank, since, Arc::downgrade(entry.value())))
+                let may = rank == 0 || since <= before;
+                may.then(|| (rank, since, Arc::downgrade(entry.value())))
             })
             .collect();
         all.sort_unstable_by_key(|(rank, since, _)| (*rank, *since));

@@ -24,7 +24,7 @@ pub(super) struct Established {
     pub(super) transport: Transport,
     pub(super) protocol: Protocol,
     pub(super) peer: Peer,
-    /// Its place among those of its network, held until it ends.
+    /// Its place among those of its network, held until it ends. None where it brings many clients.
     pub(super) slot: Option<Slot>,
 }
 
@@ -89,8 +89,7 @@ async fn steps(
     {
         address = source;
         if !shared.proxies.trusts(source.ip()) {
-            let entered = shared.prefixes.enter(source.ip());
-            slot = Some(entered.map_err(|_| ConnectionEnd::PrefixLimit)?);
+            slot = Some(shared.prefixes.enter(source.ip())?);
         }
     }
     let Some(tls) = &way.tls else {

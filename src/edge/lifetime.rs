@@ -3,12 +3,14 @@
 //! The stream tells what arrives, the service tells what is asked and answered, and `connection`
 //! asks after each step what is due. One lock for each connection, held for some instructions.
 
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::refusals::Waiting;
 use super::transport::HTTP2_PREFACE;
 use crate::telemetry::ConnectionEnd;
 
@@ -62,6 +64,8 @@ pub(super) enum Standing {
     Still(Instant),
     /// A head has been coming since then.
     Head(Instant),
+    /// Its requests have been refused since then, and their answers wait.
+    Refused(Instant),
     /// Requests are being answered, or it has been asked to give way, or its client has hung up.
     Busy,
 }
@@ -85,6 +89,8 @@ pub(super) struct Lifetime {
     state: Mutex<State>,
     /// Wakes the connection to look at what is due.
     called: Notify,
+    /// Wakes the answers that are held back.
+    hurry: Notify,
 }
 
 #[derive(Debug)]
@@ -112,6 +118,8 @@ struct State {
     /// Bytes that no request has paid for, and when that was reckoned.
     owed: usize,
     reckoned: Instant,
+    /// Answers that are held back.
+    waiting: Waiting,
 }
 
 /// Bytes of HTTP/2, other than bodies, that a client may send without asking for anything: so many
@@ -147,8 +155,10 @@ impl Lifetime {
                 late: false,
                 owed: 0,
                 reckoned: born,
+                waiting: Waiting::new(born),
             }),
             called: Notify::new(),
+            hurry: Notify::new(),
         }
     }
 
@@ -280,22 +290,70 @@ impl Lifetime {
             _ if state.gives_way || state.hung_up.is_some() => Standing::Busy,
             Phase::Silent | Phase::Idle => Standing::Still(state.since),
             Phase::Head => Standing::Head(state.since),
-            Phase::Busy => Standing::Busy,
+            Phase::Busy => state
+                .waiting
+                .only_since(state.in_flight)
+                .map_or(Standing::Busy, Standing::Refused),
         }
     }
 
-    /// Asks it to close, if it has stood still since before then. A request that has come whole by
-    /// the time that it looks is answered all the same.
+    /// Asks it to close, if it has stood still since before then, or has nothing under way but
+    /// answers that are held back: those are given at once. A request that has come whole by the time
+    /// that it looks is answered all the same.
     pub(super) fn give_way(&self, before: Instant) -> bool {
         let mut state = self.state();
-        let still = state.phase != Phase::Busy && state.since <= before;
-        if !still || state.gives_way || state.hung_up.is_some() {
+        if state.gives_way || state.hung_up.is_some() {
             return false;
         }
-        state.gives_way = true;
-        drop(state);
+        if state.waiting.only_since(state.in_flight).is_some() {
+            // Known before the answers go: they say so.
+            state.last.get_or_insert(ConnectionEnd::Crowded);
+            drop(state);
+            self.hurry();
+        } else if state.phase != Phase::Busy && state.since <= before {
+            state.gives_way = true;
+            drop(state);
+        } else {
+            return false;
+        }
         self.called.notify_one();
         true
+    }
+
+    /// An answer is to be held back for this long. Until when it is; `None` when none are any more.
+    pub(super) fn holds_back(&self, wait: Duration) -> Option<Instant> {
+        self.state().waiting.add(wait)
+    }
+
+    /// An answer that was held back is given, or was given up.
+    pub(super) fn lets_go(&self, given_up: bool) {
+        let mut state = self.state();
+        state.waiting.leave(given_up);
+        if state.waiting.is_futile() {
+            drop(state);
+            self.called.notify_one();
+        }
+    }
+
+    /// Something of the client was taken: what was refused before is forgotten.
+    pub(super) fn forgives(&self) {
+        self.state().waiting.forgive();
+    }
+
+    /// No answer is held back any longer.
+    pub(super) fn hurry(&self) {
+        self.state().waiting.end();
+        self.hurry.notify_waiters();
+    }
+
+    /// Ends when answers are not held back any longer.
+    pub(super) async fn hurried(&self) {
+        let mut hurried = pin!(self.hurry.notified());
+        // Whoever calls from here on is heard.
+        hurried.as_mut().enable();
+        if !self.state().waiting.is_over() {
+            hurried.await;
+        }
     }
 
     /// Whether nothing has told it yet to take no further requests.
@@ -336,6 +394,9 @@ impl Lifetime {
         let mut state = self.state();
         if state.owed > FRAMES_BURST.saturating_add(self.bounds.max_header) {
             return Due::Close(ConnectionEnd::FrameFlood);
+        }
+        if state.waiting.is_futile() {
+            return Due::Close(ConnectionEnd::Refused);
         }
         if state.gives_way {
             state.last.get_or_insert(ConnectionEnd::Crowded);

@@ -15,7 +15,9 @@ mod lifetime;
 mod peer;
 mod prefixes;
 pub mod proxy_protocol;
+mod record;
 mod redirect;
+mod refusals;
 mod service;
 mod socket;
 mod transport;
@@ -138,6 +140,7 @@ struct Bounds {
     max_handshakes: usize,
     max_header: usize,
     max_headers: usize,
+    refusal_delay: Duration,
     life: LifeBounds,
 }
 
@@ -149,6 +152,7 @@ impl Bounds {
             max_handshakes: ingest.max_handshakes as usize,
             max_header: ingest.max_header.as_usize(),
             max_headers: ingest.max_headers as usize,
+            refusal_delay: ingest.refusal_delay.get(),
             life: LifeBounds {
                 first_byte_timeout: ingest.first_byte_timeout.get(),
                 header_timeout: ingest.header_timeout.get(),

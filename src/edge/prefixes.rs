@@ -1,7 +1,8 @@
-//! How many connections each network holds.
+//! How many connections each network holds, and how fast it opens them.
 //!
 //! Bound: a network is kept for as long as it has a connection, so the table never has more entries
-//! than `max_connections`. At a network's own limit its next connection is closed at once.
+//! than `max_connections`; `record` is bounded apart. At a network's own limit its next connection is
+//! closed at once.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
+use super::record::{Record, TooFast};
 use crate::config::Ingest;
+use crate::telemetry::ConnectionEnd;
 
 /// The counts of all networks.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub(super) struct Prefixes {
     v4_bits: u8,
     v6_bits: u8,
     counts: DashMap<u128, u32, foldhash::quality::RandomState>,
+    record: Option<Record>,
 }
 
 impl Prefixes {
@@ -27,11 +31,15 @@ impl Prefixes {
             v4_bits: ingest.prefix_v4,
             v6_bits: ingest.prefix_v6,
             counts: DashMap::default(),
+            record: Record::new(ingest),
         })
     }
 
-    /// Counts a connection of this address, unless its network has as many as it may.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Slot, PrefixFull> {
+    /// Counts a connection of this address.
+    ///
+    /// # Errors
+    /// Why it is to be closed: its network has as many as it may, or opens them too fast.
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Slot, ConnectionEnd> {
         let network = self.network(address);
         match self.counts.entry(network) {
             Entry::Vacant(free) => {
@@ -40,15 +48,21 @@ impl Prefixes {
             Entry::Occupied(mut taken) => {
                 let count = taken.get_mut();
                 if *count >= self.most {
-                    return Err(PrefixFull);
+                    return Err(ConnectionEnd::PrefixLimit);
                 }
                 *count += 1;
             }
         }
-        Ok(Slot {
+        // From here on it is counted until it is dropped.
+        let slot = Slot {
             prefixes: Arc::clone(self),
             network,
-        })
+        };
+        let record = self.record.as_ref();
+        match record.map_or(Ok(()), |record| record.connects(network)) {
+            Ok(()) => Ok(slot),
+            Err(TooFast) => Err(ConnectionEnd::PrefixRate),
+        }
     }
 
     /// The network of an address as a number. IPv4 lies in the mapped part of IPv6, which no client
@@ -63,15 +77,26 @@ impl Prefixes {
     }
 }
 
-/// A network has as many connections as it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct PrefixFull;
-
 /// A connection that counts for its network until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     prefixes: Arc<Prefixes>,
     network: u128,
+}
+
+impl Slot {
+    /// A request of its network was refused.
+    pub(super) fn refused(&self) {
+        if let Some(record) = &self.prefixes.record {
+            record.refused(self.network);
+        }
+    }
+
+    /// Refusals of its network that are not forgotten yet.
+    pub(super) fn refusals(&self) -> u32 {
+        let record = self.prefixes.record.as_ref();
+        record.map_or(0, |record| record.refusals(self.network))
+    }
 }
 
 impl Drop for Slot {

@@ -13,6 +13,7 @@ use hyper::service::Service;
 use super::Https;
 use super::lifetime::{Lifetime, Protocol};
 use super::peer::Peer;
+use super::refusals::{self, Refusals};
 use crate::foundation::client_address::ProxyRules;
 use crate::front::{Front, Reply};
 use crate::telemetry::{HttpVersion, Metrics};
@@ -28,6 +29,8 @@ pub(super) struct Requests {
     pub(super) life: Arc<Lifetime>,
     pub(super) https: Arc<Https>,
     pub(super) max_headers: usize,
+    /// None where the connection brings many clients: one must not wait for another.
+    pub(super) refusals: Option<Arc<Refusals>>,
 }
 
 /// A request under way, also when it is given up.
@@ -77,6 +80,7 @@ impl Service<Request<Incoming>> for Requests {
         self.metrics.edge.addresses.at(outcome as usize).inc();
         let protocol = self.protocol;
         let https = Arc::clone(&self.https);
+        let (refusals, metrics) = (self.refusals.clone(), Arc::clone(&self.metrics));
         if https.redirect.is_some() {
             self.metrics.edge.redirected.inc();
         }
@@ -88,6 +92,12 @@ impl Service<Request<Incoming>> for Requests {
                     front.send_elsewhere(request, location).await
                 }
             };
+            if let Some(refusals) = &refusals {
+                let wait = refusals.note(&reply, &under_way.0);
+                if !wait.is_zero() {
+                    refusals::hold_back(wait, &under_way.0, &metrics.edge).await;
+                }
+            }
             if let Some(hsts) = &https.hsts {
                 let headers = reply.headers_mut();
                 headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());

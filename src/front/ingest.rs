@@ -334,6 +334,7 @@ impl Front {
                 lease,
                 bytes: query.len() as u64,
                 charges,
+                routed: Vec::new(),
             };
             self.submit(arrival, check, principal, (stamp, group), toll)
         })
@@ -373,6 +374,7 @@ impl Front {
                 bytes: plain.len() as u64,
                 lease: sent.lease,
                 charges,
+                routed: Vec::new(),
             };
             self.submit(arrival, check, principal, (stamp, group), toll)
         })
@@ -450,7 +452,7 @@ impl Front {
         arrival: &Arrival<'_>,
         principal: &Principal,
         (stamp, group): (&[u8], &mut EventGroup),
-        toll: Toll<'_>,
+        mut toll: Toll<'_>,
     ) -> Result<Kept, Refusal> {
         let quality = &*arrival.quality;
         let events = group.events;
@@ -462,8 +464,9 @@ impl Front {
             });
         }
         let judged = self.judge(arrival, principal, quality, stamp, group);
-        let judged = judged.inspect_err(|_| group.events = events)?;
-        if group.events > 0 {
+        let mut judged = judged.inspect_err(|_| group.events = events)?;
+        toll.routed = std::mem::take(&mut judged.routed);
+        if group.events > 0 || !toll.routed.is_empty() {
             let left = group.events;
             let kept = self.keep_events(arrival, principal, group, toll);
             kept.inspect_err(|_| {

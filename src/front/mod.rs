@@ -22,9 +22,11 @@ mod session;
 mod site;
 mod toll;
 pub mod transcode;
+mod verdict;
 
 pub use self::quality::{Quality, SchemaJudge};
 pub use self::reply::Reply;
 pub use self::security_events::SecurityEvents;
 pub use self::service::{Front, FrontParts, Sender};
 pub use self::site::{Site, SiteLogstore, SiteParts, host_of};
+pub use self::verdict::Verdict;

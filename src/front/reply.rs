@@ -18,8 +18,8 @@ use crate::foundation::request_id::RequestId;
 
 const X_LOG_REQUESTID: HeaderName = HeaderName::from_static("x-log-requestid");
 const X_LOG_TIME: HeaderName = HeaderName::from_static("x-log-time");
-const X_TOLLGATE_ACK: HeaderName = HeaderName::from_static("x-tollgate-ack");
-const X_TOLLGATE_REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
+pub(super) const X_TOLLGATE_ACK: HeaderName = HeaderName::from_static("x-tollgate-ack");
+pub(super) const X_TOLLGATE_REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");
 
 /// A transparent image of one pixel, 43 bytes.
 const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff!\xf9\x04\

@@ -1,6 +1,8 @@
 //! What a request pays: the memory and the limits that its events take; and what its caller is told
 //! of those limits.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::arrival::Arrival;
@@ -12,6 +14,7 @@ use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::gate::identity::Principal;
 use crate::gate::quota::{Charges, Facts, Words};
+use crate::gate::transform::Routed;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -27,6 +30,8 @@ pub(super) struct Toll<'c> {
     pub(super) bytes: u64,
     /// What it was charged.
     pub(super) charges: &'c mut Charges,
+    /// Events that steps send elsewhere: to other logstores of the project, or with another topic.
+    pub(super) routed: Vec<Routed>,
 }
 
 impl Words for Arrival<'_> {
@@ -88,10 +93,13 @@ impl Front {
             mut lease,
             bytes,
             charges,
+            routed,
         } = toll;
         let facts = arrival.quota_facts(Some(principal));
         let all = group.events;
         let sorted = charges.of_events(&facts, group, bytes)?;
+        let routed = self.room_for_routed(arrival, &facts, charges, routed);
+        let routed = routed.inspect_err(|_| group.events = all)?;
         arrival.put_tags(charges, group);
         if group.events > 0 {
             let SiteLogstore { lane, priority, .. } = arrival.logstore;
@@ -104,6 +112,9 @@ impl Front {
                 group.events = all;
                 return Err(refusal);
             }
+        }
+        for (target, group, lease) in routed {
+            submit_to(&target, &group, lease);
         }
         let cells = &arrival.logstore.metrics.events_refused;
         let mut refused = sorted.refused;
@@ -136,6 +147,37 @@ impl Front {
         Ok(())
     }
 
+    /// Takes room for events that steps send elsewhere. Those that stay in their logstore, with another
+    /// topic, are charged to its limits.
+    fn room_for_routed(
+        &self,
+        arrival: &Arrival<'_>,
+        facts: &Facts<'_>,
+        charges: &mut Charges,
+        routed: Vec<Routed>,
+    ) -> Result<Vec<(Arc<SiteLogstore>, EventGroup, Lease)>, Refusal> {
+        let mut ready = Vec::with_capacity(routed.len());
+        for Routed {
+            logstore,
+            mut group,
+        } in routed
+        {
+            let own = &arrival.logstore.rules.name;
+            let name = logstore.as_ref().unwrap_or(own).as_str();
+            let found = self.site.shared_logstore(arrival.project, name);
+            let target = found.ok_or(Reason::Internal)?;
+            if logstore.is_none() {
+                let bytes = group.logs.len() as u64;
+                charges.of_events(facts, &mut group, bytes)?;
+            }
+            arrival.put_tags(charges, &mut group);
+            let bytes = group.wire_bytes() as u64;
+            let lease = target.lane.admit(bytes, target.priority)?;
+            ready.push((target, group, lease));
+        }
+        Ok(ready)
+    }
+
     /// Hands events to another logstore of the project, whose books they are in from then on.
     fn divert(
         &self,
@@ -152,6 +194,19 @@ impl Front {
         target.lane.submit(group, lease)?;
         target.metrics.events_accepted.add(u64::from(group.events));
         Ok(())
+    }
+}
+
+/// Hands over events for which there is room. Only a pipeline that stops refuses them then: they are in
+/// the books of their logstore.
+fn submit_to(target: &SiteLogstore, group: &EventGroup, lease: Lease) {
+    let events = u64::from(group.events);
+    match target.lane.submit(group, lease) {
+        Ok(()) => target.metrics.events_accepted.add(events),
+        Err(refusal) => {
+            let cells = &target.metrics.events_refused;
+            cells.at(refusal.reason().index()).add(events);
+        }
     }
 }
 

@@ -46,6 +46,18 @@ const PLAIN: &[(&str, &str, MetricType, Read)] = &[
         MetricType::COUNTER,
         |m| m.redirected.get(),
     ),
+    (
+        "tollgate_refusals_delayed_total",
+        "Refused requests whose answer was held back, since their client or its network was refused again and again (ingest.refusal_delay).",
+        MetricType::COUNTER,
+        |m| m.refusals_delayed.get(),
+    ),
+    (
+        "tollgate_refusals_waiting",
+        "Answers to refused requests that are held back now.",
+        MetricType::GAUGE,
+        |m| m.refusals_waiting.get(),
+    ),
 ];
 
 impl Metrics {

@@ -224,6 +224,8 @@ label_enum! {
         Stopped => "stopped",
         /// Its network had as many as it may.
         PrefixLimit => "prefix_limit",
+        /// Its network opened more in a second than it may.
+        PrefixRate => "prefix_rate",
         /// Its PROXY header, its TLS handshake or the wait for its turn took too long.
         HandshakeTimeout => "handshake_timeout",
         /// Its handshake was slow while others waited for their turn.
@@ -250,6 +252,8 @@ label_enum! {
         MaxAge => "max_age",
         /// It has had its greatest number of requests.
         MaxRequests => "max_requests",
+        /// More of its refused requests than may wait for their answers did, or were given up.
+        Refused => "refused",
         /// Its client sent frames of HTTP/2 without end, and hardly a request.
         FrameFlood => "frame_flood",
         /// The client broke the rules of HTTP.

@@ -12,6 +12,7 @@ use super::labels::{
 };
 use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
+use super::transforms::TransformsWatch;
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
 
@@ -116,6 +117,8 @@ pub struct LogstoreMetrics {
     pub events_observed: Cells<{ Judge::COUNT }>,
     /// Events that were repaired, and stored then.
     pub events_repaired: Counter,
+    /// Events that a step left out: a sample, or a privacy signal.
+    pub events_sampled: Counter,
     /// Events that were taken before, and are not stored again.
     pub events_duplicate: Counter,
     /// Bytes of accepted requests before compression.
@@ -190,6 +193,10 @@ pub struct EdgeMetrics {
     pub tls_handshakes: Cells<{ TlsHandshake::COUNT }>,
     /// Requests that were sent on to https, or had no host to be sent to.
     pub redirected: Counter,
+    /// Refusals whose answer was held back.
+    pub refusals_delayed: Counter,
+    /// Answers that are held back now.
+    pub refusals_waiting: Gauge,
     /// Requests, by version of HTTP.
     pub requests: Cells<{ HttpVersion::COUNT }>,
     /// Requests, by how their client's address was found.
@@ -262,6 +269,8 @@ pub struct Metrics {
     pub(super) limits: LimitsWatch,
     /// The guards.
     pub(super) guards: GuardsWatch,
+    /// The steps on events.
+    pub(super) transforms: TransformsWatch,
     /// Cells per certificate, from the configuration.
     pub(super) certificates: Certificates,
     /// Cells per project and logstore, from the configuration.

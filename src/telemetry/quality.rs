@@ -22,7 +22,12 @@ const BY_JUDGE: [(&str, &str, ByJudge); 2] = [
     ),
 ];
 
-const PLAIN: [(&str, &str, Plain); 2] = [
+const PLAIN: [(&str, &str, Plain); 3] = [
+    (
+        "tollgate_events_sampled_total",
+        "Events that a step left out by choice: a sample, a privacy signal, no field left.",
+        |m| &m.events_sampled,
+    ),
     (
         "tollgate_events_repaired_total",
         "Accepted events that were bad and have been repaired.",

@@ -8,7 +8,7 @@ use super::support::{OPEN, Tollgate, binary, connect, exchange, read_answer};
 use super::{EVENT, await_ended, await_metric, config, request, rest, send, start};
 
 /// A connection from an address of this machine.
-fn connect_from(source: Ipv4Addr, target: SocketAddr) -> TcpStream {
+pub(super) fn connect_from(source: Ipv4Addr, target: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
     socket.connect(&target.into()).unwrap();
@@ -20,7 +20,7 @@ fn connect_from(source: Ipv4Addr, target: SocketAddr) -> TcpStream {
 }
 
 /// The address of a further listener, from the banner.
-fn listener(tollgate: &Tollgate, name: &str) -> SocketAddr {
+pub(super) fn listener(tollgate: &Tollgate, name: &str) -> SocketAddr {
     let line = tollgate
         .banner
         .lines()

@@ -37,7 +37,7 @@ fn keep_asking(address: SocketAddr, pace: Duration, asked: &AtomicUsize, over: &
 /// So many clients fill every place, each asking at this pace: others are served all the same.
 fn others_are_served_beside_who_asks_every(pace: Duration) {
     const MOST: usize = 40;
-    let tollgate = start("max_connections = 40\nidle_timeout = \"600s\"");
+    let tollgate = start("max_connections = 40\nidle_timeout = \"600s\"\nrefusal_delay = \"0s\"");
     let ingest = tollgate.ingest.unwrap();
     let (asked, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {

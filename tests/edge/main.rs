@@ -14,6 +14,7 @@ mod crowded;
 mod deadlines;
 mod framing;
 mod http2;
+mod refusals;
 mod tls;
 
 use std::io::{Read, Write};

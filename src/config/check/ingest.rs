@@ -11,6 +11,9 @@ const LARGEST_WINDOW: u64 = (1 << 31) - 1;
 /// The window that HTTP/2 begins with: a connection's cannot be made smaller.
 const FIRST_WINDOW: u64 = (1 << 16) - 1;
 
+/// The longest that a refusal may be held back: clients give up soon after, and send again.
+const LONGEST_DELAY: Span = Span::secs(60);
+
 /// Names of sockets that are passed in for other listeners.
 const OTHER_SOCKETS: [&str; 3] = ["ingest", "admin", "logstore"];
 
@@ -35,6 +38,12 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         }
     }
     times(ingest, findings);
+    if ingest.refusal_delay > LONGEST_DELAY {
+        let message = format!("must be at most {LONGEST_DELAY}");
+        findings
+            .error("ingest.refusal_delay", message)
+            .help("clients take a slower answer for none, and send again");
+    }
     if ingest.max_header < SMALLEST_HEADER {
         let message = format!("must be at least {SMALLEST_HEADER}");
         findings.error("ingest.max_header", message);

@@ -95,8 +95,8 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     schema::check(config, &mut findings);
     redis::check(config, &mut findings);
     quota::check(config, &mut findings);
-    transforms::check(config, &mut findings);
     guards::check(config, &mut findings);
+    transforms::check(config, &mut findings);
     findings.0
 }
 

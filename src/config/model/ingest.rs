@@ -32,7 +32,11 @@ pub struct Ingest {
     /// Connections held at once by one network. Past it, a new one is closed at once. Proxies of `trusted_proxies` and `proxy_protocol` are not counted; who is behind a PROXY header is.
     #[schemars(range(min = 1))]
     pub max_connections_per_prefix: u32,
-    /// Bits of an IPv4 address that make a network for `max_connections_per_prefix`.
+    /// New connections a second of one network, once it has used up its burst: as many as `max_connections_per_prefix`, and at least a second's worth. Past it, a new one is closed at once. 0 asks for none. The same connections count as for `max_connections_per_prefix`.
+    pub connection_rate_per_prefix: u32,
+    /// The most that the answer to a refused request is held back. Of a client that is refused again and again on one connection, or comes back from a network that was, further refusals wait for 10 ms, then twice as long each time, up to this. Other answers never wait. Does not apply to proxies of `trusted_proxies` and `proxy_protocol`; who is behind a PROXY header is held back. `0s` answers all at once.
+    pub refusal_delay: Span,
+    /// Bits of an IPv4 address that make a network for the bounds above.
     #[schemars(range(min = 0, max = 32))]
     pub prefix_v4: u8,
     /// The same for IPv6. Whoever has one address has at least a /64.
@@ -180,6 +184,8 @@ impl Default for Ingest {
             backlog: 1024,
             max_connections: 10_000,
             max_connections_per_prefix: 512,
+            connection_rate_per_prefix: 200,
+            refusal_delay: Span::secs(1),
             prefix_v4: 32,
             prefix_v6: 64,
             handshake_timeout: Span::secs(10),

@@ -165,10 +165,10 @@ impl Config {
             quota_answer: QuotaAnswer::Auto,
             weight: default_weight(),
             priority: default_priority(),
-            transforms: Vec::new(),
             schema: None,
             quarantine: QuarantineUse::default(),
             guards: Guards::default(),
+            transforms: Vec::new(),
         };
         Self {
             ingest: Ingest {

@@ -160,9 +160,6 @@ pub struct Logstore {
     /// Priority of its events: how much of what it may hold they may use. See `overload.low_share`.
     #[serde(default = "default_priority")]
     pub priority: Priority,
-    /// Steps on the fields of its accepted events, in their order; see docs/transforms.md.
-    #[serde(rename = "transform", default)]
-    pub transforms: Vec<Transform>,
     /// What its events are held to. Left out: nothing but `limits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaUse>,
@@ -172,6 +169,9 @@ pub struct Logstore {
     /// Standing guards on its events, without a schema.
     #[serde(default)]
     pub guards: Guards,
+    /// Steps on the fields of its accepted events, in their order; see docs/transforms.md.
+    #[serde(rename = "transform", default)]
+    pub transforms: Vec<Transform>,
 }
 
 /// How a client is told that a limit refuses it.

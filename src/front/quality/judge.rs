@@ -4,17 +4,19 @@ use std::cell::RefCell;
 
 use super::aside::{Aside, Bad, Records};
 use super::results::{EventEnd, EventResult};
+use super::steps::do_steps;
 use super::{Quality, SchemaJudge};
 use crate::config::{LimitMode, OnInvalid};
 use crate::event::{
     EventFault, EventGroup, FieldPlaces, Kind, LogPlace, Reason, Refusal, Violation,
 };
-use crate::foundation::wire::Reader;
+use crate::foundation::wire::{Field, Reader};
 use crate::front::arrival::Arrival;
 use crate::front::route::Action;
 use crate::front::service::Front;
 use crate::gate::guard::{self, Check as GuardCheck, Guards, Reservation};
 use crate::gate::identity::Principal;
+use crate::gate::transform::Routed;
 use crate::pipeline::quarantine::RecordEvent;
 use crate::telemetry::{Judge, LogstoreMetrics};
 
@@ -34,19 +36,21 @@ pub(in crate::front) struct Judged {
     results: Vec<EventResult>,
     aside: Aside,
     reservation: Reservation,
+    /// Events that go elsewhere.
+    pub(in crate::front) routed: Vec<Routed>,
 }
 
 /// What was found so far.
 #[derive(Default)]
-struct Found {
-    results: Vec<EventResult>,
-    records: Records,
+pub(super) struct Found {
+    pub(super) results: Vec<EventResult>,
+    pub(super) records: Records,
     /// The place in the request of each event of the group, once they differ.
     places: Option<Vec<u32>>,
 }
 
 impl Found {
-    fn place(&self, event: u32) -> u32 {
+    pub(super) fn place(&self, event: u32) -> u32 {
         let places = self.places.as_deref();
         let place = places.and_then(|places| places.get(event as usize));
         place.copied().unwrap_or(event)
@@ -101,12 +105,25 @@ impl Front {
             reservation =
                 self.judge_guards(arrival, principal, guards, stamp, group, &mut found)?;
         }
+        let mut routed = Vec::new();
+        if let Some(steps) = quality.transforms.as_ref().filter(|_| group.events > 0) {
+            let parameter = &self.identity.query_parameter;
+            routed = do_steps(
+                arrival,
+                steps,
+                parameter,
+                contents_in(stamp),
+                group,
+                &mut found,
+            );
+        }
         let target = quality.aside_to.as_ref().map(|name| name.as_str());
         let aside = self.room_aside(arrival, target, found.records)?;
         Ok(Judged {
             results: found.results,
             aside,
             reservation,
+            routed,
         })
     }
 
@@ -173,6 +190,7 @@ impl Front {
                 found.results.push(EventResult {
                     event: found.place(*event),
                     end: EventEnd::Duplicate,
+                    judge: Judge::Guard,
                     check: String::new(),
                     violations: Vec::new(),
                     hidden: 0,
@@ -183,7 +201,7 @@ impl Front {
                 let label = GuardCheck::of_number(fault.check).map_or("guard", GuardCheck::label);
                 let log = log_of(group, fault.event);
                 places.read(&group.logs, log.clone());
-                places.drop_last(fields_in(stamp));
+                places.drop_last(contents_in(stamp));
                 let event = places.of(&group.logs);
                 let kinds = vec![Kind::Text; event.count()];
                 let fault = EventFault { kinds, ..fault };
@@ -246,6 +264,7 @@ fn judge_schema(
                 found.results.push(EventResult {
                     event: fault.event,
                     end: EventEnd::Repaired,
+                    judge: Judge::Schema,
                     check: schema.label(fault.check).to_owned(),
                     violations: fault.violations,
                     hidden: fault.hidden,
@@ -304,6 +323,11 @@ fn end_badly(
     found.results.push(EventResult {
         event: place,
         end,
+        judge: if cause == "schema" {
+            Judge::Schema
+        } else {
+            Judge::Guard
+        },
         check: check.to_owned(),
         violations: fault.violations.clone(),
         hidden: fault.hidden,
@@ -311,9 +335,9 @@ fn end_badly(
 }
 
 impl Judged {
-    /// Whether every event simply stays.
+    /// Whether every event simply stays as it came, for what can be told without comparing.
     pub(in crate::front) fn touches_nothing(&self) -> bool {
-        self.results.is_empty()
+        self.results.is_empty() && self.routed.is_empty()
     }
 
     /// The request is kept: what was set aside is handed over, and every event is counted that is not
@@ -323,19 +347,21 @@ impl Judged {
             mut results,
             aside,
             reservation,
+            routed: _,
         } = self;
         let metrics: &LogstoreMetrics = &arrival.logstore.metrics;
         for result in &results {
-            let schema = result.check.contains('@') || result.check == "unknown";
-            let (judge, reason) = match schema {
-                true => (Judge::Schema, Reason::SchemaInvalid),
-                false => (Judge::Guard, Reason::GuardRefused),
+            let (judge, reason) = match result.judge {
+                Judge::Schema => (Judge::Schema, Reason::SchemaInvalid),
+                Judge::Guard => (Judge::Guard, Reason::GuardRefused),
+                Judge::Transform => (Judge::Transform, Reason::TransformFailed),
             };
             match result.end {
                 EventEnd::Quarantined => metrics.events_quarantined.at(judge as usize).inc(),
                 EventEnd::Dropped => metrics.events_refused.at(reason.index()).inc(),
                 EventEnd::Duplicate => metrics.events_duplicate.inc(),
-                EventEnd::Accepted | EventEnd::Repaired | EventEnd::Refused => {}
+                EventEnd::Sampled => metrics.events_sampled.inc(),
+                EventEnd::Accepted | EventEnd::Repaired => {}
             }
         }
         aside.commit(arrival);
@@ -351,12 +377,12 @@ fn log_of(group: &EventGroup, event: u32) -> std::ops::Range<usize> {
     place.map_or(0..0, |place| place.body..place.end)
 }
 
-/// How many `Contents` fields there are.
-fn fields_in(contents: &[u8]) -> usize {
-    let mut fields = Reader::new(contents);
+/// How many `Contents` fields a Log has, or a part of one.
+pub(super) fn contents_in(log: &[u8]) -> usize {
+    let mut fields = Reader::new(log);
     let mut count = 0;
-    while let Ok(Some(_)) = fields.next_field() {
-        count += 1;
+    while let Ok(Some(field)) = fields.next_field() {
+        count += usize::from(matches!(field, Field::Bytes(2, _)));
     }
     count
 }

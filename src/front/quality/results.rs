@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::event::Violation;
+use crate::telemetry::Judge;
 
 const X_TOLLGATE_QUARANTINED_EVENTS: HeaderName =
     HeaderName::from_static("x-tollgate-quarantined-events");
@@ -47,8 +48,8 @@ pub(in crate::front) enum EventEnd {
     Quarantined,
     /// It was taken before, and is stored once.
     Duplicate,
-    /// It was refused with its request.
-    Refused,
+    /// It was left out by the operator's choice: a sample, or a privacy signal.
+    Sampled,
 }
 
 /// What became of an event that did not simply pass.
@@ -56,6 +57,8 @@ pub(in crate::front) enum EventEnd {
 pub(in crate::front) struct EventResult {
     pub(in crate::front) event: u32,
     pub(in crate::front) end: EventEnd,
+    /// What found it wanting.
+    pub(in crate::front) judge: Judge,
     /// Which check, such as `page-view@2`.
     pub(in crate::front) check: String,
     pub(in crate::front) violations: Vec<Violation>,

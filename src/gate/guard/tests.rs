@@ -77,7 +77,7 @@ fn read(group: &EventGroup) -> Vec<Vec<(String, String)>> {
     let mut places = FieldPlaces::default();
     let events = group.each_log().map(|place| {
         let logs = &group.logs[..place.end];
-        places.read(logs, place.body);
+        places.read(logs, place.body..place.end);
         let fields = places.of(logs);
         fields
             .iter()

@@ -47,7 +47,7 @@ pub use self::metrics::LimitCells;
 pub use self::overrides::{Change, Override};
 pub use self::set::QuotaSet;
 use self::shared::Store;
-pub use self::table::Table;
+pub use self::table::{Place, Table};
 pub use self::window::{Budget, Factor, Now, Over, Rate, Room, Window};
 use crate::config::Config;
 use crate::foundation::clock;

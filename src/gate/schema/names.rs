@@ -98,7 +98,6 @@ fn hash(seed: &RandomState, name: &[u8]) -> u64 {
     hasher.finish()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a part of the hash")]
 fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

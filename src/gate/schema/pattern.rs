@@ -1,5 +1,7 @@
 //! Patterns: ECMA 262 regular expressions in linear time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use jsonschema_regex::PatternAnalysis;
 use regex::{Regex, RegexBuilder};
 
@@ -68,7 +70,11 @@ impl Pattern {
             Self::Exact(literal) => text == literal,
             Self::OneOf(literals) => literals.iter().any(|literal| literal == text),
             Self::NoSpace => !jsonschema_regex::contains_ecma_whitespace(text),
-            Self::Regex(regex) => regex.is_match(text),
+            // A few patterns make the engine panic on some texts (rust-lang/regex#1344). As in the
+            // crate, that is no match.
+            Self::Regex(regex) => {
+                catch_unwind(AssertUnwindSafe(|| regex.is_match(text))).unwrap_or(false)
+            }
         }
     }
 }

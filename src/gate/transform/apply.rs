@@ -63,6 +63,7 @@ impl Transforms {
                 End::Drop(reason) => {
                     out.truncate(begin);
                     outcome.dropped += 1;
+                    outcome.left_out.push(event);
                     self.counts.count_drop(reason);
                 }
                 End::To(target) => {

@@ -137,6 +137,8 @@ pub struct Routed {
 pub struct Outcome {
     /// Events that were dropped.
     pub dropped: u32,
+    /// Which those are: their places in the request before the steps, in their order.
+    pub left_out: Vec<u32>,
     /// Events that are set aside, as they came: no step has touched them, masks neither.
     pub set_aside: EventGroup,
     /// Why each event of `set_aside` is there, in their order.

@@ -1,6 +1,7 @@
 //! HTTP/2 by its frames: what a good client gets.
 
 mod floods;
+mod refused;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -442,7 +443,7 @@ fn a_client_that_is_gone_is_noticed_by_ping() {
 #[test]
 fn early_refusals_do_not_count_as_faults_of_the_client() {
     // Each refused body is cut by a reset of ours: more of them than `max_error_resets`.
-    let tollgate = start_http2("", "max_error_resets = 20");
+    let tollgate = start_http2("refusal_delay = \"0s\"", "max_error_resets = 20");
     let mut client = Client::new(tollgate.ingest.unwrap());
     let nowhere = [
         (":method", "POST"),

@@ -1,0 +1,103 @@
+//! The steps on the fields of events, done on what passed.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+
+use http::header::{REFERER, USER_AGENT};
+
+use super::aside::Bad;
+use super::judge::{Found, contents_in};
+use super::results::{EventEnd, EventResult};
+use crate::event::{EventGroup, Kind, Violation};
+use crate::front::arrival::Arrival;
+use crate::front::platform;
+use crate::gate::transform::{Routed, TransformFacts, Transforms, Work};
+use crate::pipeline::quarantine::RecordEvent;
+use crate::telemetry::Judge;
+
+thread_local! {
+    static WORK: RefCell<Work> = RefCell::default();
+}
+
+/// The name of this node, for events.
+fn server_id() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+        name.unwrap_or_default().trim().to_owned()
+    })
+}
+
+/// Does the steps. What they leave of the events stays in the group; what they send elsewhere is
+/// returned.
+pub(super) fn do_steps(
+    arrival: &Arrival<'_>,
+    transforms: &Transforms,
+    token_parameter: &str,
+    stamped: usize,
+    group: &mut EventGroup,
+    found: &mut Found,
+) -> Vec<Routed> {
+    let headers = &arrival.parts.headers;
+    let text = |name| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
+    let says = |name: &str| {
+        headers
+            .get(name)
+            .is_some_and(|value| value.as_bytes() == b"1")
+    };
+    let referer = platform::without_secrets(text(REFERER), token_parameter);
+    let (topic, source) = (group.topic.clone(), group.source.clone());
+    let facts = TransformFacts {
+        client_address: arrival.sender.address,
+        user_agent: text(USER_AGENT),
+        referer: &referer,
+        do_not_track: says("dnt"),
+        global_privacy_control: says("sec-gpc"),
+        received: arrival.unix_seconds,
+        server_id: server_id(),
+        topic: &topic,
+        source: &source,
+    };
+    let outcome = WORK.with_borrow_mut(|work| transforms.apply(group, &facts, work));
+    for event in &outcome.left_out {
+        found.results.push(EventResult {
+            event: found.place(*event),
+            end: EventEnd::Sampled,
+            judge: Judge::Transform,
+            check: String::new(),
+            violations: Vec::new(),
+            hidden: 0,
+        });
+    }
+    let aside = &outcome.set_aside;
+    for (quarantined, place) in outcome.quarantined.iter().zip(aside.each_log()) {
+        let label = transforms.label(quarantined.step);
+        let violations = vec![Violation {
+            pointer: String::new(),
+            keyword: "transform".into(),
+            message: format!("{label}: {}", quarantined.fault.label()),
+        }];
+        let event = found.place(quarantined.event);
+        let log = aside.logs.get(place.body..place.end).unwrap_or_default();
+        // What they were in the body is not known any more; what we added stands last.
+        let kinds = vec![Kind::Text; contents_in(log).saturating_sub(stamped)];
+        let bad = Bad {
+            event,
+            cause: "transform",
+            check: label,
+            violations: &violations,
+            hidden: 0,
+            record: RecordEvent { log, kinds: &kinds },
+        };
+        found.records.add(arrival, group, &bad);
+        found.results.push(EventResult {
+            event,
+            end: EventEnd::Quarantined,
+            judge: Judge::Transform,
+            check: label.to_owned(),
+            violations,
+            hidden: 0,
+        });
+    }
+    outcome.routed
+}
