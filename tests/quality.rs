@@ -473,7 +473,7 @@ when = {{ field = "name", equals = "elsewhere" }}
         count(
             &tollgate,
             "tollgate_transform_errors_total",
-            ",step=\"parse_json_1\""
+            ",step=\"parse_json_1\",fault=\"not_json\""
         ),
         1
     );

@@ -14,8 +14,8 @@ pub struct TransformFigures {
     pub project: String,
     /// The logstore.
     pub logstore: String,
-    /// Each step by its label: how often it failed.
-    pub errors: Vec<(String, u64)>,
+    /// Each step by its label, and why it failed: how often.
+    pub errors: Vec<(String, &'static str, u64)>,
     /// Events left out, by reason.
     pub dropped: Vec<(&'static str, u64)>,
     /// Events sent elsewhere.
@@ -49,7 +49,7 @@ impl Metrics {
         };
         let mut errors = Family::new(
             "tollgate_transform_errors_total",
-            "Events at which a step failed, by step: its type and its place in the configuration.",
+            "Events at which a step failed, by step (its type and its place in the configuration) and fault.",
             COUNTER,
         );
         let mut dropped = Family::new(
@@ -64,8 +64,9 @@ impl Metrics {
         );
         for of in figures() {
             let labels = || vec![("project", &*of.project), ("logstore", &*of.logstore)];
-            for (step, count) in of.errors.iter().filter(|(_, count)| *count > 0) {
-                errors.push([labels(), vec![("step", step.as_str())]].concat(), *count);
+            for (step, fault, count) in &of.errors {
+                let labels = [labels(), vec![("step", step), ("fault", fault)]].concat();
+                errors.push(labels, *count);
             }
             for (reason, count) in of.dropped.iter().filter(|(_, count)| *count > 0) {
                 dropped.push([labels(), vec![("reason", *reason)]].concat(), *count);
