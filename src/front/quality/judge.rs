@@ -38,6 +38,8 @@ pub(in crate::front) struct Judged {
     reservation: Reservation,
     /// Events that go elsewhere.
     pub(in crate::front) routed: Vec<Routed>,
+    /// Whether anything that stays was changed.
+    changed: bool,
 }
 
 /// What was found so far.
@@ -45,6 +47,8 @@ pub(in crate::front) struct Judged {
 pub(super) struct Found {
     pub(super) results: Vec<EventResult>,
     pub(super) records: Records,
+    /// Whether anything that stays was changed.
+    pub(super) changed: bool,
     /// The place in the request of each event of the group, once they differ.
     places: Option<Vec<u32>>,
 }
@@ -124,6 +128,7 @@ impl Front {
             aside,
             reservation,
             routed,
+            changed: found.changed,
         })
     }
 
@@ -184,6 +189,7 @@ impl Front {
             };
             let repaired = guards.repair(&repairing, &judged, group, work);
             metrics.events_repaired.add(u64::from(repaired));
+            found.changed |= repaired > 0 || judged.repairs_request;
             let mut out: Vec<u32> = judged.duplicates.clone();
             for event in &judged.duplicates {
                 found.results.push(EventResult {
@@ -334,9 +340,9 @@ fn end_badly(
 }
 
 impl Judged {
-    /// Whether every event simply stays as it came, for what can be told without comparing.
+    /// Whether every event stays as it came.
     pub(in crate::front) fn touches_nothing(&self) -> bool {
-        self.results.is_empty() && self.routed.is_empty()
+        self.results.is_empty() && self.routed.is_empty() && !self.changed
     }
 
     /// The request is kept: what was set aside is handed over, and every event is counted that is not
@@ -347,6 +353,7 @@ impl Judged {
             aside,
             reservation,
             routed: _,
+            changed: _,
         } = self;
         let metrics: &LogstoreMetrics = &arrival.logstore.metrics;
         for result in &results {
@@ -386,11 +393,16 @@ pub(super) fn contents_in(log: &[u8]) -> usize {
     count
 }
 
-/// A number below 100 that depends on an event's bytes alone.
+/// A number below 100 that depends on an event's fields alone: its time may be that of its receipt.
 fn percent_of(log: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = foldhash::fast::FixedState::with_seed(7).build_hasher();
-    hasher.write(log);
+    let mut fields = Reader::new(log);
+    while let Ok(Some(field)) = fields.next_field() {
+        if let Field::Bytes(2, content) = field {
+            hasher.write(content);
+        }
+    }
     ((hasher.finish() >> 32) * 100) >> 32
 }
 

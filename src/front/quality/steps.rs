@@ -59,6 +59,7 @@ pub(super) fn do_steps(
         source: &source,
     };
     let outcome = WORK.with_borrow_mut(|work| transforms.apply(group, &facts, work));
+    found.changed |= outcome.changed > 0;
     for event in &outcome.left_out {
         found.results.push(EventResult {
             event: found.place(*event),
