@@ -37,6 +37,7 @@ use self::compile::Context;
 use self::condition::Condition;
 pub use self::draft::Bounds;
 pub use self::facts::TransformFacts;
+pub use self::personal::PersonalFinder;
 pub use self::outcome::{
     DropReason, Fault, Outcome, Quarantined, Routed, StepCounts, TransformCounts,
 };
