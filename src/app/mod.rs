@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::quality::{QualityErrors, load_schema, schema_report};
+pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
 pub use self::identity::{Identity, IdentityError, LoadConfig};
 pub use self::reading::{EventReader, LookAtEvent, TextForm};
 pub use self::sockets::KeptSockets;
