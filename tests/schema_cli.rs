@@ -75,27 +75,51 @@ fn an_inferred_schema_accepts_its_events_and_tells_lines_that_are_none() {
     let inferred = with_input(&["infer", "--strings-as-types", "--closed"], &[], EVENTS);
     assert_eq!(code(&inferred), 0, "{}", err(&inferred));
     let told = err(&inferred);
-    assert!(told.contains("line 3: refused before any schema (not_json)"), "{told}");
-    assert!(told.contains("line 5: refused before any schema (duplicate_key)"), "{told}");
+    assert!(
+        told.contains("line 3: refused before any schema (not_json)"),
+        "{told}"
+    );
+    assert!(
+        told.contains("line 5: refused before any schema (duplicate_key)"),
+        "{told}"
+    );
     assert!(told.contains("2 events seen, 2 lines skipped"), "{told}");
     let proposed: Value = serde_json::from_str(&out(&inferred)).unwrap();
     assert_eq!(proposed["required"], json!(["event", "页", "price"]));
     assert_eq!(proposed["properties"]["price"]["x-tollgate-coerce"], true);
-    assert_eq!(proposed["properties"]["页"]["examples"], json!(["/首页", "/é"]));
-    assert_eq!(proposed["properties"].as_object().unwrap().len(), 3, "no __time__");
+    assert_eq!(
+        proposed["properties"]["页"]["examples"],
+        json!(["/首页", "/é"])
+    );
+    assert_eq!(
+        proposed["properties"].as_object().unwrap().len(),
+        3,
+        "no __time__"
+    );
 
     let path = files.put("schema.json", &inferred.stdout);
-    let good: String = EVENTS.lines().filter(|it| !it.contains("not json")).collect::<Vec<_>>().join("\n");
+    let good: String = EVENTS
+        .lines()
+        .filter(|it| !it.contains("not json"))
+        .collect::<Vec<_>>()
+        .join("\n");
     let good = good.replace("{\"event\":\"a\",\"event\":\"b\"}", "");
     let tested = with_input(&["test"], &[&path], &good);
     assert_eq!(code(&tested), 0, "{}{}", out(&tested), err(&tested));
     assert_eq!(out(&tested), "line 1: valid\nline 3: valid\n");
-    assert!(err(&tested).contains("2 events: 2 valid, 0 not valid"), "{}", err(&tested));
+    assert!(
+        err(&tested).contains("2 events: 2 valid, 0 not valid"),
+        "{}",
+        err(&tested)
+    );
 }
 
 #[test]
 fn without_any_event_there_is_no_schema() {
-    for (input, message) in [("", "there are no events"), ("[\nx\n\n7\n", "3 lines skipped")] {
+    for (input, message) in [
+        ("", "there are no events"),
+        ("[\nx\n\n7\n", "3 lines skipped"),
+    ] {
         let inferred = with_input(&["infer"], &[], input);
         assert_eq!(code(&inferred), 1, "{input}");
         assert_eq!(out(&inferred), "");
@@ -165,16 +189,30 @@ line 5, event 2: not valid
     assert!(shown.starts_with(expected), "{shown}\n---\n{expected}");
     let rest = shown.get(expected.len()..).unwrap();
     assert!(rest.contains("\"at\":\"\\u{202e}\""), "{rest}");
-    assert!(rest.contains("line 6: refused before any schema (not_json)"), "{rest}");
-    assert!(err(&tested).contains("6 events: 2 valid, 4 not valid; 1 line refused"), "{}", err(&tested));
+    assert!(
+        rest.contains("line 6: refused before any schema (not_json)"),
+        "{rest}"
+    );
+    assert!(
+        err(&tested).contains("6 events: 2 valid, 4 not valid; 1 line refused"),
+        "{}",
+        err(&tested)
+    );
 
     let quiet = with_input(&["test", "--quiet"], &[&path], events);
     assert!(!out(&quiet).contains(": valid"));
-    let as_texts = with_input(&["test", "--no-coerce"], &[&path], "{\"event\":\"view\",\"price\":\"1\"}");
+    let as_texts = with_input(
+        &["test", "--no-coerce"],
+        &[&path],
+        "{\"event\":\"view\",\"price\":\"1\"}",
+    );
     assert_eq!(code(&as_texts), 1);
     let date = "{\"event\":\"view\",\"at\":\"soon\"}";
     assert_eq!(code(&with_input(&["test"], &[&path], date)), 1);
-    assert_eq!(code(&with_input(&["test", "--no-formats"], &[&path], date)), 0);
+    assert_eq!(
+        code(&with_input(&["test", "--no-formats"], &[&path], date)),
+        0
+    );
 }
 
 #[test]
@@ -182,11 +220,21 @@ fn verdicts_as_json_say_which_bytes_are_wrong() {
     let files = Files::new();
     let path = files.schema("schema.json", &price());
     let line = "[{\"event\":\"view\"},{\"event\":\"é\",\"price\":\"\u{9b}\"}]";
-    let tested = with_input(&["test", "--output", "json"], &[&path], &format!("{line}\n7\n"));
+    let tested = with_input(
+        &["test", "--output", "json"],
+        &[&path],
+        &format!("{line}\n7\n"),
+    );
     assert_eq!(code(&tested), 1);
     let shown = out(&tested);
-    assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
-    let verdicts: Vec<Value> = shown.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
+    assert!(
+        shown.chars().all(|c| c == '\n' || !c.is_control()),
+        "{shown:?}"
+    );
+    let verdicts: Vec<Value> = shown
+        .lines()
+        .map(|it| serde_json::from_str(it).unwrap())
+        .collect();
     assert_eq!(verdicts.len(), 3);
     let [good, bad, refused] = verdicts.as_slice() else {
         unreachable!()
@@ -197,9 +245,15 @@ fn verdicts_as_json_say_which_bytes_are_wrong() {
         let at = |key: &str| usize::try_from(violation[key].as_u64().unwrap()).unwrap();
         line.get(at("start")..at("end")).unwrap()
     };
-    let found: Vec<_> = violations.iter().map(|it| (it["pointer"].as_str().unwrap(), part(it))).collect();
+    let found: Vec<_> = violations
+        .iter()
+        .map(|it| (it["pointer"].as_str().unwrap(), part(it)))
+        .collect();
     assert_eq!(found, [("/event", "\"é\""), ("/price", "\"\u{9b}\"")]);
-    assert_eq!((&refused["line"], &refused["reason"]), (&json!(2), &json!("wrong_shape")));
+    assert_eq!(
+        (&refused["line"], &refused["reason"]),
+        (&json!(2), &json!("wrong_shape"))
+    );
 }
 
 #[test]
@@ -209,7 +263,11 @@ fn a_wrong_schema_is_told_with_all_that_is_wrong() {
     let path = files.schema("bad.json", &bad);
     let good = files.schema("good.json", &json!({}));
     for arguments in [["test"], ["diff"]] {
-        let output = with_input(&arguments, &[&path, &good][..usize::from(arguments == ["diff"]) + 1], "{}");
+        let output = with_input(
+            &arguments,
+            &[&path, &good][..usize::from(arguments == ["diff"]) + 1],
+            "{}",
+        );
         assert_eq!(code(&output), 78);
         let told = err(&output);
         for pointer in ["/properties/a/type", "/properties/b/minLength"] {
@@ -238,8 +296,14 @@ fn what_would_newly_fail_is_told_by_comparison_and_over_events() {
     let found = schema(&["diff"], &[&old, &new]);
     assert_eq!(code(&found), 1);
     let told = out(&found);
-    assert!(told.contains("/properties/event/enum: not taken any more: \"购买\""), "{told}");
-    assert!(told.contains("/properties/price: it is required now"), "{told}");
+    assert!(
+        told.contains("/properties/event/enum: not taken any more: \"购买\""),
+        "{told}"
+    );
+    assert!(
+        told.contains("/properties/price: it is required now"),
+        "{told}"
+    );
     assert_eq!(told.lines().count(), 2, "{told}");
 
     let events = "{\"event\":\"购买\",\"price\":1}\n{\"event\":\"view\",\"price\":2}\n\
@@ -247,7 +311,10 @@ fn what_would_newly_fail_is_told_by_comparison_and_over_events() {
     let found = with_input(&["diff"], &[&old, &new], events);
     assert_eq!(code(&found), 1);
     let told = out(&found);
-    assert!(told.contains("line 1: would newly fail\n  /event: "), "{told}");
+    assert!(
+        told.contains("line 1: would newly fail\n  /event: "),
+        "{told}"
+    );
     assert!(told.contains("line 3: would newly pass"), "{told}");
     assert!(
         told.contains("4 events: 1 would newly fail, 1 would newly pass, 1 fail in both"),
@@ -267,14 +334,27 @@ fn a_schema_is_inferred_from_what_a_logstore_holds() {
     let url = format!("http://{}", tollgate.logstore.unwrap());
     let data = tollgate.data_dir().to_str().unwrap().to_owned();
     let infer = |extra: &[&str]| {
-        let store = ["--project", PROJECT, "--logstore-url", &url, "--data-dir", &data];
-        schema(&[&["infer", "--strings-as-types"], &store[..], extra].concat(), &[])
+        let store = [
+            "--project",
+            PROJECT,
+            "--logstore-url",
+            &url,
+            "--data-dir",
+            &data,
+        ];
+        schema(
+            &[&["infer", "--strings-as-types"], &store[..], extra].concat(),
+            &[],
+        )
     };
     let inferred = infer(&["--logstore", OPEN]);
     assert_eq!(code(&inferred), 0, "{}", err(&inferred));
     let proposed: Value = serde_json::from_str(&out(&inferred)).unwrap();
     assert_eq!(proposed["properties"]["price"]["type"], "number");
-    assert_eq!(proposed["properties"]["price"]["$comment"], "from 7.5 to 500");
+    assert_eq!(
+        proposed["properties"]["price"]["$comment"],
+        "from 7.5 to 500"
+    );
     assert_eq!(proposed["required"], json!(["event", "price"]));
     assert!(!out(&inferred).contains("__"), "{}", out(&inferred));
     let one = infer(&["--logstore", OPEN, "-n", "1"]);
@@ -287,7 +367,10 @@ fn a_schema_is_inferred_from_what_a_logstore_holds() {
 fn check_says_how_schemas_are_checked_and_what_is_wrong_with_them() {
     let files = Files::new();
     files.schema("fast.json", &price());
-    files.schema("tree.json", &json!({"properties": {"a": {"uniqueItems": true}}}));
+    files.schema(
+        "tree.json",
+        &json!({"properties": {"a": {"uniqueItems": true}}}),
+    );
     files.schema("slow.json", &json!({"dependentRequired": {"a": ["b"]}}));
     let config = |last: &str| {
         let mut text = format!(
@@ -302,17 +385,36 @@ fn check_says_how_schemas_are_checked_and_what_is_wrong_with_them() {
         }
         files.put("config.toml", text)
     };
-    let check = |path: &Path| binary().arg("check").arg("--config").arg(path).output().unwrap();
+    let check = |path: &Path| {
+        binary()
+            .arg("check")
+            .arg("--config")
+            .arg(path)
+            .output()
+            .unwrap()
+    };
     let good = check(&config("slow.json"));
     assert_eq!(code(&good), 0, "{}", err(&good));
     let told = out(&good);
-    assert!(told.contains("schema fast@1: checked in one pass.\n"), "{told}");
-    assert!(told.contains("schema tree@1: ") && told.contains("some values of: a."), "{told}");
-    assert!(told.contains("schema slow@1: ") && told.contains("/dependentRequired."), "{told}");
+    assert!(
+        told.contains("schema fast@1: checked in one pass.\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("schema tree@1: ") && told.contains("some values of: a."),
+        "{told}"
+    );
+    assert!(
+        told.contains("schema slow@1: ") && told.contains("/dependentRequired."),
+        "{told}"
+    );
 
     files.schema("bad.json", &json!({"type": "text", "required": 5}));
     let bad = check(&config("bad.json"));
     assert_eq!(code(&bad), 78);
     let told = err(&bad);
-    assert!(told.contains("/type: ") && told.contains("/required: "), "{told}");
+    assert!(
+        told.contains("/type: ") && told.contains("/required: "),
+        "{told}"
+    );
 }

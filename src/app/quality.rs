@@ -51,9 +51,8 @@ impl QualityControl {
         let guards = StandingGuards::new(config, seed);
         let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
         let seed = load_or_make(&config.data_dir, "transform");
-        let seed = seed.map_err(|error| {
-            QualityErrors(vec![Problem::error("data_dir", error.to_string())])
-        })?;
+        let seed = seed
+            .map_err(|error| QualityErrors(vec![Problem::error("data_dir", error.to_string())]))?;
         Ok(Self {
             guards,
             seed,
@@ -89,7 +88,10 @@ impl QualityControl {
                     };
                     problems.extend(found.into_iter().map(of));
                 });
-                let judge = logstore.schema.as_ref().map(|used| judge_of(used, &schemas));
+                let judge = logstore
+                    .schema
+                    .as_ref()
+                    .map(|used| judge_of(used, &schemas));
                 let quality = Quality::new(judge, guards_of, steps.ok(), &logstore.quarantine);
                 of.push((name.to_owned(), store.to_owned(), quality));
             }
@@ -147,7 +149,11 @@ impl QualityControl {
         };
         for (project, logstore, quality) in prepared.of {
             if !front.site().hold_to(&project, &logstore, quality) {
-                tracing::error!(project, logstore, "there is no such logstore to hold events of");
+                tracing::error!(
+                    project,
+                    logstore,
+                    "there is no such logstore to hold events of"
+                );
             }
         }
     }
@@ -255,9 +261,9 @@ pub fn schema_report(config: &Config) -> (Vec<Problem>, BTreeMap<String, Speed>)
     match load(config) {
         Err(problems) => (problems, BTreeMap::new()),
         Ok(schemas) => {
-            let speeds = schemas.iter().map(|(rule, schema)| {
-                (format!("{}@{}", rule.name, rule.version), schema.speed())
-            });
+            let speeds = schemas
+                .iter()
+                .map(|(rule, schema)| (format!("{}@{}", rule.name, rule.version), schema.speed()));
             (Vec::new(), speeds.collect())
         }
     }

@@ -63,7 +63,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     ))?;
     for (name, speed) in &speeds {
         let name = output::escape(name);
-        output::line(format_args!("schema {name}: {}.", output::escape(&told_speed(speed))))?;
+        output::line(format_args!(
+            "schema {name}: {}.",
+            output::escape(&told_speed(speed))
+        ))?;
     }
     if !speeds.is_empty() {
         output::line("")?;

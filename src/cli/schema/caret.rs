@@ -112,7 +112,11 @@ mod tests {
 
     #[test]
     fn a_long_line_is_cut_around_the_part() {
-        let line = format!("{{\"a\":\"{}\",\"b\":5,\"c\":\"{}\"}}", "é".repeat(5000), "z".repeat(5000));
+        let line = format!(
+            "{{\"a\":\"{}\",\"b\":5,\"c\":\"{}\"}}",
+            "é".repeat(5000),
+            "z".repeat(5000)
+        );
         let start = line.find(":5").unwrap() + 1;
         let (text, carets) = drawn(&line, start..start + 1);
         assert!(text.starts_with('…') && text.ends_with('…'), "{text}");

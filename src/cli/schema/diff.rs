@@ -149,7 +149,9 @@ impl Turned {
             self.to_good += 1;
             if self.to_good <= TOLD {
                 let place = shown::whereabouts(line, bad.event, before.events);
-                output::line(format_args!("{place}: would newly pass; the old schema says:"))?;
+                output::line(format_args!(
+                    "{place}: would newly pass; the old schema says:"
+                ))?;
                 output::line(shown::violations(text, bad).join("\n"))?;
             }
         }

@@ -19,7 +19,10 @@ pub(super) fn open(path: &Path) -> Result<Lines, Failure> {
         return Ok(Lines::new(Box::new(BufReader::new(io::stdin()))));
     }
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-    Ok(Lines::new(Box::new(BufReader::with_capacity(64 << 10, file))))
+    Ok(Lines::new(Box::new(BufReader::with_capacity(
+        64 << 10,
+        file,
+    ))))
 }
 
 /// The failure of a file that cannot be read.

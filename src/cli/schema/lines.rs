@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn blank_lines_are_counted_and_skipped_and_the_last_may_lack_its_break() {
         let input = "\u{feff}{}\r\n\n  \n {\"é\":1}\n{}";
-        assert_eq!(read(input.into()), [(1, Some(2)), (4, Some(9)), (5, Some(2))]);
+        assert_eq!(
+            read(input.into()),
+            [(1, Some(2)), (4, Some(9)), (5, Some(2))]
+        );
     }
 
     #[test]

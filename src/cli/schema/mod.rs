@@ -73,7 +73,10 @@ fn load(path: &Path, options: Options) -> Result<(Value, Schema), Failure> {
                 hint => format!("\n  help: {hint}"),
             };
             let message = output::escape(&format!("{}: {message}", path.display()));
-            format!("error: {message}{}", output::escape(&help).replace("\\n", "\n"))
+            format!(
+                "error: {message}{}",
+                output::escape(&help).replace("\\n", "\n")
+            )
         });
         Failure::rendered(Exit::Config, told.collect::<Vec<_>>().join("\n"))
     })

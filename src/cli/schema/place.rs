@@ -26,7 +26,8 @@ pub(super) fn event(text: &[u8], index: u32) -> Option<Range<usize>> {
         b'[' => Items::of(text, start).nth(index),
         b'{' if is_body(text) => {
             let mut members = Members::of(text, start);
-            let (_, list) = members.find(|(key, _)| text.get(key.clone()) == Some(b"\"__logs__\""))?;
+            let (_, list) =
+                members.find(|(key, _)| text.get(key.clone()) == Some(b"\"__logs__\""))?;
             Items::of(text, list.start).nth(index)
         }
         _ => {
@@ -78,7 +79,9 @@ pub(super) fn fault(
 /// Whether a key, with its quotes, is this name.
 fn is_named(text: &[u8], key: Range<usize>, name: &str) -> bool {
     let raw = text.get(key).unwrap_or_default();
-    let plain = raw.strip_prefix(b"\"").and_then(|it| it.strip_suffix(b"\""));
+    let plain = raw
+        .strip_prefix(b"\"")
+        .and_then(|it| it.strip_suffix(b"\""));
     plain == Some(name.as_bytes())
         || (raw.contains(&b'\\')
             && serde_json::from_slice::<String>(raw).is_ok_and(|decoded| decoded == name))
@@ -183,7 +186,8 @@ fn skip_value(text: &[u8], start: usize) -> Option<usize> {
         }
         _ => {
             let rest = text.get(start..)?;
-            let scalar = |byte: &&u8| !matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
+            let scalar =
+                |byte: &&u8| !matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
             let length = rest.iter().take_while(scalar).count();
             (length > 0).then_some(start + length)
         }
@@ -214,15 +218,22 @@ mod tests {
         let body = r#"{"__topic__":"[","__logs__":[{"a":"\"]"},{"\u0061":"b"}]}"#;
         assert_eq!(at(body, 1, "/a", ""), "\"b\"");
         assert_eq!(at(body, 0, "/a", ""), r#""\"]""#);
-        assert_eq!(at(r#"{"j":"{\"k\":1}"}"#, 0, "/j/k", "type"), r#""{\"k\":1}""#);
+        assert_eq!(
+            at(r#"{"j":"{\"k\":1}"}"#, 0, "/j/k", "type"),
+            r#""{\"k\":1}""#
+        );
     }
 
     #[test]
     fn what_is_no_json_ends_without_a_place() {
-        for text in ["", "{", "[", "{\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":[", "}", "{,}", "\\"] {
+        for text in [
+            "", "{", "[", "{\"", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":[", "}", "{,}", "\\",
+        ] {
             assert!(!is_body(text.as_bytes()), "{text}");
             for index in 0..3 {
-                drop(event(text.as_bytes(), index).map(|it| fault(text.as_bytes(), it, "/a/b", "")));
+                drop(
+                    event(text.as_bytes(), index).map(|it| fault(text.as_bytes(), it, "/a/b", "")),
+                );
             }
         }
     }

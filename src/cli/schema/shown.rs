@@ -54,7 +54,9 @@ pub(super) fn violations(text: &[u8], bad: &Bad) -> Vec<String> {
 /// A line that holds no events.
 pub(super) fn refused(line: u64, refused: &Refused) -> String {
     let Refused { reason, message } = refused;
-    output::escape(&format!("line {line}: refused before any schema ({reason}): {message}"))
+    output::escape(&format!(
+        "line {line}: refused before any schema ({reason}): {message}"
+    ))
 }
 
 /// A verdict as JSON.

@@ -37,10 +37,10 @@ use self::compile::Context;
 use self::condition::Condition;
 pub use self::draft::Bounds;
 pub use self::facts::TransformFacts;
-pub use self::personal::PersonalFinder;
 pub use self::outcome::{
     DropReason, Fault, Outcome, Quarantined, Routed, StepCounts, TransformCounts,
 };
+pub use self::personal::PersonalFinder;
 pub use self::problem::TransformProblem;
 use self::steps::Act;
 pub use self::work::Work;

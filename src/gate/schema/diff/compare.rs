@@ -261,7 +261,11 @@ impl Comparison<'_> {
         let Some(after) = choices(new) else {
             return;
         };
-        let keyword = if new.contains_key("const") { "const" } else { "enum" };
+        let keyword = if new.contains_key("const") {
+            "const"
+        } else {
+            "enum"
+        };
         let at = format!("{pointer}/{keyword}");
         let Some(before) = choices(old) else {
             let count = after.len();

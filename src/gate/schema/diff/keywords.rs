@@ -130,7 +130,10 @@ impl Comparison<'_> {
                 None => "there was none".to_owned(),
             };
             let after = new.get(key).cloned().unwrap_or_default();
-            self.say(format!("{pointer}/{key}"), format!("it is {after} now; {before}"));
+            self.say(
+                format!("{pointer}/{key}"),
+                format!("it is {after} now; {before}"),
+            );
         }
     }
 }

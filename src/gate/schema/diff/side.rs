@@ -129,7 +129,11 @@ fn type_of(value: &Value) -> Types {
         Value::Bool(_) => Types::BOOLEAN,
         Value::Number(number) => {
             let whole = super::super::number::Num::of(number).is_whole();
-            if whole { Types::INTEGER } else { Types::NUMBER.with(Types::INTEGER) }
+            if whole {
+                Types::INTEGER
+            } else {
+                Types::NUMBER.with(Types::INTEGER)
+            }
         }
         Value::String(_) => Types::STRING,
         Value::Array(_) => Types::ARRAY,

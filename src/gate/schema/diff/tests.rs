@@ -28,22 +28,54 @@ fn field(old: Value, new: Value) -> Vec<String> {
 #[test]
 fn what_is_narrower_is_told_and_what_is_wider_is_not() {
     let rows = [
-        (json!({"type": "number"}), json!({"type": "integer"}), "/type"),
-        (json!({"type": ["string", "null"]}), json!({"type": "string"}), "/type"),
+        (
+            json!({"type": "number"}),
+            json!({"type": "integer"}),
+            "/type",
+        ),
+        (
+            json!({"type": ["string", "null"]}),
+            json!({"type": "string"}),
+            "/type",
+        ),
         (json!({"enum": ["a", "b"]}), json!({"enum": ["b"]}), "/enum"),
         (json!({}), json!({"const": 1}), "/const"),
         (json!({"minimum": 1}), json!({"minimum": 2}), "/minimum"),
-        (json!({"minimum": 1}), json!({"exclusiveMinimum": 1}), "/exclusiveMinimum"),
+        (
+            json!({"minimum": 1}),
+            json!({"exclusiveMinimum": 1}),
+            "/exclusiveMinimum",
+        ),
         (json!({}), json!({"maximum": 2}), "/maximum"),
-        (json!({"maxLength": 9}), json!({"maxLength": 8}), "/maxLength"),
-        (json!({"minLength": 1}), json!({"minLength": 2}), "/minLength"),
+        (
+            json!({"maxLength": 9}),
+            json!({"maxLength": 8}),
+            "/maxLength",
+        ),
+        (
+            json!({"minLength": 1}),
+            json!({"minLength": 2}),
+            "/minLength",
+        ),
         (json!({}), json!({"pattern": "^a"}), "/pattern"),
-        (json!({"pattern": "^a"}), json!({"pattern": "^b"}), "/pattern"),
+        (
+            json!({"pattern": "^a"}),
+            json!({"pattern": "^b"}),
+            "/pattern",
+        ),
         (json!({}), json!({"format": "date"}), "/format"),
-        (json!({"multipleOf": 4}), json!({"multipleOf": 3}), "/multipleOf"),
+        (
+            json!({"multipleOf": 4}),
+            json!({"multipleOf": 3}),
+            "/multipleOf",
+        ),
         (json!({}), json!({"anyOf": [{"type": "string"}]}), "/anyOf"),
         (json!({"maxItems": 2}), json!({"maxItems": 1}), "/maxItems"),
-        (json!({"items": {"type": "number"}}), json!({"items": {"type": "integer"}}), "/items/type"),
+        (
+            json!({"items": {"type": "number"}}),
+            json!({"items": {"type": "integer"}}),
+            "/items/type",
+        ),
         (json!({}), json!(false), ""),
     ];
     for (old, new, pointer) in rows {
@@ -54,9 +86,18 @@ fn what_is_narrower_is_told_and_what_is_wider_is_not() {
         }
         assert_eq!(field(old.clone(), old), [""; 0]);
     }
-    assert_eq!(field(json!({"multipleOf": 4}), json!({"multipleOf": 2})), [""; 0]);
+    assert_eq!(
+        field(json!({"multipleOf": 4}), json!({"multipleOf": 2})),
+        [""; 0]
+    );
     // Lengths say nothing of numbers.
-    assert_eq!(field(json!({"type": "number"}), json!({"type": "number", "maxLength": 1})), [""; 0]);
+    assert_eq!(
+        field(
+            json!({"type": "number"}),
+            json!({"type": "number", "maxLength": 1})
+        ),
+        [""; 0]
+    );
     let read = |on: bool| json!({"type": "number", "x-tollgate-coerce": on});
     assert_eq!(field(read(true), read(false)), [""]);
     assert_eq!(field(read(false), read(true)), [""; 0]);
@@ -64,19 +105,38 @@ fn what_is_narrower_is_told_and_what_is_wider_is_not() {
 
 #[test]
 fn fields_that_are_required_or_gone_are_told() {
-    let closed = |properties: Value| json!({"properties": properties, "additionalProperties": false});
-    assert_eq!(told(json!({}), json!({"required": ["价/格"]})), ["/properties/价~1格"]);
+    let closed =
+        |properties: Value| json!({"properties": properties, "additionalProperties": false});
     assert_eq!(
-        told(closed(json!({"a": true, "b": true})), closed(json!({"a": true}))),
+        told(json!({}), json!({"required": ["价/格"]})),
+        ["/properties/价~1格"]
+    );
+    assert_eq!(
+        told(
+            closed(json!({"a": true, "b": true})),
+            closed(json!({"a": true}))
+        ),
         ["/properties/b"]
     );
-    assert_eq!(told(closed(json!({"a": true})), closed(json!({"a": true, "b": false}))), [""; 0]);
     assert_eq!(
-        told(json!({"properties": {"a": true}}), closed(json!({"a": true}))),
+        told(
+            closed(json!({"a": true})),
+            closed(json!({"a": true, "b": false}))
+        ),
+        [""; 0]
+    );
+    assert_eq!(
+        told(
+            json!({"properties": {"a": true}}),
+            closed(json!({"a": true}))
+        ),
         ["/additionalProperties"]
     );
     assert_eq!(
-        told(json!({"properties": {"a": true}}), json!({"additionalProperties": {"type": "null"}})),
+        told(
+            json!({"properties": {"a": true}}),
+            json!({"additionalProperties": {"type": "null"}})
+        ),
         ["/properties/a/type", "/additionalProperties/type"]
     );
 }
@@ -89,7 +149,10 @@ fn references_are_followed_and_endless_ones_end() {
             "$defs": {"v": {"type": kind}},
         })
     };
-    assert_eq!(told(of("string"), of("null")), ["/properties/a/type", "/properties/b/anyOf"]);
+    assert_eq!(
+        told(of("string"), of("null")),
+        ["/properties/a/type", "/properties/b/anyOf"]
+    );
     assert_eq!(told(of("string"), of("string")), [""; 0]);
     let endless = |kind: &str| {
         json!({
@@ -99,7 +162,10 @@ fn references_are_followed_and_endless_ones_end() {
         })
     };
     let found = told(endless("number"), endless("integer"));
-    assert!(found.contains(&"/properties/v/type".to_owned()) && found.len() < 9, "{found:?}");
+    assert!(
+        found.contains(&"/properties/v/type".to_owned()) && found.len() < 9,
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -111,15 +177,33 @@ fn no_more_changes_are_told_than_there_is_room_for() {
 
 fn scalar() -> impl Strategy<Value = Value> {
     prop::sample::select(vec![
-        json!("5"), json!("true"), json!("null"), json!("x"), json!("abc"), json!(""), json!(5),
-        json!(4), json!(1.5), json!(true), json!(false), json!(null), json!("2026-01-31"),
-        json!({"k": 1}), json!([1, 2]), json!([]), json!("1.5"),
+        json!("5"),
+        json!("true"),
+        json!("null"),
+        json!("x"),
+        json!("abc"),
+        json!(""),
+        json!(5),
+        json!(4),
+        json!(1.5),
+        json!(true),
+        json!(false),
+        json!(null),
+        json!("2026-01-31"),
+        json!({"k": 1}),
+        json!([1, 2]),
+        json!([]),
+        json!("1.5"),
     ])
 }
 
 fn of_field() -> impl Strategy<Value = Value> {
     let types = prop::sample::subsequence(
-        vec!["string", "number", "integer", "boolean", "null", "object", "array"], 1..4);
+        vec![
+            "string", "number", "integer", "boolean", "null", "object", "array",
+        ],
+        1..4,
+    );
     let number = || prop::sample::select(vec![1, 4, 5, 6]);
     let keyword = prop_oneof![
         4 => types.prop_map(|it| ("type", json!(it))),
@@ -161,7 +245,10 @@ fn of_event() -> impl Strategy<Value = Value> {
         prop::collection::btree_set(name(), 0..2),
         prop::option::of(of_field()),
         prop::option::of(1..3_u8),
-        prop::option::of(prop_oneof![Just(json!({"pattern": "^a"})), Just(json!({"maxLength": 1}))]),
+        prop::option::of(prop_oneof![
+            Just(json!({"pattern": "^a"})),
+            Just(json!({"maxLength": 1}))
+        ]),
         prop::option::of(of_field()),
         prop::option::of(any::<bool>()),
     );
@@ -196,8 +283,15 @@ fn of_event() -> impl Strategy<Value = Value> {
 fn pair() -> impl Strategy<Value = (Value, Value)> {
     (of_event(), of_event(), 0..7_usize).prop_map(|(old, other, part)| {
         let mut new = old.clone();
-        let keys = ["properties", "required", "additionalProperties", "propertyNames",
-            "patternProperties", "x-tollgate-coerce", "$defs"];
+        let keys = [
+            "properties",
+            "required",
+            "additionalProperties",
+            "propertyNames",
+            "patternProperties",
+            "x-tollgate-coerce",
+            "$defs",
+        ];
         match other.get(keys[part]) {
             Some(value) => new[keys[part]] = value.clone(),
             None => drop(new.as_object_mut().unwrap().remove(keys[part])),

@@ -6,15 +6,7 @@ use serde_json::{Value, json};
 use super::super::format::Format;
 
 /// The formats that are recognised, the narrowest first.
-const NAMES: [&str; 7] = [
-    "uuid",
-    "date-time",
-    "date",
-    "ipv4",
-    "ipv6",
-    "email",
-    "uri",
-];
+const NAMES: [&str; 7] = ["uuid", "date-time", "date", "ipv4", "ipv6", "email", "uri"];
 
 /// A set of formats, as bits by their place in [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

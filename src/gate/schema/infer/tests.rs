@@ -40,7 +40,10 @@ fn infer(events: &[Vec<(String, Value)>], options: &InferOptions) -> Proposal {
 fn events(values: &[Value]) -> Vec<Vec<(String, Value)>> {
     let pairs = |value: &Value| {
         let members = value.as_object().unwrap();
-        members.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+        members
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
     };
     values.iter().map(pairs).collect()
 }
@@ -76,10 +79,32 @@ fn accepts_all(document: &Value, events: &[Vec<(String, Value)>]) -> Result<(), 
 
 fn value() -> impl Strategy<Value = Value> {
     let texts = prop::sample::select(vec![
-        "", "true", "false", "null", "0", "-1.5", "1e400", "05", "13812345678", "2026-01-31",
-        "2026-01-31T08:30:00Z", "2026-02-30", "a@example.com", "192.0.2.1", "::1",
-        "https://example.com/é?q=1", "http://example.com/a", "view", "购买", "{\"a\":1}", "[1]",
-        "123e4567-e89b-12d3-a456-426614174000", "1781510400123", "\u{202e}", "-0", "1.0",
+        "",
+        "true",
+        "false",
+        "null",
+        "0",
+        "-1.5",
+        "1e400",
+        "05",
+        "13812345678",
+        "2026-01-31",
+        "2026-01-31T08:30:00Z",
+        "2026-02-30",
+        "a@example.com",
+        "192.0.2.1",
+        "::1",
+        "https://example.com/é?q=1",
+        "http://example.com/a",
+        "view",
+        "购买",
+        "{\"a\":1}",
+        "[1]",
+        "123e4567-e89b-12d3-a456-426614174000",
+        "1781510400123",
+        "\u{202e}",
+        "-0",
+        "1.0",
     ]);
     let numbers = prop_oneof![
         any::<i64>().prop_map(Value::from),
@@ -172,7 +197,11 @@ fn types_formats_choices_and_lengths_are_proposed() {
     assert_eq!(of("url")["format"], "uri");
     assert_eq!(
         of("url")["examples"],
-        json!(["https://example.com/p/0", "https://example.com/p/1", "https://example.com/p/2"])
+        json!([
+            "https://example.com/p/0",
+            "https://example.com/p/1",
+            "https://example.com/p/2"
+        ])
     );
     assert_eq!(of("ok")["type"], "boolean");
     assert_eq!(of("nested")["type"], "object");
@@ -183,7 +212,10 @@ fn types_formats_choices_and_lengths_are_proposed() {
 
 #[test]
 fn texts_become_types_and_numbers_limits_only_when_asked() {
-    let values = [json!({"n": "5", "b": "true"}), json!({"n": "-2.5", "b": "false"})];
+    let values = [
+        json!({"n": "5", "b": "true"}),
+        json!({"n": "-2.5", "b": "false"}),
+    ];
     let plain = schema_of(&values, &InferOptions::default());
     assert_eq!(plain["properties"]["n"]["type"], "string");
     let options = InferOptions {
@@ -223,7 +255,10 @@ fn nothing_personal_is_shown() {
         ..InferOptions::default()
     };
     let text = schema_of(&vec![Value::Object(event); 50], &options).to_string();
-    assert!(!text.contains("examples") && !text.contains("enum"), "{text}");
+    assert!(
+        !text.contains("examples") && !text.contains("enum"),
+        "{text}"
+    );
     for (_, value) in secrets.iter().filter(|(_, value)| value.len() > 2) {
         assert!(!text.contains(value), "{text}");
     }
@@ -234,7 +269,9 @@ fn nothing_personal_is_shown() {
 #[test]
 fn fields_and_types_past_the_bounds_are_told_and_the_schema_still_holds() {
     let names = |from: usize, to: usize| -> Vec<(String, Value)> {
-        (from..to).map(|n| (format!("field-{n}"), json!("x"))).collect()
+        (from..to)
+            .map(|n| (format!("field-{n}"), json!("x")))
+            .collect()
     };
     let events = vec![names(0, MAX_FIELDS), names(MAX_FIELDS - 1, MAX_FIELDS + 5)];
     let options = InferOptions {
@@ -244,7 +281,11 @@ fn fields_and_types_past_the_bounds_are_told_and_the_schema_still_holds() {
     let proposal = infer(&events, &options);
     let properties = proposal.document["properties"].as_object().unwrap();
     assert_eq!(properties.len(), MAX_FIELDS);
-    assert!(proposal.notes[0].contains("5 fields"), "{:?}", proposal.notes);
+    assert!(
+        proposal.notes[0].contains("5 fields"),
+        "{:?}",
+        proposal.notes
+    );
     accepts_all(&proposal.document, &events).unwrap();
 
     let typed: Vec<Vec<(String, Value)>> = (0..MAX_TYPES + 3)
@@ -261,9 +302,16 @@ fn fields_and_types_past_the_bounds_are_told_and_the_schema_still_holds() {
     let proposal = infer(&typed, &options);
     let schemas = proposal.document.as_object().unwrap();
     assert_eq!(schemas.len(), MAX_TYPES);
-    let kept: usize = schemas.values().map(|it| it["properties"].as_object().unwrap().len()).sum();
+    let kept: usize = schemas
+        .values()
+        .map(|it| it["properties"].as_object().unwrap().len())
+        .sum();
     assert_eq!(kept, MAX_FIELDS_TOGETHER);
-    assert!(proposal.notes.last().unwrap().starts_with("3 events"), "{:?}", proposal.notes);
+    assert!(
+        proposal.notes.last().unwrap().starts_with("3 events"),
+        "{:?}",
+        proposal.notes
+    );
 }
 
 #[test]
@@ -285,9 +333,14 @@ fn a_schema_of_many_long_names_and_choices_fits_a_file() {
 
 #[test]
 fn distinct_values_are_forgotten_past_their_bound() {
-    let values: Vec<Value> = (0..2000).map(|n| json!({"a": format!("v{}", n % 65)})).collect();
+    let values: Vec<Value> = (0..2000)
+        .map(|n| json!({"a": format!("v{}", n % 65)}))
+        .collect();
     let schema = schema_of(&values, &InferOptions::default());
     assert_eq!(schema["properties"]["a"].get("enum"), None);
     let schema = schema_of(&values[..64].repeat(20), &InferOptions::default());
-    assert_eq!(schema["properties"]["a"]["enum"].as_array().unwrap().len(), seen::MAX_DISTINCT);
+    assert_eq!(
+        schema["properties"]["a"]["enum"].as_array().unwrap().len(),
+        seen::MAX_DISTINCT
+    );
 }
