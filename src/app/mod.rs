@@ -392,7 +392,7 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let front = Front::new(config, parts);
-        identity.quality().serve(&front, prepared);
+        identity.quality().serve(&front, &self.metrics, prepared);
         let metrics = Arc::clone(&self.metrics);
         let stop = edge::Stop::default();
         let serving = self.tasks.spawn(edge.serve(front, metrics, stop.clone()));

@@ -16,6 +16,8 @@ use crate::gate::identity::load_or_make;
 use crate::gate::schema::{Options, Schema, SchemaSet, SetEntry, Speed, UnknownEvent};
 use crate::gate::transform::{Annotation, MaskAction, TransformProblem, Transforms, UnknownMask};
 
+use crate::telemetry::Metrics;
+
 /// Marks a field of a schema as personal.
 const MASK: &str = "x-tollgate-mask";
 /// The largest file of a schema, in bytes.
@@ -159,8 +161,16 @@ impl QualityControl {
     }
 
     /// Begins to serve.
-    pub(super) fn serve(&self, front: &Arc<Front>, prepared: Prepared) {
+    pub(super) fn serve(&self, front: &Arc<Front>, metrics: &Metrics, prepared: Prepared) {
         self.front.get_or_init(|| Arc::clone(front));
+        let guards = Arc::clone(&self.guards);
+        metrics.watch_guards(move || guards.figures());
+        // Not held: the front holds the metrics.
+        let watched = Arc::downgrade(front);
+        metrics.watch_transforms(move || {
+            let front = watched.upgrade();
+            front.map_or_else(Vec::new, |front| front.site().transform_figures())
+        });
         self.take_over(prepared);
     }
 }

@@ -9,6 +9,7 @@ use crate::app::{certificate_problems, schema_report};
 use crate::config::{Checked, Overrides, Problems, Severity, render_host_advice};
 use crate::gate::identity::Trust;
 use crate::gate::schema::Speed;
+use crate::gate::transform::Transforms;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -35,6 +36,15 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     }
     let secrets = config.check_secrets();
     let (schemas, speeds) = schema_report(config);
+    // A secret that cannot be read is told once.
+    let transforms = match &secrets {
+        Ok(()) => Transforms::check(config),
+        Err(_) => Vec::new(),
+    };
+    let transforms: Vec<String> = transforms
+        .iter()
+        .map(|problem| format!("error: {problem}"))
+        .collect();
     let told = [
         Problems::of("", wrong).map(|problems| output::problems(&problems).trim_end().to_owned()),
         secrets
@@ -45,6 +55,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             errors.collect::<Vec<_>>().join("\n\n")
         }),
         Problems::of("", schemas).map(|problems| output::problems(&problems).trim_end().to_owned()),
+        (!transforms.is_empty()).then(|| transforms.join("\n\n")),
     ];
     let told: Vec<String> = told.into_iter().flatten().collect();
     if !told.is_empty() {
