@@ -4,6 +4,7 @@
 mod identity;
 mod limits;
 mod quality;
+mod reading;
 mod reload;
 mod sharing;
 mod sockets;
@@ -25,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::identity::{Identity, IdentityError, LoadConfig};
-pub use self::quality::{QualityErrors, load_schema, schema_report};
+pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
+pub use self::reading::{EventReader, LookAtEvent, TextForm};
 pub use self::sockets::KeptSockets;
 use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
