@@ -2,6 +2,7 @@
 //! (Prometheus), which are open, and `/api/v1`, which asks for a token.
 
 mod answer;
+mod aside;
 mod api;
 mod body;
 mod calls;
@@ -24,6 +25,7 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 
 pub use self::api::{AdminApi, Reload};
+pub use self::aside::AsideControl;
 use crate::telemetry::Metrics;
 
 /// Whether traffic may be sent here.

@@ -1,6 +1,7 @@
 //! The composition root: builds the parts, starts them from the bottom up, stops them from the top
 //! down. No logic of its own.
 
+mod aside;
 mod identity;
 mod limits;
 mod quality;
@@ -24,9 +25,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use self::aside::purge;
 pub use self::quality::{QualityErrors, load_schema, schema_report};
 pub use self::identity::{Identity, IdentityError, LoadConfig};
 pub use self::sockets::KeptSockets;
+use self::aside::Aside;
 use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
@@ -146,7 +149,7 @@ pub struct Running {
     sharing: Option<Serving>,
     pipeline: Option<Pipeline>,
     /// Events that are set aside on local disk.
-    quarantine: Option<Arc<Quarantine>>,
+    aside: Option<Aside>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
     admin: Option<Serving>,
     kept: KeptSockets,
@@ -186,7 +189,7 @@ pub async fn start(
         ingest: None,
         sharing: None,
         pipeline: None,
-        quarantine: None,
+        aside: None,
         logstore: None,
         admin: None,
         kept: KeptSockets::default(),
@@ -279,6 +282,12 @@ impl Running {
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
+    }
+
+    /// Bytes of events that were set aside and are not on disk yet, to be asked while it stops.
+    pub fn unwritten(&self) -> impl Fn() -> u64 + Send + use<> {
+        let quarantine = self.aside.as_ref().map(|it| Arc::clone(&it.quarantine));
+        move || quarantine.as_ref().map_or(0, |it| it.waiting())
     }
 
     fn serving(&self, start: impl FnOnce(CancellationToken) -> JoinHandle<()>) -> Serving {
@@ -375,11 +384,10 @@ impl Running {
             &config.quarantine,
             &self.metrics.quarantine,
         )?;
-        self.quarantine = Some(Arc::clone(&quarantine));
         let parts = FrontParts {
             site,
             guards: Arc::clone(identity.quality().guards()),
-            quarantine,
+            quarantine: Arc::clone(&quarantine),
             authenticator: Arc::clone(&identity.authenticator),
             quotas: Arc::clone(identity.limits().quotas()),
             security_events: SecurityEvents::new(
@@ -391,6 +399,10 @@ impl Running {
         };
         let front = Front::new(config, parts);
         identity.quality().serve(&front, prepared);
+        self.aside = Some(Aside {
+            front: Arc::clone(&front),
+            quarantine,
+        });
         let metrics = Arc::clone(&self.metrics);
         let stop = edge::Stop::default();
         let serving = self.tasks.spawn(edge.serve(front, metrics, stop.clone()));
@@ -435,19 +447,20 @@ impl Running {
 
     fn start_admin(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
         self.addresses.admin = listener.local_addr().ok();
-        let api = match &self.identity {
-            Some(identity) => {
+        let api = match (&self.identity, &self.aside) {
+            (Some(identity), Some(aside)) => {
                 let reloading = Arc::clone(identity);
                 Some(Arc::new(AdminApi {
                     state: Arc::clone(identity.state()),
                     limits: Arc::clone(identity.limits().control()),
+                    aside: Box::new(aside.clone()),
                     token: admin_token(&config.admin, &config.data_dir)?,
                     hosts: config.admin.hosts.clone(),
                     reload: Box::new(move || reloading.reload()),
                     metrics: Arc::clone(&self.metrics),
                 }))
             }
-            None => None,
+            _ => None,
         };
         let admin = Admin {
             readiness: Arc::clone(&self.readiness),

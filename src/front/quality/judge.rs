@@ -18,6 +18,9 @@ use crate::gate::transform::Routed;
 use crate::pipeline::quarantine::RecordEvent;
 use crate::telemetry::{Judge, LogstoreMetrics};
 
+/// Where the text of a time is kept that was replaced: a field of ours, between the client's and those
+/// that are added.
+pub(super) const CLIENT_TIME: &[u8] = b"__client_time__";
 /// Bad events that a refusal tells of.
 const TOLD_EVENTS: usize = 3;
 /// Violations of each.
@@ -193,6 +196,7 @@ impl Front {
                 let log = log_of(group, fault.event);
                 places.read(&group.logs, log.clone());
                 places.drop_last(contents_in(stamp));
+                places.retain(&group.logs, |name| name != CLIENT_TIME);
                 let event = places.of(&group.logs);
                 let kinds = vec![Kind::Text; event.count()];
                 let fault = EventFault { kinds, ..fault };
@@ -351,7 +355,7 @@ impl Judged {
 }
 
 /// Where an event's Log stands in a group.
-fn log_of(group: &EventGroup, event: u32) -> std::ops::Range<usize> {
+pub(super) fn log_of(group: &EventGroup, event: u32) -> std::ops::Range<usize> {
     let place = group.each_log().nth(event as usize);
     place.map_or(0..0, |place| place.body..place.end)
 }
@@ -367,7 +371,7 @@ pub(super) fn contents_in(log: &[u8]) -> usize {
 }
 
 /// A number below 100 that depends on an event's bytes alone.
-fn percent_of(log: &[u8]) -> u64 {
+pub(super) fn percent_of(log: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = foldhash::fast::FixedState::with_seed(7).build_hasher();
     hasher.write(log);
