@@ -225,7 +225,36 @@ proptest! {
         lines[at] = format!("{key} = {value}");
         if let Err(problems) = Config::parse(&lines.join("\n"), "x.toml") {
             // Only the reader of the tree, after the walk, speaks of "invalid" types and values.
-            prop_assert!(!problems.to_string().contains("invalid "), "{}", problems);
+            let told = problems.to_string();
+            let read = ["invalid type", "invalid value"].iter().any(|it| told.contains(it));
+            prop_assert!(!read, "{}", told);
+        }
+    }
+}
+
+/// The blocks of the pages of transforms are what a configuration may hold.
+#[test]
+fn examples_of_transforms_load() {
+    let head = "[[upstream]]\nname = \"store\"\nkind = \"embedded\"\n\
+        [[project]]\nname = \"my-project\"\nupstream = \"store\"\n\
+        [[project.logstore]]\nname = \"payments\"\naccept = [\"anonymous\"]\n\
+        [[project.logstore]]\nname = \"web\"\naccept = [\"anonymous\"]\n";
+    for (page, least) in [("docs/transforms.md", 12), ("docs/jwt-functions.md", 8)] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let blocks = text.split("```toml\n").skip(1);
+        let blocks: Vec<&str> = blocks
+            .map(|rest| rest.split("```").next().unwrap())
+            .collect();
+        assert!(blocks.len() >= least, "{page}: {}", blocks.len());
+        for block in blocks {
+            let text = format!("{head}{block}");
+            let checked = Checked::parse(&text, page, &Overrides::default());
+            let checked = checked.unwrap_or_else(|problems| panic!("{block}\n{problems}"));
+            assert!(
+                !checked.config.projects[0].logstores[1]
+                    .transforms
+                    .is_empty()
+            );
         }
     }
 }

@@ -83,6 +83,22 @@ fn reasons(told: &[Violation]) -> Vec<(String, String)> {
     reasons
 }
 
+/// The crate's own validator of a document.
+fn crate_validator(
+    document: &Value,
+    options: Options,
+) -> Result<jsonschema::Validator, jsonschema::ValidationError<'static>> {
+    jsonschema::options()
+        .with_draft(if document.get("$schema").is_some() {
+            jsonschema::Draft::Draft7
+        } else {
+            jsonschema::Draft::Draft202012
+        })
+        .with_pattern_options(jsonschema::PatternOptions::regex())
+        .should_validate_formats(options.assert_formats)
+        .build(document)
+}
+
 /// Checks the case of a seed: one schema and some events.
 ///
 /// # Errors
@@ -121,18 +137,8 @@ pub fn case(seed: u64, events: usize, work: &mut Work, tally: &mut Tally) -> Res
     let crate_itself = if coerces {
         None
     } else {
-        Some(
-            jsonschema::options()
-                .with_draft(if document.get("$schema").is_some() {
-                    jsonschema::Draft::Draft7
-                } else {
-                    jsonschema::Draft::Draft202012
-                })
-                .with_pattern_options(jsonschema::PatternOptions::regex())
-                .should_validate_formats(options.assert_formats)
-                .build(&document)
-                .map_err(|error| format!("seed {seed}: {error}"))?,
-        )
+        let built = crate_validator(&document, options);
+        Some(built.map_err(|error| format!("seed {seed}: {error}"))?)
     };
     let mut written = Written::default();
     for _ in 0..events {

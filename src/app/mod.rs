@@ -25,11 +25,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::aside::purge;
-pub use self::quality::{QualityErrors, load_schema, schema_report};
-pub use self::identity::{Identity, IdentityError, LoadConfig};
-pub use self::sockets::KeptSockets;
 use self::aside::Aside;
+pub use self::aside::purge;
+pub use self::identity::{Identity, IdentityError, LoadConfig};
+pub use self::quality::{QualityErrors, load_schema, schema_report};
+pub use self::sockets::KeptSockets;
 use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
@@ -398,7 +398,7 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let front = Front::new(config, parts);
-        identity.quality().serve(&front, prepared);
+        identity.quality().serve(&front, &self.metrics, prepared);
         self.aside = Some(Aside {
             front: Arc::clone(&front),
             quarantine,

@@ -16,6 +16,8 @@ use crate::gate::identity::load_or_make;
 use crate::gate::schema::{Options, Schema, SchemaSet, SetEntry, Speed, UnknownEvent};
 use crate::gate::transform::{Annotation, MaskAction, TransformProblem, Transforms, UnknownMask};
 
+use crate::telemetry::Metrics;
+
 /// Marks a field of a schema as personal.
 const MASK: &str = "x-tollgate-mask";
 /// The largest file of a schema, in bytes.
@@ -51,9 +53,8 @@ impl QualityControl {
         let guards = StandingGuards::new(config, seed);
         let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
         let seed = load_or_make(&config.data_dir, "transform");
-        let seed = seed.map_err(|error| {
-            QualityErrors(vec![Problem::error("data_dir", error.to_string())])
-        })?;
+        let seed = seed
+            .map_err(|error| QualityErrors(vec![Problem::error("data_dir", error.to_string())]))?;
         Ok(Self {
             guards,
             seed,
@@ -89,7 +90,10 @@ impl QualityControl {
                     };
                     problems.extend(found.into_iter().map(of));
                 });
-                let judge = logstore.schema.as_ref().map(|used| judge_of(used, &schemas));
+                let judge = logstore
+                    .schema
+                    .as_ref()
+                    .map(|used| judge_of(used, &schemas));
                 let quality = Quality::new(judge, guards_of, steps.ok(), &logstore.quarantine);
                 of.push((name.to_owned(), store.to_owned(), quality));
             }
@@ -147,14 +151,26 @@ impl QualityControl {
         };
         for (project, logstore, quality) in prepared.of {
             if !front.site().hold_to(&project, &logstore, quality) {
-                tracing::error!(project, logstore, "there is no such logstore to hold events of");
+                tracing::error!(
+                    project,
+                    logstore,
+                    "there is no such logstore to hold events of"
+                );
             }
         }
     }
 
     /// Begins to serve.
-    pub(super) fn serve(&self, front: &Arc<Front>, prepared: Prepared) {
+    pub(super) fn serve(&self, front: &Arc<Front>, metrics: &Metrics, prepared: Prepared) {
         self.front.get_or_init(|| Arc::clone(front));
+        let guards = Arc::clone(&self.guards);
+        metrics.watch_guards(move || guards.figures());
+        // Not held: the front holds the metrics.
+        let watched = Arc::downgrade(front);
+        metrics.watch_transforms(move || {
+            let front = watched.upgrade();
+            front.map_or_else(Vec::new, |front| front.site().transform_figures())
+        });
         self.take_over(prepared);
     }
 }
@@ -243,9 +259,9 @@ pub fn schema_report(config: &Config) -> (Vec<Problem>, BTreeMap<String, Speed>)
     match load(config) {
         Err(problems) => (problems, BTreeMap::new()),
         Ok(schemas) => {
-            let speeds = schemas.iter().map(|(rule, schema)| {
-                (format!("{}@{}", rule.name, rule.version), schema.speed())
-            });
+            let speeds = schemas
+                .iter()
+                .map(|(rule, schema)| (format!("{}@{}", rule.name, rule.version), schema.speed()));
             (Vec::new(), speeds.collect())
         }
     }

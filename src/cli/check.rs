@@ -8,6 +8,7 @@ use super::{Exit, Failure, output, source};
 use crate::app::certificate_problems;
 use crate::config::{Checked, Overrides, Problems, Severity, render_host_advice};
 use crate::gate::identity::Trust;
+use crate::gate::transform::Transforms;
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -33,6 +34,15 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         output::note(output::problems(&problems));
     }
     let secrets = config.check_secrets();
+    // A secret that cannot be read is told once.
+    let transforms = match &secrets {
+        Ok(()) => Transforms::check(config),
+        Err(_) => Vec::new(),
+    };
+    let transforms: Vec<String> = transforms
+        .iter()
+        .map(|problem| format!("error: {problem}"))
+        .collect();
     let told = [
         Problems::of("", wrong).map(|problems| output::problems(&problems).trim_end().to_owned()),
         secrets
@@ -42,6 +52,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             let errors = errors.0.iter().map(|error| format!("error: {error}"));
             errors.collect::<Vec<_>>().join("\n\n")
         }),
+        (!transforms.is_empty()).then(|| transforms.join("\n\n")),
     ];
     let told: Vec<String> = told.into_iter().flatten().collect();
     if !told.is_empty() {

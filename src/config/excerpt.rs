@@ -71,7 +71,9 @@ fn showable(line: &str) -> Option<String> {
         match nature(key_before(before)) {
             KeyNature::Plain => {}
             KeyNature::Mixed if !may_be_secret(after) => {}
-            KeyNature::Secret | KeyNature::Mixed | KeyNature::Unknown => return Some(format!("{before}= …")),
+            KeyNature::Secret | KeyNature::Mixed | KeyNature::Unknown => {
+                return Some(format!("{before}= …"));
+            }
         }
     }
     Some(line.trim_end().to_owned())

@@ -69,6 +69,7 @@ impl Guards {
         let nothing = Self {
             mode: self.mode,
             percent: self.percent,
+            on_invalid: self.on_invalid,
             line_breaks: self.line_breaks,
             reserved_keys: self.reserved_keys,
             ..Self::default()

@@ -49,9 +49,7 @@ impl<'a> Arrival<'a> {
         let action = match self.action {
             Action::PutLogs => identity::Action::PutLogs,
             Action::TrackQuery(_) => identity::Action::TrackGet,
-            Action::TrackBody | Action::Events | Action::Preflight => {
-                identity::Action::TrackPost
-            }
+            Action::TrackBody | Action::Events | Action::Preflight => identity::Action::TrackPost,
         };
         let origin = self.parts.headers.get(ORIGIN);
         Facts {

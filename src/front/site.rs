@@ -16,7 +16,7 @@ use crate::foundation::budget::Budget;
 use crate::foundation::names::ProjectName;
 use crate::logstore::client::StoreClient;
 use crate::pipeline::Lane;
-use crate::telemetry::LogstoreMetrics;
+use crate::telemetry::{LogstoreMetrics, TransformFigures};
 
 /// A logstore that clients may write to, with all that its requests need.
 #[derive(Debug)]
@@ -211,6 +211,20 @@ impl Site {
             found.quality.store(Arc::new(quality));
             true
         })
+    }
+
+    /// How the steps of all logstores stand, for metrics.
+    #[must_use]
+    pub fn transform_figures(&self) -> Vec<TransformFigures> {
+        let projects = self.projects.iter();
+        let of = projects.flat_map(|(project, (_, logstores))| {
+            logstores
+                .iter()
+                .filter_map(move |(name, logstore)| logstore.quality.load().figures(project, name))
+        });
+        let mut figures: Vec<TransformFigures> = of.collect();
+        figures.sort_by(|a, b| (&a.project, &a.logstore).cmp(&(&b.project, &b.logstore)));
+        figures
     }
 
     fn found(&self, name: &str) -> Option<Found<'_>> {

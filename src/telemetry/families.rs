@@ -77,6 +77,7 @@ impl Metrics {
             .chain(self.certificate_families())
             .chain(self.logstore_families())
             .chain(self.quality_families())
+            .chain(self.transform_families())
             .map(|family| family.family)
             .filter(|family| !family.get_metric().is_empty())
             .collect();

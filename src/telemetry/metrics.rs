@@ -12,6 +12,7 @@ use super::labels::{
 };
 use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
+use super::transforms::TransformsWatch;
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
 
@@ -268,6 +269,8 @@ pub struct Metrics {
     pub(super) limits: LimitsWatch,
     /// The guards.
     pub(super) guards: GuardsWatch,
+    /// The steps on events.
+    pub(super) transforms: TransformsWatch,
     /// Cells per certificate, from the configuration.
     pub(super) certificates: Certificates,
     /// Cells per project and logstore, from the configuration.

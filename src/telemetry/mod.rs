@@ -14,6 +14,7 @@ mod load;
 mod metrics;
 mod quality;
 mod shared_limits;
+mod transforms;
 
 pub use self::certificates::CertificateMetrics;
 pub use self::guards::{GuardFigures, GuardedValues};
@@ -28,3 +29,4 @@ pub use self::metrics::{
     Counter, EdgeMetrics, Gauge, JwksFigures, LogstoreMetrics, Metrics, QuarantineMetrics,
 };
 pub use self::shared_limits::SharedFigures;
+pub use self::transforms::TransformFigures;

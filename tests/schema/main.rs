@@ -1,5 +1,5 @@
 //! Schemas of events: the public test suite, and random cases held against the `jsonschema` crate.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 #![expect(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,

@@ -2,7 +2,7 @@
 
 use super::Findings;
 use crate::config::{
-    AtBound, Cardinality, Config, Dedup, Guards, KeyPattern, LimitMode, TimeWindow,
+    AtBound, Cardinality, Config, Dedup, Guards, KeyPattern, LimitMode, OnInvalid, TimeWindow,
 };
 use crate::foundation::units::Span;
 
@@ -34,6 +34,11 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 }
 
 fn check_guards(config: &Config, guards: &Guards, path: &str, findings: &mut Findings) {
+    if guards.on_invalid == OnInvalid::Repair {
+        let message = "guards mend by their own keys, not by this one";
+        let finding = findings.error(format!("{path}.on_invalid"), message);
+        finding.help("use quarantine, drop or reject");
+    }
     let key = |name: &str| format!("{path}.{name}");
     if guards.percent > 100 {
         findings.error(key("percent"), "must be from 0 to 100");

@@ -88,6 +88,13 @@ impl Check<'_> {
             Transform::Hash(hash) => {
                 self.patterns(&hash.fields, true);
             }
+            _ => self.other(step),
+        }
+    }
+
+    /// Steps that do more than write a field.
+    fn other(&mut self, step: &Transform) {
+        match step {
             Transform::PrivacySignals(privacy) => {
                 if privacy.signals.is_empty() {
                     self.error("signals", "names no signal");
@@ -146,6 +153,7 @@ impl Check<'_> {
             Transform::Route(route) => {
                 self.route(route.logstore.as_ref(), route.topic.as_deref());
             }
+            _ => {}
         }
     }
 

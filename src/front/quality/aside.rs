@@ -68,7 +68,8 @@ impl Records {
         if serde_json::to_writer(&mut self.lines, &record).is_ok() {
             self.lines.push(b'\n');
         }
-        self.each.push((self.lines.len(), bad.cause, bad.check.to_owned()));
+        self.each
+            .push((self.lines.len(), bad.cause, bad.check.to_owned()));
     }
 }
 

@@ -7,7 +7,9 @@ use super::results::{EventEnd, EventResult};
 use super::steps::do_steps;
 use super::{Quality, SchemaJudge};
 use crate::config::{LimitMode, OnInvalid};
-use crate::event::{EventFault, EventGroup, FieldPlaces, Kind, LogPlace, Reason, Refusal, Violation};
+use crate::event::{
+    EventFault, EventGroup, FieldPlaces, Kind, LogPlace, Reason, Refusal, Violation,
+};
 use crate::foundation::wire::{Field, Reader};
 use crate::front::arrival::Arrival;
 use crate::front::route::Action;
@@ -104,12 +106,19 @@ impl Front {
         let mut reservation = Reservation::default();
         if let Some(guards) = &quality.guards {
             reservation =
-                self.judge_guards(arrival, principal, guards, stamp, group, &mut found)?;
+                self.judge_guards((arrival, principal), guards, stamp, group, &mut found)?;
         }
         let mut routed = Vec::new();
         if let Some(steps) = quality.transforms.as_ref().filter(|_| group.events > 0) {
             let parameter = &self.identity.query_parameter;
-            routed = do_steps(arrival, steps, parameter, contents_in(stamp), group, &mut found);
+            routed = do_steps(
+                arrival,
+                steps,
+                parameter,
+                contents_in(stamp),
+                group,
+                &mut found,
+            );
         }
         let target = quality.aside_to.as_ref().map(|name| name.as_str());
         let aside = self.room_aside(arrival, target, found.records)?;
@@ -123,8 +132,7 @@ impl Front {
 
     fn judge_guards(
         &self,
-        arrival: &Arrival<'_>,
-        principal: &Principal,
+        (arrival, principal): (&Arrival<'_>, &Principal),
         guards: &std::sync::Arc<Guards>,
         stamp: &[u8],
         group: &mut EventGroup,
@@ -225,9 +233,17 @@ fn judge_schema(
         return Ok(());
     }
     let rule = schema.rule();
-    let observed = arrival.logstore.metrics.events_observed.at(Judge::Schema as usize);
+    let observed = arrival
+        .logstore
+        .metrics
+        .events_observed
+        .at(Judge::Schema as usize);
     let places: Vec<LogPlace> = group.each_log().collect();
-    let log_at = |event: u32| places.get(event as usize).map_or(0..0, |it| it.body..it.end);
+    let log_at = |event: u32| {
+        places
+            .get(event as usize)
+            .map_or(0..0, |it| it.body..it.end)
+    };
     let (enforced, observed_faults): (Vec<EventFault>, Vec<EventFault>) =
         faults.into_iter().partition(|fault| {
             let log = group.logs.get(log_at(fault.event)).unwrap_or_default();
@@ -310,7 +326,11 @@ fn end_badly(
     found.results.push(EventResult {
         event: place,
         end,
-        judge: if cause == "schema" { Judge::Schema } else { Judge::Guard },
+        judge: if cause == "schema" {
+            Judge::Schema
+        } else {
+            Judge::Guard
+        },
         check: check.to_owned(),
         violations: fault.violations.clone(),
         hidden: fault.hidden,
@@ -379,11 +399,7 @@ pub(super) fn percent_of(log: &[u8]) -> u64 {
 }
 
 /// Bad events, for the client of a request that is refused: the first few, and how many more.
-fn told_faults(
-    arrival: &Arrival<'_>,
-    faults: &[EventFault],
-    place: impl Fn(u32) -> u32,
-) -> String {
+fn told_faults(arrival: &Arrival<'_>, faults: &[EventFault], place: impl Fn(u32) -> u32) -> String {
     let list = match arrival.action {
         Action::Events => "",
         _ => "/__logs__",

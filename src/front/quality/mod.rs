@@ -24,7 +24,8 @@ pub use self::schema::SchemaJudge;
 use crate::config::{self, QuarantineUse};
 use crate::foundation::names::LogstoreName;
 use crate::gate::guard::Guards;
-use crate::gate::transform::Transforms;
+use crate::gate::transform::{DropReason, Fault, Transforms};
+use crate::telemetry::TransformFigures;
 
 /// What the events of a logstore are held to. Made whole at each load of the configuration.
 #[derive(Debug, Default)]
@@ -51,6 +52,28 @@ impl Quality {
             transforms: transforms.filter(|it| !it.is_empty()),
             aside_to: aside.logstore.clone(),
         }
+    }
+
+    /// How its steps stand, for metrics.
+    pub(super) fn figures(&self, project: &str, logstore: &str) -> Option<TransformFigures> {
+        let (counts, labels) = self.transforms.as_ref()?.counts();
+        let steps = labels.zip(counts.steps.iter());
+        let dropped = DropReason::ALL.iter().zip(counts.dropped.iter());
+        Some(TransformFigures {
+            project: project.to_owned(),
+            logstore: logstore.to_owned(),
+            errors: steps
+                .flat_map(|(label, step)| {
+                    let faults = Fault::LABELS.iter().zip(step.errors.iter());
+                    faults.map(move |(fault, count)| (label.to_owned(), *fault, count.get()))
+                })
+                .filter(|(_, _, count)| *count > 0)
+                .collect(),
+            dropped: dropped
+                .map(|(reason, count)| (reason.label(), count.get()))
+                .collect(),
+            routed: counts.routed.get(),
+        })
     }
 
     /// What looks at events while they are read.

@@ -8,8 +8,7 @@ use crate::telemetry::Judge;
 
 const X_TOLLGATE_QUARANTINED_EVENTS: HeaderName =
     HeaderName::from_static("x-tollgate-quarantined-events");
-const X_TOLLGATE_DROPPED_EVENTS: HeaderName =
-    HeaderName::from_static("x-tollgate-dropped-events");
+const X_TOLLGATE_DROPPED_EVENTS: HeaderName = HeaderName::from_static("x-tollgate-dropped-events");
 
 /// What became of the events of a request that was not refused.
 #[derive(Debug, Default)]
@@ -125,9 +124,7 @@ pub(in crate::front) fn results_of(events: u32, others: &[EventResult]) -> Vec<u
             },
         })
         .collect();
-    let kept = |one: &&OneResult<'_>| {
-        matches!(one.result, EventEnd::Accepted | EventEnd::Repaired)
-    };
+    let kept = |one: &&OneResult<'_>| matches!(one.result, EventEnd::Accepted | EventEnd::Repaired);
     let accepted = results.iter().filter(kept).count();
     let all = Results {
         accepted: u32::try_from(accepted).unwrap_or(u32::MAX),

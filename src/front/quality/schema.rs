@@ -60,9 +60,8 @@ impl SchemaJudge {
         detail: Detail,
     ) -> Option<EventFault> {
         let mut violations = Vec::new();
-        let verdict = WORK.with_borrow_mut(|work| {
-            self.set.check(event, work, detail, &mut violations)
-        });
+        let verdict =
+            WORK.with_borrow_mut(|work| self.set.check(event, work, detail, &mut violations));
         let Verdict::Invalid { hidden } = verdict.verdict else {
             return None;
         };

@@ -49,7 +49,11 @@ pub(super) fn do_steps(
 ) -> Vec<Routed> {
     let headers = &arrival.parts.headers;
     let text = |name| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
-    let says = |name: &str| headers.get(name).is_some_and(|value| value.as_bytes() == b"1");
+    let says = |name: &str| {
+        headers
+            .get(name)
+            .is_some_and(|value| value.as_bytes() == b"1")
+    };
     let referer = platform::without_secrets(text(REFERER), token_parameter);
     let (topic, source) = (group.topic.clone(), group.source.clone());
     let facts = TransformFacts {

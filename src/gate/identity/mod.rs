@@ -30,4 +30,4 @@ pub use self::keys::{KeyError, KeyFault, SigningKey, load_jwt_keys, load_or_make
 pub use self::origin::Origin;
 pub use self::principal::{Denied, Principal};
 pub use self::relay_verdicts::{RelaySender, RelayVerdicts};
-pub use self::trust::{Trust, TrustErrors};
+pub use self::trust::{Trust, TrustErrors, attached_names};

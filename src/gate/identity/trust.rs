@@ -326,7 +326,9 @@ fn token_keys(identity: &Identity) -> Map<Option<u64>> {
     .collect()
 }
 
-fn attached_names(config: &Config) -> AttachedNames {
+/// Names that the credentials and cookies of a configuration give to fields and tags.
+#[must_use]
+pub fn attached_names(config: &Config) -> AttachedNames {
     let jwt = &config.identity.jwt;
     let logstores = config.projects.iter().flat_map(|p| &p.logstores);
     let of_cookies = logstores.flat_map(|l| l.cookie_fields.values());

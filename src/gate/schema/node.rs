@@ -24,6 +24,8 @@ pub(super) enum Action {
     Pass,
     /// It does not.
     Refuse,
+    /// The length of a string tells, and nothing else.
+    Length,
     /// Its value tells, by [`Node::check`].
     Check,
     /// The crate decides.
@@ -35,6 +37,8 @@ pub(super) enum Action {
 pub(super) struct Node {
     /// By [`Kind`].
     pub actions: [Action; 6],
+    /// How many bytes a string may have whose length fits however many code points those are.
+    pub plain: (usize, usize),
     /// Nothing passes: the schema is `false`.
     pub nothing: bool,
     /// The keyword `type`; none when it is absent.
@@ -133,7 +137,10 @@ impl Node {
     pub(super) fn accepts(&self, kind: Kind, value: &[u8], tools: &mut Tools<'_>) -> bool {
         match self.actions.get(kind as usize) {
             Some(Action::Pass) => true,
-            Some(Action::Check) => self.check(kind, value, tools),
+            Some(Action::Length) if value.len() >= self.plain.0 && value.len() <= self.plain.1 => {
+                true
+            }
+            Some(Action::Length | Action::Check) => self.check(kind, value, tools),
             Some(Action::Tree) => self.ask_crate(kind, value, tools),
             Some(Action::Refuse) | None => false,
         }
@@ -180,6 +187,9 @@ impl Node {
             Kind::Object,
             Kind::Array,
         ];
+        if let Some(rules) = &self.text {
+            self.plain = rules.plain();
+        }
         let deeper = !self.choices.is_empty() || !self.parts.is_empty();
         for kind in KINDS {
             let asks = nested
@@ -198,7 +208,10 @@ impl Node {
                     Kind::Number => self.number.is_some() || self.types.only_whole(),
                     _ => false,
                 };
-                if ruled || deeper {
+                let lengths = self.text.as_ref().is_some_and(|rules| rules.only_lengths());
+                if kind == Kind::Text && lengths && !deeper {
+                    Action::Length
+                } else if ruled || deeper {
                     Action::Check
                 } else {
                     Action::Pass
@@ -237,6 +250,21 @@ pub(super) fn value_tree(kind: Kind, value: &[u8]) -> Option<Value> {
 }
 
 impl TextRules {
+    fn only_lengths(&self) -> bool {
+        self.pattern.is_none() && self.format.is_none()
+    }
+
+    /// The bounds in bytes within which a string need not be counted. One code point is at most
+    /// four bytes.
+    fn plain(&self) -> (usize, usize) {
+        let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        let least = match self.min.unwrap_or(0) {
+            0 => 0,
+            min => bytes(min - 1).saturating_mul(4).saturating_add(1),
+        };
+        (least, self.max.map_or(usize::MAX, bytes))
+    }
+
     fn accepts(&self, value: &[u8], tools: &mut Tools<'_>) -> bool {
         self.min.is_none_or(|min| !is_shorter(value, min))
             && self.max.is_none_or(|max| !is_longer(value, max))

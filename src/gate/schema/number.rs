@@ -20,6 +20,9 @@ impl Num {
         if let Some(small) = small_whole(text) {
             return Self::Whole(i128::from(small));
         }
+        if let Some(short) = short_decimal(text) {
+            return Self::Double(short);
+        }
         Self::of(&number(text))
     }
 
@@ -77,6 +80,32 @@ fn small_whole(text: &[u8]) -> Option<i64> {
         (true, value) => Some(-value),
         (false, value) => Some(value),
     }
+}
+
+/// A number with a point, no exponent, and up to 15 digits: both parts of the quotient are exact, so
+/// it is the double that is nearest to the text.
+fn short_decimal(text: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 15] = [
+        1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
+    ];
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > 16 {
+        return None;
+    }
+    let (mut value, mut point) = (0_i64, None);
+    for (at, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + i64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let decimals = digits.len().checked_sub(point? + 1)?;
+    let quotient = value as f64 / POWERS.get(decimals)?;
+    Some(if negative { -quotient } else { quotient })
 }
 
 #[expect(

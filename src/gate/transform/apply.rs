@@ -29,6 +29,8 @@ struct Bench<'w> {
     sheets: Sheets,
     /// Bytes by which events may still grow.
     room: usize,
+    /// The events as they leave.
+    out: Vec<u8>,
 }
 
 impl Transforms {
@@ -45,23 +47,17 @@ impl Transforms {
             return outcome;
         }
         work.begin();
-        let mut out = mem::take(&mut work.out);
         let mut bench = Bench {
             sheets: mem::take(&mut work.sheets),
             room: self.bounds.growth,
+            out: mem::take(&mut work.out),
             work,
         };
         let mut kept = 0;
         for (event, place) in (0u32..).zip(group.each_log()) {
-            let begin = out.len();
-            let end = self.event(
-                &group.logs,
-                place,
-                facts,
-                &mut bench,
-                &mut out,
-                &mut outcome,
-            );
+            let begin = bench.out.len();
+            let end = self.event(&group.logs, place, facts, &mut bench, &mut outcome);
+            let out = &mut bench.out;
             match end {
                 End::Stay => kept += 1,
                 End::Drop(reason) => {
@@ -86,7 +82,12 @@ impl Transforms {
                 }
             }
         }
-        let Bench { work, sheets, .. } = bench;
+        let Bench {
+            work,
+            sheets,
+            mut out,
+            ..
+        } = bench;
         mem::swap(&mut group.logs, &mut out);
         group.events = kept;
         (work.out, work.sheets) = (out, sheets);
@@ -101,10 +102,14 @@ impl Transforms {
         place: LogPlace,
         facts: &TransformFacts<'_>,
         bench: &mut Bench<'_>,
-        out: &mut Vec<u8>,
         outcome: &mut Outcome,
     ) -> End {
-        let Bench { work, sheets, room } = bench;
+        let Bench {
+            work,
+            sheets,
+            room,
+            out,
+        } = bench;
         let whole = logs.get(place.start..place.end).unwrap_or_default();
         let range = (place.body, place.end);
         let Some(mut draft) = Draft::read(logs, range, sheets, &self.bounds, room) else {

@@ -105,6 +105,14 @@ impl Context<'_> {
                 };
                 (Act::Hash(step), config.on_error)
             }
+            other => return self.other(other),
+        })
+    }
+
+    /// Steps that do more than write a field.
+    fn other(&mut self, config: &Transform) -> Result<(Act, OnError), Defect> {
+        let edge = OnError::DropField;
+        Ok(match config {
             Transform::PrivacySignals(config) => (Act::Privacy(privacy(config)?), edge),
             Transform::Sample(config) => (Act::Sample(self.sample(config)?), edge),
             Transform::ParseJson(config) => {
@@ -139,6 +147,7 @@ impl Context<'_> {
                 (Act::Decode(step), config.on_error)
             }
             Transform::Route(route) => (Act::Route(self.target(route)), edge),
+            _ => return Err(Defect::new("type", "is no step")),
         })
     }
 

@@ -360,9 +360,8 @@ fn read_content(content: &[u8], base: usize) -> Option<Slot> {
     };
     let mut parts = Reader::nested(content, base);
     while let Some(part) = parts.next_field().ok()? {
-        let (number, bytes) = match part {
-            Field::Bytes(number @ (1 | 2), bytes) => (number, bytes),
-            _ => return None,
+        let Field::Bytes(number @ (1 | 2), bytes) = part else {
+            return None;
         };
         let text = Text {
             made: false,

@@ -52,7 +52,7 @@ pub(super) fn head_of(header: &[u8]) -> &[u8] {
 /// Appends what can be shown. A `Vec` takes everything.
 pub(super) fn put_shown(out: &mut Vec<u8>, shown: impl std::fmt::Display) {
     // Writing to memory does not fail.
-    drop(write!(out, "{shown}"));
+    write!(out, "{shown}").unwrap_or_default();
 }
 
 /// Appends the time at which a request came.

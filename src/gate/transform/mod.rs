@@ -43,10 +43,11 @@ pub use self::outcome::{
 pub use self::problem::TransformProblem;
 use self::steps::Act;
 pub use self::work::Work;
-use crate::config::{Limits, OnError, Transform};
+use crate::config::{Config, Limits, OnError, Transform};
 use crate::event::AttachedNames;
 use crate::foundation::names::LogstoreName;
 use crate::foundation::secret::Secret;
+use crate::gate::identity::attached_names;
 use crate::telemetry::Counter;
 
 /// The steps of one logstore, ready to run.
@@ -144,6 +145,26 @@ impl Transforms {
             attached: attached.clone(),
             counts,
         })
+    }
+
+    /// Tells what keeps the steps of a configuration from being made, each with its key. Secrets are
+    /// read.
+    #[must_use]
+    pub fn check(config: &Config) -> Vec<String> {
+        let attached = attached_names(config);
+        // What is made is thrown away, so any seed will do.
+        let seed = Secret::new([0; 32]);
+        let mut told = Vec::new();
+        for (index, project) in config.projects.iter().enumerate() {
+            for (inner, logstore) in project.logstores.iter().enumerate() {
+                let made = Self::new(&logstore.transforms, &[], &config.limits, &attached, &seed);
+                let problems = made.err().into_iter().flatten();
+                told.extend(
+                    problems.map(|problem| format!("project[{index}].logstore[{inner}].{problem}")),
+                );
+            }
+        }
+        told
     }
 
     /// Whether there is no step, so that nothing would be done.

@@ -106,7 +106,7 @@ fn query_of(value: &[u8]) -> &[u8] {
 
 /// Appends decoded text: `%41` is a byte, `+` a space, anything else is itself.
 fn decode(text: &[u8], out: &mut Vec<u8>) {
-    let hex = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
+    let hex = |byte: Option<&u8>| u8::try_from(char::from(*byte?).to_digit(16)?).ok();
     let mut at = 0;
     while let Some(byte) = text.get(at) {
         at += 1;
@@ -114,7 +114,7 @@ fn decode(text: &[u8], out: &mut Vec<u8>) {
             b'+' => out.push(b' '),
             b'%' => match (hex(text.get(at)), hex(text.get(at + 1))) {
                 (Some(high), Some(low)) => {
-                    out.push((high * 16 + low) as u8);
+                    out.push(high * 16 + low);
                     at += 2;
                 }
                 _ => out.push(b'%'),

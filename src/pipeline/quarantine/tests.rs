@@ -277,7 +277,7 @@ fn notes_of_records_that_are_gone_are_forgotten() {
     }
     fs::write(&file, bytes).unwrap();
     let folder = dir.path().join("quarantine/p/l");
-    let mut segments = super::segments::Segments::find(folder, 1 << 20).unwrap();
+    let mut segments = segments::Segments::find(folder, 1 << 20).unwrap();
     segments.prune_replayed().unwrap();
     assert_eq!(fs::read(&file).unwrap(), b"here\n");
 }

@@ -14,7 +14,7 @@ const WIDEST_GAP: usize = 3;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Digit {
     at: usize,
-    length: u8,
+    end: usize,
     value: u8,
     /// Whether a group begins here.
     begins: bool,
@@ -53,7 +53,7 @@ impl Digits {
                 }
                 self.0.push(Digit {
                     at,
-                    length: character.len_utf8() as u8,
+                    end: at + character.len_utf8(),
                     value,
                     begins: gap > 0,
                 });
@@ -136,8 +136,7 @@ fn lengths(digits: &[Digit]) -> impl DoubleEndedIterator<Item = usize> {
 
 /// Where the first `count` digits end.
 fn end(digits: &[Digit], count: usize) -> Option<usize> {
-    let last = digits.get(count.checked_sub(1)?)?;
-    Some(last.at + usize::from(last.length))
+    digits.get(count.checked_sub(1)?).map(|last| last.end)
 }
 
 fn values(
@@ -203,7 +202,7 @@ pub(super) fn id_card(digits: &[Digit], text: &str) -> Option<Number> {
             return None;
         }
         let check = check_of(values(digits, 17));
-        if count == 18 && value(digits, 17) == Some(check) {
+        if count == 18 && value(digits, 17).map(u32::from) == Some(check) {
             return Some(Number {
                 digits: 18,
                 skipped: 0,
@@ -225,13 +224,13 @@ pub(super) fn id_card(digits: &[Digit], text: &str) -> Option<Number> {
 }
 
 /// The check digit of the first 17 digits; 10 stands for `X`.
-fn check_of(digits: impl Iterator<Item = u8>) -> u8 {
+fn check_of(digits: impl Iterator<Item = u8>) -> u32 {
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
     let sum: u32 = digits
         .zip(WEIGHTS)
         .map(|(digit, weight)| u32::from(digit) * weight)
         .sum();
-    ((12 - sum % 11) % 11) as u8
+    (12 - sum % 11) % 11
 }
 
 fn has_birthday(digits: &[Digit]) -> bool {

@@ -130,7 +130,7 @@ pub(super) fn events(group: &EventGroup) -> Vec<Vec<(String, String)>> {
             "{numbers:?}"
         );
         let mut places = FieldPlaces::default();
-        places.read(&group.logs[..place.end], place.body);
+        places.read(&group.logs, place.body..place.end);
         let fields = places.of(&group.logs);
         all.push(
             fields

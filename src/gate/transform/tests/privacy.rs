@@ -34,10 +34,11 @@ fn whole_values_are_masked_by_character() {
 
 #[test]
 fn personal_data_is_masked_inside_all_values() {
-    let text = "[[t]]\ntype = \"mask\"\npattern = \"phone\"\nkeep_first = 3\nkeep_last = 4\n\
-        [[t]]\ntype = \"mask\"\npattern = \"email\"\nkeep_first = 1\n\
-        [[t]]\ntype = \"mask\"\npattern = \"id_card\"\nkeep_last = 2\ncharacter = \"#\"\n\
-        [[t]]\ntype = \"mask\"\npattern = \"bank_card\"\nkeep_last = 4";
+    // As docs/transforms.md says: numbers with a checksum first.
+    let text = "[[t]]\ntype = \"mask\"\npattern = \"id_card\"\nkeep_last = 2\ncharacter = \"#\"\n\
+        [[t]]\ntype = \"mask\"\npattern = \"bank_card\"\nkeep_last = 4\n\
+        [[t]]\ntype = \"mask\"\npattern = \"phone\"\nkeep_first = 3\nkeep_last = 4\n\
+        [[t]]\ntype = \"mask\"\npattern = \"email\"\nkeep_first = 1";
     let event = &[
         ("a", "call +86 138-0013-8000 or zhang@example.com"),
         ("b", "１３８ ００１３ ８０００"),

@@ -1,0 +1,481 @@
+//! What events are held to, by raw sockets against the real binary: schemas, guards and steps, what
+//! each client is told, and what is in the store and in the books.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::{Answer, PROJECT, Tollgate};
+
+const WEB: &str = "web";
+const OTHER: &str = "other";
+
+const SCHEMA: &str = r#"{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "properties": {
+    "event": { "const": "order" },
+    "price": { "type": "number", "minimum": 0, "maximum": 100 },
+    "name": { "type": "string", "maxLength": 5 },
+    "ok": { "type": "boolean" },
+    "currency": { "type": "string", "default": "CNY" },
+    "phone": { "type": "string", "x-tollgate-mask": "mask" }
+  },
+  "required": ["event", "price", "currency"],
+  "additionalProperties": false
+}"#;
+
+/// A site whose first logstore is open and held to `quality`; the schema is at hand as `order`.
+fn start(folder: &Path, quality: &str) -> Tollgate {
+    let file = folder.join("order.json");
+    if !file.exists() {
+        std::fs::write(&file, SCHEMA).unwrap();
+    }
+    Tollgate::start_config(&format!(
+        r#"
+[ingest]
+default_project = "{PROJECT}"
+
+[[identity.jwt]]
+kid = "quickstart"
+issuer = "tollgate"
+audience = "tollgate"
+
+[[schema]]
+name = "order"
+version = "2"
+file = "{file}"
+event = "order"
+
+[[upstream]]
+name = "store"
+kind = "embedded"
+
+[[project]]
+name = "{PROJECT}"
+upstream = "store"
+
+[[project.logstore]]
+name = "{OTHER}"
+accept = ["anonymous"]
+client_address = "off"
+
+[[project.logstore]]
+name = "{WEB}"
+accept = ["anonymous"]
+client_address = "off"
+{quality}
+"#,
+        file = file.display(),
+    ))
+}
+
+fn schema(more: &str) -> String {
+    format!("[project.logstore.schema]\nuse = [\"order\"]\nevent_field = \"event\"\n{more}\n")
+}
+
+fn order(price: &str, more: &str) -> String {
+    format!("{{\"event\":\"order\",\"price\":{price},\"currency\":\"CNY\"{more}}}")
+}
+
+fn body(events: &[String]) -> String {
+    format!(
+        "{{\"__topic__\":\"t\",\"__logs__\":[{}]}}",
+        events.join(",")
+    )
+}
+
+fn send(tollgate: &Tollgate, events: &[String]) -> Answer {
+    tollgate.track(WEB, "x-tollgate-event-results: 1\r\n", body(events))
+}
+
+fn results(answer: &Answer) -> Vec<String> {
+    let json = answer.json();
+    let results = json["results"].as_array().unwrap().iter();
+    results
+        .map(|one| one["result"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn count(tollgate: &Tollgate, name: &str, more: &str) -> u64 {
+    let label = format!("{name}{{project=\"{PROJECT}\",logstore=\"{WEB}\"{more}}}");
+    tollgate.metric(&label)
+}
+
+fn fields<'a>(events: &'a [Value], name: &str) -> Vec<&'a str> {
+    let mut values: Vec<&str> = events.iter().filter_map(|it| it[name].as_str()).collect();
+    values.sort_unstable();
+    values
+}
+
+/// Records of the quarantine on disk.
+fn records(tollgate: &Tollgate, count: usize) -> Vec<Value> {
+    let folder = tollgate
+        .data_dir()
+        .join("quarantine")
+        .join(PROJECT)
+        .join(WEB);
+    for _ in 0..200 {
+        let files = std::fs::read_dir(&folder).into_iter().flatten();
+        let files = files.map(|file| file.unwrap().path());
+        let mut lines = Vec::new();
+        for file in files.filter(|file| file.extension().is_some()) {
+            let text = std::fs::read_to_string(file).unwrap();
+            lines.extend(text.lines().map(|line| serde_json::from_str(line).unwrap()));
+        }
+        if lines.len() >= count {
+            return lines;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(25));
+    }
+    panic!("fewer than {count} records");
+}
+
+#[test]
+fn of_five_events_with_one_bad_four_are_stored_and_one_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), &schema(""));
+    let mut events: Vec<String> = (1..=4)
+        .map(|price| order(&format!("\"{price}\""), ""))
+        .collect();
+    events.insert(
+        2,
+        order("\"500\"", ",\"extra\":[1, 2],\"name\":\"商店商店商店\""),
+    );
+    let answer = send(&tollgate, &events);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-tollgate-quarantined-events"), Some("1"));
+    let told = answer.json();
+    assert_eq!(told["accepted"], 4);
+    assert_eq!(
+        results(&answer),
+        [
+            "accepted",
+            "accepted",
+            "quarantined",
+            "accepted",
+            "accepted"
+        ]
+    );
+    let bad = &told["results"][2];
+    assert_eq!(bad["check"], "order@2");
+    let pointers: Vec<&str> = bad["violations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["pointer"].as_str().unwrap())
+        .collect();
+    assert_eq!(pointers, ["/price", "/extra", "/name"], "{bad}");
+    assert_eq!(
+        fields(&tollgate.events(WEB, 4), "price"),
+        ["1", "2", "3", "4"]
+    );
+    let record = &records(&tollgate, 1)[0];
+    assert_eq!(record["cause"], "schema");
+    assert_eq!(record["event"]["extra"], json!([1, 2]));
+    assert_eq!(record["event"]["price"], "500");
+    assert_eq!(record["topic"], "t");
+    let id = record["id"].as_str().unwrap();
+    assert_eq!(
+        id,
+        format!("{}-2", answer.header("x-log-requestid").unwrap())
+    );
+    // The books: what entered is stored or set aside.
+    assert_eq!(count(&tollgate, "tollgate_events_accepted_total", ""), 4);
+    assert_eq!(
+        count(
+            &tollgate,
+            "tollgate_events_quarantined_total",
+            ",judge=\"schema\""
+        ),
+        1
+    );
+    // An SDK that does not ask gets the answer that it knows.
+    let plain = tollgate.track(WEB, "", body(&[order("\"1\"", ""), order("\"-1\"", "")]));
+    assert_eq!((plain.status, plain.text().as_str()), (200, ""));
+    assert_eq!(plain.header("x-tollgate-quarantined-events"), Some("1"));
+}
+
+#[test]
+fn a_request_may_be_refused_whole_and_is_told_where_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), &schema("on_invalid = \"reject\""));
+    let answer = send(
+        &tollgate,
+        &[
+            order("1", ""),
+            order("\"dear\"", ""),
+            "{\"event\":\"order\"}".to_owned(),
+        ],
+    );
+    let (status, code, reason) = answer.refusal();
+    assert_eq!(
+        (status, code.as_str(), reason.as_str()),
+        (400, "PostBodyInvalid", "schema_invalid")
+    );
+    let text = answer.text();
+    assert!(text.contains("/__logs__/1/price: "), "{text}");
+    assert!(text.contains("/__logs__/2"), "{text}");
+    assert_eq!(
+        count(
+            &tollgate,
+            "tollgate_events_refused_total",
+            ",reason=\"schema_invalid\""
+        ),
+        3
+    );
+    // A type of event that no schema is for passes, unless that is refused.
+    assert_eq!(
+        send(&tollgate, &["{\"event\":\"view\",\"x\":1}".to_owned()]).status,
+        200
+    );
+    let strict = start(
+        folder.path(),
+        &schema("on_invalid = \"drop\"\nunknown = \"refuse\""),
+    );
+    let answer = send(
+        &strict,
+        &["{\"event\":\"view\"}".to_owned(), order("2", "")],
+    );
+    assert_eq!(results(&answer), ["dropped", "accepted"]);
+    assert_eq!(answer.header("x-tollgate-dropped-events"), Some("1"));
+    assert_eq!(strict.events(WEB, 1).len(), 1);
+}
+
+#[test]
+fn a_bad_event_is_repaired_where_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), &schema("on_invalid = \"repair\""));
+    let sent = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() - 60;
+    let events = [
+        // Without a field, too long, an unknown one, a number with a separator, a word.
+        "{\"event\":\"order\",\"price\":\" 12 \",\"name\":\"商店商店商店\",\"utm\":\"x\",\"ok\":\"Yes\",\"__time__\":SOON}".replace("SOON", &sent.to_string()),
+        order("\"1,000\"", ""),
+        order("7", ""),
+    ];
+    let answer = send(&tollgate, &events);
+    // 1,000 reads as a number then, and is still above the maximum.
+    assert_eq!(
+        results(&answer),
+        ["repaired", "quarantined", "accepted"],
+        "{}",
+        answer.text()
+    );
+    let stored = tollgate.events(WEB, 2);
+    let repaired = stored.iter().find(|it| it["name"].is_string()).unwrap();
+    assert_eq!(repaired["price"], "12");
+    assert_eq!(repaired["name"], "商店商店商");
+    assert_eq!(repaired["ok"], "true");
+    assert_eq!(repaired["currency"], "CNY");
+    assert!(repaired["utm"].is_null());
+    assert_eq!(repaired["__time__"], sent);
+    assert_eq!(count(&tollgate, "tollgate_events_repaired_total", ""), 1);
+}
+
+#[test]
+fn observing_counts_and_touches_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), &schema("mode = \"observe\""));
+    let answer = send(&tollgate, &[order("\"500\"", ""), order("1", "")]);
+    assert_eq!(results(&answer), ["accepted", "accepted"]);
+    assert_eq!(fields(&tollgate.events(WEB, 2), "price"), ["1", "500"]);
+    assert_eq!(
+        count(
+            &tollgate,
+            "tollgate_events_observed_total",
+            ",judge=\"schema\""
+        ),
+        1
+    );
+    let none = start(folder.path(), &schema("percent = 0"));
+    assert_eq!(results(&send(&none, &[order("500", "")])), ["accepted"]);
+}
+
+#[test]
+fn every_way_in_is_held_to_the_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), &schema("on_invalid = \"reject\""));
+    let get =
+        |query: &str| tollgate.get(&format!("/logstores/{WEB}/track?APIVersion=0.6.0&{query}"));
+    assert_eq!(get("event=order&price=1&currency=CNY").status, 200);
+    assert_eq!(get("event=order&price=1000&currency=CNY").status, 400);
+    // Protobuf: a LogGroup of one Log.
+    let pair = |name: &str, value: &str| {
+        let mut pair = vec![0x0a, name.len() as u8];
+        pair.extend_from_slice(name.as_bytes());
+        pair.extend_from_slice(&[0x12, value.len() as u8]);
+        pair.extend_from_slice(value.as_bytes());
+        [vec![0x12, pair.len() as u8], pair].concat()
+    };
+    for (price, status) in [("3", 200), ("300", 400)] {
+        let mut log = vec![0x08, 0x80, 0xe2, 0xcf, 0xaa, 0x06];
+        for (name, value) in [("event", "order"), ("price", price), ("currency", "CNY")] {
+            log.extend(pair(name, value));
+        }
+        let group = [vec![0x0a, log.len() as u8], log].concat();
+        let head = format!(
+            "POST /logstores/{WEB}/shards/lb HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nx-log-bodyrawsize: {}\r\nContent-Length: {}\r\n\r\n",
+            group.len(),
+            group.len()
+        );
+        let answer = tollgate.send(&head, &group);
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    // Ours: an array, one object, and objects in lines; each event has its result.
+    let events = |text: &str| {
+        let head = format!(
+            "POST /v1/events/{WEB} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            text.len()
+        );
+        tollgate.send(&head, text.as_bytes())
+    };
+    let (good, bad) = (order("4", ""), order("400", ""));
+    for text in [
+        format!("[{good},{good}]"),
+        format!("{good}\n{good}\n"),
+        format!("{good} {good}"),
+    ] {
+        let answer = events(&text);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.json()["accepted"], 2);
+    }
+    let refused = events(&format!("{good}\n{bad}\n"));
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("/1/price: "), "{}", refused.text());
+    for text in ["", "1", "[1]", "{\"event\":\"order\"", "[{}]x"] {
+        assert_eq!(events(text).status, 400, "{text}");
+    }
+    assert_eq!(tollgate.events(WEB, 8).len(), 8);
+}
+
+#[test]
+fn a_stranger_learns_nothing_of_a_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let guarded = schema("on_invalid = \"reject\"").replace("[project.logstore.schema]", "");
+    let tollgate = start(
+        folder.path(),
+        &format!("[[project.logstore]]\nname = \"guarded\"\n[project.logstore.schema]\n{guarded}"),
+    );
+    let bad = body(&[order("500", "")]);
+    let answer = tollgate.track("guarded", "", &bad);
+    assert_eq!(answer.status, 401);
+    assert!(!answer.text().contains("price"), "{}", answer.text());
+    // The same with a token in the body that is not good.
+    let forged = bad.replacen('{', "{\"__tags__\":{\"__token__\":\"e30.e30.AA\"},", 1);
+    let answer = tollgate.track("guarded", "", &forged);
+    assert_eq!(answer.status, 401, "{}", answer.text());
+}
+
+#[test]
+fn a_schema_that_is_mended_counts_after_a_reload_and_a_broken_one_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), &schema("on_invalid = \"drop\""));
+    let file = folder.path().join("order.json");
+    assert_eq!(results(&send(&tollgate, &[order("500", "")])), ["dropped"]);
+    std::fs::write(&file, "{\"type\":").unwrap();
+    tollgate.signal("-HUP");
+    let told = |part: &str| {
+        for _ in 0..200 {
+            if tollgate.stderr().contains(part) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(25));
+        }
+        panic!("{part}: {}", tollgate.stderr());
+    };
+    told("is not JSON");
+    assert_eq!(results(&send(&tollgate, &[order("500", "")])), ["dropped"]);
+    std::fs::write(&file, SCHEMA.replace("100", "1000")).unwrap();
+    tollgate.signal("-HUP");
+    told("1 schemas");
+    assert_eq!(results(&send(&tollgate, &[order("500", "")])), ["accepted"]);
+}
+
+#[test]
+fn guards_take_out_bad_events_and_second_copies() {
+    let folder = tempfile::tempdir().unwrap();
+    let guards = "[project.logstore.guards]\ncontrol_characters = \"refuse\"\n[project.logstore.guards.dedup]\nfields = [\"id\"]\n";
+    let tollgate = start(folder.path(), guards);
+    let events = [
+        "{\"id\":\"1\",\"a\":\"x\"}",
+        "{\"id\":\"2\",\"a\":\"\\u0007\"}",
+    ];
+    let events = events.map(str::to_owned);
+    let answer = send(&tollgate, &events);
+    assert_eq!(results(&answer), ["accepted", "quarantined"]);
+    // The unload hook of the mini SDK sends everything again: it is told that all is well.
+    let answer = send(&tollgate, &events);
+    assert_eq!(
+        results(&answer),
+        ["duplicate", "quarantined"],
+        "{}",
+        answer.text()
+    );
+    assert_eq!(answer.status, 200);
+    assert_eq!(tollgate.events(WEB, 1).len(), 1);
+    assert_eq!(count(&tollgate, "tollgate_events_duplicate_total", ""), 1);
+    assert_eq!(records(&tollgate, 2)[0]["cause"], "guard");
+    assert_eq!(
+        count(
+            &tollgate,
+            "tollgate_events_quarantined_total",
+            ",judge=\"guard\""
+        ),
+        2
+    );
+}
+
+#[test]
+fn steps_change_mask_route_and_sample_what_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps = format!(
+        r#"{}
+[[project.logstore.transform]]
+type = "add"
+field = "site"
+value = "shop-${{currency}}"
+[[project.logstore.transform]]
+type = "parse_json"
+field = "detail"
+on_error = "quarantine"
+[[project.logstore.transform]]
+type = "route"
+logstore = "{OTHER}"
+when = {{ field = "name", equals = "elsewhere" }}
+"#,
+        schema("unknown = \"accept\"")
+    );
+    let tollgate = start(folder.path(), &steps);
+    let answer = send(
+        &tollgate,
+        &[
+            order("1", ",\"phone\":\"13800138000\""),
+            "{\"event\":\"view\",\"name\":\"elsewhere\"}".to_owned(),
+            "{\"event\":\"view\",\"detail\":\"{\\\"a\\\":1}\"}".to_owned(),
+            "{\"event\":\"view\",\"detail\":\"{\\\"a\\\":\"}".to_owned(),
+        ],
+    );
+    assert_eq!(
+        results(&answer),
+        ["accepted", "accepted", "accepted", "quarantined"],
+        "{}",
+        answer.text()
+    );
+    let stored = tollgate.events(WEB, 2);
+    let first = stored.iter().find(|it| it["price"] == "1").unwrap();
+    assert_eq!(first["phone"], "***********");
+    assert_eq!(first["site"], "shop-CNY");
+    assert_eq!(fields(&stored, "a"), ["1"]);
+    assert_eq!(fields(&tollgate.events(OTHER, 1), "name"), ["elsewhere"]);
+    assert_eq!(records(&tollgate, 1)[0]["cause"], "transform");
+    assert_eq!(
+        count(
+            &tollgate,
+            "tollgate_transform_errors_total",
+            ",step=\"parse_json_1\",fault=\"not_json\""
+        ),
+        1
+    );
+}
