@@ -13,14 +13,17 @@
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use prost::Message as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tollgate::config::{Limits, TimeWindow};
 use tollgate::event::EventGroup;
-use tollgate::front::transcode::{self, Context, Rules};
+use tollgate::front::SchemaJudge;
+use tollgate::front::transcode::{self, Context, EventCheck, Rules};
+use tollgate::gate::schema::{Options, Schema, SchemaSet, SetEntry, UnknownEvent};
 use tollgate::logstore::proto::log::Content;
 use tollgate::logstore::proto::{Log, LogGroup, LogTag};
 
@@ -33,19 +36,42 @@ enum Variant {
     Transcode,
     /// `serde_json::Value`, then prost.
     Tree,
+    /// This project, with a schema of all ten fields.
+    Checked,
+    /// The same with one schema of a thousand, by the type of the event.
+    CheckedOfMany,
+    /// `serde_json::Value`, the `jsonschema` crate, then prost.
+    CheckedTree,
 }
+
+const VARIANTS: [Variant; 5] = [
+    Variant::Transcode,
+    Variant::Tree,
+    Variant::Checked,
+    Variant::CheckedOfMany,
+    Variant::CheckedTree,
+];
 
 impl Variant {
     fn name(self) -> &'static str {
         match self {
             Self::Transcode => "transcode",
             Self::Tree => "tree",
+            Self::Checked => "checked",
+            Self::CheckedOfMany => "checked-of-many",
+            Self::CheckedTree => "checked-tree",
         }
     }
 
     fn run(self, body: &[u8], repeats: u64) -> usize {
+        let schemas = match self {
+            Self::Checked => 1,
+            Self::CheckedOfMany => 1000,
+            _ => 0,
+        };
         match self {
-            Self::Transcode => {
+            Self::Transcode | Self::Checked | Self::CheckedOfMany => {
+                let judge = (schemas > 0).then(|| judge(schemas));
                 let rules = Rules::new(&Limits::default(), &TimeWindow::default());
                 let mut out = EventGroup::default();
                 (0..repeats).fold(0, |total, _| {
@@ -54,11 +80,26 @@ impl Variant {
                         received: RECEIVED,
                         stamp: b"",
                         attached: tollgate::event::AttachedNames::NONE,
-                        check: None,
+                        check: judge.as_ref().map(|judge| judge as &dyn EventCheck),
                     };
                     out.clear();
                     transcode::json(black_box(body), &context, &mut out).expect("a valid body");
+                    assert!(out.faults.is_empty(), "a good event was found bad");
                     total + black_box(&out).logs.len()
+                })
+            }
+            Self::CheckedTree => {
+                let validator = jsonschema::options()
+                    .with_pattern_options(jsonschema::PatternOptions::regex())
+                    .build(&schema(false))
+                    .expect("a schema");
+                (0..repeats).fold(0, |total, _| {
+                    let body = black_box(body);
+                    let value: Value = serde_json::from_slice(body).expect("a valid body");
+                    let events = value.get("__logs__").and_then(Value::as_array);
+                    let good = events.is_some_and(|it| it.iter().all(|it| validator.is_valid(it)));
+                    assert!(good, "a good event was found bad");
+                    total + black_box(of_tree(value).expect("a valid body")).len()
                 })
             }
             Self::Tree => (0..repeats).fold(0, |total, _| {
@@ -68,9 +109,59 @@ impl Variant {
     }
 }
 
+/// A schema that checks each field of [`EVENT`]. Without coercion numbers are texts, as the crate has
+/// them.
+fn schema(coerces: bool) -> Value {
+    let text = |longest: u32| json!({ "type": "string", "maxLength": longest });
+    let number = |more: Value| if coerces { more } else { text(16) };
+    json!({
+        "type": "object",
+        "required": ["event", "page", "user_id", "session"],
+        "additionalProperties": false,
+        "properties": {
+            "event": { "enum": ["page_view", "click", "purchase"] },
+            "page": { "type": "string", "minLength": 1, "maxLength": 256 },
+            "title": text(128),
+            "user_id": { "type": "string", "minLength": 3, "maxLength": 64 },
+            "session": { "type": "string", "minLength": 16, "maxLength": 64 },
+            "referrer": text(1024),
+            "ua": text(512),
+            "screen": text(16),
+            "price": number(json!({ "type": "number", "minimum": 0 })),
+            "duration_ms": number(json!({ "type": "integer", "minimum": 0, "maximum": 86_400_000 })),
+        },
+    })
+}
+
+/// The schemas of a logstore, of which one is for [`EVENT`].
+fn judge(schemas: usize) -> SchemaJudge {
+    let options = Options {
+        coerce: true,
+        assert_formats: true,
+    };
+    let schema = Arc::new(Schema::compile(&schema(true), options).expect("a schema"));
+    let entries = (0..schemas).map(|index| SetEntry {
+        name: "events".to_owned(),
+        version: index.to_string(),
+        event: (schemas > 1).then(|| match index {
+            0 => "page_view".to_owned(),
+            index => format!("type-{index}"),
+        }),
+        schema: Arc::clone(&schema),
+    });
+    let field = (schemas > 1).then(|| "event".to_owned());
+    let set = SchemaSet::new(entries.collect(), field, None, UnknownEvent::Accept);
+    let rule = toml::from_str("use = [\"events\"]").expect("a rule");
+    SchemaJudge::new(set, rule)
+}
+
 /// The obvious way: parse to values, move them to messages, encode those.
 fn tree(body: &[u8]) -> Option<Vec<u8>> {
-    let Value::Object(mut envelope) = serde_json::from_slice(body).ok()? else {
+    of_tree(serde_json::from_slice(body).ok()?)
+}
+
+fn of_tree(value: Value) -> Option<Vec<u8>> {
+    let Value::Object(mut envelope) = value else {
         return None;
     };
     let text = |value: Value| match value {
@@ -183,16 +274,45 @@ fn report() {
     }
 }
 
+/// What a schema adds, in instructions.
+fn report_schemas() {
+    println!("\nwith a schema of all ten fields, instructions an event");
+    println!("events  transcode  checked  adds   of 1,000  tree+crate+prost  fewer by");
+    for events in [1, 10, 100] {
+        let counts: Option<Vec<f64>> = [
+            Variant::Transcode,
+            Variant::Checked,
+            Variant::CheckedOfMany,
+            Variant::CheckedTree,
+        ]
+        .into_iter()
+        .map(|variant| instructions(variant, events))
+        .collect();
+        let Some([plain, checked, many, tree]) = counts.as_deref() else {
+            println!("{events:>6}  valgrind is not here");
+            continue;
+        };
+        let adds = (checked / plain - 1.0) * 100.0;
+        let fewer = tree / checked;
+        println!(
+            "{events:>6}  {plain:>9.0} {checked:>8.0} {adds:>4.0} % {many:>9.0} {tree:>17.0} {fewer:>8.1}x"
+        );
+    }
+}
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if arguments.contains(&"schema") {
+        report_schemas();
+        return ExitCode::SUCCESS;
+    }
     let [first, variant, events, repeats] = *arguments else {
         report();
+        report_schemas();
         return ExitCode::SUCCESS;
     };
-    let variant = [Variant::Transcode, Variant::Tree]
-        .into_iter()
-        .find(|known| known.name() == variant);
+    let variant = VARIANTS.into_iter().find(|known| known.name() == variant);
     match (first, variant, events.parse(), repeats.parse()) {
         ("run", Some(variant), Ok(events), Ok(repeats)) => {
             println!("{}", variant.run(&body(events), repeats));

@@ -1,6 +1,12 @@
 //! What events are held to, by raw sockets against the real binary: schemas, guards and steps, what
 //! each client is told, and what is in the store and in the books.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    reason = "tests"
+)]
 
 mod support;
 

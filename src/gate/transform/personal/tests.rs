@@ -200,7 +200,7 @@ fn luhn_by_hand(number: &str) -> bool {
             }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 proptest! {
