@@ -265,7 +265,7 @@ fn a_wrong_schema_is_told_with_all_that_is_wrong() {
     for arguments in [["test"], ["diff"]] {
         let output = with_input(
             &arguments,
-            &[&path, &good][..usize::from(arguments == ["diff"]) + 1],
+            &[path.as_path(), good.as_path()][..usize::from(arguments == ["diff"]) + 1],
             "{}",
         );
         assert_eq!(code(&output), 78);

@@ -271,10 +271,7 @@ mod tests {
             for (key, shape) in table.properties() {
                 // A word that chooses among tables is described by each of those.
                 let chooses = key == "type";
-                assert!(
-                    chooses || !shape.description().is_empty(),
-                    "{path}.{key}"
-                );
+                assert!(chooses || !shape.description().is_empty(), "{path}.{key}");
                 if let Some((inner, _)) = shape.section() {
                     visit(inner, key);
                 }

@@ -231,9 +231,8 @@ mod tests {
         ] {
             assert!(!is_body(text.as_bytes()), "{text}");
             for index in 0..3 {
-                drop(
-                    event(text.as_bytes(), index).map(|it| fault(text.as_bytes(), it, "/a/b", "")),
-                );
+                let _place =
+                    event(text.as_bytes(), index).map(|it| fault(text.as_bytes(), it, "/a/b", ""));
             }
         }
     }

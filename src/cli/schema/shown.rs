@@ -73,8 +73,10 @@ pub(super) fn verdict(line: u64, event: u32, text: &[u8], bad: Option<&Bad>) -> 
         });
         if let Some(span) = span.clone() {
             let part = place::fault(text, span, &it.pointer, &it.keyword);
-            told["start"] = json!(part.start);
-            told["end"] = json!(part.end);
+            if let Some(told) = told.as_object_mut() {
+                told.insert("start".to_owned(), json!(part.start));
+                told.insert("end".to_owned(), json!(part.end));
+            }
         }
         told
     });

@@ -20,6 +20,9 @@ use crate::gate::transform::Routed;
 use crate::pipeline::quarantine::RecordEvent;
 use crate::telemetry::{Judge, LogstoreMetrics};
 
+/// Where the text of a time is kept that was replaced: a field of ours, between the client's and those
+/// that are added.
+pub(super) const CLIENT_TIME: &[u8] = b"__client_time__";
 /// Bad events that a refusal tells of.
 const TOLD_EVENTS: usize = 3;
 /// Violations of each.
@@ -132,6 +135,17 @@ impl Front {
         })
     }
 
+    /// A hash of who sends it: its credential, or its address where it has none.
+    fn sender_of(&self, arrival: &Arrival<'_>, principal: &Principal) -> u64 {
+        let name = principal.key().unwrap_or_default();
+        if name.is_empty() {
+            let address = arrival.sender.address.to_string();
+            return self.guards.sender(&[b"address", address.as_bytes()]);
+        }
+        let kind = principal.kind().label();
+        self.guards.sender(&[kind.as_bytes(), name.as_bytes()])
+    }
+
     fn judge_guards(
         &self,
         (arrival, principal): (&Arrival<'_>, &Principal),
@@ -140,12 +154,6 @@ impl Front {
         group: &mut EventGroup,
         found: &mut Found,
     ) -> Result<Reservation, Refusal> {
-        let name = principal.key().unwrap_or_default();
-        let address = arrival.sender.address.to_string();
-        let sender: [&[u8]; 2] = match name.is_empty() {
-            true => [b"address", address.as_bytes()],
-            false => [principal.kind().label().as_bytes(), name.as_bytes()],
-        };
         let trust = self.authenticator.trust();
         let ask = guard::Ask {
             group,
@@ -153,7 +161,7 @@ impl Front {
             attached: trust.attached(),
             received: arrival.unix_seconds,
             millis: self.guards.millis(),
-            sender: self.guards.sender(&sender),
+            sender: self.sender_of(arrival, principal),
         };
         let mut judged = GUARD_WORK.with_borrow_mut(|(work, _)| guards.judge(&ask, work));
         GUARD_WORK.with_borrow_mut(|(work, places)| {
@@ -207,6 +215,7 @@ impl Front {
                 let log = log_of(group, fault.event);
                 places.read(&group.logs, log.clone());
                 places.drop_last(contents_in(stamp));
+                places.retain(&group.logs, |name| name != CLIENT_TIME);
                 let event = places.of(&group.logs);
                 let kinds = vec![Kind::Text; event.count()];
                 let fault = EventFault { kinds, ..fault };
@@ -378,7 +387,7 @@ impl Judged {
 }
 
 /// Where an event's Log stands in a group.
-fn log_of(group: &EventGroup, event: u32) -> std::ops::Range<usize> {
+pub(super) fn log_of(group: &EventGroup, event: u32) -> std::ops::Range<usize> {
     let place = group.each_log().nth(event as usize);
     place.map_or(0..0, |place| place.body..place.end)
 }
@@ -394,7 +403,7 @@ pub(super) fn contents_in(log: &[u8]) -> usize {
 }
 
 /// A number below 100 that depends on an event's fields alone: its time may be that of its receipt.
-fn percent_of(log: &[u8]) -> u64 {
+pub(super) fn percent_of(log: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = foldhash::fast::FixedState::with_seed(7).build_hasher();
     let mut fields = Reader::new(log);
