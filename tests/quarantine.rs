@@ -165,9 +165,8 @@ fn what_a_mended_schema_takes_is_replayed_once_and_over_a_kill_never_again() {
     let request = answer.header("x-log-requestid").unwrap();
     let quarantined = "tollgate_events_quarantined_total";
     assert_eq!(metric(&tollgate, quarantined, WEB, ",judge=\"schema\""), 3);
-    let accepted = |tollgate: &Tollgate| {
-        metric(tollgate, "tollgate_events_accepted_total", WEB, "")
-    };
+    let accepted =
+        |tollgate: &Tollgate| metric(tollgate, "tollgate_events_accepted_total", WEB, "");
     assert_eq!(accepted(&tollgate), 2);
     assert_eq!(tollgate.events(WEB, 2).len(), 2);
     let kept = records(data, 3);
@@ -182,7 +181,10 @@ fn what_a_mended_schema_takes_is_replayed_once_and_over_a_kill_never_again() {
 
     mend(&tollgate, &STRICT.replace(r#","price"]"#, "]"));
     assert_eq!(counts(&replay(&tollgate, &["--dry-run"])), [2, 1, 0, 0]);
-    assert_eq!(counts(&replay(&tollgate, &["--since", "4000000000"])), [0; 4]);
+    assert_eq!(
+        counts(&replay(&tollgate, &["--since", "4000000000"])),
+        [0; 4]
+    );
     assert_eq!(counts(&replay(&tollgate, &["--check", "other"])), [0; 4]);
     assert_eq!(tollgate.events(WEB, 2).len(), 2);
     assert_eq!(counts(&replay(&tollgate, &[])), [2, 1, 0, 0]);
@@ -230,6 +232,47 @@ fn what_a_mended_schema_takes_is_replayed_once_and_over_a_kill_never_again() {
     assert_eq!(unknown.status.code(), Some(1), "{}", err(&unknown));
 }
 
+/// What the commands show of these records, which are those of the test below.
+fn look(folder: &Path, kept: &[Value]) {
+    let id = kept[0]["id"].as_str().unwrap();
+    let table = out(&files(folder, &["ls"]));
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().take(7).collect())
+        .collect();
+    assert_eq!(
+        rows[1],
+        [PROJECT, WEB, "schema", "page@1", "enum", "1", "0"]
+    );
+    assert_eq!(
+        rows[2],
+        [PROJECT, WEB, "schema", "page@1", "required", "3", "0"]
+    );
+    let last = out(&files(folder, &["ls", "--logstore", WEB, "-n", "1"]));
+    assert_eq!(last.lines().count(), 2, "{last}");
+    assert!(last.contains("/event: "), "{last}");
+    let none = out(&files(folder, &["ls", "-n", "9", "--cause", "guard"]));
+    assert_eq!(none, "");
+    let shown = out(&files(folder, &["show", id]));
+    assert!(shown.lines().count() > 10, "{shown}");
+    let harmless = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
+    assert!(shown.chars().all(harmless), "{shown:?}");
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["event"], kept[0]["event"]);
+    assert_eq!(shown["event"]["text"], "a\u{9b}b\u{202e}c\u{1b}\n");
+    assert_eq!(shown["project"], PROJECT);
+    let missing = files(folder, &["show", "none"]);
+    assert_eq!(missing.status.code(), Some(1));
+    let file = folder.join("out.ndjson");
+    out(&files(folder, &["export", "-o", file.to_str().unwrap()]));
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(lines(&std::fs::read_to_string(&file).unwrap()), kept);
+    let some = ["export", "--check", "page", "--since", "2026-01-01"];
+    assert_eq!(lines(&out(&files(folder, &some))), kept);
+    std::fs::remove_file(file).unwrap();
+}
+
 #[test]
 fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -243,41 +286,9 @@ fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     let kept = records(data, 4);
     let id = kept[0]["id"].as_str().unwrap();
 
-    let look = |folder: &Path| {
-        let table = out(&files(folder, &["ls"]));
-        let rows: Vec<Vec<&str>> = table
-            .lines()
-            .map(|line| line.split_whitespace().take(7).collect())
-            .collect();
-        assert_eq!(rows[1], [PROJECT, WEB, "schema", "page@1", "enum", "1", "0"]);
-        assert_eq!(rows[2], [PROJECT, WEB, "schema", "page@1", "required", "3", "0"]);
-        let last = out(&files(folder, &["ls", "--logstore", WEB, "-n", "1"]));
-        assert_eq!(last.lines().count(), 2, "{last}");
-        assert!(last.contains("/event: "), "{last}");
-        let none = out(&files(folder, &["ls", "-n", "9", "--cause", "guard"]));
-        assert_eq!(none, "");
-        let shown = out(&files(folder, &["show", id]));
-        assert!(shown.lines().count() > 10, "{shown}");
-        let harmless = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
-        assert!(shown.chars().all(harmless), "{shown:?}");
-        let shown: Value = serde_json::from_str(&shown).unwrap();
-        assert_eq!(shown["event"], kept[0]["event"]);
-        assert_eq!(shown["event"]["text"], "a\u{9b}b\u{202e}c\u{1b}\n");
-        assert_eq!(shown["project"], PROJECT);
-        let missing = files(folder, &["show", "none"]);
-        assert_eq!(missing.status.code(), Some(1));
-        let file = folder.join("out.ndjson");
-        out(&files(folder, &["export", "-o", file.to_str().unwrap()]));
-        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(lines(&std::fs::read_to_string(&file).unwrap()), kept);
-        let some = ["export", "--check", "page", "--since", "2026-01-01"];
-        assert_eq!(lines(&out(&files(folder, &some))), kept);
-        std::fs::remove_file(file).unwrap();
-    };
-    look(data);
+    look(data, &kept);
     assert!(tollgate.stop().success());
-    look(data);
+    look(data, &kept);
 
     // Only a running node replays.
     let dead = ["replay", "--logstore", WEB, "--config"];
@@ -288,13 +299,22 @@ fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     let mut tollgate = start(data, "");
     let purge = ["purge", "--logstore", WEB];
     let held = files(data, &[&purge[..], &["--config", config]].concat());
-    assert_eq!(held.status.code(), Some(73), "the node holds them: {}", err(&held));
+    assert_eq!(
+        held.status.code(),
+        Some(73),
+        "the node holds them: {}",
+        err(&held)
+    );
     mend(&tollgate, "true");
     assert_eq!(counts(&replay(&tollgate, &[id])), [1, 0, 0, 0]);
     assert_eq!(lines(&out(&files(data, &["export"]))).len(), 3);
     assert_eq!(lines(&out(&files(data, &["export", "--replayed"]))), kept);
     let purged = node(&tollgate, &purge);
-    assert!(err(&purged).contains("deleted 4 records"), "{}", err(&purged));
+    assert!(
+        err(&purged).contains("deleted 4 records"),
+        "{}",
+        err(&purged)
+    );
     assert_eq!(out(&files(data, &["ls"])), "");
     assert_eq!(counts(&replay(&tollgate, &[])), [0; 4]);
     assert_eq!(tollgate.metric("tollgate_quarantine_bytes"), 0);
@@ -305,7 +325,11 @@ fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     send(&tollgate, r#"{"__logs__":[{"x":1},{"x":2}]}"#);
     assert!(tollgate.stop().success(), "what waits is written by then");
     let purged = files(data, &[&purge[..], &["--config", config]].concat());
-    assert!(err(&purged).contains("deleted 2 records"), "{}", err(&purged));
+    assert!(
+        err(&purged).contains("deleted 2 records"),
+        "{}",
+        err(&purged)
+    );
     let none = files(data, &["purge", "--logstore", "other", "--config", config]);
     assert_eq!(none.status.code(), Some(1), "{}", err(&none));
 }
@@ -337,14 +361,104 @@ fields = ["secret"]
     records(data, 5);
     mend(&tollgate, "true");
     // The client has sent one of them anew meanwhile.
-    send(&tollgate, r#"{"__logs__":[{"id":"2","event":"order","price":9}]}"#);
+    send(
+        &tollgate,
+        r#"{"__logs__":[{"id":"2","event":"order","price":9}]}"#,
+    );
     let report = replay(&tollgate, &[]);
     assert_eq!(counts(&report), [1, 2, 0, 0], "{report}");
     assert_eq!(report["duplicates"], 2, "{report}");
-    assert_eq!(report["byCheck"]["reserved_prefixes"]["stillBad"], 1, "{report}");
+    assert_eq!(
+        report["byCheck"]["reserved_prefixes"]["stillBad"], 1,
+        "{report}"
+    );
     let events = tollgate.events(WEB, 2);
-    assert!(events.iter().all(|event| event["secret"].is_null()), "{events:?}");
+    assert!(
+        events.iter().all(|event| event["secret"].is_null()),
+        "{events:?}"
+    );
     assert_eq!(counts(&replay(&tollgate, &[])), [0, 2, 3, 0]);
+}
+
+#[test]
+fn what_we_gave_an_event_is_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = "[[project.logstore]]\nname = \"field\"\naccept = [\"anonymous\"]\nclient_address = \"field\"\n";
+    let quality = "[project.logstore.guards]\nreserved_prefixes = [\"sys_\"]\n";
+    let tollgate = start(folder.path(), &format!("{address}{quality}"));
+    let answer = tollgate.track(
+        "field",
+        "",
+        r#"{"__logs__":[{"sys_a":1,"__time__":5,"__client_time__":"forged","__tag__:x":"forged"}]}"#,
+    );
+    assert_eq!(answer.header("x-tollgate-quarantined-events"), Some("1"));
+    let list = ["ls", "--logstore", "field", "--format", "json"];
+    let mut record = Value::Null;
+    until("the record is written", || {
+        let all = lines(&out(&files(folder.path(), &list)));
+        record = all.into_iter().next().unwrap_or_default();
+        record.is_object()
+    });
+    assert_eq!(
+        record["attached"],
+        json!({"__client_time__": "5", "__tag__:__client_ip__": "127.0.0.1"})
+    );
+    assert_eq!(record["event"]["sys_a"], "1", "guards see texts");
+    let config = folder.path().join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("sys_", "other_")).unwrap();
+    mend(&tollgate, STRICT);
+    let report = node(&tollgate, &["replay", "--logstore", "field"]);
+    assert!(out(&report).contains("1  taken"), "{}", out(&report));
+    let event = &tollgate.events("field", 1)[0];
+    assert_eq!(event["__client_time__"], "5", "{event}");
+    assert_eq!(event["__tag__:__client_ip__"], "127.0.0.1", "{event}");
+    assert_eq!(event["__time__"], record["received"], "{event}");
+}
+
+#[test]
+fn many_replays_at_once_store_each_event_once_in_as_many_calls_as_it_takes() {
+    const EVENTS: usize = 10_500;
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), "");
+    let numbers: Vec<String> = (0..EVENTS).map(|n| format!("{{\"n\":{n}}}")).collect();
+    for part in numbers.chunks(500) {
+        let body = format!("{{\"__logs__\":[{}]}}", part.join(","));
+        until("there is room", || {
+            tollgate.track(WEB, "", &body).status == 200
+        });
+    }
+    records(folder.path(), EVENTS);
+    mend(&tollgate, "true");
+    let all = ["replay", "--logstore", WEB, "--format", "json"];
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let output = node(&tollgate, &all);
+                // Who comes while another runs is told so.
+                let told = err(&output);
+                assert!(
+                    output.status.success() || told.contains("another replay"),
+                    "{told}"
+                );
+            });
+        }
+    });
+    let mut rest = [0; 4];
+    until("the last one has run", || {
+        rest = counts(&replay(&tollgate, &[]));
+        rest[3] == 0
+    });
+    assert_eq!((rest[1], rest[0] + rest[2]), (0, EVENTS as u64));
+    let mut found: Vec<usize> = tollgate
+        .events(WEB, EVENTS)
+        .iter()
+        .map(|event| event["n"].as_str().unwrap().parse().unwrap())
+        .collect();
+    found.sort_unstable();
+    assert!(found.into_iter().eq(0..EVENTS));
+    let replayed = "tollgate_quarantine_replayed_records_total";
+    assert_eq!(tollgate.metric(replayed), EVENTS as u64);
 }
 
 #[test]
@@ -366,7 +480,9 @@ memory = "4MiB"
     let value = "v".repeat(100_000);
     for number in 0..40 {
         let body = format!("{{\"__logs__\":[{{\"n\":{number},\"v\":\"{value}\"}}]}}");
-        until("there is room", || tollgate.track(WEB, "", &body).status == 200);
+        until("there is room", || {
+            tollgate.track(WEB, "", &body).status == 200
+        });
     }
     records(data, 40);
     mend(&tollgate, "true");
@@ -375,7 +491,11 @@ memory = "4MiB"
     until("all of them are taken", || {
         let report = replay(&tollgate, &[]);
         let [now, bad, skipped, left] = counts(&report);
-        assert_eq!((bad, skipped, now + left), (0, taken, 40 - taken), "{report}");
+        assert_eq!(
+            (bad, skipped, now + left),
+            (0, taken, 40 - taken),
+            "{report}"
+        );
         taken += now;
         stopped += u64::from(report["stopped"].is_string());
         left == 0
@@ -404,13 +524,19 @@ fn what_is_set_aside_in_a_logstore_stands_there_with_its_record() {
     let bad = tollgate.events(BAD, 2);
     for (event, place) in bad.iter().zip([0, 2]) {
         assert_eq!(event["logstore"], WEB);
-        assert_eq!((&event["cause"], &event["check"]), (&json!("schema"), &json!("page@1")));
+        assert_eq!(
+            (&event["cause"], &event["check"]),
+            (&json!("schema"), &json!("page@1"))
+        );
         let record: Value = serde_json::from_str(event["record"].as_str().unwrap()).unwrap();
         let request = answer.header("x-log-requestid").unwrap();
         assert_eq!(record["id"], format!("{request}-{place}"));
         assert_eq!(record["violations"][0]["keyword"], "required");
     }
-    assert_eq!(metric(&tollgate, "tollgate_events_accepted_total", BAD, ""), 2);
+    assert_eq!(
+        metric(&tollgate, "tollgate_events_accepted_total", BAD, ""),
+        2
+    );
     assert_eq!(out(&files(folder.path(), &["ls"])), "");
 }
 
@@ -442,6 +568,7 @@ fn the_api_refuses_what_it_does_not_know() {
         wrong[member] = value;
         assert_eq!(post("replay", &wrong), 400, "{wrong}");
     }
-    let denied = "POST /api/v1/quarantine/purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+    let denied =
+        "POST /api/v1/quarantine/purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(exchange(tollgate.admin, denied, b"").status, 401);
 }

@@ -2,8 +2,8 @@
 //! (Prometheus), which are open, and `/api/v1`, which asks for a token.
 
 mod answer;
-mod aside;
 mod api;
+mod aside;
 mod body;
 mod calls;
 mod guard;

@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::admin::AsideControl;
+use crate::config::Config;
 use crate::event::{AsideError, PurgeOrder, Purged, ReplayOrder, ReplayReport};
 use crate::front::Front;
-use crate::pipeline::quarantine::Quarantine;
+use crate::pipeline::quarantine::{Quarantine, QuarantineError};
+use crate::telemetry::Metrics;
 
 /// Time that the disk gets at least for what waits for it when the process stops.
 const LEAST: Duration = Duration::from_secs(2);
@@ -26,8 +28,14 @@ impl AsideControl for Aside {
     }
 
     fn purge(&self, order: &PurgeOrder) -> Result<Purged, AsideError> {
+        let _only = self.front.no_replay()?;
         purge(&self.quarantine, order)
     }
+}
+
+/// Opens the quarantine of a process.
+pub(super) fn open(config: &Config, metrics: &Metrics) -> Result<Arc<Quarantine>, QuarantineError> {
+    Quarantine::open(&config.data_dir, &config.quarantine, &metrics.quarantine)
 }
 
 /// Deletes the records of a logstore.
@@ -45,12 +53,17 @@ pub fn purge(quarantine: &Quarantine, order: &PurgeOrder) -> Result<Purged, Asid
 
 /// Has written what waits, and stops. How many bytes were not written.
 pub(super) async fn finish(quarantine: Arc<Quarantine>, deadline: Instant) -> u64 {
-    let time = deadline.saturating_duration_since(Instant::now()).max(LEAST);
+    let time = deadline
+        .saturating_duration_since(Instant::now())
+        .max(LEAST);
     let waiting = Arc::clone(&quarantine);
     let stopped = tokio::task::spawn_blocking(move || quarantine.stop(time)).await;
     let unwritten = stopped.unwrap_or_else(|_| waiting.waiting());
     if unwritten > 0 {
-        tracing::error!(bytes = unwritten, "events that were set aside were not written in time, and are lost");
+        tracing::error!(
+            bytes = unwritten,
+            "events that were set aside were not written in time, and are lost"
+        );
     }
     unwritten
 }

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 
 use super::node::{Node, NodeArgs};
-use super::ticket::{Format, json};
 use super::output::table;
+use super::ticket::{Format, json};
 use super::{Exit, Failure, moment, output};
 use crate::config::LimitMode;
 use crate::foundation::units::Span;

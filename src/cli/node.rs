@@ -295,8 +295,7 @@ impl Node {
             Self::Stopped(stopped) => stopped,
         };
         let config = &stopped.config;
-        let quarantine =
-            Quarantine::open(&config.data_dir, &config.quarantine, &Arc::default());
+        let quarantine = Quarantine::open(&config.data_dir, &config.quarantine, &Arc::default());
         let quarantine = quarantine.map_err(|error| Failure::new(Exit::DataDir, error))?;
         let purged = app::purge(&quarantine, order);
         quarantine.stop(TIMEOUT);

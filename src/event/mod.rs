@@ -11,8 +11,8 @@ mod refusal;
 mod wait;
 
 pub use self::aside::{
-    AsideError, Cause, CheckReport, PurgeOrder, Purged, RecordFilter, ReplayOrder,
-    ReplayReport, StillBad,
+    AsideError, Cause, CheckReport, PurgeOrder, Purged, RecordFilter, ReplayOrder, ReplayReport,
+    StillBad,
 };
 pub use self::attached::AttachedNames;
 pub use self::fault::{EventFault, MAX_TEXT, MAX_TOLD, MAX_VIOLATIONS, Violation};

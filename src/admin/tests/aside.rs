@@ -9,7 +9,9 @@ pub(super) struct Scripted;
 impl AsideControl for Scripted {
     fn replay(&self, order: &ReplayOrder) -> Result<ReplayReport, AsideError> {
         match order.logstore.as_str() {
-            "missing" => Err(AsideError::NotFound("there is no such logstore at all.".to_owned())),
+            "missing" => Err(AsideError::NotFound(
+                "there is no such logstore at all.".to_owned(),
+            )),
             "running" => Err(AsideError::Running),
             "broken" => Err(AsideError::Disk(std::io::ErrorKind::StorageFull.into())),
             _ => Ok(ReplayReport {

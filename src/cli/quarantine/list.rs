@@ -126,7 +126,8 @@ fn counts(places: &[Kept], filter: &RecordFilter, format: Format) -> Result<(), 
         ]
     });
     let head = [
-        "project", "logstore", "cause", "check", "reason", "records", "replayed", "oldest", "newest",
+        "project", "logstore", "cause", "check", "reason", "records", "replayed", "oldest",
+        "newest",
     ];
     output::table(&head, rows.collect())
 }
@@ -155,7 +156,10 @@ fn records(
             .iter()
             .try_for_each(|(_, line)| output::line(output::escape_json(line)));
     }
-    output::note(output::escape(&format!("{}/{}", kept.project, kept.logstore)));
+    output::note(output::escape(&format!(
+        "{}/{}",
+        kept.project, kept.logstore
+    )));
     if last.is_empty() {
         output::note("nothing like that was set aside there");
         return Ok(());

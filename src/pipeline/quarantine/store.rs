@@ -145,12 +145,7 @@ impl Quarantine {
     ///
     /// # Errors
     /// When it cannot be noted.
-    pub fn note_not_replayed(
-        &self,
-        project: &str,
-        logstore: &str,
-        ids: &[&str],
-    ) -> io::Result<()> {
+    pub fn note_not_replayed(&self, project: &str, logstore: &str, ids: &[&str]) -> io::Result<()> {
         self.note(project, logstore, ids, NOT_REPLAYED)
     }
 
