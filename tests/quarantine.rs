@@ -381,6 +381,86 @@ fields = ["secret"]
 }
 
 #[test]
+fn what_a_step_set_aside_goes_where_the_steps_say_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps = format!(
+        r#"
+[[project.logstore.transform]]
+type = "parse_json"
+field = "detail"
+on_error = "quarantine"
+[[project.logstore.transform]]
+type = "route"
+logstore = "{BAD}"
+when = {{ field = "event", equals = "click" }}
+[[project.logstore.transform]]
+type = "sample"
+percent = 0
+when = {{ field = "noise", exists = true }}
+"#
+    );
+    let tollgate = start(folder.path(), &steps);
+    send(
+        &tollgate,
+        r#"{"__logs__":[{"event":"order","price":"1","detail":"{"},{"event":"click","price":"2","detail":"["},
+        {"event":"order","n":3,"noise":1}]}"#,
+    );
+    let kept = records(folder.path(), 3);
+    let causes: Vec<&Value> = kept.iter().map(|record| &record["cause"]).collect();
+    assert_eq!(causes, ["schema", "transform", "transform"]);
+    let report = replay(&tollgate, &["--cause", "transform"]);
+    assert_eq!(counts(&report), [0, 2, 0, 0], "{report}");
+    assert_eq!(
+        report["still"][0]["why"], "parse_json_0: not_json",
+        "{report}"
+    );
+    let config = folder.path().join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace("on_error = \"quarantine\"", "on_error = \"keep\"");
+    std::fs::write(&config, text).unwrap();
+    mend(&tollgate, "true");
+    let report = replay(&tollgate, &[]);
+    assert_eq!(counts(&report), [2, 0, 0, 0], "{report}");
+    assert_eq!(report["leftOut"], 1, "{report}");
+    assert_eq!(tollgate.events(WEB, 1)[0]["detail"], "{");
+    assert_eq!(tollgate.events(BAD, 1)[0]["detail"], "[");
+    let accepted = |logstore| metric(&tollgate, "tollgate_events_accepted_total", logstore, "");
+    assert_eq!((accepted(WEB), accepted(BAD)), (1, 1));
+    assert_eq!(counts(&replay(&tollgate, &[])), [0, 0, 3, 0]);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_loses_nothing_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let mut tollgate = start(data, "[delivery]\nstop_deadline = \"1s\"\n");
+    send(&tollgate, r#"{"__logs__":[{"n":1}]}"#);
+    records(data, 1);
+    mend(&tollgate, "true");
+    // What cannot be noted is not stored.
+    let of_web = data.join("quarantine").join(PROJECT).join(WEB);
+    std::fs::create_dir(of_web.join("replayed")).unwrap();
+    let failed = node(&tollgate, &["replay", "--logstore", WEB]);
+    assert_eq!(failed.status.code(), Some(69), "{}", err(&failed));
+    std::fs::remove_dir(of_web.join("replayed")).unwrap();
+    assert_eq!(counts(&replay(&tollgate, &[])), [1, 0, 0, 0]);
+    assert_eq!(tollgate.events(WEB, 1).len(), 1);
+    // What cannot be written when the process stops is told, and by the exit code.
+    mend(&tollgate, STRICT);
+    let purged = node(&tollgate, &["purge", "--logstore", WEB]);
+    assert!(purged.status.success(), "{}", err(&purged));
+    std::fs::remove_dir(&of_web).unwrap();
+    std::fs::write(&of_web, "no folder").unwrap();
+    send(&tollgate, r#"{"__logs__":[{"n":2}]}"#);
+    until("the write fails", || {
+        tollgate.metric("tollgate_quarantine_write_errors_total") > 0
+    });
+    assert_eq!(tollgate.stop().code(), Some(75), "{}", tollgate.stderr());
+    let told = tollgate.stderr();
+    assert!(told.contains("set aside and are not on disk"), "{told}");
+}
+
+#[test]
 fn what_we_gave_an_event_is_given_again() {
     let folder = tempfile::tempdir().unwrap();
     let address = "[[project.logstore]]\nname = \"field\"\naccept = [\"anonymous\"]\nclient_address = \"field\"\n";

@@ -19,7 +19,7 @@ use super::transcode::{self, Context, put_content};
 use crate::config::ClientAddress;
 use crate::event::{
     AsideError, AttachedNames, EventGroup, Priority, Reason, Refusal, ReplayOrder, ReplayReport,
-    StillBad,
+    StillBad, Violation,
 };
 use crate::foundation::budget::Lease;
 use crate::gate::guard::Reservation;
@@ -272,9 +272,7 @@ impl Run<'_> {
             Again::StillBad(check, violations) => End::StillBad(StillBad {
                 id: record.id.to_string(),
                 check,
-                why: violations.first().map_or_else(String::new, |first| {
-                    format!("{}: {}", first.pointer, first.message)
-                }),
+                why: violations.first().map_or_else(String::new, shown),
             }),
             Again::Duplicate => End::Duplicate,
             Again::InFlight => End::InFlight,
@@ -376,4 +374,15 @@ impl Run<'_> {
             self.failed = Some(error);
         }
     }
+}
+
+/// Where, and why.
+fn shown(violation: &Violation) -> String {
+    let Violation {
+        pointer, message, ..
+    } = violation;
+    if pointer.is_empty() {
+        return message.clone();
+    }
+    format!("{pointer}: {message}")
 }
