@@ -1,6 +1,11 @@
 //! Events that were set aside, on the real binary: seen, replayed once the schema is mended, exported
 //! and deleted; with nothing lost and nothing stored twice, over a kill.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod support;
 

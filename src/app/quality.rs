@@ -232,6 +232,17 @@ fn load(config: &Config) -> Result<Schemas, Vec<Problem>> {
 /// # Errors
 /// All that is wrong with it, each with what to do, which may be empty.
 pub fn load_schema(path: &Path, options: Options) -> Result<Schema, Vec<(String, String)>> {
+    load_schema_and_document(path, options).map(|(_, schema)| schema)
+}
+
+/// Reads and compiles a schema, and gives what stands in its file too.
+///
+/// # Errors
+/// As [`load_schema`].
+pub fn load_schema_and_document(
+    path: &Path,
+    options: Options,
+) -> Result<(serde_json::Value, Schema), Vec<(String, String)>> {
     let one = |message: String| vec![(message, String::new())];
     let mut text = String::new();
     let file = File::open(path).map_err(|error| one(format!("cannot be read: {error}")))?;
@@ -242,7 +253,7 @@ pub fn load_schema(path: &Path, options: Options) -> Result<Schema, Vec<(String,
     }
     let document: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| one(format!("is not JSON: {error}")))?;
-    Schema::compile(&document, options).map_err(|problems| {
+    let compiled = Schema::compile(&document, options).map_err(|problems| {
         let told = problems.into_iter();
         let place = |pointer: &str| match pointer {
             "" => "the schema".to_owned(),
@@ -250,7 +261,8 @@ pub fn load_schema(path: &Path, options: Options) -> Result<Schema, Vec<(String,
         };
         told.map(|it| (format!("{}: {}", place(&it.pointer), it.message), it.hint))
             .collect()
-    })
+    });
+    compiled.map(|schema| (document, schema))
 }
 
 /// What is wrong with the files of the schemas; and of each schema, how it is checked.

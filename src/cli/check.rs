@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Exit, Failure, output, source};
-use crate::app::certificate_problems;
+use crate::app::{certificate_problems, schema_report};
 use crate::config::{Checked, Overrides, Problems, Severity, render_host_advice};
 use crate::gate::identity::Trust;
+use crate::gate::schema::Speed;
 use crate::gate::transform::Transforms;
 
 #[derive(Debug, Args)]
@@ -34,6 +35,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         output::note(output::problems(&problems));
     }
     let secrets = config.check_secrets();
+    let (schemas, speeds) = schema_report(config);
     // A secret that cannot be read is told once.
     let transforms = match &secrets {
         Ok(()) => Transforms::check(config),
@@ -52,6 +54,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
             let errors = errors.0.iter().map(|error| format!("error: {error}"));
             errors.collect::<Vec<_>>().join("\n\n")
         }),
+        Problems::of("", schemas).map(|problems| output::problems(&problems).trim_end().to_owned()),
         (!transforms.is_empty()).then(|| transforms.join("\n\n")),
     ];
     let told: Vec<String> = told.into_iter().flatten().collect();
@@ -69,6 +72,31 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         config.projects.len(),
         config.upstreams.len(),
     ))?;
+    for (name, speed) in &speeds {
+        let name = output::escape(name);
+        output::line(format_args!(
+            "schema {name}: {}.",
+            output::escape(&told_speed(speed))
+        ))?;
+    }
+    if !speeds.is_empty() {
+        output::line("")?;
+    }
     output::line(render_host_advice(config).trim_end())?;
     Ok(Exit::Success)
+}
+
+/// How a schema is checked, in the words of docs/schema.md.
+fn told_speed(speed: &Speed) -> String {
+    match speed {
+        Speed::Fast => "checked in one pass".to_owned(),
+        Speed::FieldsByTree(fields) => {
+            let fields = fields.join(", ");
+            format!("checked in one pass, with a tree of values for some values of: {fields}")
+        }
+        Speed::Tree(keywords) => {
+            let keywords = keywords.join(", ");
+            format!("checked on a tree of each event, which is slower, because of {keywords}")
+        }
+    }
 }

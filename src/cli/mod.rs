@@ -16,6 +16,7 @@ mod policy;
 mod quarantine;
 mod revoke;
 mod run;
+mod schema;
 mod send;
 mod signals;
 mod source;
@@ -48,19 +49,21 @@ Examples:
   tollgate quarantine ls                   events that were set aside, and why
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
+  tollgate schema infer events.ndjson      propose a schema from events
 
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
-      ticket, revoke, limits, quarantine: it was refused, or something is left; policy test: denied; explain-ip: the
-      connection would be closed)
+      ticket, revoke, limits, quarantine: it was refused, or something is left; policy
+      test: denied; explain-ip: the connection would be closed; schema test: an event is
+      not valid; schema diff: something would newly fail)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
   73  the data directory, a key file or a certificate cannot be made or read
   75  stopped with events that were not delivered, or set aside and not written; standard error
       says how many
-  78  the configuration is wrong
+  78  the configuration or a schema is wrong
 ";
 
 /// The edge in front of Simple Log Service web tracking: checks tokens, applies limits, packs
@@ -90,6 +93,9 @@ enum Command {
     /// Try policies (RAM policy documents).
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Propose schemas from events, try them, and compare them.
+    #[command(subcommand)]
+    Schema(schema::SchemaCommand),
     /// Make and manage tickets: links that open without a login.
     #[command(subcommand)]
     Ticket(ticket::TicketCommand),
@@ -119,6 +125,7 @@ pub fn main() -> ExitCode {
         Some(Command::Cert(command)) => cert::run(&command),
         Some(Command::Token(command)) => token::run(&command),
         Some(Command::Policy(command)) => policy::run(&command),
+        Some(Command::Schema(command)) => schema::run(&command),
         Some(Command::Ticket(command)) => ticket::run(&command),
         Some(Command::Revoke(command)) => revoke::run(&command),
         Some(Command::Limits(args)) => limits::run(&args),

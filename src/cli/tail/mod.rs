@@ -17,13 +17,13 @@ use clap::{Args, ValueEnum};
 use self::follow::{Pauses, follow};
 use self::reader::{Reader, passes};
 use self::record::in_order;
-use self::start::Start;
+pub(super) use self::start::Start;
 use self::store::Readable;
-use super::source::{ConfigSource, secret};
+pub(super) use self::store::StoreArgs;
+use super::source::ConfigSource;
 use super::{Exit, Failure, output};
+use crate::config::Config;
 use crate::foundation::clock;
-use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::foundation::secret::Secret;
 use crate::logstore::client::CursorFrom;
 use crate::logstore::error::StoreError;
 use crate::logstore::proto::LogGroup;
@@ -66,31 +66,8 @@ enum Format {
 pub(super) struct TailArgs {
     #[command(flatten)]
     source: ConfigSource,
-    /// Project to read. Without it: the first of the configuration.
-    #[arg(long)]
-    project: Option<ProjectName>,
-    /// Logstore to read. Without it: the first of the project.
-    #[arg(long)]
-    logstore: Option<LogstoreName>,
-    /// Endpoint of the store, without the project. Without it: the store to which the configuration
-    /// delivers the project. Without an access key, it is taken for an embedded logstore whose key
-    /// is on this machine.
-    #[arg(long, value_name = "URL")]
-    logstore_url: Option<String>,
-    /// Access key for --logstore-url.
-    #[arg(
-        long,
-        value_name = "ID",
-        requires = "access_key_secret",
-        requires = "logstore_url"
-    )]
-    access_key_id: Option<String>,
-    /// Where the secret of the access key is: `env:NAME` or `file:PATH`.
-    #[arg(long, value_name = "REFERENCE", requires = "access_key_id", value_parser = secret)]
-    access_key_secret: Option<Secret>,
-    /// Region of the store. Without it: taken from the name of the endpoint.
-    #[arg(long, requires = "access_key_id")]
-    region: Option<String>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Where to begin: `begin`, `end`, Unix seconds, `2026-06-15T08:00:00Z`, or a span back such as
     /// `15m`. A time is that at which the store received an event. Without it: `begin`, and `end`
     /// with --follow.
@@ -114,20 +91,60 @@ impl TailArgs {
         } else {
             Start::Begin
         };
-        match self.from.unwrap_or(default) {
-            Start::Begin => CursorFrom::Begin,
-            Start::End => CursorFrom::End,
-            Start::At(seconds) => CursorFrom::Time(u64::from(seconds)),
-            Start::Back(span) => {
-                CursorFrom::Time(clock::unix_seconds().saturating_sub(span.as_secs()))
+        cursor_from(self.from.unwrap_or(default))
+    }
+}
+
+fn cursor_from(start: Start) -> CursorFrom {
+    match start {
+        Start::Begin => CursorFrom::Begin,
+        Start::End => CursorFrom::End,
+        Start::At(seconds) => CursorFrom::Time(u64::from(seconds)),
+        Start::Back(span) => CursorFrom::Time(clock::unix_seconds().saturating_sub(span.as_secs())),
+    }
+}
+
+/// Shows each event that a logstore holds from `start` on, as a line of JSON, until `take` has enough
+/// and says `false`.
+///
+/// # Errors
+/// As `tollgate tail`.
+pub(super) fn each_line(
+    args: &StoreArgs,
+    config: &Config,
+    start: Start,
+    mut take: impl FnMut(&str) -> bool,
+) -> Result<(), Failure> {
+    let store = store::resolve(args, config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error))?;
+    let read = async {
+        let reader = Reader::open(store, cursor_from(start), true).await;
+        let mut reader = reader.map_err(|error| store_failure(&error))?;
+        let mut line = String::new();
+        while !reader.is_done() {
+            let round = reader.round().await;
+            for record in in_order(&round.groups) {
+                line.clear();
+                record.json(&mut line);
+                if !take(&line) {
+                    return Ok(());
+                }
+            }
+            if let Some(error) = round.failure {
+                return Err(store_failure(&error));
             }
         }
-    }
+        Ok(())
+    };
+    runtime.block_on(read)
 }
 
 pub(super) fn run(args: &TailArgs) -> Result<Exit, Failure> {
     let config = args.source.load()?;
-    let store = store::resolve(args, &config)?;
+    let store = store::resolve(&args.store, &config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -184,12 +201,16 @@ async fn read_to_end<W: Write>(mut reader: Reader, printer: &mut Printer<W>) -> 
 }
 
 fn failure(error: &StoreError) -> Ended {
+    Ended::Failed(store_failure(error))
+}
+
+fn store_failure(error: &StoreError) -> Failure {
     let exit = if passes(error) {
         Exit::Unavailable
     } else {
         Exit::Config
     };
-    Ended::Failed(Failure::new(exit, output::escape(&error.to_string())))
+    Failure::new(exit, output::escape(&error.to_string()))
 }
 
 /// Writes events.

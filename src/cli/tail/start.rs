@@ -7,7 +7,7 @@ use crate::foundation::units::Span;
 
 /// Where reading begins. Times are those at which the store received events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Start {
+pub(in crate::cli) enum Start {
     /// At the oldest event that is kept.
     Begin,
     /// After the newest.
@@ -23,7 +23,7 @@ pub(super) enum Start {
 #[error(
     "write `begin`, `end`, Unix seconds, a time such as `2026-06-15T08:00:00Z` (UTC), or a span back such as `15m`"
 )]
-pub(super) struct StartError;
+pub(in crate::cli) struct StartError;
 
 impl FromStr for Start {
     type Err = StartError;

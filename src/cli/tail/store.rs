@@ -7,8 +7,9 @@ use std::fmt::Display;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::TailArgs;
-use crate::cli::source::choose_logstore;
+use clap::Args;
+
+use crate::cli::source::{choose_logstore, secret};
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, SignatureVersion, Upstream, UpstreamKind, region_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -18,6 +19,36 @@ use crate::logstore::signature::AccessKey;
 
 /// Time for one call. A pull may be large and the line slow.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Which logstore, and how it is reached.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct StoreArgs {
+    /// Project to read. Without it: the first of the configuration.
+    #[arg(long)]
+    pub(in crate::cli) project: Option<ProjectName>,
+    /// Logstore to read. Without it: the first of the project.
+    #[arg(long)]
+    pub(in crate::cli) logstore: Option<LogstoreName>,
+    /// Endpoint of the store, without the project. Without it: the store to which the configuration
+    /// delivers the project. Without an access key, it is taken for an embedded logstore whose key
+    /// is on this machine.
+    #[arg(long, value_name = "URL")]
+    logstore_url: Option<String>,
+    /// Access key for --logstore-url.
+    #[arg(
+        long,
+        value_name = "ID",
+        requires = "access_key_secret",
+        requires = "logstore_url"
+    )]
+    access_key_id: Option<String>,
+    /// Where the secret of the access key is: `env:NAME` or `file:PATH`.
+    #[arg(long, value_name = "REFERENCE", requires = "access_key_id", value_parser = secret)]
+    access_key_secret: Option<Secret>,
+    /// Region of the store. Without it: taken from the name of the endpoint.
+    #[arg(long, requires = "access_key_id")]
+    region: Option<String>,
+}
 
 /// A logstore as its store knows it.
 #[derive(Debug)]
@@ -31,7 +62,7 @@ pub(super) struct Readable {
 ///
 /// # Errors
 /// When the arguments and the configuration do not say it, or a key cannot be read.
-pub(super) fn resolve(args: &TailArgs, config: &Config) -> Result<Readable, Failure> {
+pub(super) fn resolve(args: &StoreArgs, config: &Config) -> Result<Readable, Failure> {
     let (project, logstore) =
         choose_logstore(config, args.project.as_ref(), args.logstore.as_ref())?;
     let (endpoint, project, logstore) = match (&args.logstore_url, &args.access_key_id) {
@@ -55,7 +86,7 @@ pub(super) fn resolve(args: &TailArgs, config: &Config) -> Result<Readable, Fail
 }
 
 /// A store that only the command line knows.
-fn foreign(args: &TailArgs, url: &str, id: &str) -> Result<StoreEndpoint, Failure> {
+fn foreign(args: &StoreArgs, url: &str, id: &str) -> Result<StoreEndpoint, Failure> {
     let reference = args
         .access_key_secret
         .as_ref()

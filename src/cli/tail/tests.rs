@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::*;
-use crate::config::{Config, SyncMode};
+use crate::config::SyncMode;
 use crate::embedded::EmbeddedLogstore;
+use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 use crate::gate::identity;
 use crate::logstore::codec::Codec;
@@ -123,7 +124,7 @@ impl Store {
             client,
             project,
             logstore,
-        } = store::resolve(&args(&[]), &self.config).unwrap();
+        } = store::resolve(&args(&[]).store, &self.config).unwrap();
         for number in numbers {
             let content = Content {
                 key: Bytes::from("n"),
@@ -149,7 +150,7 @@ impl Store {
 
     async fn tail(&self, arguments: &[&str]) -> (Result<(), Ended>, Vec<u32>) {
         let (args, screen) = (args(arguments), Screen::default());
-        let store = store::resolve(&args, &self.config).unwrap();
+        let store = store::resolve(&args.store, &self.config).unwrap();
         let ended = tail(&args, store, &mut Printer::new(&args, screen.clone())).await;
         (ended, screen.numbers())
     }
@@ -195,7 +196,7 @@ async fn following_shows_what_arrives_and_goes_on_after_the_store_was_restarted(
     let store = Store::start(folder.path()).await;
     store.put([1]).await;
     let (args, screen) = (args(&["--follow"]), Screen::default());
-    let readable = store::resolve(&args, &store.config).unwrap();
+    let readable = store::resolve(&args.store, &store.config).unwrap();
     let reader = Reader::open(readable, args.cursor_from(), false)
         .await
         .unwrap();
@@ -269,7 +270,7 @@ async fn a_closed_pipe_is_enough_and_not_a_failure() {
     let store = Store::start(folder.path()).await;
     store.put([1]).await;
     let args = args(&[]);
-    let readable = store::resolve(&args, &store.config).unwrap();
+    let readable = store::resolve(&args.store, &store.config).unwrap();
     let ended = tail(&args, readable, &mut Printer::new(&args, ClosedPipe)).await;
     assert!(matches!(ended, Err(Ended::Enough)), "{ended:?}");
     store.stop().await;
@@ -280,7 +281,7 @@ fn a_key_that_is_not_there_is_told_and_none_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::quickstart();
     config.data_dir = folder.path().to_owned();
-    let failure = store::resolve(&args(&[]), &config).unwrap_err();
+    let failure = store::resolve(&args(&[]).store, &config).unwrap_err();
     assert_eq!(failure.exit(), Exit::DataDir);
     assert!(failure.to_string().contains("tollgate run"), "{failure}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -296,7 +297,7 @@ fn names_of_the_configuration_become_those_of_its_store_but_not_of_another() {
     config.projects[0].upstream_project = Some(ProjectName::new("other").unwrap());
     config.projects[0].logstores[0].upstream_logstore = Some(LogstoreName::new("events").unwrap());
     let names = |arguments: &[&str]| {
-        let readable = store::resolve(&args(arguments), &config).unwrap();
+        let readable = store::resolve(&args(arguments).store, &config).unwrap();
         format!("{}/{}", readable.project, readable.logstore)
     };
     assert_eq!(names(&[]), "other/events");
@@ -324,7 +325,7 @@ fn a_secret_written_as_itself_is_not_repeated() {
     let url = ["--logstore-url", "https://cn-hangzhou.log.aliyuncs.com"];
     let key = ["--access-key-id", "id", "--access-key-secret", "hunter2"];
     let args = args(&[url.as_slice(), key.as_slice()].concat());
-    let failure = store::resolve(&args, &Config::quickstart()).unwrap_err();
+    let failure = store::resolve(&args.store, &Config::quickstart()).unwrap_err();
     assert!(
         !format!("{args:?} {failure}").contains("hunter2"),
         "{failure}"

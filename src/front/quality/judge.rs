@@ -41,6 +41,8 @@ pub(in crate::front) struct Judged {
     reservation: Reservation,
     /// Events that go elsewhere.
     pub(in crate::front) routed: Vec<Routed>,
+    /// Whether anything that stays was changed.
+    changed: bool,
 }
 
 /// What was found so far.
@@ -48,6 +50,8 @@ pub(in crate::front) struct Judged {
 pub(super) struct Found {
     pub(super) results: Vec<EventResult>,
     pub(super) records: Records,
+    /// Whether anything that stays was changed.
+    pub(super) changed: bool,
     /// The place in the request of each event of the group, once they differ.
     places: Option<Vec<u32>>,
 }
@@ -127,7 +131,19 @@ impl Front {
             aside,
             reservation,
             routed,
+            changed: found.changed,
         })
+    }
+
+    /// A hash of who sends it: its credential, or its address where it has none.
+    fn sender_of(&self, arrival: &Arrival<'_>, principal: &Principal) -> u64 {
+        let name = principal.key().unwrap_or_default();
+        if name.is_empty() {
+            let address = arrival.sender.address.to_string();
+            return self.guards.sender(&[b"address", address.as_bytes()]);
+        }
+        let kind = principal.kind().label();
+        self.guards.sender(&[kind.as_bytes(), name.as_bytes()])
     }
 
     fn judge_guards(
@@ -138,12 +154,6 @@ impl Front {
         group: &mut EventGroup,
         found: &mut Found,
     ) -> Result<Reservation, Refusal> {
-        let name = principal.key().unwrap_or_default();
-        let address = arrival.sender.address.to_string();
-        let sender: [&[u8]; 2] = match name.is_empty() {
-            true => [b"address", address.as_bytes()],
-            false => [principal.kind().label().as_bytes(), name.as_bytes()],
-        };
         let trust = self.authenticator.trust();
         let ask = guard::Ask {
             group,
@@ -151,7 +161,7 @@ impl Front {
             attached: trust.attached(),
             received: arrival.unix_seconds,
             millis: self.guards.millis(),
-            sender: self.guards.sender(&sender),
+            sender: self.sender_of(arrival, principal),
         };
         let mut judged = GUARD_WORK.with_borrow_mut(|(work, _)| guards.judge(&ask, work));
         GUARD_WORK.with_borrow_mut(|(work, places)| {
@@ -187,6 +197,7 @@ impl Front {
             };
             let repaired = guards.repair(&repairing, &judged, group, work);
             metrics.events_repaired.add(u64::from(repaired));
+            found.changed |= repaired > 0 || judged.repairs_request;
             let mut out: Vec<u32> = judged.duplicates.clone();
             for event in &judged.duplicates {
                 found.results.push(EventResult {
@@ -334,9 +345,9 @@ fn end_badly(
 }
 
 impl Judged {
-    /// Whether every event simply stays as it came, for what can be told without comparing.
+    /// Whether every event stays as it came.
     pub(in crate::front) fn touches_nothing(&self) -> bool {
-        self.results.is_empty() && self.routed.is_empty()
+        self.results.is_empty() && self.routed.is_empty() && !self.changed
     }
 
     /// The request is kept: what was set aside is handed over, and every event is counted that is not
@@ -347,6 +358,7 @@ impl Judged {
             aside,
             reservation,
             routed: _,
+            changed: _,
         } = self;
         let metrics: &LogstoreMetrics = &arrival.logstore.metrics;
         for result in &results {
@@ -395,11 +407,16 @@ pub(super) fn texts(log: &[u8], added: usize, places: &mut FieldPlaces) -> Vec<K
     vec![Kind::Text; places.of(log).count()]
 }
 
-/// A number below 100 that depends on an event's bytes alone.
+/// A number below 100 that depends on an event's fields alone: its time may be that of its receipt.
 pub(super) fn percent_of(log: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = foldhash::fast::FixedState::with_seed(7).build_hasher();
-    hasher.write(log);
+    let mut fields = Reader::new(log);
+    while let Ok(Some(field)) = fields.next_field() {
+        if let Field::Bytes(2, content) = field {
+            hasher.write(content);
+        }
+    }
     ((hasher.finish() >> 32) * 100) >> 32
 }
 

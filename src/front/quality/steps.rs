@@ -68,6 +68,7 @@ pub(super) fn do_steps(
         source: &source,
     };
     let outcome = apply(transforms, group, &facts);
+    found.changed |= outcome.changed > 0;
     for event in &outcome.left_out {
         found.results.push(EventResult {
             event: found.place(*event),

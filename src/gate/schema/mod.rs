@@ -5,8 +5,10 @@
 //! alone where that is enough, else the whole event. The verdicts are the same.
 
 mod compile;
+mod diff;
 mod document;
 mod format;
+mod infer;
 mod kinds;
 mod names;
 mod node;
@@ -23,7 +25,9 @@ mod wording;
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
+pub use self::diff::{Change, Changes, MAX_CHANGES, changes};
 use self::document::Document;
+pub use self::infer::{InferOptions, Inference, Proposal};
 pub use self::kinds::Types;
 use self::node::{Tools, value_tree};
 use self::object::{ObjectRules, Pass, Passed};

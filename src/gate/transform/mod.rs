@@ -40,6 +40,7 @@ pub use self::facts::TransformFacts;
 pub use self::outcome::{
     DropReason, Fault, Outcome, Quarantined, Routed, StepCounts, TransformCounts,
 };
+pub use self::personal::PersonalFinder;
 pub use self::problem::TransformProblem;
 use self::steps::Act;
 pub use self::work::Work;

@@ -36,6 +36,36 @@ pub(super) fn find_all(
     }
 }
 
+/// Says whether there is personal data of any kind in a text.
+#[derive(Default)]
+pub struct PersonalFinder {
+    digits: Digits,
+    finds: Vec<Find>,
+}
+
+/// Nothing of what was looked at is printed.
+impl std::fmt::Debug for PersonalFinder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PersonalFinder").finish_non_exhaustive()
+    }
+}
+
+impl PersonalFinder {
+    /// Whether there is personal data in a text.
+    pub fn finds_any(&mut self, text: &str) -> bool {
+        let kinds = [
+            PersonalPattern::Email,
+            PersonalPattern::Phone,
+            PersonalPattern::IdCard,
+            PersonalPattern::BankCard,
+        ];
+        kinds.into_iter().any(|kind| {
+            find_all(kind, text, &mut self.digits, &mut self.finds);
+            !self.finds.is_empty()
+        })
+    }
+}
+
 /// Whether a character of a find stands between those that carry the data, and so is left as it is.
 pub(super) fn is_separator(pattern: PersonalPattern, character: char) -> bool {
     pattern != PersonalPattern::Email && digits::is_separator(character)
