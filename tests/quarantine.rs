@@ -1,6 +1,11 @@
 //! Events that were set aside, on the real binary: seen, replayed once the schema is mended, exported
 //! and deleted; with nothing lost and nothing stored twice, over a kill.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 mod support;
 
@@ -232,8 +237,48 @@ fn what_a_mended_schema_takes_is_replayed_once_and_over_a_kill_never_again() {
     assert_eq!(unknown.status.code(), Some(1), "{}", err(&unknown));
 }
 
+/// What the commands show of these records, which are those of the test below.
+fn look(folder: &Path, kept: &[Value]) {
+    let id = kept[0]["id"].as_str().unwrap();
+    let table = out(&files(folder, &["ls"]));
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().take(7).collect())
+        .collect();
+    assert_eq!(
+        rows[1],
+        [PROJECT, WEB, "schema", "page@1", "enum", "1", "0"]
+    );
+    assert_eq!(
+        rows[2],
+        [PROJECT, WEB, "schema", "page@1", "required", "3", "0"]
+    );
+    let last = out(&files(folder, &["ls", "--logstore", WEB, "-n", "1"]));
+    assert_eq!(last.lines().count(), 2, "{last}");
+    assert!(last.contains("/event: "), "{last}");
+    let none = out(&files(folder, &["ls", "-n", "9", "--cause", "guard"]));
+    assert_eq!(none, "");
+    let shown = out(&files(folder, &["show", id]));
+    assert!(shown.lines().count() > 10, "{shown}");
+    let harmless = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
+    assert!(shown.chars().all(harmless), "{shown:?}");
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["event"], kept[0]["event"]);
+    assert_eq!(shown["event"]["text"], "a\u{9b}b\u{202e}c\u{1b}\n");
+    assert_eq!(shown["project"], PROJECT);
+    let missing = files(folder, &["show", "none"]);
+    assert_eq!(missing.status.code(), Some(1));
+    let file = folder.join("out.ndjson");
+    out(&files(folder, &["export", "-o", file.to_str().unwrap()]));
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(lines(&std::fs::read_to_string(&file).unwrap()), kept);
+    let some = ["export", "--check", "page", "--since", "2026-01-01"];
+    assert_eq!(lines(&out(&files(folder, &some))), kept);
+    std::fs::remove_file(file).unwrap();
+}
+
 #[test]
-#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
@@ -246,47 +291,9 @@ fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     let kept = records(data, 4);
     let id = kept[0]["id"].as_str().unwrap();
 
-    let look = |folder: &Path| {
-        let table = out(&files(folder, &["ls"]));
-        let rows: Vec<Vec<&str>> = table
-            .lines()
-            .map(|line| line.split_whitespace().take(7).collect())
-            .collect();
-        assert_eq!(
-            rows[1],
-            [PROJECT, WEB, "schema", "page@1", "enum", "1", "0"]
-        );
-        assert_eq!(
-            rows[2],
-            [PROJECT, WEB, "schema", "page@1", "required", "3", "0"]
-        );
-        let last = out(&files(folder, &["ls", "--logstore", WEB, "-n", "1"]));
-        assert_eq!(last.lines().count(), 2, "{last}");
-        assert!(last.contains("/event: "), "{last}");
-        let none = out(&files(folder, &["ls", "-n", "9", "--cause", "guard"]));
-        assert_eq!(none, "");
-        let shown = out(&files(folder, &["show", id]));
-        assert!(shown.lines().count() > 10, "{shown}");
-        let harmless = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
-        assert!(shown.chars().all(harmless), "{shown:?}");
-        let shown: Value = serde_json::from_str(&shown).unwrap();
-        assert_eq!(shown["event"], kept[0]["event"]);
-        assert_eq!(shown["event"]["text"], "a\u{9b}b\u{202e}c\u{1b}\n");
-        assert_eq!(shown["project"], PROJECT);
-        let missing = files(folder, &["show", "none"]);
-        assert_eq!(missing.status.code(), Some(1));
-        let file = folder.join("out.ndjson");
-        out(&files(folder, &["export", "-o", file.to_str().unwrap()]));
-        let mode = std::fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(lines(&std::fs::read_to_string(&file).unwrap()), kept);
-        let some = ["export", "--check", "page", "--since", "2026-01-01"];
-        assert_eq!(lines(&out(&files(folder, &some))), kept);
-        std::fs::remove_file(file).unwrap();
-    };
-    look(data);
+    look(data, &kept);
     assert!(tollgate.stop().success());
-    look(data);
+    look(data, &kept);
 
     // Only a running node replays.
     let dead = ["replay", "--logstore", WEB, "--config"];
@@ -376,6 +383,167 @@ fields = ["secret"]
         "{events:?}"
     );
     assert_eq!(counts(&replay(&tollgate, &[])), [0, 2, 3, 0]);
+}
+
+#[test]
+fn what_a_step_set_aside_goes_where_the_steps_say_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let steps = format!(
+        r#"
+[[project.logstore.transform]]
+type = "parse_json"
+field = "detail"
+on_error = "quarantine"
+[[project.logstore.transform]]
+type = "route"
+logstore = "{BAD}"
+when = {{ field = "event", equals = "click" }}
+[[project.logstore.transform]]
+type = "sample"
+percent = 0
+when = {{ field = "noise", exists = true }}
+"#
+    );
+    let tollgate = start(folder.path(), &steps);
+    send(
+        &tollgate,
+        r#"{"__logs__":[{"event":"order","price":"1","detail":"{"},{"event":"click","price":"2","detail":"["},
+        {"event":"order","n":3,"noise":1}]}"#,
+    );
+    let kept = records(folder.path(), 3);
+    let causes: Vec<&Value> = kept.iter().map(|record| &record["cause"]).collect();
+    assert_eq!(causes, ["schema", "transform", "transform"]);
+    let report = replay(&tollgate, &["--cause", "transform"]);
+    assert_eq!(counts(&report), [0, 2, 0, 0], "{report}");
+    assert_eq!(
+        report["still"][0]["why"], "parse_json_0: not_json",
+        "{report}"
+    );
+    let config = folder.path().join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace("on_error = \"quarantine\"", "on_error = \"keep\"");
+    std::fs::write(&config, text).unwrap();
+    mend(&tollgate, "true");
+    let report = replay(&tollgate, &[]);
+    assert_eq!(counts(&report), [2, 0, 0, 0], "{report}");
+    assert_eq!(report["leftOut"], 1, "{report}");
+    assert_eq!(tollgate.events(WEB, 1)[0]["detail"], "{");
+    assert_eq!(tollgate.events(BAD, 1)[0]["detail"], "[");
+    let accepted = |logstore| metric(&tollgate, "tollgate_events_accepted_total", logstore, "");
+    assert_eq!((accepted(WEB), accepted(BAD)), (1, 1));
+    assert_eq!(counts(&replay(&tollgate, &[])), [0, 0, 3, 0]);
+}
+
+#[test]
+fn a_disk_that_takes_nothing_loses_nothing_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let mut tollgate = start(data, "[delivery]\nstop_deadline = \"1s\"\n");
+    send(&tollgate, r#"{"__logs__":[{"n":1}]}"#);
+    records(data, 1);
+    mend(&tollgate, "true");
+    // What cannot be noted is not stored.
+    let of_web = data.join("quarantine").join(PROJECT).join(WEB);
+    std::fs::create_dir(of_web.join("replayed")).unwrap();
+    let failed = node(&tollgate, &["replay", "--logstore", WEB]);
+    assert_eq!(failed.status.code(), Some(69), "{}", err(&failed));
+    std::fs::remove_dir(of_web.join("replayed")).unwrap();
+    assert_eq!(counts(&replay(&tollgate, &[])), [1, 0, 0, 0]);
+    assert_eq!(tollgate.events(WEB, 1).len(), 1);
+    // What cannot be written when the process stops is told, and by the exit code.
+    mend(&tollgate, STRICT);
+    let purged = node(&tollgate, &["purge", "--logstore", WEB]);
+    assert!(purged.status.success(), "{}", err(&purged));
+    std::fs::remove_dir(&of_web).unwrap();
+    std::fs::write(&of_web, "no folder").unwrap();
+    send(&tollgate, r#"{"__logs__":[{"n":2}]}"#);
+    until("the write fails", || {
+        tollgate.metric("tollgate_quarantine_write_errors_total") > 0
+    });
+    assert_eq!(tollgate.stop().code(), Some(75), "{}", tollgate.stderr());
+    let told = tollgate.stderr();
+    assert!(told.contains("set aside and are not on disk"), "{told}");
+}
+
+#[test]
+fn what_we_gave_an_event_is_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = "[[project.logstore]]\nname = \"field\"\naccept = [\"anonymous\"]\nclient_address = \"field\"\n";
+    let quality = "[project.logstore.guards]\nreserved_prefixes = [\"sys_\"]\n";
+    let tollgate = start(folder.path(), &format!("{address}{quality}"));
+    let answer = tollgate.track(
+        "field",
+        "",
+        r#"{"__logs__":[{"sys_a":1,"__time__":5,"__client_time__":"forged","__tag__:x":"forged"}]}"#,
+    );
+    assert_eq!(answer.header("x-tollgate-quarantined-events"), Some("1"));
+    let list = ["ls", "--logstore", "field", "--format", "json"];
+    let mut record = Value::Null;
+    until("the record is written", || {
+        let all = lines(&out(&files(folder.path(), &list)));
+        record = all.into_iter().next().unwrap_or_default();
+        record.is_object()
+    });
+    assert_eq!(
+        record["attached"],
+        json!({"__client_time__": "5", "__tag__:__client_ip__": "127.0.0.1"})
+    );
+    assert_eq!(record["event"]["sys_a"], "1", "guards see texts");
+    let config = folder.path().join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("sys_", "other_")).unwrap();
+    mend(&tollgate, STRICT);
+    let report = node(&tollgate, &["replay", "--logstore", "field"]);
+    assert!(out(&report).contains("1  taken"), "{}", out(&report));
+    let event = &tollgate.events("field", 1)[0];
+    assert_eq!(event["__client_time__"], "5", "{event}");
+    assert_eq!(event["__tag__:__client_ip__"], "127.0.0.1", "{event}");
+    assert_eq!(event["__time__"], record["received"], "{event}");
+}
+
+#[test]
+fn many_replays_at_once_store_each_event_once_in_as_many_calls_as_it_takes() {
+    const EVENTS: usize = 10_500;
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), "");
+    let numbers: Vec<String> = (0..EVENTS).map(|n| format!("{{\"n\":{n}}}")).collect();
+    for part in numbers.chunks(500) {
+        let body = format!("{{\"__logs__\":[{}]}}", part.join(","));
+        until("there is room", || {
+            tollgate.track(WEB, "", &body).status == 200
+        });
+    }
+    records(folder.path(), EVENTS);
+    mend(&tollgate, "true");
+    let all = ["replay", "--logstore", WEB, "--format", "json"];
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let output = node(&tollgate, &all);
+                // Who comes while another runs is told so.
+                let told = err(&output);
+                assert!(
+                    output.status.success() || told.contains("another replay"),
+                    "{told}"
+                );
+            });
+        }
+    });
+    let mut rest = [0; 4];
+    until("the last one has run", || {
+        rest = counts(&replay(&tollgate, &[]));
+        rest[3] == 0
+    });
+    assert_eq!((rest[1], rest[0] + rest[2]), (0, EVENTS as u64));
+    let mut found: Vec<usize> = tollgate
+        .events(WEB, EVENTS)
+        .iter()
+        .map(|event| event["n"].as_str().unwrap().parse().unwrap())
+        .collect();
+    found.sort_unstable();
+    assert!(found.into_iter().eq(0..EVENTS));
+    let replayed = "tollgate_quarantine_replayed_records_total";
+    assert_eq!(tollgate.metric(replayed), EVENTS as u64);
 }
 
 #[test]

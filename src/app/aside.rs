@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::admin::AsideControl;
+use crate::config::Config;
 use crate::event::{AsideError, PurgeOrder, Purged, ReplayOrder, ReplayReport};
 use crate::front::Front;
-use crate::pipeline::quarantine::Quarantine;
+use crate::pipeline::quarantine::{Quarantine, QuarantineError};
+use crate::telemetry::Metrics;
 
 /// Time that the disk gets at least for what waits for it when the process stops.
 const LEAST: Duration = Duration::from_secs(2);
@@ -26,8 +28,14 @@ impl AsideControl for Aside {
     }
 
     fn purge(&self, order: &PurgeOrder) -> Result<Purged, AsideError> {
+        let _only = self.front.no_replay()?;
         purge(&self.quarantine, order)
     }
+}
+
+/// Opens the quarantine of a process.
+pub(super) fn open(config: &Config, metrics: &Metrics) -> Result<Arc<Quarantine>, QuarantineError> {
+    Quarantine::open(&config.data_dir, &config.quarantine, &metrics.quarantine)
 }
 
 /// Deletes the records of a logstore.

@@ -55,7 +55,7 @@ use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey};
 use crate::gate::policy::resource_name;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
-use crate::pipeline::quarantine::{Quarantine, QuarantineError};
+use crate::pipeline::quarantine::QuarantineError;
 use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
@@ -381,8 +381,7 @@ impl Running {
             let trust = identity.authenticator.trust();
             identity.quality().prepare(config, trust.attached())?
         };
-        let kept = &self.metrics.quarantine;
-        let quarantine = Quarantine::open(&config.data_dir, &config.quarantine, kept)?;
+        let quarantine = aside::open(config, &self.metrics)?;
         let parts = FrontParts {
             site,
             guards: Arc::clone(identity.quality().guards()),

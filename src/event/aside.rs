@@ -138,7 +138,7 @@ pub struct ReplayReport {
     /// The first of those that are still bad.
     #[serde(default)]
     pub still: Vec<StillBad>,
-    /// Where to go on: the time of one call was up.
+    /// Where to go on: what one call does was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// Why records are left.

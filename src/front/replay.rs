@@ -4,12 +4,12 @@
 //! over; if that then fails, the note is taken back. A crash in between leaves the note, and the event
 //! is lost unless it is replayed `again`, as every event is that was held when the process died. Limits
 //! are not charged: an operator asked for it. A run holds no more than a batch, asks for memory with
-//! the lowest priority, and goes on for [`TIME`] at most; there is one at a time.
+//! the lowest priority, and goes on for [`TIME`] and [`CALL`] records at most; there is one at a time.
 
 use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, TryLockError};
+use std::sync::{Arc, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::quality::{Again, Past, Quality};
@@ -19,7 +19,7 @@ use super::transcode::{self, Context, put_content};
 use crate::config::ClientAddress;
 use crate::event::{
     AsideError, AttachedNames, EventGroup, Priority, Reason, Refusal, ReplayOrder, ReplayReport,
-    StillBad,
+    StillBad, Violation,
 };
 use crate::foundation::budget::Lease;
 use crate::gate::guard::Reservation;
@@ -27,6 +27,8 @@ use crate::pipeline::quarantine::{KeptRecord, Place, each_record_from, replayed}
 
 /// Time of one call. Who asked goes on from where it stopped.
 const TIME: Duration = Duration::from_secs(10);
+/// Records of one call, those included that were replayed before.
+const CALL: usize = 10_000;
 /// Records that are noted and handed over together.
 const BATCH: usize = 256;
 /// Bytes of them.
@@ -69,6 +71,8 @@ struct Run<'a> {
     ready_bytes: usize,
     report: ReplayReport,
     until: Instant,
+    /// Records that were meant so far.
+    looked: usize,
     failed: Option<io::Error>,
 }
 
@@ -79,10 +83,7 @@ impl Front {
     /// When there is no such logstore, another replay runs, or files cannot be read or written. What
     /// was taken before that stays taken, and is noted.
     pub fn replay(&self, order: &ReplayOrder) -> Result<ReplayReport, AsideError> {
-        let _only = self.replaying.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => AsideError::Running,
-            TryLockError::Poisoned(_) => AsideError::Invalid("an earlier replay has failed"),
-        })?;
+        let _only = self.no_replay()?;
         if order.again && order.only.ids.is_empty() {
             let message = "again: name the records by their ids, since each is stored once more.";
             return Err(AsideError::Invalid(message));
@@ -106,6 +107,7 @@ impl Front {
             ready_bytes: 0,
             report: ReplayReport::default(),
             until: Instant::now() + TIME,
+            looked: 0,
             failed: None,
         };
         let see = |record: &KeptRecord<'_>, _: &str, place| run.see(record, place);
@@ -115,6 +117,19 @@ impl Front {
         match run.failed {
             Some(error) => Err(error.into()),
             None => Ok(run.report),
+        }
+    }
+
+    /// Keeps replays off while the guard lives.
+    ///
+    /// # Errors
+    /// When one is running.
+    pub fn no_replay(&self) -> Result<MutexGuard<'_, ()>, AsideError> {
+        match self.replaying.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::WouldBlock) => Err(AsideError::Running),
+            // What is noted is on disk: an earlier one that died has left nothing else behind.
+            Err(TryLockError::Poisoned(error)) => Ok(error.into_inner()),
         }
     }
 
@@ -131,10 +146,11 @@ impl Run<'_> {
         if !only.takes(&record.id, &record.cause, &record.check, record.received) {
             return true;
         }
-        if Instant::now() >= self.until {
+        if self.looked >= CALL || Instant::now() >= self.until {
             self.report.next = Some(place.to_string());
             return false;
         }
+        self.looked += 1;
         if !self.order.again && self.noted.contains(&*record.id) {
             self.report.skipped += 1;
             return true;
@@ -256,9 +272,7 @@ impl Run<'_> {
             Again::StillBad(check, violations) => End::StillBad(StillBad {
                 id: record.id.to_string(),
                 check,
-                why: violations.first().map_or_else(String::new, |first| {
-                    format!("{}: {}", first.pointer, first.message)
-                }),
+                why: violations.first().map_or_else(String::new, shown),
             }),
             Again::Duplicate => End::Duplicate,
             Again::InFlight => End::InFlight,
@@ -360,4 +374,15 @@ impl Run<'_> {
             self.failed = Some(error);
         }
     }
+}
+
+/// Where, and why.
+fn shown(violation: &Violation) -> String {
+    let Violation {
+        pointer, message, ..
+    } = violation;
+    if pointer.is_empty() {
+        return message.clone();
+    }
+    format!("{pointer}: {message}")
 }

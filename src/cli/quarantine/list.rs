@@ -170,7 +170,10 @@ fn records(
 
 fn row(record: &KeptRecord<'_>, is_replayed: bool) -> Vec<String> {
     let why = first_violation(record);
-    let why = why.map_or_else(String::new, |it| format!("{}: {}", it.pointer, it.message));
+    let why = why.map_or_else(String::new, |it| match it.pointer.as_str() {
+        "" => it.message,
+        pointer => format!("{pointer}: {}", it.message),
+    });
     let shown = if is_replayed { "yes" } else { "no" };
     vec![
         record.id.to_string(),

@@ -27,7 +27,7 @@ pub(in crate::front) struct Past<'a> {
 #[derive(Debug)]
 pub(in crate::front) enum Again {
     /// It passes. What it brings that is remembered, and where it goes if not to its own logstore.
-    Passes(Reservation, Option<Routed>),
+    Passes(Reservation, Option<Box<Routed>>),
     /// A check still finds it bad.
     StillBad(String, Vec<Violation>),
     /// It was taken from another request.
@@ -94,14 +94,13 @@ impl Front {
             };
             return Again::StillBad(label.to_owned(), vec![violation]);
         }
-        let routed = outcome.routed.into_iter().next();
+        let routed = outcome.routed.into_iter().next().map(Box::new);
         if group.events == 0 && routed.is_none() {
             return Again::LeftOut;
         }
         Again::Passes(reservation, routed)
     }
 
-    #[expect(clippy::result_large_err, reason = "a replay is no hot path")]
     fn guard_again(
         &self,
         quality: &Quality,

@@ -22,7 +22,7 @@ use crate::telemetry::{Judge, LogstoreMetrics};
 
 /// Where the text of a time is kept that was replaced: a field of ours, between the client's and those
 /// that are added.
-pub(super) const CLIENT_TIME: &[u8] = b"__client_time__";
+const CLIENT_TIME: &[u8] = b"__client_time__";
 /// Bad events that a refusal tells of.
 const TOLD_EVENTS: usize = 3;
 /// Violations of each.
@@ -212,12 +212,8 @@ impl Front {
             for fault in std::mem::take(&mut judged.faults) {
                 out.push(fault.event);
                 let label = GuardCheck::of_number(fault.check).map_or("guard", GuardCheck::label);
-                let log = log_of(group, fault.event);
-                places.read(&group.logs, log.clone());
-                places.drop_last(contents_in(stamp));
-                places.retain(&group.logs, |name| name != CLIENT_TIME);
-                let event = places.of(&group.logs);
-                let kinds = vec![Kind::Text; event.count()];
+                let log = group.logs.get(log_of(group, fault.event));
+                let kinds = texts(log.unwrap_or_default(), contents_in(stamp), places);
                 let fault = EventFault { kinds, ..fault };
                 let bad = (&fault, label, "guard");
                 end_badly(arrival, group, bad, on_invalid, found);
@@ -400,6 +396,15 @@ pub(super) fn contents_in(log: &[u8]) -> usize {
         count += usize::from(matches!(field, Field::Bytes(2, _)));
     }
     count
+}
+
+/// What the client's fields of a Log are taken for whose kinds are not known any more: texts. What we
+/// added stands last.
+pub(super) fn texts(log: &[u8], added: usize, places: &mut FieldPlaces) -> Vec<Kind> {
+    places.read(log, 0..log.len());
+    places.drop_last(added);
+    places.retain(log, |name| name != CLIENT_TIME);
+    vec![Kind::Text; places.of(log).count()]
 }
 
 /// A number below 100 that depends on an event's fields alone: its time may be that of its receipt.

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use http::header::{REFERER, USER_AGENT};
 
 use super::aside::Bad;
-use super::judge::{CLIENT_TIME, Found};
+use super::judge::{Found, texts};
 use super::results::{EventEnd, EventResult};
-use crate::event::{EventGroup, FieldPlaces, Kind, Violation};
+use crate::event::{EventGroup, FieldPlaces, Violation};
 use crate::front::arrival::Arrival;
 use crate::front::platform;
 use crate::gate::transform::{Outcome, Routed, TransformFacts, Transforms, Work};
@@ -89,12 +89,7 @@ pub(super) fn do_steps(
         }];
         let event = found.place(quarantined.event);
         let log = aside.logs.get(place.body..place.end).unwrap_or_default();
-        // What they were in the body is not known any more; what we added stands last.
-        let mut places = FieldPlaces::default();
-        places.read(log, 0..log.len());
-        places.drop_last(stamped);
-        places.retain(log, |name| name != CLIENT_TIME);
-        let kinds = vec![Kind::Text; places.of(log).count()];
+        let kinds = texts(log, stamped, &mut FieldPlaces::default());
         let bad = Bad {
             event,
             cause: "transform",
