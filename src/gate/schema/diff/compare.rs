@@ -1,6 +1,6 @@
 //! Compares the schemas of values, keyword by keyword.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::super::kinds::Types;
 use super::super::tell::below;
@@ -90,7 +90,7 @@ impl Comparison<'_> {
         if taken.has(Types::NUMBER.with(Types::INTEGER)) {
             self.numbers(old, new, pointer);
         }
-        if taken.has(Types::STRING) || was_read {
+        if taken.has(Types::STRING) {
             self.texts(old, new, pointer);
         }
         if taken.has(Types::ARRAY) {
@@ -304,7 +304,9 @@ impl Comparison<'_> {
                 }
                 (None, Some(_)) => self.may(at(), &format!("`{key}` is new")),
                 (Some(before), Some(after)) => {
-                    if !self.old.is_same(before, &self.new, after) {
+                    let whole = |value: &Value| json!({ key: value });
+                    let (before, after) = (whole(before), whole(after));
+                    if !self.old.is_same(&before, &self.new, &after) {
                         self.may(at(), &format!("`{key}` has changed"));
                     }
                 }

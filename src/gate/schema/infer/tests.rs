@@ -338,7 +338,10 @@ fn distinct_values_are_forgotten_past_their_bound() {
         .collect();
     let schema = schema_of(&values, &InferOptions::default());
     assert_eq!(schema["properties"]["a"].get("enum"), None);
-    let schema = schema_of(&vec![values[..64].to_vec(); 20].concat(), &InferOptions::default());
+    let schema = schema_of(
+        &vec![values[..64].to_vec(); 20].concat(),
+        &InferOptions::default(),
+    );
     assert_eq!(
         schema["properties"]["a"]["enum"].as_array().unwrap().len(),
         seen::MAX_DISTINCT
