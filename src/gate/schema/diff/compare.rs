@@ -206,6 +206,18 @@ impl Comparison<'_> {
             }
         }
         self.patterns(old_patterns, new_patterns, new_other, (pointer, level));
+        let patterns = [old_patterns, new_patterns].into_iter().flatten();
+        if level == Level::Event
+            && patterns.clone().any(|patterns| !patterns.is_empty())
+            && self.old.read(old) != self.new.read(new)
+        {
+            // A field may have a schema of its own and several of patterns, and one of them says
+            // how texts are read for all.
+            self.may(
+                format!("{pointer}/patternProperties"),
+                "which texts are read as numbers, booleans and the like has changed",
+            );
+        }
         if self.new.follow(new_other) == FALSE && self.old.follow(undescribed) != FALSE {
             let message = "fields without a description are not allowed any more".to_owned();
             self.say(format!("{pointer}/additionalProperties"), message);
