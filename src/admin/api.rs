@@ -1,4 +1,4 @@
-//! `/api/v1`: tickets, revocations, limits and the reload of the configuration, as JSON.
+//! `/api/v1`: tickets, revocations, limits, events that were set aside, and the reload of the configuration, as JSON.
 //!
 //! Promise: who is not let in learns nothing, not even which calls there are; a change is answered
 //! when it is on disk; every change is logged, without a token, and every call is counted. A wrong
@@ -14,6 +14,7 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use super::answer::{self, ApiError};
+use super::aside::AsideControl;
 use super::body;
 use super::calls::{self, Call};
 use super::guard;
@@ -35,6 +36,8 @@ pub struct AdminApi {
     pub state: Arc<IdentityState>,
     /// Limits, and what it changes of them.
     pub limits: Arc<LimitControl>,
+    /// Events that were set aside.
+    pub aside: Box<dyn AsideControl>,
     /// The bearer token that it asks for.
     pub token: Secret,
     /// Names that clients may reach the private listener by, beside IP addresses and `localhost`;

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::ApiError;
 use super::api::{AdminApi, json};
-use super::limits;
+use super::{aside, limits};
 use crate::gate::identity::state::{MAX_PAGE, RevocationKind, TicketId};
 use crate::telemetry::AdminCall;
 
@@ -30,6 +30,8 @@ pub(super) enum Call {
     ShowLimit(String),
     AddOverride(String),
     LiftOverride(String, String),
+    ReplayQuarantine,
+    PurgeQuarantine,
 }
 
 /// The call of a method and a path.
@@ -65,6 +67,9 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, ApiError> {
             Ok(Call::LiftOverride(decoded(name)?, decoded(key)?))
         }
         ["limits", _, "overrides", _] => Err(ApiError::method("DELETE")),
+        ["quarantine", "replay"] if post => Ok(Call::ReplayQuarantine),
+        ["quarantine", "purge"] if post => Ok(Call::PurgeQuarantine),
+        ["quarantine", "replay" | "purge"] => Err(ApiError::method("POST")),
         ["identity", "reload"] if post => Ok(Call::Reload),
         ["identity", "reload"] => Err(ApiError::method("POST")),
         _ => Err(no_such()),
@@ -75,7 +80,8 @@ fn no_such() -> ApiError {
     let message = "there is no such path. There are /api/v1/tickets, /api/v1/tickets/{id}, \
                    /api/v1/tickets/{id}/extend, /api/v1/revocations, \
                    /api/v1/revocations/{kind}/{value}, /api/v1/limits, /api/v1/limits/{name}, \
-                   /api/v1/limits/{name}/overrides, /api/v1/limits/{name}/overrides/{key} and \
+                   /api/v1/limits/{name}/overrides, /api/v1/limits/{name}/overrides/{key}, \
+                   /api/v1/quarantine/replay, /api/v1/quarantine/purge and \
                    /api/v1/identity/reload.";
     ApiError::new(StatusCode::NOT_FOUND, "NotExist", message)
 }
@@ -113,6 +119,8 @@ impl Call {
             Self::ShowLimit(_) => AdminCall::ShowLimit,
             Self::AddOverride(_) => AdminCall::AddOverride,
             Self::LiftOverride(..) => AdminCall::LiftOverride,
+            Self::ReplayQuarantine => AdminCall::ReplayQuarantine,
+            Self::PurgeQuarantine => AdminCall::PurgeQuarantine,
         }
     }
 
@@ -184,6 +192,8 @@ impl Call {
             Self::ShowLimit(name) => limits::show(&api.limits, &name, query),
             Self::AddOverride(name) => limits::add(&api.limits, &name, query, body),
             Self::LiftOverride(name, key) => limits::lift(&api.limits, &name, &key, query),
+            Self::ReplayQuarantine => aside::replay(api, query, body),
+            Self::PurgeQuarantine => aside::purge(api, query, body),
         }
     }
 }

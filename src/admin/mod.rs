@@ -3,6 +3,7 @@
 
 mod answer;
 mod api;
+mod aside;
 mod body;
 mod calls;
 mod guard;
@@ -24,6 +25,7 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 
 pub use self::api::{AdminApi, Reload};
+pub use self::aside::AsideControl;
 use crate::telemetry::Metrics;
 
 /// Whether traffic may be sent here.

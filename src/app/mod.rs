@@ -1,6 +1,7 @@
 //! The composition root: builds the parts, starts them from the bottom up, stops them from the top
 //! down. No logic of its own.
 
+mod aside;
 mod identity;
 mod limits;
 mod quality;
@@ -25,6 +26,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::aside::Aside;
+pub use self::aside::purge;
 pub use self::identity::{Identity, IdentityError, LoadConfig};
 pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
 pub use self::reading::{EventReader, LookAtEvent, TextForm};
@@ -148,7 +151,7 @@ pub struct Running {
     sharing: Option<Serving>,
     pipeline: Option<Pipeline>,
     /// Events that are set aside on local disk.
-    quarantine: Option<Arc<Quarantine>>,
+    aside: Option<Aside>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
     admin: Option<Serving>,
     kept: KeptSockets,
@@ -188,7 +191,7 @@ pub async fn start(
         ingest: None,
         sharing: None,
         pipeline: None,
-        quarantine: None,
+        aside: None,
         logstore: None,
         admin: None,
         kept: KeptSockets::default(),
@@ -283,6 +286,12 @@ impl Running {
         &self.metrics
     }
 
+    /// Bytes of events that were set aside and are not on disk yet, to be asked while it stops.
+    pub fn unwritten(&self) -> impl Fn() -> u64 + Send + use<> {
+        let quarantine = self.aside.as_ref().map(|it| Arc::clone(&it.quarantine));
+        move || quarantine.as_ref().map_or(0, |it| it.waiting())
+    }
+
     fn serving(&self, start: impl FnOnce(CancellationToken) -> JoinHandle<()>) -> Serving {
         let stop = CancellationToken::new();
         Serving {
@@ -372,16 +381,12 @@ impl Running {
             let trust = identity.authenticator.trust();
             identity.quality().prepare(config, trust.attached())?
         };
-        let quarantine = Quarantine::open(
-            &config.data_dir,
-            &config.quarantine,
-            &self.metrics.quarantine,
-        )?;
-        self.quarantine = Some(Arc::clone(&quarantine));
+        let kept = &self.metrics.quarantine;
+        let quarantine = Quarantine::open(&config.data_dir, &config.quarantine, kept)?;
         let parts = FrontParts {
             site,
             guards: Arc::clone(identity.quality().guards()),
-            quarantine,
+            quarantine: Arc::clone(&quarantine),
             authenticator: Arc::clone(&identity.authenticator),
             quotas: Arc::clone(identity.limits().quotas()),
             security_events: SecurityEvents::new(
@@ -393,6 +398,10 @@ impl Running {
         };
         let front = Front::new(config, parts);
         identity.quality().serve(&front, &self.metrics, prepared);
+        self.aside = Some(Aside {
+            front: Arc::clone(&front),
+            quarantine,
+        });
         let metrics = Arc::clone(&self.metrics);
         let stop = edge::Stop::default();
         let serving = self.tasks.spawn(edge.serve(front, metrics, stop.clone()));
@@ -437,19 +446,20 @@ impl Running {
 
     fn start_admin(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
         self.addresses.admin = listener.local_addr().ok();
-        let api = match &self.identity {
-            Some(identity) => {
+        let api = match (&self.identity, &self.aside) {
+            (Some(identity), Some(aside)) => {
                 let reloading = Arc::clone(identity);
                 Some(Arc::new(AdminApi {
                     state: Arc::clone(identity.state()),
                     limits: Arc::clone(identity.limits().control()),
+                    aside: Box::new(aside.clone()),
                     token: admin_token(&config.admin, &config.data_dir)?,
                     hosts: config.admin.hosts.clone(),
                     reload: Box::new(move || reloading.reload()),
                     metrics: Arc::clone(&self.metrics),
                 }))
             }
-            None => None,
+            _ => None,
         };
         let admin = Admin {
             readiness: Arc::clone(&self.readiness),

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{KeptSockets, Running};
+use super::{KeptSockets, Running, aside};
 use crate::pipeline::StopReport;
 
 /// What is left of a service.
@@ -15,6 +15,8 @@ use crate::pipeline::StopReport;
 pub struct Stopped {
     /// What became of the events.
     pub report: StopReport,
+    /// Bytes of events that were set aside and could not be written.
+    pub unwritten: u64,
     /// The listening sockets, where they were to be handed over.
     pub sockets: KeptSockets,
 }
@@ -44,13 +46,16 @@ impl Serving {
 
 impl Running {
     /// Stops from the top down: readiness off, no new connections, requests in flight answered, what
-    /// is held delivered until the deadline, the store closed. Says what became of the events.
+    /// is held delivered until the deadline, the store closed, what was set aside written. Says what became of the events.
     ///
     /// A stop that is `to_hand_over` keeps the listening sockets and gives them, so that connections
     /// wait in the kernel's queue until somebody accepts them again; and a connection that was taken
     /// just before has time to ask what it was made for.
     pub async fn stop(mut self, deadline: Duration, to_hand_over: bool) -> Stopped {
         self.readiness.set(false);
+        if let Some(aside) = &self.aside {
+            aside.front.stop_replays();
+        }
         let deadline = Instant::now() + deadline;
         let mut sockets = std::mem::take(&mut self.kept);
         if !to_hand_over {
@@ -93,6 +98,15 @@ impl Running {
         if let Some(identity) = self.identity.take() {
             identity.finish(soon).await;
         }
-        Stopped { report, sockets }
+        // After the admin API, whose last call may have notes to take back.
+        let unwritten = match self.aside.take() {
+            Some(aside) => aside::finish(aside.quarantine, deadline).await,
+            None => 0,
+        };
+        Stopped {
+            report,
+            unwritten,
+            sockets,
+        }
     }
 }

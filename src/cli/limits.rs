@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::node::{Node, NodeArgs};
+use super::output::table;
 use super::ticket::{Format, json};
 use super::{Exit, Failure, moment, output};
 use crate::config::LimitMode;
@@ -369,30 +370,4 @@ fn override_row(one: &OverrideView) -> String {
         one.key,
         override_note(one)
     ))
-}
-
-/// Prints columns as wide as they need to be.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
-    let head = head.iter().map(|&word| word.to_owned()).collect();
-    let mut lines: Vec<Vec<String>> = vec![head];
-    let escaped = |row: Vec<String>| row.iter().map(|cell| output::escape(cell)).collect();
-    lines.extend(rows.into_iter().map(escaped));
-    let mut widths: Vec<usize> = Vec::new();
-    for line in &lines {
-        for (index, cell) in line.iter().enumerate() {
-            let width = cell.chars().count();
-            match widths.get_mut(index) {
-                Some(known) => *known = width.max(*known),
-                None => widths.push(width),
-            }
-        }
-    }
-    for line in &lines {
-        let cells = line.iter().zip(&widths);
-        let cells: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        output::line(cells.join("  ").trim_end())?;
-    }
-    Ok(())
 }

@@ -13,6 +13,7 @@ mod node;
 mod notify;
 mod output;
 mod policy;
+mod quarantine;
 mod revoke;
 mod run;
 mod schema;
@@ -45,6 +46,7 @@ Examples:
   tollgate ticket create --project sls-webtracking-mini --logstore web-tracking-logstore --max-uses 100
   tollgate revoke add session d-001
   tollgate limits ban per-address address=203.0.113.7 --for 1h --reason flood
+  tollgate quarantine ls                   events that were set aside, and why
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
   tollgate schema infer events.ndjson      propose a schema from events
@@ -52,14 +54,15 @@ Examples:
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
-      ticket, revoke, limits: the change was refused; policy test: denied; explain-ip: the
-      connection would be closed; schema test: an event is not valid; schema diff: something
-      would newly fail)
+      ticket, revoke, limits, quarantine: it was refused, or something is left; policy
+      test: denied; explain-ip: the connection would be closed; schema test: an event is
+      not valid; schema diff: something would newly fail)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
   73  the data directory, a key file or a certificate cannot be made or read
-  75  stopped with events that were not delivered; standard error says how many
+  75  stopped with events that were not delivered, or set aside and not written; standard error
+      says how many
   78  the configuration or a schema is wrong
 ";
 
@@ -101,6 +104,9 @@ enum Command {
     Revoke(revoke::RevokeCommand),
     /// See limits, and ban or raise single keys.
     Limits(limits::LimitsArgs),
+    /// Look after events that were set aside: see, replay, export and delete them.
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
     /// Tell whose address a request counts as, behind proxies.
@@ -123,6 +129,7 @@ pub fn main() -> ExitCode {
         Some(Command::Ticket(command)) => ticket::run(&command),
         Some(Command::Revoke(command)) => revoke::run(&command),
         Some(Command::Limits(args)) => limits::run(&args),
+        Some(Command::Quarantine(command)) => quarantine::run(&command),
         Some(Command::Tail(args)) => tail::run(&args),
         Some(Command::ExplainIp(args)) => explain_ip::run(&args),
         Some(Command::Send(args)) => send::run(&args),

@@ -26,7 +26,9 @@ use tokio::runtime::Runtime;
 
 use super::source::ConfigSource;
 use super::{Exit, Failure, output};
+use crate::app;
 use crate::config::Config;
+use crate::event::{AsideError, PurgeOrder, Purged, ReplayOrder, ReplayReport};
 use crate::foundation::secret::Secret;
 use crate::gate::identity::state::{
     ChangeError, ExtendTicket, IdentityState, MadeTicket, NewRevocation, NewTicket, Revocation,
@@ -35,6 +37,7 @@ use crate::gate::identity::state::{
 use crate::gate::quota::{
     KeyView, LimitControl, LimitDetail, LimitList, NewOverride, OverrideView, Overrides, Quotas,
 };
+use crate::pipeline::quarantine::Quarantine;
 use crate::telemetry::Metrics;
 
 /// Time to find out whether somebody listens.
@@ -272,6 +275,37 @@ impl Node {
             }
             Self::Stopped(stopped) => stopped.limits()?.lift(name, key).map_err(refused),
         }
+    }
+
+    /// Replays records, as far as one call goes. Only a running node can.
+    pub(super) fn replay(&self, order: &ReplayOrder) -> Result<ReplayReport, Failure> {
+        match self {
+            Self::Running(api) => api.post("quarantine/replay", order),
+            Self::Stopped(_) => Err(Failure::new(
+                Exit::Unavailable,
+                "the node does not run, and only a running node can replay events; start it first",
+            )),
+        }
+    }
+
+    /// Deletes the records of a logstore.
+    pub(super) fn purge(&self, order: &PurgeOrder) -> Result<Purged, Failure> {
+        let stopped = match self {
+            Self::Running(api) => return api.post("quarantine/purge", order),
+            Self::Stopped(stopped) => stopped,
+        };
+        let config = &stopped.config;
+        let quarantine = Quarantine::open(&config.data_dir, &config.quarantine, &Arc::default());
+        let quarantine = quarantine.map_err(|error| Failure::new(Exit::DataDir, error))?;
+        let purged = app::purge(&quarantine, order);
+        quarantine.stop(TIMEOUT);
+        purged.map_err(|error| {
+            let exit = match error {
+                AsideError::Disk(_) => Exit::DataDir,
+                _ => Exit::Partial,
+            };
+            Failure::new(exit, error)
+        })
     }
 
     /// Gives every ticket to `show`.

@@ -63,11 +63,54 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
+/// JSON from elsewhere, made safe for a terminal: the same JSON.
+pub(super) fn escape_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmless(c) || c == '\n' {
+            out.push(c);
+        } else {
+            // All of these are below U+10000, and stand in strings.
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        }
+    }
+    out
+}
+
 /// Whether a terminal shows this character rather than obey it.
 pub(super) fn is_harmless(c: char) -> bool {
     let turns =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     !c.is_control() && !turns
+}
+
+/// Prints columns as wide as they need to be.
+///
+/// # Errors
+/// As [`line`].
+pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    let head = head.iter().map(|&word| word.to_owned()).collect();
+    let mut all: Vec<Vec<String>> = vec![head];
+    let escaped = |row: Vec<String>| row.iter().map(|cell| escape(cell)).collect();
+    all.extend(rows.into_iter().map(escaped));
+    let mut widths: Vec<usize> = Vec::new();
+    for row in &all {
+        for (index, cell) in row.iter().enumerate() {
+            let width = cell.chars().count();
+            match widths.get_mut(index) {
+                Some(known) => *known = width.max(*known),
+                None => widths.push(width),
+            }
+        }
+    }
+    for row in &all {
+        let cells = row.iter().zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        line(cells.join("  ").trim_end())?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -79,6 +122,10 @@ mod tests {
         assert_eq!(
             escape("a\u{1b}[31m\n\u{9b}\u{202e}é✓"),
             "a\\u{1b}[31m\\n\\u{9b}\\u{202e}é✓"
+        );
+        assert_eq!(
+            escape_json("{\"a\": \"\u{9b}\u{202e}é\"}\n"),
+            "{\"a\": \"\\u009b\\u202eé\"}\n"
         );
     }
 }

@@ -222,9 +222,14 @@ impl Service<'_> {
             None => State::Stopping,
         });
         let metrics = Arc::clone(running.metrics());
+        let unwritten = running.unwritten();
         let deadline = self.config.delivery.stop_deadline.get();
         let mut stopping = pin!(running.stop(deadline, image.is_some()));
-        let Stopped { report, sockets } = loop {
+        let Stopped {
+            report,
+            unwritten,
+            sockets,
+        } = loop {
             tokio::select! {
                 biased;
                 () = signals.stop() => {
@@ -234,7 +239,7 @@ impl Service<'_> {
                         continue;
                     }
                     let report = StopReport { lost: metrics.events_held(), ..StopReport::default() };
-                    break Stopped { report, sockets: KeptSockets::default() };
+                    break Stopped { report, unwritten: unwritten(), sockets: KeptSockets::default() };
                 }
                 stopped = &mut stopping => break stopped,
             }
@@ -245,7 +250,7 @@ impl Service<'_> {
             tracing::info!("stopping instead of handing over");
             notify(State::Stopping);
         }
-        let exit = end(&report);
+        let exit = end(&report, unwritten);
         Ok(match image {
             Some(image) => End::HandOver(image, sockets),
             None if failed && exit == Exit::Success => End::Exit(Exit::Internal),
@@ -270,11 +275,17 @@ fn reload(running: &Running) {
     }));
 }
 
-fn end(report: &StopReport) -> Exit {
+fn end(report: &StopReport, unwritten: u64) -> Exit {
     if report.lost > 0 || report.dropped > 0 {
         output::error(format_args!(
             "stopped with {} events undelivered and {} refused by the store",
             report.lost, report.dropped
+        ));
+        return Exit::EventsLost;
+    }
+    if unwritten > 0 {
+        output::error(format_args!(
+            "stopped with {unwritten} bytes of events that were set aside and are not on disk"
         ));
         return Exit::EventsLost;
     }

@@ -1,6 +1,7 @@
 //! The event in flight: what it looks like on its way, what a client is told when it is refused, and
 //! what our books say of it.
 
+mod aside;
 mod attached;
 mod fault;
 mod fields;
@@ -9,6 +10,10 @@ mod priority;
 mod refusal;
 mod wait;
 
+pub use self::aside::{
+    AsideError, Cause, CheckReport, PurgeOrder, Purged, RecordFilter, ReplayOrder, ReplayReport,
+    StillBad,
+};
 pub use self::attached::AttachedNames;
 pub use self::fault::{EventFault, MAX_TEXT, MAX_TOLD, MAX_VIOLATIONS, Violation};
 pub use self::fields::{EventFields, Field, FieldPlaces, Kind};

@@ -162,7 +162,7 @@ impl Front {
         let mut charges = self.quotas.begin(unix_seconds);
         let taken = self.ingest(&arrival, &check, body, &mut charges).await;
         let mut reply = match taken {
-            Ok(taken) => accepted(taken, &arrival, &replier),
+            Ok(taken) => accepted(taken, &arrival, &charges, &replier),
             Err(refusal) => turned_back(&refusal, &arrival, &mut charges, &replier),
         };
         toll::tell(reply.headers_mut(), &charges);
@@ -551,14 +551,19 @@ fn count_refused(reason: Reason, project: &str, logstore: &SiteLogstore, replier
 }
 
 /// The answer to a request that was not refused, in the form that its client knows.
-fn accepted(taken: Taken, arrival: &Arrival<'_>, replier: &Replier<'_>) -> Reply {
+fn accepted(
+    taken: Taken,
+    arrival: &Arrival<'_>,
+    charges: &Charges,
+    replier: &Replier<'_>,
+) -> Reply {
     let kept = match taken {
         Taken::Relayed(relayed) => return relayed.reply(replier),
         Taken::Held(kept) => kept,
     };
     let mut reply = match arrival.action {
         _ if arrival.wants_results() => {
-            replier.accepted_results(results_of(kept.events, &kept.others))
+            replier.accepted_results(results_of(&kept, charges.refused_events()))
         }
         Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif) => replier.pixel(),
         _ if arrival.logstore.rules.json_answer => replier.accepted_json(),

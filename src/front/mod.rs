@@ -14,6 +14,7 @@ mod pass_on;
 mod platform;
 mod quality;
 mod relay;
+mod replay;
 mod reply;
 mod route;
 mod security_events;

@@ -1,7 +1,8 @@
 //! The front, and who speaks to it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use super::body::BodyLimits;
 use super::give::Giving;
@@ -63,6 +64,10 @@ pub struct Front {
     /// Bounds of a body that has to be read to learn who sends it.
     pub(super) unverified_body: BodyLimits,
     pub(super) query_max: usize,
+    /// Held while records are replayed.
+    pub(super) replaying: Mutex<()>,
+    /// Whether the process stops.
+    pub(super) stopping: AtomicBool,
 }
 
 impl Front {
@@ -105,6 +110,8 @@ impl Front {
                 ..body
             },
             query_max: config.limits.query.as_usize(),
+            replaying: Mutex::default(),
+            stopping: AtomicBool::new(false),
         })
     }
 

@@ -1,3 +1,4 @@
+mod aside;
 mod limits;
 
 use http::HeaderMap;
@@ -30,6 +31,7 @@ fn fixture_with(identity: Identity) -> Fixture {
     let api = AdminApi {
         state: Arc::new(state),
         limits: Arc::new(limits(folder.path())),
+        aside: Box::new(aside::Scripted),
         token: Secret::new(TOKEN),
         hosts: vec!["tollgate.internal".to_owned()],
         reload: Box::new(|| Err("policy `p`: no such file".to_owned())),

@@ -184,7 +184,7 @@ impl Default for Ingest {
             backlog: 1024,
             max_connections: 10_000,
             max_connections_per_prefix: 512,
-            connection_rate_per_prefix: 200,
+            connection_rate_per_prefix: 1000,
             refusal_delay: Span::secs(1),
             prefix_v4: 32,
             prefix_v6: 64,

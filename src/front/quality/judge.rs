@@ -20,6 +20,9 @@ use crate::gate::transform::Routed;
 use crate::pipeline::quarantine::RecordEvent;
 use crate::telemetry::{Judge, LogstoreMetrics};
 
+/// Where the text of a time is kept that was replaced: a field of ours, between the client's and those
+/// that are added.
+pub(super) const CLIENT_TIME: &[u8] = b"__client_time__";
 /// Bad events that a refusal tells of.
 const TOLD_EVENTS: usize = 3;
 /// Violations of each.
@@ -38,6 +41,8 @@ pub(in crate::front) struct Judged {
     reservation: Reservation,
     /// Events that go elsewhere.
     pub(in crate::front) routed: Vec<Routed>,
+    /// Whether anything that stays was changed.
+    changed: bool,
 }
 
 /// What was found so far.
@@ -45,6 +50,8 @@ pub(in crate::front) struct Judged {
 pub(super) struct Found {
     pub(super) results: Vec<EventResult>,
     pub(super) records: Records,
+    /// Whether anything that stays was changed.
+    pub(super) changed: bool,
     /// The place in the request of each event of the group, once they differ.
     places: Option<Vec<u32>>,
 }
@@ -124,7 +131,19 @@ impl Front {
             aside,
             reservation,
             routed,
+            changed: found.changed,
         })
+    }
+
+    /// A hash of who sends it: its credential, or its address where it has none.
+    fn sender_of(&self, arrival: &Arrival<'_>, principal: &Principal) -> u64 {
+        let name = principal.key().unwrap_or_default();
+        if name.is_empty() {
+            let address = arrival.sender.address.to_string();
+            return self.guards.sender(&[b"address", address.as_bytes()]);
+        }
+        let kind = principal.kind().label();
+        self.guards.sender(&[kind.as_bytes(), name.as_bytes()])
     }
 
     fn judge_guards(
@@ -135,12 +154,6 @@ impl Front {
         group: &mut EventGroup,
         found: &mut Found,
     ) -> Result<Reservation, Refusal> {
-        let name = principal.key().unwrap_or_default();
-        let address = arrival.sender.address.to_string();
-        let sender: [&[u8]; 2] = match name.is_empty() {
-            true => [b"address", address.as_bytes()],
-            false => [principal.kind().label().as_bytes(), name.as_bytes()],
-        };
         let trust = self.authenticator.trust();
         let ask = guard::Ask {
             group,
@@ -148,7 +161,7 @@ impl Front {
             attached: trust.attached(),
             received: arrival.unix_seconds,
             millis: self.guards.millis(),
-            sender: self.guards.sender(&sender),
+            sender: self.sender_of(arrival, principal),
         };
         let mut judged = GUARD_WORK.with_borrow_mut(|(work, _)| guards.judge(&ask, work));
         GUARD_WORK.with_borrow_mut(|(work, places)| {
@@ -184,6 +197,7 @@ impl Front {
             };
             let repaired = guards.repair(&repairing, &judged, group, work);
             metrics.events_repaired.add(u64::from(repaired));
+            found.changed |= repaired > 0 || judged.repairs_request;
             let mut out: Vec<u32> = judged.duplicates.clone();
             for event in &judged.duplicates {
                 found.results.push(EventResult {
@@ -201,6 +215,7 @@ impl Front {
                 let log = log_of(group, fault.event);
                 places.read(&group.logs, log.clone());
                 places.drop_last(contents_in(stamp));
+                places.retain(&group.logs, |name| name != CLIENT_TIME);
                 let event = places.of(&group.logs);
                 let kinds = vec![Kind::Text; event.count()];
                 let fault = EventFault { kinds, ..fault };
@@ -334,9 +349,9 @@ fn end_badly(
 }
 
 impl Judged {
-    /// Whether every event simply stays as it came, for what can be told without comparing.
+    /// Whether every event stays as it came.
     pub(in crate::front) fn touches_nothing(&self) -> bool {
-        self.results.is_empty() && self.routed.is_empty()
+        self.results.is_empty() && self.routed.is_empty() && !self.changed
     }
 
     /// The request is kept: what was set aside is handed over, and every event is counted that is not
@@ -347,6 +362,7 @@ impl Judged {
             aside,
             reservation,
             routed: _,
+            changed: _,
         } = self;
         let metrics: &LogstoreMetrics = &arrival.logstore.metrics;
         for result in &results {
@@ -371,7 +387,7 @@ impl Judged {
 }
 
 /// Where an event's Log stands in a group.
-fn log_of(group: &EventGroup, event: u32) -> std::ops::Range<usize> {
+pub(super) fn log_of(group: &EventGroup, event: u32) -> std::ops::Range<usize> {
     let place = group.each_log().nth(event as usize);
     place.map_or(0..0, |place| place.body..place.end)
 }
@@ -386,11 +402,16 @@ pub(super) fn contents_in(log: &[u8]) -> usize {
     count
 }
 
-/// A number below 100 that depends on an event's bytes alone.
-fn percent_of(log: &[u8]) -> u64 {
+/// A number below 100 that depends on an event's fields alone: its time may be that of its receipt.
+pub(super) fn percent_of(log: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
     let mut hasher = foldhash::fast::FixedState::with_seed(7).build_hasher();
-    hasher.write(log);
+    let mut fields = Reader::new(log);
+    while let Ok(Some(field)) = fields.next_field() {
+        if let Field::Bytes(2, content) = field {
+            hasher.write(content);
+        }
+    }
     ((hasher.finish() >> 32) * 100) >> 32
 }
 

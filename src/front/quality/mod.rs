@@ -8,6 +8,7 @@
 //! at all. The steps of `gate::transform` are done last, on what is left; limits on events see what they
 //! leave.
 
+mod again;
 mod aside;
 mod judge;
 mod repair;
@@ -17,6 +18,7 @@ mod steps;
 
 use std::sync::Arc;
 
+pub(super) use self::again::{Again, Past};
 pub(super) use self::results::{Kept, results_of};
 pub use self::schema::SchemaJudge;
 use crate::config::{self, QuarantineUse};

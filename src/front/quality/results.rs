@@ -68,6 +68,8 @@ pub(in crate::front) struct EventResult {
 #[derive(Serialize)]
 struct Results<'a> {
     accepted: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    refused_by_limits: u32,
     results: Vec<OneResult<'a>>,
 }
 
@@ -95,8 +97,11 @@ fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-/// The results of a request of so many events, as JSON: of every event in its order.
-pub(in crate::front) fn results_of(events: u32, others: &[EventResult]) -> Vec<u8> {
+/// The results of a request, as JSON: of every event in its order. Limits took `refused` out of those
+/// that passed, and do not say which.
+pub(in crate::front) fn results_of(kept: &Kept, refused: u32) -> Vec<u8> {
+    let Kept { events, others } = kept;
+    let events = *events;
     let mut others = others.iter().peekable();
     let results: Vec<OneResult<'_>> = (0..events)
         .map(|event| match others.next_if(|other| other.event == event) {
@@ -127,7 +132,10 @@ pub(in crate::front) fn results_of(events: u32, others: &[EventResult]) -> Vec<u
     let kept = |one: &&OneResult<'_>| matches!(one.result, EventEnd::Accepted | EventEnd::Repaired);
     let accepted = results.iter().filter(kept).count();
     let all = Results {
-        accepted: u32::try_from(accepted).unwrap_or(u32::MAX),
+        accepted: u32::try_from(accepted)
+            .unwrap_or(u32::MAX)
+            .saturating_sub(refused),
+        refused_by_limits: refused,
         results,
     };
     // Texts and numbers can always be written.

@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 use http::header::{REFERER, USER_AGENT};
 
 use super::aside::Bad;
-use super::judge::{Found, contents_in};
+use super::judge::{CLIENT_TIME, Found};
 use super::results::{EventEnd, EventResult};
-use crate::event::{EventGroup, Kind, Violation};
+use crate::event::{EventGroup, FieldPlaces, Kind, Violation};
 use crate::front::arrival::Arrival;
 use crate::front::platform;
-use crate::gate::transform::{Routed, TransformFacts, Transforms, Work};
+use crate::gate::transform::{Outcome, Routed, TransformFacts, Transforms, Work};
 use crate::pipeline::quarantine::RecordEvent;
 use crate::telemetry::Judge;
 
@@ -20,12 +20,21 @@ thread_local! {
 }
 
 /// The name of this node, for events.
-fn server_id() -> &'static str {
+pub(super) fn server_id() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
         name.unwrap_or_default().trim().to_owned()
     })
+}
+
+/// Does the steps on events of which the request is known so far.
+pub(super) fn apply(
+    transforms: &Transforms,
+    group: &mut EventGroup,
+    facts: &TransformFacts<'_>,
+) -> Outcome {
+    WORK.with_borrow_mut(|work| transforms.apply(group, facts, work))
 }
 
 /// Does the steps. What they leave of the events stays in the group; what they send elsewhere is
@@ -58,7 +67,8 @@ pub(super) fn do_steps(
         topic: &topic,
         source: &source,
     };
-    let outcome = WORK.with_borrow_mut(|work| transforms.apply(group, &facts, work));
+    let outcome = apply(transforms, group, &facts);
+    found.changed |= outcome.changed > 0;
     for event in &outcome.left_out {
         found.results.push(EventResult {
             event: found.place(*event),
@@ -80,7 +90,11 @@ pub(super) fn do_steps(
         let event = found.place(quarantined.event);
         let log = aside.logs.get(place.body..place.end).unwrap_or_default();
         // What they were in the body is not known any more; what we added stands last.
-        let kinds = vec![Kind::Text; contents_in(log).saturating_sub(stamped)];
+        let mut places = FieldPlaces::default();
+        places.read(log, 0..log.len());
+        places.drop_last(stamped);
+        places.retain(log, |name| name != CLIENT_TIME);
+        let kinds = vec![Kind::Text; places.of(log).count()];
         let bad = Bad {
             event,
             cause: "transform",

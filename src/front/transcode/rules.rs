@@ -38,6 +38,16 @@ impl Rules {
             outside: time.outside,
         }
     }
+
+    /// The same for one event as it stands in a record of the quarantine: its time, which clients need
+    /// not send, takes up to two fields there.
+    #[must_use]
+    pub(in crate::front) fn for_records(&self) -> Self {
+        Self {
+            fields: self.fields.saturating_add(2),
+            ..self.clone()
+        }
+    }
 }
 
 /// What one request brings besides its body.

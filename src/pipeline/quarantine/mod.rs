@@ -7,7 +7,7 @@
 //!
 //! On disk: `{data_dir}/quarantine/{project}/{logstore}/{number}.ndjson`, one JSON object a line,
 //! segments of at most an eighth of the bound; beside them `replayed`, the ids of records that were
-//! replayed. A torn last line is skipped by readers.
+//! replayed; one that begins with `-` takes an id back. A torn last line is skipped by readers.
 //!
 //! Not here: which events are set aside (`front`), what a replay makes of them (`front::replay`).
 
@@ -18,6 +18,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::read::{Kept, KeptRecord, each_record, places, replayed};
+pub use self::read::{Kept, KeptRecord, Place, each_record, each_record_from, places, replayed};
 pub use self::record::{Attached, Record, RecordEvent, Tags};
-pub use self::store::{Purged, Quarantine, QuarantineError, Room};
+pub use self::store::{Quarantine, QuarantineError, Room};

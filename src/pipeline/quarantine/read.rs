@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::segments::{REPLAYED, numbers, path_of};
+use super::segments::{NOT_REPLAYED, REPLAYED, numbers, path_of};
 
 /// The longest line that is read: an event of the greatest size, escaped.
 const MAX_LINE: u64 = 16 << 20;
@@ -36,6 +36,12 @@ impl Kept {
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Whether it has any records, or notes of them.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.folder.is_dir()
     }
 
     /// Bytes of its records on disk.
@@ -107,6 +113,34 @@ fn folders(of: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Where a record stands in the files of its logstore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    segment: u64,
+    offset: u64,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.segment, self.offset)
+    }
+}
+
+impl std::str::FromStr for Place {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let (segment, offset) = text.split_once(':')?;
+            Some(Self {
+                segment: segment.parse().ok()?,
+                offset: offset.parse().ok()?,
+            })
+        };
+        read().ok_or("is no place that an earlier call told")
+    }
+}
+
 /// Shows each record, oldest first, with its line, until `see` says no. How many lines were damaged.
 ///
 /// # Errors
@@ -115,13 +149,40 @@ pub fn each_record(
     kept: &Kept,
     mut see: impl FnMut(&KeptRecord<'_>, &str) -> bool,
 ) -> io::Result<u64> {
+    each_record_from(kept, Place::default(), |record, line, _| see(record, line))
+}
+
+/// The same from a place on, with the place of each record.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn each_record_from(
+    kept: &Kept,
+    from: Place,
+    see: impl FnMut(&KeptRecord<'_>, &str, Place) -> bool,
+) -> io::Result<u64> {
+    each_record_in(&kept.folder, from, see)
+}
+
+pub(super) fn each_record_in(
+    folder: &Path,
+    from: Place,
+    mut see: impl FnMut(&KeptRecord<'_>, &str, Place) -> bool,
+) -> io::Result<u64> {
     let mut damaged = 0;
-    for number in numbers(&kept.folder)? {
-        let file = match File::open(path_of(&kept.folder, number)) {
+    for segment in numbers(folder)? {
+        if segment < from.segment {
+            continue;
+        }
+        let mut file = match File::open(path_of(folder, segment)) {
             // It was deleted in between.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             file => file?,
         };
+        let mut offset = 0;
+        if segment == from.segment {
+            offset = file.seek(SeekFrom::Start(from.offset))?;
+        }
         let mut reader = BufReader::with_capacity(64 << 10, file);
         let mut line = Vec::new();
         loop {
@@ -133,11 +194,13 @@ pub fn each_record(
             if read == 0 {
                 break;
             }
+            let place = Place { segment, offset };
+            offset += read as u64;
             let whole = line.strip_suffix(b"\n");
             let text = whole.and_then(|line| std::str::from_utf8(line).ok());
             let record = text.and_then(|text| Some((serde_json::from_str(text).ok()?, text)));
             match record {
-                Some((record, text)) if !see(&record, text) => return Ok(damaged),
+                Some((record, text)) if !see(&record, text, place) => return Ok(damaged),
                 Some(_) => {}
                 None => damaged += 1,
             }
@@ -151,9 +214,33 @@ pub fn each_record(
 /// # Errors
 /// When their file cannot be read.
 pub fn replayed(kept: &Kept) -> io::Result<HashSet<String>> {
-    match fs::read_to_string(kept.folder.join(REPLAYED)) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(HashSet::new()),
-        Err(error) => Err(error),
+    read_replayed(&kept.folder)
+}
+
+pub(super) fn read_replayed(folder: &Path) -> io::Result<HashSet<String>> {
+    let file = match File::open(folder.join(REPLAYED)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashSet::new()),
+        file => file?,
+    };
+    let mut ids = HashSet::new();
+    let mut reader = BufReader::with_capacity(64 << 10, file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = reader
+            .by_ref()
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)?;
+        if read == 0 {
+            return Ok(ids);
+        }
+        // A line that was torn by a crash was never answered for.
+        let Some(Ok(text)) = line.strip_suffix(b"\n").map(std::str::from_utf8) else {
+            continue;
+        };
+        match text.strip_prefix(NOT_REPLAYED) {
+            Some(id) => ids.remove(id),
+            None => ids.insert(text.to_owned()),
+        };
     }
 }

@@ -1,13 +1,21 @@
 //! The files of one logstore's records. Only the writer thread changes them.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::read::{Place, each_record_in, read_replayed};
+
 /// The file with the ids of records that were replayed.
 pub(super) const REPLAYED: &str = "replayed";
+/// Before an id in that file: it was not replayed after all.
+pub(super) const NOT_REPLAYED: &str = "-";
+/// More bytes than any line of that file has.
+const MAX_ID: u64 = 4096;
+/// Bytes of that file below which ids of records that are gone stay in it.
+const PRUNE_FROM: u64 = 1 << 20;
 
 /// One file of records.
 #[derive(Debug)]
@@ -26,6 +34,8 @@ pub(super) struct Segments {
     segments: Vec<Segment>,
     open: Option<File>,
     max_bytes: u64,
+    /// Bytes from which the ids of replayed records are looked through.
+    prune_from: u64,
 }
 
 /// What was deleted.
@@ -52,6 +62,7 @@ impl Segments {
             segments,
             open: None,
             max_bytes,
+            prune_from: PRUNE_FROM,
         })
     }
 
@@ -153,10 +164,44 @@ impl Segments {
     pub(super) fn note_replayed(&self, ids: &[u8]) -> io::Result<()> {
         make_folder(&self.folder)?;
         let mut options = OpenOptions::new();
-        options.append(true).create(true).mode(0o600);
+        options.read(true).append(true).create(true).mode(0o600);
         let mut file = options.open(self.folder.join(REPLAYED))?;
-        file.write_all(ids)?;
-        file.sync_data()?;
+        let whole = cut_torn_line(&file)?;
+        let written = file.write_all(ids).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            drop(file.set_len(whole));
+            return Err(error);
+        }
+        File::open(&self.folder)?.sync_all()
+    }
+
+    /// Forgets the replays of records that are gone, each time that the notes have doubled.
+    pub(super) fn prune_replayed(&mut self) -> io::Result<()> {
+        let path = self.folder.join(REPLAYED);
+        let bytes = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            about => about?.len(),
+        };
+        if bytes < self.prune_from {
+            return Ok(());
+        }
+        let noted = read_replayed(&self.folder)?;
+        let mut kept = Vec::new();
+        each_record_in(&self.folder, Place::default(), |record, _, _| {
+            if noted.contains(&*record.id) {
+                kept.extend_from_slice(record.id.as_bytes());
+                kept.push(b'\n');
+            }
+            true
+        })?;
+        let anew = self.folder.join("replayed.new");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&anew)?;
+        file.write_all(&kept)?;
+        file.sync_all()?;
+        fs::rename(&anew, &path)?;
+        self.prune_from = (kept.len() as u64 * 2).max(PRUNE_FROM);
         File::open(&self.folder)?.sync_all()
     }
 }
@@ -168,6 +213,21 @@ impl Deleted {
             bytes: self.bytes + other.bytes,
         }
     }
+}
+
+/// Cuts off the beginning of a line at the end of a file, which a crash has left: an id would be read
+/// wrong together with it. The bytes of the file.
+fn cut_torn_line(file: &File) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let start = length.saturating_sub(MAX_ID);
+    let mut end = Vec::new();
+    (&*file).seek(SeekFrom::Start(start))?;
+    file.take(MAX_ID).read_to_end(&mut end)?;
+    let whole = memchr::memrchr(b'\n', &end).map_or(start, |at| start + at as u64 + 1);
+    if whole < length {
+        file.set_len(whole)?;
+    }
+    Ok(whole)
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {

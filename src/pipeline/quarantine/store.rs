@@ -10,9 +10,9 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::read::Kept;
-use super::segments::{Deleted, Segments};
+use super::segments::{Deleted, NOT_REPLAYED, Segments};
 use crate::config;
-use crate::event::{Reason, Refusal};
+use crate::event::{Purged, Reason, Refusal};
 use crate::foundation::clock;
 use crate::telemetry::QuarantineMetrics;
 
@@ -29,15 +29,6 @@ const GROUP: usize = 1 << 20;
 pub struct QuarantineError {
     path: PathBuf,
     source: io::Error,
-}
-
-/// What a purge took away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Purged {
-    /// Records.
-    pub records: u64,
-    /// Bytes.
-    pub bytes: u64,
 }
 
 /// A project and a logstore.
@@ -147,8 +138,24 @@ impl Quarantine {
     /// # Errors
     /// When it cannot be noted.
     pub fn note_replayed(&self, project: &str, logstore: &str, ids: &[&str]) -> io::Result<()> {
-        let mut lines = ids.join("\n").into_bytes();
-        lines.push(b'\n');
+        self.note(project, logstore, ids, "")
+    }
+
+    /// Notes that these records have not been replayed after all.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub fn note_not_replayed(&self, project: &str, logstore: &str, ids: &[&str]) -> io::Result<()> {
+        self.note(project, logstore, ids, NOT_REPLAYED)
+    }
+
+    fn note(&self, project: &str, logstore: &str, ids: &[&str], mark: &str) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for id in ids {
+            for part in [mark, id, "\n"] {
+                lines.extend_from_slice(part.as_bytes());
+            }
+        }
         let (answer, answered) = channel();
         let name = (project.into(), logstore.into());
         self.ask(Job::Replayed(name, lines, answer), &answered)
@@ -167,6 +174,12 @@ impl Quarantine {
         queue.send(job).is_ok()
     }
 
+    /// Bytes that are not on disk yet.
+    #[must_use]
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Acquire)
+    }
+
     /// Writes what waits, as far as that goes within `deadline`, and stops. How many bytes were not
     /// written. Blocks.
     pub fn stop(&self, deadline: Duration) -> u64 {
@@ -182,7 +195,7 @@ impl Quarantine {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        self.waiting.load(Ordering::Acquire)
+        self.waiting()
     }
 }
 
@@ -325,6 +338,9 @@ impl Writer {
             match segments.expire(age, now) {
                 Ok(deleted) => self.metrics.expired.add(deleted.records),
                 Err(error) => tracing::error!(%error, "old records of the quarantine stay"),
+            }
+            if let Err(error) = segments.prune_replayed() {
+                tracing::error!(%error, "what was replayed long ago stays noted");
             }
         }
         self.count();

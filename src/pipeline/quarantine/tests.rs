@@ -239,3 +239,81 @@ fn a_record_holds_the_event_as_it_was_sent() {
     assert_eq!(kept.tags["app"], "商店");
     assert_eq!(kept.attached.len(), 1);
 }
+
+#[test]
+fn notes_of_replays_can_be_taken_back_and_survive_a_torn_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = config::Quarantine::default();
+    let kept = Kept::of(dir.path(), "p", "l");
+    let (quarantine, _) = open(dir.path(), &rules);
+    quarantine.note_replayed("p", "l", &["a-1", "a-2"]).unwrap();
+    quarantine.note_not_replayed("p", "l", &["a-2"]).unwrap();
+    assert_eq!(quarantine.stop(STOP), 0);
+    let file = dir.path().join("quarantine/p/l/replayed");
+    let mut bytes = fs::read(&file).unwrap();
+    bytes.extend_from_slice(b"a-1");
+    fs::write(&file, bytes).unwrap();
+    assert_eq!(replayed(&kept).unwrap().len(), 1, "a torn line is no note");
+    let (quarantine, _) = open(dir.path(), &rules);
+    quarantine.note_replayed("p", "l", &["5"]).unwrap();
+    assert_eq!(quarantine.stop(STOP), 0);
+    let mut noted: Vec<String> = replayed(&kept).unwrap().into_iter().collect();
+    noted.sort();
+    assert_eq!(noted, ["5", "a-1"]);
+}
+
+#[test]
+fn notes_of_records_that_are_gone_are_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = config::Quarantine::default();
+    let (quarantine, _) = open(dir.path(), &rules);
+    quarantine.put("p", "l", line("here", 1)).unwrap();
+    quarantine.note_replayed("p", "l", &["here"]).unwrap();
+    assert_eq!(quarantine.stop(STOP), 0);
+    let file = dir.path().join("quarantine/p/l/replayed");
+    let mut bytes = fs::read(&file).unwrap();
+    for number in 0..60_000 {
+        bytes.extend_from_slice(format!("gone-{number:020}\n").as_bytes());
+    }
+    fs::write(&file, bytes).unwrap();
+    let folder = dir.path().join("quarantine/p/l");
+    let mut segments = segments::Segments::find(folder, 1 << 20).unwrap();
+    segments.prune_replayed().unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"here\n");
+}
+
+#[test]
+fn reading_goes_on_where_it_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = config::Quarantine::default();
+    for round in 0..2 {
+        let (quarantine, _) = open(dir.path(), &rules);
+        for index in 0..3 {
+            let line = line(&format!("{round}-{index}"), 5);
+            quarantine.put("p", "l", line).unwrap();
+        }
+        assert_eq!(quarantine.stop(STOP), 0);
+    }
+    let kept = Kept::of(dir.path(), "p", "l");
+    let mut all = Vec::new();
+    each_record_from(&kept, Place::default(), |record, _, place| {
+        all.push((record.id.to_string(), place));
+        true
+    })
+    .unwrap();
+    assert_eq!(all.len(), 6);
+    for (index, (_, place)) in all.iter().enumerate() {
+        let place: Place = place.to_string().parse().unwrap();
+        let mut rest = Vec::new();
+        each_record_from(&kept, place, |record, _, _| {
+            rest.push(record.id.to_string());
+            true
+        })
+        .unwrap();
+        let wanted: Vec<String> = all[index..].iter().map(|(id, _)| id.clone()).collect();
+        assert_eq!(rest, wanted);
+    }
+    for bad in ["", "1", "1:", "x:1", "1:2:3"] {
+        assert!(bad.parse::<Place>().is_err(), "{bad}");
+    }
+}
