@@ -262,12 +262,9 @@ fn a_wrong_schema_is_told_with_all_that_is_wrong() {
     let bad = json!({"properties": {"a": {"type": "text"}, "b": {"minLength": -1}}});
     let path = files.schema("bad.json", &bad);
     let good = files.schema("good.json", &json!({}));
-    for arguments in [["test"], ["diff"]] {
-        let output = with_input(
-            &arguments,
-            &[path.as_path(), good.as_path()][..usize::from(arguments == ["diff"]) + 1],
-            "{}",
-        );
+    let both: [&Path; 2] = [&path, &good];
+    for (arguments, files_of) in [(["test"], &both[..1]), (["diff"], &both[..])] {
+        let output = with_input(&arguments, files_of, "{}");
         assert_eq!(code(&output), 78);
         let told = err(&output);
         for pointer in ["/properties/a/type", "/properties/b/minLength"] {

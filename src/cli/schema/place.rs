@@ -231,8 +231,10 @@ mod tests {
         ] {
             assert!(!is_body(text.as_bytes()), "{text}");
             for index in 0..3 {
-                let _place =
-                    event(text.as_bytes(), index).map(|it| fault(text.as_bytes(), it, "/a/b", ""));
+                if let Some(span) = event(text.as_bytes(), index) {
+                    let part = fault(text.as_bytes(), span, "/a/b", "");
+                    assert!(part.end <= text.len(), "{text}");
+                }
             }
         }
     }

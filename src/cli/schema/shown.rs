@@ -66,19 +66,16 @@ pub(super) fn verdict(line: u64, event: u32, text: &[u8], bad: Option<&Bad>) -> 
     };
     let span = place::event(text, event);
     let told = bad.violations.iter().map(|it| {
-        let mut told = json!({
+        let part = span
+            .clone()
+            .map(|span| place::fault(text, span, &it.pointer, &it.keyword));
+        json!({
             "pointer": it.pointer,
             "keyword": it.keyword,
             "message": it.message,
-        });
-        if let Some(span) = span.clone() {
-            let part = place::fault(text, span, &it.pointer, &it.keyword);
-            if let Some(told) = told.as_object_mut() {
-                told.insert("start".to_owned(), json!(part.start));
-                told.insert("end".to_owned(), json!(part.end));
-            }
-        }
-        told
+            "start": part.as_ref().map(|part| part.start),
+            "end": part.as_ref().map(|part| part.end),
+        })
     });
     let told: Vec<Value> = told.collect();
     json!({"line": line, "event": event, "valid": false, "violations": told, "hidden": bad.hidden})

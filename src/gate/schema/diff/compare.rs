@@ -1,6 +1,6 @@
 //! Compares the schemas of values, keyword by keyword.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::super::kinds::Types;
 use super::super::tell::below;
@@ -90,7 +90,7 @@ impl Comparison<'_> {
         if taken.has(Types::NUMBER.with(Types::INTEGER)) {
             self.numbers(old, new, pointer);
         }
-        if taken.has(Types::STRING) || was_read {
+        if taken.has(Types::STRING) {
             self.texts(old, new, pointer);
         }
         if taken.has(Types::ARRAY) {
@@ -206,6 +206,18 @@ impl Comparison<'_> {
             }
         }
         self.patterns(old_patterns, new_patterns, new_other, (pointer, level));
+        let patterns = [old_patterns, new_patterns].into_iter().flatten();
+        if level == Level::Event
+            && patterns.clone().any(|patterns| !patterns.is_empty())
+            && self.old.read(old) != self.new.read(new)
+        {
+            // A field may have a schema of its own and several of patterns, and one of them says
+            // how texts are read for all.
+            self.may(
+                format!("{pointer}/patternProperties"),
+                "which texts are read as numbers, booleans and the like has changed",
+            );
+        }
         if self.new.follow(new_other) == FALSE && self.old.follow(undescribed) != FALSE {
             let message = "fields without a description are not allowed any more".to_owned();
             self.say(format!("{pointer}/additionalProperties"), message);
@@ -304,7 +316,9 @@ impl Comparison<'_> {
                 }
                 (None, Some(_)) => self.may(at(), &format!("`{key}` is new")),
                 (Some(before), Some(after)) => {
-                    if !self.old.is_same(before, &self.new, after) {
+                    let whole = |value: &Value| json!({ key: value });
+                    let (before, after) = (whole(before), whole(after));
+                    if !self.old.is_same(&before, &self.new, &after) {
                         self.may(at(), &format!("`{key}` has changed"));
                     }
                 }

@@ -1,5 +1,7 @@
 //! One of the two schemas: its references and what it coerces.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::super::document::is_note;
@@ -75,6 +77,29 @@ impl<'a> Side<'a> {
                 let types = Types::of_keyword(types);
                 !types.is_empty() && !types.has(Types::STRING)
             })
+    }
+
+    /// The schemas of fields that read texts as something else, and as what.
+    pub(super) fn read(&self, event: &'a Map<String, Value>) -> BTreeMap<String, &'a Value> {
+        let mut found = BTreeMap::new();
+        let mut look = |name: String, outer: &'a Value| {
+            if let Some(schema) = self.follow(outer).as_object()
+                && self.coerces(outer, schema)
+                && let Some(types) = schema.get("type")
+            {
+                found.insert(name, types);
+            }
+        };
+        for keyword in ["properties", "patternProperties"] {
+            let schemas = event.get(keyword).and_then(Value::as_object);
+            for (name, schema) in schemas.into_iter().flatten() {
+                look(format!("{keyword} {name}"), schema);
+            }
+        }
+        if let Some(schema) = event.get("additionalProperties") {
+            look("additionalProperties".to_owned(), schema);
+        }
+        found
     }
 
     /// Whether two values mean the same: equal, and so is what they refer to.
