@@ -27,6 +27,8 @@ fn two_logstores(sections: &str) -> String {
         r#"
         [ingest]
         default_project = "{PROJECT}"
+        # The floods come from one address, with a connection for each request.
+        connection_rate_per_prefix = 0
         {sections}
         [[upstream]]
         name = "embedded"

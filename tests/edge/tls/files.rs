@@ -20,7 +20,9 @@ fn counts(tollgate: &Tollgate, authority: &Authority) -> (u64, u64) {
 fn new_certificates_are_taken_under_load_without_a_failed_request() {
     let authority = Authority::new();
     let pair = authority.put("a", &["edge.test"]);
-    let tollgate = start("reload_interval = \"1s\"", &pair);
+    // Every request comes on a connection of its own, from one address.
+    let open = "connection_rate_per_prefix = 0";
+    let tollgate = start_with(open, "reload_interval = \"1s\"", &pair);
     let client = authority.client();
     let mut kept = client.send(&tollgate, "edge.test").unwrap();
     let (stop, sent) = (AtomicBool::new(false), AtomicU32::new(0));
