@@ -485,3 +485,113 @@ when = {{ field = "name", equals = "elsewhere" }}
         1
     );
 }
+
+#[test]
+fn what_would_come_to_too_much_aside_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), &schema("unknown = \"refuse\""));
+    // Every record repeats the tags: 40 of 4 KiB, 400 times.
+    let tag = "t".repeat(4000);
+    let tags: Vec<String> = (0..40).map(|at| format!("\"tag{at}\":\"{tag}\"")).collect();
+    let events = vec!["{}"; 400].join(",");
+    let body = format!(
+        "{{\"__tags__\":{{{}}},\"__logs__\":[{events}]}}",
+        tags.join(",")
+    );
+    let answer = tollgate.track(WEB, "", &body);
+    let (status, _, reason) = answer.refusal();
+    assert_eq!((status, reason.as_str()), (413, "too_much_aside"));
+    assert_eq!(
+        count(
+            &tollgate,
+            "tollgate_events_refused_total",
+            ",reason=\"too_much_aside\""
+        ),
+        400
+    );
+    assert_eq!(tollgate.metric("tollgate_quarantine_bytes"), 0);
+}
+
+#[test]
+fn an_event_has_one_result_whatever_happened_to_it_on_the_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let quality = format!(
+        "{}[project.logstore.guards]\n[project.logstore.guards.dedup]\nfields = [\"name\"]\n",
+        schema("on_invalid = \"repair\"")
+    );
+    let tollgate = start(folder.path(), &quality);
+    let events = [
+        order("1", ",\"name\":\"a\",\"utm\":1"),
+        order("500", ",\"name\":\"b\""),
+        order("600", ",\"name\":\"c\""),
+    ];
+    let first = send(&tollgate, &events);
+    assert_eq!(results(&first), ["repaired", "quarantined", "quarantined"]);
+    let second = send(&tollgate, &events);
+    assert_eq!(
+        results(&second),
+        ["duplicate", "quarantined", "quarantined"]
+    );
+    assert_eq!(second.json()["accepted"], 0);
+    assert_eq!(tollgate.events(WEB, 1).len(), 1);
+}
+
+#[test]
+fn an_event_that_a_step_sets_aside_does_not_count_as_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let quality = "[project.logstore.guards.dedup]\nfields = [\"id\"]\n[[project.logstore.transform]]\ntype = \"parse_json\"\nfield = \"detail\"\non_error = \"quarantine\"\n";
+    let tollgate = start(folder.path(), quality);
+    let bad = [
+        "{\"id\":\"0\"}".to_owned(),
+        "{\"id\":\"1\",\"detail\":\"{\"}".to_owned(),
+    ];
+    assert_eq!(results(&send(&tollgate, &bad)), ["accepted", "quarantined"]);
+    // Sent again in a form that the step takes, it is no duplicate; the other one is.
+    let good = [
+        "{\"id\":\"0\"}".to_owned(),
+        "{\"id\":\"1\",\"detail\":\"{\\\"a\\\":1}\"}".to_owned(),
+    ];
+    assert_eq!(results(&send(&tollgate, &good)), ["duplicate", "accepted"]);
+}
+
+#[test]
+fn events_that_a_limit_takes_out_may_be_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let quality = "[project.logstore.guards.dedup]\nfields = [\"id\"]\n[[class]]\nname = \"a\"\nfield = \"kind\"\nvalues = [\"a\"]\n[[limit]]\nname = \"kinds\"\nkey = [\"logstore\"]\nclasses = [\"a\"]\nunit = \"events\"\nrate = [{ count = 1, per = \"1h\" }]\n";
+    let tollgate = start(folder.path(), quality);
+    let event = |id: u32, kind: &str| format!("{{\"id\":\"{id}\",\"kind\":\"{kind}\"}}");
+    assert_eq!(send(&tollgate, &[event(1, "a")]).status, 200);
+    let answer = send(&tollgate, &[event(2, "a"), event(3, "b")]);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let told = answer.json();
+    assert_eq!(
+        (&told["accepted"], &told["refused_by_limits"]),
+        (&json!(1), &json!(1))
+    );
+    // Which one was stored is not told, so neither is taken for a copy.
+    let again = send(&tollgate, &[event(2, "c"), event(3, "d")]);
+    assert_eq!(results(&again), ["accepted", "accepted"]);
+}
+
+#[test]
+fn events_with_another_topic_pay_and_are_in_the_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let quality = "[[project.logstore.transform]]\ntype = \"route\"\ntopic = \"apart\"\nwhen = { field = \"k\", equals = \"1\" }\n[[limit]]\nname = \"all\"\nkey = [\"logstore\"]\nunit = \"events\"\nrate = [{ count = 3, per = \"1h\" }]\n";
+    let tollgate = start(folder.path(), quality);
+    let event = |k: u32| format!("{{\"k\":\"{k}\"}}");
+    assert_eq!(send(&tollgate, &[event(1), event(2)]).status, 200);
+    let stored = tollgate.events(WEB, 2);
+    assert_eq!(fields(&stored, "__topic__"), ["apart", "t"]);
+    assert_eq!(count(&tollgate, "tollgate_events_accepted_total", ""), 2);
+    // Two are used up: two more have no room.
+    assert_eq!(send(&tollgate, &[event(1), event(1)]).status, 429);
+    assert_eq!(count(&tollgate, "tollgate_events_accepted_total", ""), 2);
+    assert_eq!(
+        count(
+            &tollgate,
+            "tollgate_events_refused_total",
+            ",reason=\"quota_exceeded\""
+        ),
+        2
+    );
+}

@@ -132,7 +132,17 @@ impl QualityControl {
                         message: format!("a schema, field `{field}`: {error}"),
                     }]
                 })?;
-                marked.insert(field.to_owned(), action);
+                // Two schemas may mark one field: the one that hides more counts.
+                let hides = |action: &MaskAction| match action {
+                    MaskAction::Remove => 3,
+                    MaskAction::Mask => 2,
+                    MaskAction::Hash => 1,
+                    MaskAction::Personal(_) => 0,
+                };
+                let before = marked.get(field).map(hides);
+                if before.is_none_or(|before| before < hides(&action)) {
+                    marked.insert(field.to_owned(), action);
+                }
             }
         }
         let marked: Vec<Annotation> = marked

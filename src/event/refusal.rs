@@ -247,6 +247,8 @@ reasons! {
         "The server is busy, please try again later: another request is bringing the same event right now", "Send again; what was taken by then is not stored twice.";
     TransformFailed, "transform_failed", BAD_REQUEST, PostBodyInvalid,
         "a step of this logstore could not be done on an event", "Send the field in the form that the step asks for.";
+    TooMuchAside, "too_much_aside", PAYLOAD_TOO_LARGE, PostBodyTooLarge,
+        "the events of the request that have to be set aside come to more than the limit", "Mend the events, or send fewer in a request.";
     QuarantineFull, "quarantine_full", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: events that have to be set aside wait for the disk", "Send again later; the operator can look at the disk of data_dir.";
     NotProtobuf, "not_protobuf", BAD_REQUEST, PostBodyInvalid,

@@ -80,6 +80,12 @@ impl<'a> Arrival<'a> {
         kept.then_some(self.sender.address)
     }
 
+    /// Whether a header is `1`.
+    pub(super) fn says(&self, name: &str) -> bool {
+        let said = self.parts.headers.get(name);
+        said.is_some_and(|value| value.as_bytes() == b"1")
+    }
+
     /// Whether the client asks what became of each event.
     pub(super) fn wants_results(&self) -> bool {
         self.action == Action::Events || self.parts.headers.contains_key("x-tollgate-event-results")

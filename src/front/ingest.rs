@@ -469,11 +469,15 @@ impl Front {
         if group.events > 0 || !toll.routed.is_empty() {
             let left = group.events;
             let kept = self.keep_events(arrival, principal, group, toll);
-            kept.inspect_err(|_| {
+            let refused = kept.inspect_err(|_| {
                 // What is in the books already is not to be counted again.
                 let counted = left - group.events;
                 group.events = events - counted;
             })?;
+            if refused > 0 {
+                // Which ones is not known, and they may be sent again: twice is better than never.
+                judged.forget_names();
+            }
         }
         let others = judged.commit(arrival);
         Ok(Kept { events, others })

@@ -142,11 +142,15 @@ impl Front {
 impl Run<'_> {
     /// Looks at a record. Whether to go on.
     fn see(&mut self, record: &KeptRecord<'_>, place: Place) -> bool {
+        if Instant::now() >= self.until {
+            self.report.next = Some(place.to_string());
+            return false;
+        }
         let only = &self.order.only;
         if !only.takes(&record.id, &record.cause, &record.check, record.received) {
             return true;
         }
-        if self.looked >= CALL || Instant::now() >= self.until {
+        if self.looked >= CALL {
             self.report.next = Some(place.to_string());
             return false;
         }
@@ -266,6 +270,7 @@ impl Run<'_> {
         let past = Past {
             received: record.received,
             client: record.client,
+            signals: (record.do_not_track, record.global_privacy_control),
             stamp: &stamp,
         };
         match self.front.judge_again(&self.quality, &past, &mut group) {
@@ -306,8 +311,7 @@ impl Run<'_> {
         {
             group.put_tag(b"__client_ip__", client.to_string().as_bytes());
         }
-        let bytes = group.wire_bytes() as u64;
-        let lease = match target.lane.admit(bytes, Priority::Low) {
+        let lease = match target.lane.admit_group(&group, Priority::Low) {
             Ok(lease) => lease,
             Err(refusal) => return End::Busy(refusal),
         };

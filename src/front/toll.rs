@@ -13,7 +13,7 @@ use crate::config::ClientAddress;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::gate::identity::Principal;
-use crate::gate::quota::{Charges, Facts, Words};
+use crate::gate::quota::{Charges, Facts, Sorted, Words};
 use crate::gate::transform::Routed;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -80,6 +80,8 @@ impl Front {
     /// those that a limit diverts to other logstores: a request of which nothing is held yet may be
     /// refused and sent again.
     ///
+    /// How many events are refused of a request whose others go on.
+    ///
     /// # Errors
     /// The refusal, when nothing of the request goes anywhere.
     pub(super) fn keep_events(
@@ -88,7 +90,7 @@ impl Front {
         principal: &Principal,
         group: &mut EventGroup,
         toll: Toll<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<u32, Refusal> {
         let Toll {
             mut lease,
             bytes,
@@ -97,9 +99,14 @@ impl Front {
         } = toll;
         let facts = arrival.quota_facts(Some(principal));
         let all = group.events;
-        let sorted = charges.of_events(&facts, group, bytes)?;
-        let routed = self.room_for_routed(arrival, &facts, charges, routed);
+        // Events with another topic of this logstore pay for themselves.
+        let apart: usize = routed.iter().map(own_bytes).sum();
+        let whole = (group.logs.len() + apart).max(1) as u64;
+        let share = bytes.saturating_mul(group.logs.len() as u64) / whole;
+        let mut sorted = charges.of_events(&facts, group, share)?;
+        let routed = self.room_for_routed(arrival, (&facts, charges), routed, &mut sorted);
         let routed = routed.inspect_err(|_| group.events = all)?;
+        let went = routed.iter().any(|(_, group, _)| group.events > 0);
         arrival.put_tags(charges, group);
         if group.events > 0 {
             let SiteLogstore { lane, priority, .. } = arrival.logstore;
@@ -138,13 +145,14 @@ impl Front {
         }
         if group.events == 0
             && diverted == 0
+            && !went
             && let Some(refusal) = last
         {
             // They are in the books already.
             return Err(refusal);
         }
         charges.set_refused_events(refused);
-        Ok(())
+        Ok(refused)
     }
 
     /// Takes room for events that steps send elsewhere. Those that stay in their logstore, with another
@@ -152,9 +160,9 @@ impl Front {
     fn room_for_routed(
         &self,
         arrival: &Arrival<'_>,
-        facts: &Facts<'_>,
-        charges: &mut Charges,
+        (facts, charges): (&Facts<'_>, &mut Charges),
         routed: Vec<Routed>,
+        sorted: &mut Sorted,
     ) -> Result<Vec<(Arc<SiteLogstore>, EventGroup, Lease)>, Refusal> {
         let mut ready = Vec::with_capacity(routed.len());
         for Routed {
@@ -168,11 +176,16 @@ impl Front {
             let target = found.ok_or(Reason::Internal)?;
             if logstore.is_none() {
                 let bytes = group.logs.len() as u64;
-                charges.of_events(facts, &mut group, bytes)?;
+                let of_these = charges.of_events(facts, &mut group, bytes)?;
+                sorted.refused += of_these.refused;
+                sorted.diverted.extend(of_these.diverted);
+                sorted.last = of_these.last.or(sorted.last.take());
+            }
+            if group.events == 0 {
+                continue;
             }
             arrival.put_tags(charges, &mut group);
-            let bytes = group.wire_bytes() as u64;
-            let lease = target.lane.admit(bytes, target.priority)?;
+            let lease = target.lane.admit_group(&group, target.priority)?;
             ready.push((target, group, lease));
         }
         Ok(ready)
@@ -194,6 +207,14 @@ impl Front {
         target.lane.submit(group, lease)?;
         target.metrics.events_accepted.add(u64::from(group.events));
         Ok(())
+    }
+}
+
+/// Bytes of events that stay in their logstore.
+fn own_bytes(routed: &Routed) -> usize {
+    match routed.logstore {
+        None => routed.group.logs.len(),
+        Some(_) => 0,
     }
 }
 

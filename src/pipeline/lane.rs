@@ -89,6 +89,21 @@ impl Lane {
         self.admission.admit(bytes, priority)
     }
 
+    /// Memory for a group that nobody has paid for yet: what [`Lane::submit`] will ask for, so that only
+    /// a pipeline that stops refuses it then.
+    ///
+    /// # Errors
+    /// As [`Lane::admit`], and [`Reason::BodyTooLarge`] when one event is larger than the largest
+    /// LogGroup.
+    pub fn admit_group(&self, group: &EventGroup, priority: Priority) -> Result<Lease, Refusal> {
+        let price = {
+            let open = self.lock();
+            let batches = open.as_ref().ok_or(Reason::Stopping)?;
+            batches.price(group)?
+        };
+        self.admission.admit(price, priority)
+    }
+
     /// Asks again for what [`Lane::admit`] has given, when the priority is known only after the body
     /// was read.
     ///

@@ -113,6 +113,28 @@ impl OpenBatches {
         Ok(())
     }
 
+    /// What a group costs at most ([`OpenBatches::add`]).
+    ///
+    /// # Errors
+    /// [`Reason::BodyTooLarge`] when one event is larger than the largest LogGroup.
+    pub(super) fn price(&self, group: &EventGroup) -> Result<u64, Reason> {
+        let mut key = Vec::new();
+        write_key(group, &mut key);
+        let logs = Logs {
+            bytes: &group.logs,
+            events: group.events,
+        };
+        let ending = OpenBatch::ending(key.len());
+        let max_part = self.limits.max_bytes.saturating_sub(ending);
+        let parts = Parts::new(logs, max_part, self.limits.max_events);
+        let too_large = |part: Logs<'_>| part.bytes.len() + ending > MAX_LOG_GROUP;
+        if parts.clone().any(too_large) {
+            return Err(Reason::BodyTooLarge);
+        }
+        let batches = OpenBatch::fixed_cost(key.len()) * parts.count();
+        Ok((group.logs.len() + batches) as u64)
+    }
+
     /// Seals every batch whose first event is `max_age` old.
     pub(super) fn seal_aged(&mut self, now: Instant) {
         while let Some(oldest) = self.batches.first_entry()

@@ -19,6 +19,8 @@ pub(in crate::front) struct Past<'a> {
     pub(in crate::front) received: u64,
     /// The client's address, where it was kept.
     pub(in crate::front) client: Option<IpAddr>,
+    /// The privacy signals of its client: DNT, GPC.
+    pub(in crate::front) signals: (bool, bool),
     /// The fields that we gave it.
     pub(in crate::front) stamp: &'a [u8],
 }
@@ -77,8 +79,8 @@ impl Front {
             // Records do not keep them.
             user_agent: b"",
             referer: b"",
-            do_not_track: false,
-            global_privacy_control: false,
+            do_not_track: past.signals.0,
+            global_privacy_control: past.signals.1,
             received: past.received,
             server_id: server_id(),
             topic: &topic,
@@ -133,11 +135,15 @@ impl Front {
             let check = GuardCheck::of_number(fault.check).map_or("guard", GuardCheck::label);
             return Err(Again::StillBad(check.to_owned(), fault.violations));
         }
-        if !judged.held.is_empty() {
-            return Err(Again::InFlight);
-        }
-        if !judged.duplicates.is_empty() {
-            return Err(Again::Duplicate);
+        // Whole events are named by their sender and turn too, which a record does not hold; its id is
+        // what keeps it from being stored twice.
+        if !guards.names_whole_events() {
+            if !judged.held.is_empty() {
+                return Err(Again::InFlight);
+            }
+            if !judged.duplicates.is_empty() {
+                return Err(Again::Duplicate);
+            }
         }
         let repairing = guard::Repairing {
             stamp: past.stamp,

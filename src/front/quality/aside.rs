@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
+use crate::event::{EventGroup, LOGS_TAG, Priority, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::foundation::wire;
 use crate::front::arrival::Arrival;
@@ -32,10 +32,16 @@ pub(super) struct Bad<'a> {
     pub(super) record: RecordEvent<'a>,
 }
 
+/// Bytes that the records of one request may come to: each repeats topic, source and tags, and texts
+/// grow when they are escaped, so a small body could come to very much.
+const MAX_RECORDS: usize = 8 << 20;
+
 /// The records of a request, as they are written.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     lines: Vec<u8>,
+    /// They came to too much: the request cannot be kept.
+    too_much: bool,
     /// Where each line ends, and of which cause it is.
     each: Vec<(usize, &'static str, String)>,
 }
@@ -47,6 +53,12 @@ impl Records {
 
     /// Adds a record.
     pub(super) fn add(&mut self, arrival: &Arrival<'_>, group: &EventGroup, bad: &Bad<'_>) {
+        // What a record holds, were nothing of it escaped: checked before anything is written.
+        let plain = bad.record.log.len() + group.tags.len() + group.topic.len();
+        self.too_much |= self.lines.len() + plain > MAX_RECORDS;
+        if self.too_much {
+            return;
+        }
         let id = format!("{}-{}", arrival.id.as_str(), bad.event);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (topic, source) = (text(&group.topic), text(&group.source));
@@ -58,6 +70,8 @@ impl Records {
             violations: bad.violations.iter().map(Into::into).collect(),
             hidden: bad.hidden,
             client: arrival.kept_address(),
+            do_not_track: arrival.says("dnt"),
+            global_privacy_control: arrival.says("sec-gpc"),
             topic: &topic,
             source: &source,
             tags: Tags(group),
@@ -68,6 +82,7 @@ impl Records {
         if serde_json::to_writer(&mut self.lines, &record).is_ok() {
             self.lines.push(b'\n');
         }
+        self.too_much |= self.lines.len() > MAX_RECORDS;
         self.each
             .push((self.lines.len(), bad.cause, bad.check.to_owned()));
     }
@@ -84,6 +99,10 @@ impl Front {
         target: Option<&str>,
         records: Records,
     ) -> Result<Aside, Refusal> {
+        if records.too_much {
+            let detail = format!("the records of one request may come to {MAX_RECORDS} bytes");
+            return Err(Refusal::new(Reason::TooMuchAside, detail));
+        }
         if records.is_empty() {
             return Ok(Aside::Nothing);
         }
@@ -93,9 +112,7 @@ impl Front {
             return Ok(Aside::Disk(room, records.lines));
         };
         let group = Box::new(as_events(arrival, &records));
-        let lease = target
-            .lane
-            .admit(group.wire_bytes() as u64, Priority::Low)?;
+        let lease = target.lane.admit_group(&group, Priority::Low)?;
         Ok(Aside::Logstore(target, group, lease))
     }
 }

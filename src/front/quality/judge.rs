@@ -52,6 +52,10 @@ pub(super) struct Found {
     pub(super) records: Records,
     /// Whether anything that stays was changed.
     pub(super) changed: bool,
+    /// Events that the guards took out, by their numbers before that, ascending.
+    guarded_out: Vec<u32>,
+    /// Events that a step set aside, by their numbers after that, ascending.
+    pub(super) aside_by_steps: Vec<u32>,
     /// The place in the request of each event of the group, once they differ.
     places: Option<Vec<u32>>,
 }
@@ -61,6 +65,18 @@ impl Found {
         let places = self.places.as_deref();
         let place = places.and_then(|places| places.get(event as usize));
         place.copied().unwrap_or(event)
+    }
+
+    /// The numbers that events which a step set aside had before the guards, which numbered so many.
+    fn numbers_before_guards(&self, guarded: usize) -> Vec<u32> {
+        if self.aside_by_steps.is_empty() {
+            return Vec::new();
+        }
+        let stayed = (0u32..).take(guarded);
+        let stayed = stayed.filter(|event| self.guarded_out.binary_search(event).is_err());
+        let stayed: Vec<u32> = stayed.collect();
+        let number = |event: &u32| stayed.get(*event as usize).copied();
+        self.aside_by_steps.iter().filter_map(number).collect()
     }
 
     /// Takes events out of the group, by their index in it, ascending; and puts others in their place.
@@ -115,6 +131,7 @@ impl Front {
         let mut routed = Vec::new();
         if let Some(steps) = quality.transforms.as_ref().filter(|_| group.events > 0) {
             let parameter = &self.identity.query_parameter;
+            let guarded = group.events as usize + found.guarded_out.len();
             routed = do_steps(
                 arrival,
                 steps,
@@ -123,6 +140,9 @@ impl Front {
                 group,
                 &mut found,
             );
+            // What is set aside is not taken: it may come again, or be replayed.
+            let aside = found.numbers_before_guards(guarded);
+            reservation.keep(|event| aside.binary_search(&event).is_err());
         }
         let target = quality.aside_to.as_ref().map(|name| name.as_str());
         let aside = self.room_aside(arrival, target, found.records)?;
@@ -209,14 +229,21 @@ impl Front {
                     hidden: 0,
                 });
             }
+            let logs: Vec<LogPlace> = match judged.faults.is_empty() {
+                true => Vec::new(),
+                false => group.each_log().collect(),
+            };
             for fault in std::mem::take(&mut judged.faults) {
                 out.push(fault.event);
                 let label = GuardCheck::of_number(fault.check).map_or("guard", GuardCheck::label);
-                let log = group.logs.get(log_of(group, fault.event));
-                let kinds = texts(log.unwrap_or_default(), contents_in(stamp), places);
+                let log = logs
+                    .get(fault.event as usize)
+                    .map_or(0..0, |it| it.body..it.end);
+                let bytes = group.logs.get(log.clone()).unwrap_or_default();
+                let kinds = texts(bytes, contents_in(stamp), places);
                 let fault = EventFault { kinds, ..fault };
                 let bad = (&fault, label, "guard");
-                end_badly(arrival, group, bad, on_invalid, found);
+                end_badly(arrival, (group, log), bad, on_invalid, found);
             }
             out.sort_unstable();
             out.dedup();
@@ -224,6 +251,7 @@ impl Front {
                 .reservation
                 .keep(|event| out.binary_search(&event).is_err());
             found.change(group, &out, &[]);
+            found.guarded_out = out;
             Ok(judged.reservation)
         })
     }
@@ -297,7 +325,8 @@ fn judge_schema(
     for fault in unrepaired {
         out.push(fault.event);
         let label = schema.label(fault.check);
-        end_badly(arrival, group, (&fault, label, "schema"), end, found);
+        let log = log_at(fault.event);
+        end_badly(arrival, (group, log), (&fault, label, "schema"), end, found);
     }
     found.change(group, &out, &anew);
     Ok(())
@@ -306,7 +335,7 @@ fn judge_schema(
 /// Notes an event that goes out: set aside, or left out.
 fn end_badly(
     arrival: &Arrival<'_>,
-    group: &EventGroup,
+    (group, log): (&EventGroup, std::ops::Range<usize>),
     (fault, check, cause): (&EventFault, &str, &'static str),
     end: OnInvalid,
     found: &mut Found,
@@ -315,7 +344,7 @@ fn end_badly(
     let end = if end == OnInvalid::Drop {
         EventEnd::Dropped
     } else {
-        let log = group.logs.get(log_of(group, fault.event));
+        let log = group.logs.get(log);
         let bad = Bad {
             event: place,
             cause,
@@ -345,6 +374,11 @@ fn end_badly(
 }
 
 impl Judged {
+    /// What its events brought to be remembered counts as not seen.
+    pub(in crate::front) fn forget_names(&mut self) {
+        self.reservation = Reservation::default();
+    }
+
     /// Whether every event stays as it came.
     pub(in crate::front) fn touches_nothing(&self) -> bool {
         self.results.is_empty() && self.routed.is_empty() && !self.changed
@@ -361,6 +395,10 @@ impl Judged {
             changed: _,
         } = self;
         let metrics: &LogstoreMetrics = &arrival.logstore.metrics;
+        // An event that was repaired may have ended in another way after that: the last counts.
+        results.reverse();
+        results.sort_by_key(|result| result.event);
+        results.dedup_by_key(|result| result.event);
         for result in &results {
             let (judge, reason) = match result.judge {
                 Judge::Schema => (Judge::Schema, Reason::SchemaInvalid),
@@ -377,7 +415,6 @@ impl Judged {
         }
         aside.commit(arrival);
         reservation.confirm();
-        results.sort_by_key(|result| result.event);
         results
     }
 }

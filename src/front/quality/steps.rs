@@ -49,19 +49,14 @@ pub(super) fn do_steps(
 ) -> Vec<Routed> {
     let headers = &arrival.parts.headers;
     let text = |name| headers.get(name).map_or(&b""[..], |value| value.as_bytes());
-    let says = |name: &str| {
-        headers
-            .get(name)
-            .is_some_and(|value| value.as_bytes() == b"1")
-    };
     let referer = platform::without_secrets(text(REFERER), token_parameter);
     let (topic, source) = (group.topic.clone(), group.source.clone());
     let facts = TransformFacts {
         client_address: arrival.sender.address,
         user_agent: text(USER_AGENT),
         referer: &referer,
-        do_not_track: says("dnt"),
-        global_privacy_control: says("sec-gpc"),
+        do_not_track: arrival.says("dnt"),
+        global_privacy_control: arrival.says("sec-gpc"),
         received: arrival.unix_seconds,
         server_id: server_id(),
         topic: &topic,
@@ -88,6 +83,7 @@ pub(super) fn do_steps(
             message: format!("{label}: {}", quarantined.fault.label()),
         }];
         let event = found.place(quarantined.event);
+        found.aside_by_steps.push(quarantined.event);
         let log = aside.logs.get(place.body..place.end).unwrap_or_default();
         let kinds = texts(log, stamped, &mut FieldPlaces::default());
         let bad = Bad {

@@ -124,6 +124,13 @@ impl Guards {
         self.rule.on_invalid
     }
 
+    /// Whether events that come twice are told by all of their content.
+    #[must_use]
+    pub fn names_whole_events(&self) -> bool {
+        let ids = self.ids.as_ref();
+        ids.is_some_and(|ids| ids.rule.fields.is_empty())
+    }
+
     /// What was counted.
     #[must_use]
     pub fn cells(&self) -> &GuardCells {

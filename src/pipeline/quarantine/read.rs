@@ -71,6 +71,10 @@ pub struct KeptRecord<'a> {
     #[serde(default)]
     pub client: Option<std::net::IpAddr>,
     #[serde(default)]
+    pub do_not_track: bool,
+    #[serde(default)]
+    pub global_privacy_control: bool,
+    #[serde(default)]
     pub topic: std::borrow::Cow<'a, str>,
     #[serde(default)]
     pub source: std::borrow::Cow<'a, str>,

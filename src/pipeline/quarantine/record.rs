@@ -28,6 +28,12 @@ pub struct Record<'a> {
     /// The client's address, where the logstore keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
+    /// The client asked not to be tracked (`DNT: 1`).
+    #[serde(skip_serializing_if = "is_false")]
+    pub do_not_track: bool,
+    /// The client asked that its data be not sold or shared (`Sec-GPC: 1`).
+    #[serde(skip_serializing_if = "is_false")]
+    pub global_privacy_control: bool,
     /// `LogGroup.Topic`.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub topic: &'a str,
@@ -65,6 +71,11 @@ impl<'a> From<&'a Violation> for RecordViolation<'a> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(count: &u32) -> bool {
     *count == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(said: &bool) -> bool {
+    !said
 }
 
 /// The tags of the request of an event.

@@ -83,8 +83,10 @@ impl Segments {
         };
         let written = file.write_all(lines).and_then(|()| file.sync_data());
         if let Err(error) = written {
-            drop(file.set_len(segment.bytes));
-            self.open = None;
+            // What was not cut off is skipped by readers as a torn line, so nothing goes after it.
+            if file.set_len(segment.bytes).is_err() {
+                self.open = None;
+            }
             return Err(error);
         }
         segment.bytes += length;
@@ -98,14 +100,14 @@ impl Segments {
         let mut options = OpenOptions::new();
         options.append(true).create_new(true).mode(0o600);
         let file = options.open(path_of(&self.folder, number))?;
-        File::open(&self.folder)?.sync_all()?;
+        // From here on the file is there: its number is not given again, whatever fails.
         self.open = Some(file);
         self.segments.push(Segment {
             number,
             bytes: 0,
             written: now,
         });
-        Ok(())
+        File::open(&self.folder)?.sync_all()
     }
 
     /// Deletes the oldest files until `incoming` more bytes fit the bound.

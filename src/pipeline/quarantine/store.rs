@@ -1,6 +1,6 @@
 //! The queue before the disk, and the thread that empties it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,6 +81,7 @@ impl Quarantine {
             waiting: Arc::clone(&waiting),
             metrics: Arc::clone(metrics),
             stopping: false,
+            later: VecDeque::new(),
         };
         writer.find().map_err(failed)?;
         let thread = Builder::new()
@@ -232,6 +233,8 @@ struct Writer {
     waiting: Arc<AtomicU64>,
     metrics: Arc<QuarantineMetrics>,
     stopping: bool,
+    /// Jobs that came while a write failed: their bytes are bounded by the queue's.
+    later: VecDeque<Job>,
 }
 
 impl Writer {
@@ -251,6 +254,10 @@ impl Writer {
             if Instant::now() >= next_expiry {
                 self.expire();
                 next_expiry = Instant::now() + EXPIRY;
+            }
+            if let Some(job) = self.later.pop_front() {
+                self.work(job, queue);
+                continue;
             }
             let wait = next_expiry.saturating_duration_since(Instant::now());
             match queue.recv_timeout(wait) {
@@ -274,7 +281,7 @@ impl Writer {
                             Err(_) => break,
                         }
                     }
-                    self.append(&name, &lines);
+                    self.append(&name, &lines, queue);
                 }
                 Job::Purge(name, answer) => {
                     let purged = self.of(&name).and_then(Segments::purge);
@@ -303,7 +310,7 @@ impl Writer {
 
     /// Tries until it is written. Meanwhile the queue fills and requests are refused; a process that
     /// stops gives up at its deadline.
-    fn append(&mut self, name: &Name, lines: &[u8]) {
+    fn append(&mut self, name: &Name, lines: &[u8], queue: &Receiver<Job>) {
         let length = lines.len() as u64;
         let mut told = false;
         loop {
@@ -326,10 +333,34 @@ impl Writer {
                             "events that are set aside cannot be written; requests with such events are refused until they can");
                         told = true;
                     }
-                    std::thread::sleep(PAUSE);
+                    self.meanwhile(queue);
                 }
             }
         }
+    }
+
+    /// Pauses after a failed write. Who frees space, or waits for an answer, is served meanwhile; what
+    /// is to be written waits in its order.
+    fn meanwhile(&mut self, queue: &Receiver<Job>) {
+        let end = Instant::now() + PAUSE;
+        loop {
+            match queue.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Job::Purge(name, answer)) => {
+                    drop(answer.send(self.of(&name).and_then(Segments::purge)));
+                }
+                Ok(Job::Replayed(name, ids, answer)) => {
+                    let noted = self.of(&name).and_then(|it| it.note_replayed(&ids));
+                    drop(answer.send(noted));
+                }
+                Ok(job) => self.later.push_back(job),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(PAUSE);
+                    break;
+                }
+            }
+        }
+        self.expire();
     }
 
     fn expire(&mut self) {

@@ -226,6 +226,8 @@ fn a_record_holds_the_event_as_it_was_sent() {
         violations: vec![(&violation).into()],
         hidden: 0,
         client: None,
+        do_not_track: false,
+        global_privacy_control: false,
         topic: "t",
         source: "",
         tags: Tags(&group),
