@@ -87,7 +87,7 @@ pub(super) fn is_harmless(c: char) -> bool {
 /// Prints columns as wide as they need to be.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
     let head = head.iter().map(|&word| word.to_owned()).collect();
     let mut all: Vec<Vec<String>> = vec![head];

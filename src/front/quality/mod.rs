@@ -1,10 +1,10 @@
 //! What the events of a logstore are held to, and what becomes of those that do not pass.
 //!
 //! The schema looks at each event while the body is read ([`SchemaJudge`]); nothing is decided then,
-//! since a token may stand in the body. Once the caller is known, [`judge`](Front::judge) asks the
+//! since a token may stand in the body. Once the caller is known, `Front::judge` asks the
 //! guards too, and takes out of the group what does not stay: refused with its request, left out, or
 //! set aside. It takes all that it needs (room in the quarantine, names of events) before anything is
-//! handed over, and [`Judged::commit`] cannot fail, so a request is kept with all its events or not
+//! handed over, and `Judged::commit` cannot fail, so a request is kept with all its events or not
 //! at all. The steps of `gate::transform` are done last, on what is left; limits on events see what they
 //! leave.
 
