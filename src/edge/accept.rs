@@ -121,10 +121,11 @@ async fn run(
         // Until HTTP begins it counts as silent.
         let life = Arc::new(Lifetime::new(Protocol::Http1, shared.bounds.life));
         let _entry = shared.crowd.enter(&life);
-        let steps = async {
+        // Boxed: the connection would carry the room of its handshake for as long as it lives.
+        let steps = Box::pin(async {
             let established = establish(stream, address, slot, way, shared).await?;
             connection::choose_protocol(established, way, shared).await
-        };
+        });
         tokio::select! {
             biased;
             ready = steps => ready,

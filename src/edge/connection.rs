@@ -57,12 +57,28 @@ pub(super) async fn choose_protocol(
     Ok(established)
 }
 
+/// A connection that speaks HTTP. Boxed, and made by a function that is not async: what is moved on
+/// its way to hyper would take its room twice in the task, for as long as the connection lives.
+enum Spoken {
+    Http1(Pin<Box<Http1>>),
+    Http2(Pin<Box<Http2>>),
+}
+
 /// Serves HTTP until the connection ends.
 pub(super) async fn serve(
     established: Established,
     way: &Way,
     shared: &Arc<Shared>,
 ) -> ConnectionEnd {
+    let (life, spoken) = speak(established, way, shared);
+    let _entry = shared.crowd.enter(&life);
+    match spoken {
+        Spoken::Http1(mut connection) => supervise(connection.as_mut(), &life, &shared.stop).await,
+        Spoken::Http2(mut connection) => supervise(connection.as_mut(), &life, &shared.stop).await,
+    }
+}
+
+fn speak(established: Established, way: &Way, shared: &Arc<Shared>) -> (Arc<Lifetime>, Spoken) {
     let Established {
         transport,
         protocol,
@@ -70,7 +86,6 @@ pub(super) async fn serve(
         slot,
     } = established;
     let life = Arc::new(Lifetime::new(protocol, shared.bounds.life));
-    let _entry = shared.crowd.enter(&life);
     let requests = Requests {
         front: Arc::clone(&shared.front),
         metrics: Arc::clone(&shared.metrics),
@@ -84,17 +99,11 @@ pub(super) async fn serve(
     };
     let transport = transport.watched_by(Arc::clone(&life));
     let io = StallGuard::new(transport, shared.bounds.write_timeout);
-    match protocol {
-        Protocol::Http1 => {
-            let connection = pin!(http1(io, requests, shared));
-            supervise(connection, &life, &shared.stop).await
-        }
-        Protocol::Http2 => {
-            // Boxed: it is twice as large, and an HTTP/1 connection would carry its room for nothing.
-            let mut connection = Box::pin(http2(io, requests, way, shared));
-            supervise(connection.as_mut(), &life, &shared.stop).await
-        }
-    }
+    let spoken = match protocol {
+        Protocol::Http1 => Spoken::Http1(Box::pin(http1(io, requests, shared))),
+        Protocol::Http2 => Spoken::Http2(Box::pin(http2(io, requests, way, shared))),
+    };
+    (life, spoken)
 }
 
 fn http1(io: Io, requests: Requests, shared: &Shared) -> Http1 {
