@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::content::{content_length, pair_of};
 use super::fault::EventFault;
 use crate::foundation::wire::{self, Field, Reader};
 
@@ -101,18 +102,7 @@ impl EventGroup {
     pub fn each_tag(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let mut fields = Reader::new(&self.tags);
         std::iter::from_fn(move || match fields.next_field() {
-            Ok(Some(Field::Bytes(_, tag))) => {
-                let mut pair: (&[u8], &[u8]) = (b"", b"");
-                let mut parts = Reader::new(tag);
-                while let Ok(Some(part)) = parts.next_field() {
-                    match part {
-                        Field::Bytes(1, key) => pair.0 = key,
-                        Field::Bytes(2, value) => pair.1 = value,
-                        _ => {}
-                    }
-                }
-                Some(pair)
-            }
+            Ok(Some(Field::Bytes(_, tag))) => Some(pair_of(tag)),
             _ => None,
         })
     }
@@ -187,13 +177,9 @@ impl EventGroup {
 
 /// Appends one `LogGroup.LogTags` field to a LogGroup in wire form.
 pub fn put_tag(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let length = bytes_field_length(key) + bytes_field_length(value);
+    let length = content_length(key.len(), value.len());
     out.push(LOG_TAGS_TAG);
     wire::put_varint(out, length as u64);
     wire::put_bytes(out, 0x0a, key);
     wire::put_bytes(out, 0x12, value);
-}
-
-fn bytes_field_length(value: &[u8]) -> usize {
-    1 + wire::varint_length(value.len() as u64) + value.len()
 }

@@ -3,6 +3,7 @@
 
 mod aside;
 mod attached;
+mod content;
 mod fault;
 mod fields;
 mod group;
@@ -15,6 +16,7 @@ pub use self::aside::{
     StillBad,
 };
 pub use self::attached::AttachedNames;
+pub use self::content::{CONTENTS_TAG, content_length, pair_of, put_content};
 pub use self::fault::{EventFault, MAX_TEXT, MAX_TOLD, MAX_VIOLATIONS, Violation};
 pub use self::fields::{EventFields, Field, FieldPlaces, Kind};
 pub use self::group::{

@@ -76,7 +76,7 @@ pub struct DecodeToken {
 }
 
 /// What is checked of a token. Checks of claims that are left out follow `verify_signature`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenOptions {
     /// The signature must be one of `key`, by one of `algorithms`. Without it anybody can have written the token.
@@ -107,7 +107,7 @@ pub struct TokenOptions {
 }
 
 /// An algorithm of a token's signature (RFC 7518).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum TokenAlgorithm {
     /// HMAC with SHA-256.
     #[default]

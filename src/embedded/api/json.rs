@@ -8,10 +8,9 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::{EventGroup, LOGS_TAG, SOURCE_TAG, TOPIC_TAG};
+use crate::event::{EventGroup, LOGS_TAG, SOURCE_TAG, TOPIC_TAG, put_content};
 use crate::foundation::wire;
 
-const CONTENTS_TAG: u8 = 0x12;
 const TIME_TAG: u8 = 0x08;
 const TIME_NS_TAG: u8 = 0x25;
 
@@ -196,14 +195,6 @@ fn number<E: serde::de::Error>(key: &str, text: &str) -> Result<u32, E> {
             "{key} is not a number of seconds or nanoseconds"
         ))
     })
-}
-
-fn put_content(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let field = |bytes: &[u8]| 1 + wire::varint_length(bytes.len() as u64) + bytes.len();
-    out.push(CONTENTS_TAG);
-    wire::put_varint(out, (field(key) + field(value)) as u64);
-    wire::put_bytes(out, 0x0a, key);
-    wire::put_bytes(out, 0x12, value);
 }
 
 #[cfg(test)]

@@ -5,12 +5,12 @@ use std::mem;
 use super::document::{Document, Kind as Form, named_before};
 use super::fault::Fault;
 use super::names::{EnvelopeName, FieldName, MAX_TOKEN, TagName};
-use super::open_log::{OpenLog, put_content};
+use super::open_log::OpenLog;
 use super::rules::Context;
 use super::scan::{Scanned, Scanner};
 use super::scratch::{self, Scratch};
 use super::seen::Key;
-use crate::event::{EventGroup, Kind, Reason, Refusal};
+use crate::event::{EventGroup, Kind, Reason, Refusal, put_content};
 
 const ENVELOPE_DEPTH: usize = 1;
 const LOG_DEPTH: usize = 3;

@@ -27,10 +27,10 @@ mod time;
 
 pub use self::json::{events, json};
 pub(super) use self::names::LIMIT;
-pub use self::open_log::put_content;
 pub use self::protobuf::protobuf;
 pub use self::query::query;
 pub use self::rules::{Context, EventCheck, Rules};
+pub use crate::event::put_content;
 
 #[cfg(doc)]
 use crate::event::{EventGroup, Refusal};

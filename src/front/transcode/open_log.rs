@@ -9,13 +9,10 @@ use super::rules::Context;
 use super::scratch;
 use super::time::{EventTime, nanosecond_part};
 use crate::config::OutsideWindow;
-use crate::event::{EventGroup, LOGS_TAG, Reason};
+use crate::event::{EventGroup, LOGS_TAG, Reason, put_content};
 use crate::foundation::wire::{self, Field, Reader};
 
 const TIME_TAG: u8 = 0x08;
-const CONTENTS_TAG: u8 = 0x12;
-const KEY_TAG: u8 = 0x0a;
-const VALUE_TAG: u8 = 0x12;
 const TIME_NS_TAG: u8 = 0x25;
 
 /// Decimal digits of the largest time.
@@ -25,36 +22,6 @@ const LENGTH_ROOM: usize = 2;
 const TIME_ROOM: usize = 5;
 /// The tag of the Log, its length, the tag of its time, its time.
 const HEAD: [u8; 2 + LENGTH_ROOM + TIME_ROOM] = [LOGS_TAG, 0, 0, TIME_TAG, 0, 0, 0, 0, 0];
-
-/// Appends one `Contents` field of a Log.
-#[inline]
-pub fn put_content(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let inner = key.len() + value.len() + 4;
-    if inner < 0x80 {
-        let head = [CONTENTS_TAG, short(inner), KEY_TAG, short(key.len())];
-        out.extend_from_slice(&head);
-        out.extend_from_slice(key);
-        out.extend_from_slice(&[VALUE_TAG, short(value.len())]);
-        out.extend_from_slice(value);
-    } else {
-        out.push(CONTENTS_TAG);
-        wire::put_varint(out, content_length(key, value) as u64);
-        wire::put_bytes(out, KEY_TAG, key);
-        wire::put_bytes(out, VALUE_TAG, value);
-    }
-}
-
-/// The one-byte varint of a length below 128.
-#[inline]
-fn short(length: usize) -> u8 {
-    (length as u64 & 0x7f) as u8
-}
-
-/// Bytes of a Content, without its own tag and length.
-pub(super) fn content_length(key: &[u8], value: &[u8]) -> usize {
-    let field = |length: usize| 1 + wire::varint_length(length as u64) + length;
-    field(key.len()) + field(value.len())
-}
 
 /// Shows a Log that was written whole, from `start` of the output on, to the check of the context:
 /// without what we added, and every value as text.
@@ -260,20 +227,6 @@ mod tests {
         for number in [0, 9, 10, 1_781_510_400, u64::MAX] {
             let mut digits = [0; DIGITS];
             assert_eq!(decimal(number, &mut digits), number.to_string().as_bytes());
-        }
-    }
-
-    #[test]
-    fn a_content_is_the_same_by_the_short_and_by_the_long_way() {
-        for length in [0, 1, 100, 119, 120, 121, 127, 128, 20_000] {
-            let value = vec![b'v'; length];
-            let mut out = Vec::new();
-            put_content(&mut out, b"key", &value);
-            let mut expected = vec![CONTENTS_TAG];
-            wire::put_varint(&mut expected, content_length(b"key", &value) as u64);
-            wire::put_bytes(&mut expected, KEY_TAG, b"key");
-            wire::put_bytes(&mut expected, VALUE_TAG, &value);
-            assert_eq!(out, expected);
         }
     }
 }

@@ -4,11 +4,11 @@ use std::str;
 
 use super::fault::Fault;
 use super::names::{FieldName, MAX_TOKEN, TagName};
-use super::open_log::{OpenLog, check_written, content_length, put_content};
+use super::open_log::{OpenLog, check_written};
 use super::rules::Context;
 use super::scan::Scanned;
 use super::time::{EventTime, within_a_second};
-use crate::event::{EventGroup, LOGS_TAG, Reason, Refusal};
+use crate::event::{EventGroup, LOGS_TAG, Reason, Refusal, content_length, put_content};
 use crate::foundation::wire::{self, Field, Reader};
 
 /// `Log.Time_ns`: its tag and four bytes.
@@ -246,7 +246,7 @@ impl Pair<'_> {
 
     /// Bytes of the canonical encoding, with tag and length.
     fn canonical_field(&self) -> usize {
-        let length = content_length(self.key, self.value);
+        let length = content_length(self.key.len(), self.value.len());
         1 + wire::varint_length(length as u64) + length
     }
 }

@@ -2,12 +2,12 @@
 
 use super::fault::Fault;
 use super::names::{EnvelopeName, FieldName};
-use super::open_log::{OpenLog, check_written, put_content};
+use super::open_log::{OpenLog, check_written};
 use super::rules::Context;
 use super::scan::Scanned;
 use super::scratch::{self, Scratch};
 use super::seen::Key;
-use crate::event::{EventGroup, Reason, Refusal};
+use crate::event::{EventGroup, Reason, Refusal, put_content};
 
 const API_VERSION: &[u8] = b"APIVersion";
 

@@ -3,13 +3,10 @@
 use super::Guards;
 use super::judge::{Ask, CLIENT_TIME, EventRepair, Judged, Work, fields_of, is_within, repeated};
 use crate::config::{DuplicateKeys, OutsideWindow, ReservedKeys};
-use crate::event::{AttachedNames, EventFields, EventGroup, LOGS_TAG};
+use crate::event::{AttachedNames, EventFields, EventGroup, LOGS_TAG, put_content};
 use crate::foundation::wire::{self, Field, Reader};
 
 const TIME_TAG: u8 = 0x08;
-const CONTENTS_TAG: u8 = 0x12;
-const KEY_TAG: u8 = 0x0a;
-const VALUE_TAG: u8 = 0x12;
 const TIME_NS_TAG: u8 = 0x25;
 
 /// What decides how an event is mended, besides the rule.
@@ -209,12 +206,4 @@ impl<'a> Ask<'a> {
             received: self.received,
         }
     }
-}
-
-fn put_content(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let length = |text: &[u8]| 1 + wire::varint_length(text.len() as u64) + text.len();
-    out.push(CONTENTS_TAG);
-    wire::put_varint(out, (length(key) + length(value)) as u64);
-    wire::put_bytes(out, KEY_TAG, key);
-    wire::put_bytes(out, VALUE_TAG, value);
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use http::HeaderName;
 
+use crate::event::pair_of;
 use crate::foundation::wire::{Field, Reader};
 use crate::gate::identity::Principal;
 use crate::telemetry::CredentialKind;
@@ -134,16 +135,7 @@ impl<'a> EventPart<'a> {
             let Field::Bytes(2, content) = field else {
                 continue;
             };
-            let mut key: &[u8] = b"";
-            let mut value: &[u8] = b"";
-            let mut parts = Reader::new(content);
-            while let Ok(Some(part)) = parts.next_field() {
-                match part {
-                    Field::Bytes(1, bytes) => key = bytes,
-                    Field::Bytes(2, bytes) => value = bytes,
-                    _ => {}
-                }
-            }
+            let (key, value) = pair_of(content);
             if key == name.as_bytes() {
                 found = Some(value);
             }

@@ -5,13 +5,10 @@
 //! of the event stays; a draft that was not changed is written as it came.
 
 use super::outcome::Fault;
-use crate::event::LOGS_TAG;
+use crate::event::{LOGS_TAG, content_length, put_content};
 use crate::foundation::wire::{self, Field, Reader};
 
 const TIME_TAG: u8 = 0x08;
-const CONTENTS_TAG: u8 = 0x12;
-const KEY_TAG: u8 = 0x0a;
-const VALUE_TAG: u8 = 0x12;
 const TIME_NS_TAG: u8 = 0x25;
 
 /// What an event may hold, and how much the events of one request may grow.
@@ -335,11 +332,7 @@ impl<'a> Draft<'a> {
             wire::put_varint(out, time);
         }
         for slot in &self.sheets.slots {
-            out.push(CONTENTS_TAG);
-            let content = content_length(slot.name.length, slot.value.length);
-            wire::put_varint(out, content as u64);
-            wire::put_bytes(out, KEY_TAG, self.text(slot.name));
-            wire::put_bytes(out, VALUE_TAG, self.text(slot.value));
+            put_content(out, self.text(slot.name), self.text(slot.value));
         }
         if let Some(nanoseconds) = self.nanoseconds {
             out.push(TIME_NS_TAG);
@@ -374,11 +367,6 @@ fn read_content(content: &[u8], base: usize) -> Option<Slot> {
         }
     }
     Some(slot)
-}
-
-/// Bytes of a Content, without its own tag and length.
-fn content_length(name: usize, value: usize) -> usize {
-    field_length(name) + field_length(value)
 }
 
 /// Bytes of a field of so many bytes, with its tag and length.

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::draft::Draft;
 use super::facts::TransformFacts;
-use super::jwt::{Algorithm, DecodeOptions, DecodeRules, Decoding, Encoding};
+use super::jwt::{DecodeRules, Decoding, Encoding};
 use super::outcome::Fault;
 use super::problem::Defect;
-use crate::config::{DecodeToken, EncodeToken, TokenAlgorithm};
+use crate::config::{DecodeToken, EncodeToken};
 
 /// A step that makes a token.
 pub(super) struct EncodeStep {
@@ -46,7 +46,7 @@ impl EncodeStep {
             .iter()
             .map(|(name, value)| (name.clone(), value.as_str().into()))
             .collect();
-        let encoding = Encoding::new(algorithm(config.algorithm), key.expose(), &headers)
+        let encoding = Encoding::new(config.algorithm, key.expose(), &headers)
             .map_err(|error| Defect::new("key", error.to_string()))?;
         Ok(Self {
             payload: config.payload.as_bytes().into(),
@@ -74,18 +74,9 @@ impl DecodeStep {
             .map(|key| key.read())
             .transpose()
             .map_err(|error| Defect::new("key", error.to_string()))?;
-        let options = &config.options;
         let rules = DecodeRules {
-            algorithms: config.algorithms.iter().copied().map(algorithm).collect(),
-            options: DecodeOptions {
-                verify_signature: options.verify_signature,
-                require: options.require.clone(),
-                verify_aud: options.verify_aud,
-                verify_iss: options.verify_iss,
-                verify_exp: options.verify_exp,
-                verify_nbf: options.verify_nbf,
-                verify_iat: options.verify_iat,
-            },
+            algorithms: config.algorithms.clone(),
+            options: config.options.clone(),
             audience: config.audience.clone(),
             issuer: config.issuer.clone(),
             leeway: config.leeway.get().as_secs(),
@@ -123,22 +114,5 @@ impl DecodeStep {
             draft.remove(&self.target);
         }
         decoded
-    }
-}
-
-fn algorithm(algorithm: TokenAlgorithm) -> Algorithm {
-    match algorithm {
-        TokenAlgorithm::HS256 => Algorithm::HS256,
-        TokenAlgorithm::HS384 => Algorithm::HS384,
-        TokenAlgorithm::HS512 => Algorithm::HS512,
-        TokenAlgorithm::RS256 => Algorithm::RS256,
-        TokenAlgorithm::RS384 => Algorithm::RS384,
-        TokenAlgorithm::RS512 => Algorithm::RS512,
-        TokenAlgorithm::PS256 => Algorithm::PS256,
-        TokenAlgorithm::PS384 => Algorithm::PS384,
-        TokenAlgorithm::PS512 => Algorithm::PS512,
-        TokenAlgorithm::ES256 => Algorithm::ES256,
-        TokenAlgorithm::ES384 => Algorithm::ES384,
-        TokenAlgorithm::ES512 => Algorithm::ES512,
     }
 }

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::event::{EventGroup, Kind, Violation};
+use crate::event::{EventGroup, Kind, Violation, pair_of};
 use crate::foundation::wire::{Field, Reader};
 
 /// An event that is set aside, and why.
@@ -183,16 +183,7 @@ fn contents(log: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         loop {
             match fields.next_field() {
                 Ok(Some(Field::Bytes(2, content))) => {
-                    let mut pair: (&[u8], &[u8]) = (b"", b"");
-                    let mut parts = Reader::new(content);
-                    while let Ok(Some(part)) = parts.next_field() {
-                        match part {
-                            Field::Bytes(1, key) => pair.0 = key,
-                            Field::Bytes(2, value) => pair.1 = value,
-                            _ => {}
-                        }
-                    }
-                    return Some(pair);
+                    return Some(pair_of(content));
                 }
                 Ok(Some(_)) => {}
                 _ => return None,

@@ -11,19 +11,13 @@ use std::sync::Arc;
 use super::claims::{Claims, Names, for_each_text};
 use super::key::Key;
 use crate::config::JwtKey;
-use crate::event::{Reason, Refusal};
-use crate::foundation::wire;
+use crate::event::{Reason, Refusal, put_content};
 
 /// The longest claim that is attached to events, in bytes.
 const MAX_ATTACHED: usize = 1024;
 
 /// A token that lives too long. Without that bound it could outlive its revocation.
 const TOO_LONG: &str = "exp is later than max_lifetime allows";
-
-/// Tags of `LogGroup.Log.Contents`, and of its key and value (the SLS protobuf schema).
-const CONTENTS_TAG: u8 = 0x12;
-const KEY_TAG: u8 = 0x0a;
-const VALUE_TAG: u8 = 0x12;
 
 /// Whom a verified token speaks for.
 #[derive(Clone)]
@@ -395,13 +389,4 @@ impl Attached {
             }
         }
     }
-}
-
-/// Appends one `Contents` of a Log.
-fn put_content(out: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let part = |bytes: &[u8]| 1 + wire::varint_length(bytes.len() as u64) + bytes.len();
-    out.push(CONTENTS_TAG);
-    wire::put_varint(out, (part(key) + part(value)) as u64);
-    wire::put_bytes(out, KEY_TAG, key);
-    wire::put_bytes(out, VALUE_TAG, value);
 }

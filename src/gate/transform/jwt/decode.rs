@@ -15,55 +15,22 @@ use super::error::{DecodeError, LoadError};
 use super::json;
 use super::verify::Verifier;
 use super::{MAX_HEADER, MAX_REQUIRED, MAX_TOKEN};
+use crate::config::TokenOptions;
 
 /// What a decoding asks of a token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DecodeRules {
     /// The algorithms that a token may have. All of the type of the key.
     pub algorithms: Vec<Algorithm>,
-    /// What is checked.
-    pub options: DecodeOptions,
+    /// What is checked. Checks of claims that are left open follow `verify_signature`: claims that
+    /// anybody could have written prove nothing.
+    pub options: TokenOptions,
     /// Whom a token may be for. Empty: nobody, so a token with `aud` is refused.
     pub audience: Vec<String>,
     /// Who must have made a token.
     pub issuer: Option<String>,
     /// By how many seconds clocks may differ.
     pub leeway: u64,
-}
-
-/// What is checked. The checks of claims that are not given here follow `verify_signature`: claims
-/// that anybody could have written prove nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecodeOptions {
-    /// Whether the signature is verified. Without, neither key nor algorithms are looked at, and the
-    /// token may be of anybody.
-    pub verify_signature: bool,
-    /// Claims that must be there, and not null.
-    pub require: Vec<String>,
-    /// Whether `aud`, if it is there, must name one of the audience.
-    pub verify_aud: Option<bool>,
-    /// Whether `iss` must be the issuer, if one is given.
-    pub verify_iss: Option<bool>,
-    /// Whether `exp`, if it is there, must be in the future.
-    pub verify_exp: Option<bool>,
-    /// Whether `nbf`, if it is there, must not be in the future.
-    pub verify_nbf: Option<bool>,
-    /// Whether `iat`, if it is there, must be a time that is not in the future.
-    pub verify_iat: Option<bool>,
-}
-
-impl Default for DecodeOptions {
-    fn default() -> Self {
-        Self {
-            verify_signature: true,
-            require: Vec::new(),
-            verify_aud: None,
-            verify_iss: None,
-            verify_exp: None,
-            verify_nbf: None,
-            verify_iat: None,
-        }
-    }
 }
 
 /// Reads tokens with one key. Compiled once, when the configuration is loaded.

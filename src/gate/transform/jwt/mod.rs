@@ -23,7 +23,7 @@ mod verify;
 mod tests;
 
 pub use algorithm::{Algorithm, KeyType};
-pub use decode::{DecodeOptions, DecodeRules, Decoding};
+pub use decode::{DecodeRules, Decoding};
 pub use encode::Encoding;
 pub use error::{DecodeError, EncodeError, KeyFault, LoadError};
 pub use json::{JsonFault, MAX_DEPTH, MAX_MEMBERS};

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::*;
+use crate::config::TokenOptions;
 
 /// Some time in 2023.
 const NOW: u64 = 1_700_000_000;
@@ -54,9 +55,9 @@ fn secret_decoding(rules: &DecodeRules) -> Decoding {
 /// Reads without verification.
 fn unverified() -> Decoding {
     let rules = DecodeRules {
-        options: DecodeOptions {
+        options: TokenOptions {
             verify_signature: false,
-            ..DecodeOptions::default()
+            ..TokenOptions::default()
         },
         ..DecodeRules::default()
     };
