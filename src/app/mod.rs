@@ -11,6 +11,7 @@ mod sharing;
 mod sockets;
 mod stopping;
 mod store_access;
+mod trial;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,9 @@ use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
+pub use self::trial::{
+    BadRequest, Trial, TrialAnswer, TrialRequest, TrialSetup, existing_data_dir,
+};
 use self::upstreams::{
     account_of, codec_of, embedded_key, reachable, region_of, upstream_key, upstream_logstore,
     upstream_names, upstream_project,
