@@ -357,12 +357,14 @@ impl Running {
                 });
             }
         }
+        let quarantine = aside::open(config, &self.metrics)?;
         let rules = PipelineRules {
             batch: &config.batch,
             delivery: &config.delivery,
             limits: &config.limits,
             overload: &config.overload,
             machine: &self.metrics.machine,
+            quarantine: Some(&quarantine),
         };
         let pipeline = Pipeline::start(lanes, rules);
         self.metrics.watch_memory(pipeline.memory());
@@ -381,7 +383,6 @@ impl Running {
             let trust = identity.authenticator.trust();
             identity.quality().prepare(config, trust.attached())?
         };
-        let quarantine = aside::open(config, &self.metrics)?;
         let parts = FrontParts {
             site,
             guards: Arc::clone(identity.quality().guards()),

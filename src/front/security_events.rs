@@ -282,6 +282,7 @@ mod tests {
             delivery: &Delivery::default(),
             limits: &limits,
             overload: &Overload::default(),
+            quarantine: None,
             machine: &Arc::default(),
         };
         Pipeline::start(vec![spec], rules)

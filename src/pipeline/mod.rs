@@ -10,6 +10,7 @@
 
 mod admission;
 mod batch;
+mod delivery;
 mod forward;
 mod lane;
 mod open;
@@ -32,9 +33,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, AdmissionRules, watch_machine};
-use self::forward::{Forwarder, Signals};
+use self::forward::{Forwarder, RefusedRules, Signals};
 pub use self::lane::Lane;
-use crate::config::{Batch, Delivery, Limits, Overload};
+use self::quarantine::Quarantine;
+use crate::config::{Batch, Delivery, Limits, Overload, RefusedEvents};
 use crate::foundation::budget::fair::{FairRules, FairTerms, divide};
 use crate::foundation::budget::{Budget, percent_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -76,6 +78,8 @@ pub struct PipelineRules<'a> {
     pub overload: &'a Overload,
     /// Where the lag of the machine is shown.
     pub machine: &'a Arc<MachineLoad>,
+    /// Where events go that the store refuses; `None`: they are dropped.
+    pub quarantine: Option<&'a Arc<Quarantine>>,
 }
 
 /// All lanes, and the tasks that work for them.
@@ -118,6 +122,11 @@ impl Pipeline {
             failed: CancellationToken::new(),
         };
         let admission = AdmissionRules::new(rules.overload, delivery.timeout.get());
+        let keeps = delivery.refused == RefusedEvents::Quarantine;
+        let aside = RefusedRules {
+            quarantine: rules.quarantine.filter(|_| keeps).map(Arc::clone),
+            max_splits: delivery.max_splits,
+        };
         for (spec, budget) in specs.into_iter().zip(shares) {
             let names = (spec.project.clone(), spec.logstore.clone());
             let metrics = &spec.metrics;
@@ -125,7 +134,8 @@ impl Pipeline {
             let lane = Lane::new(names, admission, batch, Arc::clone(metrics));
             let lane = Arc::new(lane);
             pipeline.lanes.push(Arc::clone(&lane));
-            let forwarder = Forwarder::new(spec, lane, delivery, pipeline.signals.clone());
+            let signals = pipeline.signals.clone();
+            let forwarder = Forwarder::new(spec, lane, delivery, aside.clone(), signals);
             let forwarder = Arc::new(forwarder);
             for _ in 0..delivery.concurrency.max(1) {
                 let forwarder = Arc::clone(&forwarder);

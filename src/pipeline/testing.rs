@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, AdmissionRules};
 use super::batch::SealedBatch;
 use super::lane::Lane;
+use super::quarantine::Quarantine;
 use super::{LaneSpec, Pipeline, PipelineRules, StopReport};
 use crate::config::{Batch, Delivery, Limits, Overload, SignatureVersion};
 use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
@@ -117,6 +118,7 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) overload: Overload,
     pub(super) codec: Codec,
+    pub(super) quarantine: Option<Arc<Quarantine>>,
 }
 
 impl Setup {
@@ -137,6 +139,7 @@ impl Setup {
             limits: Limits::default(),
             overload: Overload::default(),
             codec: Codec::Lz4,
+            quarantine: None,
         }
     }
 
@@ -165,6 +168,7 @@ impl Running {
             limits: &setup.limits,
             overload: &setup.overload,
             machine: &Arc::default(),
+            quarantine: setup.quarantine.as_ref(),
         };
         let pipeline = Pipeline::start(specs, rules);
         Self { pipeline, metrics }

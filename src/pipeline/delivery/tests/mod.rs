@@ -1,0 +1,3 @@
+//! Delivery to stores that refuse, are down, or are slow, on real sockets.
+
+mod poison;
