@@ -56,7 +56,7 @@ use crate::gate::identity::{KeyError, SigningKey};
 use crate::gate::policy::resource_name;
 use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
 use crate::pipeline::quarantine::QuarantineError;
-use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules};
+use crate::pipeline::{self, Lane, LaneSpec, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -332,6 +332,7 @@ impl Running {
         self.addresses.ingest = edge.addresses();
         self.certificates = edge.certificates();
         let mut lanes = Vec::new();
+        let mut shared: BTreeMap<&str, Arc<pipeline::Upstream>> = BTreeMap::new();
         let mut clients: Clients = BTreeMap::new();
         for project in &config.projects {
             let Some(upstream) = config.upstreams.iter().find(|u| u.name == project.upstream)
@@ -342,6 +343,10 @@ impl Running {
             if upstream.kind == UpstreamKind::Sls {
                 clients.insert(project.name.clone(), Arc::clone(&client));
             }
+            let shared = shared.entry(&upstream.name).or_insert_with(|| {
+                let metrics = self.metrics.upstream(&upstream.name);
+                pipeline::Upstream::new(&upstream.name, &config.delivery, metrics)
+            });
             for logstore in &project.logstores {
                 lanes.push(LaneSpec {
                     project: project.name.clone(),
@@ -349,6 +354,7 @@ impl Running {
                     upstream_project: upstream_project(project).clone(),
                     upstream_logstore: upstream_logstore(logstore).clone(),
                     client: Arc::clone(&client),
+                    upstream: Arc::clone(&shared),
                     codec: codec_of(upstream.compression),
                     weight: logstore.weight,
                     metrics: self

@@ -237,7 +237,7 @@ mod tests {
     use crate::logstore::codec::Codec;
     use crate::logstore::proto::LogGroup;
     use crate::logstore::signature::AccessKey;
-    use crate::pipeline::{LaneSpec, Pipeline, PipelineRules};
+    use crate::pipeline::{LaneSpec, Pipeline, PipelineRules, Upstream};
 
     /// A pipeline whose store is away, so that what is taken stays.
     fn pipeline(memory: ByteSize) -> Pipeline {
@@ -264,6 +264,7 @@ mod tests {
             project,
             logstore,
             client: Arc::new(client.unwrap()),
+            upstream: Upstream::new("store", &Delivery::default(), Arc::default()),
             codec: Codec::None,
             weight: 1,
             metrics: Arc::default(),

@@ -19,9 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::LaneSpec;
 use super::batch::{BATCH_OVERHEAD, Held, SealedBatch};
+use super::delivery::aimd::{Concurrency, Sign};
 use super::delivery::anatomy::Anatomy;
+use super::delivery::breaker::Verdict;
 use super::delivery::records;
 use super::delivery::splitter::{Refused, Splitter};
+use super::delivery::upstream::Upstream;
 use super::lane::Lane;
 use super::quarantine::{Quarantine, Room};
 use super::retry::{Backoff, Health, random_share};
@@ -49,6 +52,8 @@ pub(super) struct Forwarder {
     project: ProjectName,
     logstore: LogstoreName,
     client: Arc<StoreClient>,
+    upstream: Arc<Upstream>,
+    concurrency: Concurrency,
     codec: Codec,
     backoff: Backoff,
     metrics: Arc<LogstoreMetrics>,
@@ -94,6 +99,8 @@ impl Forwarder {
             project: spec.upstream_project,
             logstore: spec.upstream_logstore,
             client: spec.client,
+            upstream: spec.upstream,
+            concurrency: Concurrency::new(delivery.concurrency, Arc::clone(&spec.metrics)),
             codec: spec.codec,
             backoff: Backoff::new(delivery),
             metrics: spec.metrics,
@@ -161,7 +168,7 @@ impl Forwarder {
     async fn settle(&self, parcel: &Parcel) -> Result<(), StoreError> {
         let mut failures = 0;
         loop {
-            let Err(error) = self.attempt(parcel).await else {
+            let Err(error) = self.attempt(parcel, failures > 0).await else {
                 self.on_delivered(parcel);
                 return Ok(());
             };
@@ -268,7 +275,30 @@ impl Forwarder {
         held.delivered();
     }
 
-    async fn attempt(&self, parcel: &Parcel) -> Result<(), StoreError> {
+    /// One attempt, once the lane has a slot for it and the upstream is taken for up. `again`: it
+    /// repeats a failed one, and waits for its turn.
+    async fn attempt(&self, parcel: &Parcel, again: bool) -> Result<(), StoreError> {
+        let slot = self.concurrency.slot().await;
+        let breaker = self.upstream.breaker();
+        let pass = loop {
+            let pass = breaker.pass().await;
+            if pass.is_probe() || !again {
+                break pass;
+            }
+            self.upstream.turn().await;
+            if breaker.is_closed() {
+                break pass;
+            }
+        };
+        let began = Instant::now();
+        let result = self.put(parcel).await;
+        let (sign, verdict) = meaning(&result);
+        slot.ended(sign, began);
+        pass.ended(verdict);
+        result
+    }
+
+    async fn put(&self, parcel: &Parcel) -> Result<(), StoreError> {
         let body = parcel.body.clone();
         self.client
             .put_log_group(
@@ -282,13 +312,15 @@ impl Forwarder {
             .map(|_receipt| ())
     }
 
-    /// Waits before the next attempt; stopping cuts it short.
+    /// Waits before the next attempt; stopping cuts it short, and so does an upstream that is back.
     async fn pause(&self, reason: RetryReason, failures: u32) {
         let share = random_share();
         let stopping = &self.signals.stopping;
+        let of_upstream = matches!(reason, RetryReason::Network | RetryReason::Busy);
         if !stopping.is_cancelled() {
             tokio::select! {
                 () = tokio::time::sleep(self.backoff.pause(reason, failures, share)) => {}
+                () = self.upstream.breaker().recovered(), if of_upstream => {}
                 () = stopping.cancelled() => {}
             }
             return;
@@ -334,6 +366,35 @@ impl Forwarder {
 
     fn health<T>(&self, change: impl FnOnce(&mut Health) -> T) -> T {
         change(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What an attempt says of the lane's share of the store, and of the upstream.
+fn meaning(result: &Result<(), StoreError>) -> (Sign, Verdict) {
+    let Err(error) = result else {
+        return (Sign::Well, Verdict::Up);
+    };
+    let reason = match next_step(error) {
+        NextStep::Retry { reason } => Some(reason),
+        NextStep::Drop => None,
+    };
+    match (error, reason) {
+        (StoreError::Unsendable { .. }, _) => (Sign::None, Verdict::Unknown),
+        (StoreError::Transport { .. }, _) => (Sign::Congested, Verdict::Down),
+        (StoreError::NotTheStore { status: 429, .. }, _) => (Sign::Congested, Verdict::Unknown),
+        (StoreError::NotTheStore { status: 413, .. }, _) => (Sign::None, Verdict::Unknown),
+        (StoreError::NotTheStore { status, .. }, _) if *status >= 500 => {
+            (Sign::Congested, Verdict::Down)
+        }
+        (StoreError::NotTheStore { .. }, _) => (Sign::None, Verdict::Down),
+        (StoreError::Refused(answer), _) if answer.status >= 500 => {
+            (Sign::Congested, Verdict::Down)
+        }
+        (StoreError::Refused(_), Some(RetryReason::Quota | RetryReason::Busy)) => {
+            (Sign::Congested, Verdict::Up)
+        }
+        (StoreError::Refused(_), Some(_)) => (Sign::None, Verdict::Up),
+        (StoreError::Refused(_), None) => (Sign::Well, Verdict::Up),
     }
 }
 

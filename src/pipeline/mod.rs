@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, AdmissionRules, watch_machine};
+pub use self::delivery::upstream::Upstream;
 use self::forward::{Forwarder, RefusedRules, Signals};
 pub use self::lane::Lane;
 use self::quarantine::Quarantine;
@@ -57,6 +58,8 @@ pub struct LaneSpec {
     pub upstream_logstore: LogstoreName,
     /// The store.
     pub client: Arc<StoreClient>,
+    /// What its lanes share.
+    pub upstream: Arc<Upstream>,
     /// Compression of LogGroups.
     pub codec: Codec,
     /// How its share compares to those of the others.
@@ -88,6 +91,9 @@ pub struct Pipeline {
     lanes: Vec<Arc<Lane>>,
     metrics: Vec<Arc<LogstoreMetrics>>,
     memory: Arc<Budget>,
+    upstreams: Vec<Arc<Upstream>>,
+    /// The longest pause while it stops.
+    hurry: Duration,
     tasks: TaskTracker,
     signals: Signals,
     failed: CancellationToken,
@@ -117,6 +123,11 @@ impl Pipeline {
             lanes: Vec::with_capacity(specs.len()),
             metrics: specs.iter().map(|spec| Arc::clone(&spec.metrics)).collect(),
             memory,
+            upstreams: specs
+                .iter()
+                .map(|spec| Arc::clone(&spec.upstream))
+                .collect(),
+            hurry: delivery.backoff_min.get(),
             tasks: TaskTracker::new(),
             signals: Signals::default(),
             failed: CancellationToken::new(),
@@ -179,6 +190,9 @@ impl Pipeline {
     pub async fn stop(self, deadline: Instant) -> StopReport {
         let before = self.totals();
         self.signals.stopping.cancel();
+        for upstream in &self.upstreams {
+            upstream.breaker().hurry(self.hurry);
+        }
         for lane in &self.lanes {
             lane.close();
         }

@@ -12,8 +12,8 @@ use super::admission::{Admission, AdmissionRules};
 use super::batch::SealedBatch;
 use super::lane::Lane;
 use super::quarantine::Quarantine;
-use super::{LaneSpec, Pipeline, PipelineRules, StopReport};
-use crate::config::{Batch, Delivery, Limits, Overload, SignatureVersion};
+use super::{LaneSpec, Pipeline, PipelineRules, StopReport, Upstream};
+use crate::config::{Batch, Breaker, Delivery, Limits, Overload, SignatureVersion};
 use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -119,6 +119,8 @@ pub(super) struct Setup {
     pub(super) overload: Overload,
     pub(super) codec: Codec,
     pub(super) quarantine: Option<Arc<Quarantine>>,
+    /// Shared by all lanes; else each has its own.
+    pub(super) upstream: Option<Arc<Upstream>>,
 }
 
 impl Setup {
@@ -134,12 +136,19 @@ impl Setup {
                 timeout: Span::secs(10),
                 backoff_min: Span::millis(1),
                 backoff_max: Span::millis(5),
+                retries_per_second: 10_000,
+                breaker: Breaker {
+                    pause_min: Span::millis(5),
+                    pause_max: Span::millis(20),
+                    ..Breaker::default()
+                },
                 ..Delivery::default()
             },
             limits: Limits::default(),
             overload: Overload::default(),
             codec: Codec::Lz4,
             quarantine: None,
+            upstream: None,
         }
     }
 
@@ -227,6 +236,10 @@ fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
         project,
         logstore,
         client: Arc::new(client.unwrap()),
+        upstream: match &setup.upstream {
+            Some(upstream) => Arc::clone(upstream),
+            None => Upstream::new("store", &setup.delivery, Arc::default()),
+        },
         codec: setup.codec,
         weight: 1,
         metrics: Arc::default(),

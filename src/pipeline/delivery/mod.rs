@@ -2,8 +2,11 @@
 //!
 //! Not here: one attempt (`logstore::client`), what an error means (`logstore::error`).
 
+pub(super) mod aimd;
 pub(super) mod anatomy;
+pub(super) mod breaker;
 pub(super) mod records;
 pub(super) mod splitter;
 #[cfg(test)]
 mod tests;
+pub(super) mod upstream;
