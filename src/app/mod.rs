@@ -54,7 +54,7 @@ use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SitePa
 use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey};
 use crate::gate::policy::resource_name;
-use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
+use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint, Timeouts};
 use crate::pipeline::quarantine::QuarantineError;
 use crate::pipeline::{self, Lane, LaneSpec, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
@@ -494,7 +494,7 @@ impl Running {
                     key: embedded_key(config)?,
                     signature: upstream.signature,
                     ca_file: None,
-                    timeout: config.delivery.timeout.get(),
+                    timeouts: Timeouts::of(&config.delivery),
                 }
             }
             UpstreamKind::Sls => StoreEndpoint {
@@ -504,7 +504,7 @@ impl Running {
                 key: upstream_key(upstream)?,
                 signature: upstream.signature,
                 ca_file: upstream.ca_file.clone(),
-                timeout: config.delivery.timeout.get(),
+                timeouts: Timeouts::of(&config.delivery),
             },
         };
         StoreClient::new(endpoint).map_err(|source| StartError::Upstream {

@@ -252,7 +252,7 @@ mod tests {
             },
             signature: SignatureVersion::V4,
             ca_file: None,
-            timeout: Duration::from_secs(1),
+            timeouts: Duration::from_secs(1).into(),
         });
         let (project, logstore) = (
             ProjectName::new("web").unwrap(),

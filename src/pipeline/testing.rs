@@ -20,7 +20,7 @@ use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
 use crate::foundation::units::{ByteSize, Span};
 use crate::foundation::wire;
-use crate::logstore::client::{StoreClient, StoreEndpoint};
+use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
 use crate::logstore::codec::Codec;
 use crate::logstore::proto::{Log, LogGroup, log::Content};
 use crate::logstore::signature::AccessKey;
@@ -227,7 +227,7 @@ fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
         },
         signature: SignatureVersion::V4,
         ca_file: None,
-        timeout: setup.delivery.timeout.get(),
+        timeouts: Timeouts::of(&setup.delivery),
     });
     let (project, logstore) = names();
     LaneSpec {

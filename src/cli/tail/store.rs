@@ -112,7 +112,7 @@ fn foreign(args: &StoreArgs, url: &str, id: &str) -> Result<StoreEndpoint, Failu
         },
         signature: SignatureVersion::V4,
         ca_file: None,
-        timeout: TIMEOUT,
+        timeouts: TIMEOUT.into(),
     })
 }
 
@@ -140,7 +140,7 @@ fn configured(config: &Config, project: &ProjectName) -> Result<StoreEndpoint, F
             key: upstream_key(upstream)?,
             signature: upstream.signature,
             ca_file: upstream.ca_file.clone(),
-            timeout: TIMEOUT,
+            timeouts: TIMEOUT.into(),
         }),
     }
 }
@@ -162,7 +162,7 @@ fn embedded(
         },
         signature: SignatureVersion::V4,
         ca_file: None,
-        timeout: TIMEOUT,
+        timeouts: TIMEOUT.into(),
     })
 }
 
