@@ -507,10 +507,17 @@ impl Running {
                 timeouts: Timeouts::of(&config.delivery),
             },
         };
-        StoreClient::new(endpoint).map_err(|source| StartError::Upstream {
+        let client = StoreClient::new(endpoint).map_err(|source| StartError::Upstream {
             upstream: upstream.name.clone(),
             source,
-        })
+        })?;
+        if upstream.kind == UpstreamKind::Embedded {
+            return Ok(client);
+        }
+        let upstream = upstream.clone();
+        Ok(client.reading_keys_from(Arc::new(move || {
+            upstream_key(&upstream).map_err(|error| error.to_string())
+        })))
     }
 }
 

@@ -113,7 +113,7 @@ pub(super) fn upstream_key(upstream: &Upstream) -> Result<AccessKey, StartError>
         .map(|token| token.read())
         .transpose();
     Ok(AccessKey {
-        id: upstream.access_key_id.clone().unwrap_or_default(),
+        id: upstream.key_id().map_err(failed)?,
         secret: secret.read().map_err(failed)?,
         security_token: token.map_err(failed)?,
     })

@@ -342,6 +342,9 @@ impl Forwarder {
 
     fn on_failure(&self, error: &StoreError, reason: RetryReason) {
         self.metrics.delivery_retries.inc();
+        if reason == RetryReason::Credential {
+            self.upstream.credential_refused();
+        }
         self.lane
             .admission()
             .on_failure(reason == RetryReason::Quota);

@@ -30,6 +30,8 @@ pub struct UpstreamMetrics {
     pub probes: Counter,
     /// Repeated attempts that waited for their turn.
     pub retries_delayed: Counter,
+    /// Attempts whose access key was refused, or may not write.
+    pub credentials_refused: Counter,
 }
 
 impl UpstreamMetrics {
@@ -104,7 +106,7 @@ impl Metrics {
             }
         }
         families.push(state);
-        let plain: [(&str, &str, OfUpstream); 3] = [
+        let plain: [(&str, &str, OfUpstream); 4] = [
             (
                 "tollgate_upstream_breaker_opened_total",
                 "Times that the breaker opened because the upstream was down.",
@@ -119,6 +121,11 @@ impl Metrics {
                 "tollgate_upstream_retries_delayed_total",
                 "Repeated attempts that waited because of delivery.retries_per_second.",
                 |it| it.retries_delayed.get(),
+            ),
+            (
+                "tollgate_upstream_credentials_refused_total",
+                "Attempts whose access key the store refused, or that may not write. Nothing is lost; alert on any, since an operator has to mend it.",
+                |it| it.credentials_refused.get(),
             ),
         ];
         for (name, help, read) in plain {

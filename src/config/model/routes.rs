@@ -35,7 +35,7 @@ pub struct Upstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "cn-hangzhou")]
     pub region: Option<String>,
-    /// Access key id.
+    /// Access key id; or `env:NAME` or `file:PATH`, which hold it. Files of an access key are read again when the store refuses the key: see docs/delivery.md.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "LTAI-your-key-id")]
     pub access_key_id: Option<String>,

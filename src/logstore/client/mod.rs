@@ -3,7 +3,8 @@
 //! Promise: each call is signed (what is relayed, by its sender), takes at most the endpoint's timeout
 //! from dialling to the last byte of the answer, and succeeds only when the store itself said so. A
 //! call is made once; whoever holds the events decides with [`next_step`] whether to call again. The
-//! one exception: when a kept-alive connection turns out closed, a fresh one is dialled, once. Not here: queues, pauses, and how many calls of ours go at once.
+//! two exceptions: when a kept-alive connection turns out closed, a fresh one is dialled, once; and when
+//! the access key is refused and another one is to be had by now, that is used. Not here: queues, pauses, and how many calls of ours go at once.
 //!
 //! # Cancel safety
 //! A call that is dropped is closed, but the store may have taken its body all the same: what is
@@ -11,6 +12,7 @@
 
 mod connect;
 mod exchange;
+mod key;
 mod read;
 mod relay;
 #[cfg(test)]
@@ -30,6 +32,8 @@ use tokio::sync::Semaphore;
 pub use self::connect::tls_config;
 use self::connect::{Base, connector};
 use self::exchange::{Answer, Wire, exchange, is_quiet};
+use self::key::Key;
+pub use self::key::KeySource;
 pub use self::read::{CursorFrom, MAX_PULL, Pulled, ShardInfo};
 use self::read::{json, read_pull, unexpected};
 use self::relay::MAX_RELAYS;
@@ -138,6 +142,7 @@ pub struct PutReceipt {
 }
 
 /// A request to be made.
+#[derive(Clone)]
 struct Call<'a> {
     method: Method,
     project: &'a ProjectName,
@@ -168,7 +173,7 @@ impl<'a> Call<'a> {
 pub struct StoreClient {
     base: Base,
     region: String,
-    key: AccessKey,
+    key: Key,
     signature: SignatureVersion,
     timeouts: Timeouts,
     wire: Wire,
@@ -194,13 +199,22 @@ impl StoreClient {
         Ok(Self {
             base,
             region: endpoint.region,
-            key: endpoint.key,
+            key: Key::new(endpoint.key),
             signature: endpoint.signature,
             timeouts: endpoint.timeouts,
             wire: Wire::new(&connector, endpoint.timeouts),
             clock_ahead: AtomicI64::new(0),
             relays: Semaphore::new(MAX_RELAYS),
         })
+    }
+
+    /// The same client, which reads its access key from `source` again when the store refuses it.
+    #[must_use]
+    pub fn reading_keys_from(self, source: KeySource) -> Self {
+        Self {
+            key: self.key.from_source(source),
+            ..self
+        }
     }
 
     /// Writes one LogGroup, to whichever shard the store likes. `body` is compressed as `codec`
@@ -302,9 +316,23 @@ impl StoreClient {
     }
 
     async fn send(&self, call: Call<'_>) -> Result<Answer, StoreError> {
+        let key = self.key.now();
+        let result = self.send_with(&key, call.clone()).await;
+        let refused = NextStep::Retry {
+            reason: RetryReason::Credential,
+        };
+        match result {
+            Err(error) if next_step(&error) == refused && self.key.refused(&key).await => {
+                self.send_with(&self.key.now(), call).await
+            }
+            result => result,
+        }
+    }
+
+    async fn send_with(&self, key: &AccessKey, call: Call<'_>) -> Result<Answer, StoreError> {
         let cap = call.cap;
         let body = call.body.clone();
-        let head = self.signed_head(call)?;
+        let head = self.signed_head(key, call)?;
         let exchange = exchange(&self.wire, head, body, cap);
         let result = match tokio::time::timeout(self.timeouts.whole, exchange).await {
             Ok(result) => result,
@@ -316,7 +344,7 @@ impl StoreClient {
         result.inspect_err(|error| self.learn_clock(error))
     }
 
-    fn signed_head(&self, call: Call<'_>) -> Result<Request<()>, StoreError> {
+    fn signed_head(&self, key: &AccessKey, call: Call<'_>) -> Result<Request<()>, StoreError> {
         let mut headers = call.headers;
         let host = self.base.host(call.project);
         headers.insert(HOST, HeaderValue::try_from(host).map_err(unaddressable)?);
@@ -328,7 +356,7 @@ impl StoreClient {
         };
         let signer = Signer {
             version: self.signature,
-            key: &self.key,
+            key,
             region: &self.region,
         };
         signer.sign(&request, &mut headers, self.store_time())?;

@@ -32,6 +32,11 @@ impl Upstream {
         &self.breaker
     }
 
+    /// The store refused the access key of an attempt.
+    pub(in crate::pipeline) fn credential_refused(&self) {
+        self.metrics.credentials_refused.inc();
+    }
+
     /// Waits for the turn of an attempt that repeats a failed one.
     ///
     /// # Cancel safety

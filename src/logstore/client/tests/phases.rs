@@ -155,3 +155,31 @@ async fn delivery_does_not_ask_again_when_a_new_connection_breaks() {
     assert_eq!(transport(put(&client).await), TransportFailure::Interrupted);
     assert_eq!(requests.load(Ordering::SeqCst), 1);
 }
+
+#[tokio::test]
+async fn delivery_reads_an_access_key_again_when_it_is_refused() {
+    let server = Server::start(|_| with_id("")).await;
+    let mut endpoint = endpoint(server.base());
+    endpoint.key.secret = Secret::new("the one of yesterday");
+    let kept = Arc::new(Mutex::new(Err("not there yet".to_owned())));
+    let read = Arc::new(AtomicUsize::new(0));
+    let (source, count) = (Arc::clone(&kept), Arc::clone(&read));
+    let client = StoreClient::new(endpoint)
+        .unwrap()
+        .reading_keys_from(Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            source.lock().unwrap().clone()
+        }));
+    for _ in 0..3 {
+        let error = put(&client).await.unwrap_err();
+        let reason = RetryReason::Credential;
+        assert_eq!(next_step(&error), NextStep::Retry { reason });
+    }
+    assert_eq!(read.load(Ordering::SeqCst), 1, "once in a second");
+    *kept.lock().unwrap() = Ok(key());
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    put(&client).await.unwrap();
+    put(&client).await.unwrap();
+    assert_eq!(read.load(Ordering::SeqCst), 2);
+    assert_eq!(server.seen().len(), 6);
+}
