@@ -3,6 +3,7 @@
 
 mod aside;
 mod identity;
+mod lanes;
 mod limits;
 mod quality;
 mod reading;
@@ -13,7 +14,6 @@ mod stopping;
 mod store_access;
 mod upstreams;
 
-use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use self::aside::Aside;
 pub use self::aside::purge;
 pub use self::identity::{Identity, IdentityError, LoadConfig};
+use self::lanes::Clients;
 pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
 pub use self::reading::{EventReader, LookAtEvent, TextForm};
 pub use self::sockets::KeptSockets;
@@ -36,17 +37,13 @@ use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
-use self::upstreams::{
-    account_of, codec_of, embedded_key, reachable, region_of, upstream_key, upstream_logstore,
-    upstream_names, upstream_project,
-};
+use self::upstreams::{account_of, embedded_key, region_of, upstream_names, upstream_project};
 use crate::admin::{Admin, AdminApi, Readiness};
-use crate::config::{Config, Problem, Upstream, UpstreamKind};
+use crate::config::{Config, Problem, UpstreamKind};
 pub use crate::edge::EdgeError;
 use crate::edge::tls::ListenerTls;
 use crate::edge::{self, BindError, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
-use crate::foundation::names::ProjectName;
 use crate::foundation::secret::SecretError;
 use crate::foundation::serve::{ServeOptions, serve};
 use crate::foundation::sockets::PassedSockets;
@@ -54,9 +51,9 @@ use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SitePa
 use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey};
 use crate::gate::policy::resource_name;
-use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint, Timeouts};
+use crate::logstore::client::StoreClientError;
 use crate::pipeline::quarantine::QuarantineError;
-use crate::pipeline::{self, Lane, LaneSpec, Pipeline, PipelineRules};
+use crate::pipeline::{Lane, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -331,38 +328,7 @@ impl Running {
     ) -> Result<(), StartError> {
         self.addresses.ingest = edge.addresses();
         self.certificates = edge.certificates();
-        let mut lanes = Vec::new();
-        let mut shared: BTreeMap<&str, Arc<pipeline::Upstream>> = BTreeMap::new();
-        let mut clients: Clients = BTreeMap::new();
-        for project in &config.projects {
-            let Some(upstream) = config.upstreams.iter().find(|u| u.name == project.upstream)
-            else {
-                continue; // the check of the configuration has refused this
-            };
-            let client = Arc::new(self.store_client(config, upstream)?);
-            if upstream.kind == UpstreamKind::Sls {
-                clients.insert(project.name.clone(), Arc::clone(&client));
-            }
-            let shared = shared.entry(&upstream.name).or_insert_with(|| {
-                let metrics = self.metrics.upstream(&upstream.name);
-                pipeline::Upstream::new(&upstream.name, &config.delivery, metrics)
-            });
-            for logstore in &project.logstores {
-                lanes.push(LaneSpec {
-                    project: project.name.clone(),
-                    logstore: logstore.name.clone(),
-                    upstream_project: upstream_project(project).clone(),
-                    upstream_logstore: upstream_logstore(logstore).clone(),
-                    client: Arc::clone(&client),
-                    upstream: Arc::clone(&shared),
-                    codec: codec_of(upstream.compression),
-                    weight: logstore.weight,
-                    metrics: self
-                        .metrics
-                        .logstore(project.name.as_str(), logstore.name.as_str()),
-                });
-            }
-        }
+        let (lanes, clients) = self.lane_specs(config)?;
         let quarantine = aside::open(config, &self.metrics)?;
         let rules = PipelineRules {
             batch: &config.batch,
@@ -478,47 +444,6 @@ impl Running {
         }));
         Ok(())
     }
-
-    fn store_client(
-        &self,
-        config: &Config,
-        upstream: &Upstream,
-    ) -> Result<StoreClient, StartError> {
-        let endpoint = match upstream.kind {
-            UpstreamKind::Embedded => {
-                let address = self.addresses.logstore.unwrap_or(config.embedded.listen);
-                StoreEndpoint {
-                    base: format!("http://localhost:{}", address.port()),
-                    address: Some(reachable(address)),
-                    region: config.embedded.region.clone(),
-                    key: embedded_key(config)?,
-                    signature: upstream.signature,
-                    ca_file: None,
-                    timeouts: Timeouts::of(&config.delivery),
-                }
-            }
-            UpstreamKind::Sls => StoreEndpoint {
-                base: upstream.endpoint.clone().unwrap_or_default(),
-                address: upstream.address,
-                region: upstream.effective_region().unwrap_or_default().to_owned(),
-                key: upstream_key(upstream)?,
-                signature: upstream.signature,
-                ca_file: upstream.ca_file.clone(),
-                timeouts: Timeouts::of(&config.delivery),
-            },
-        };
-        let client = StoreClient::new(endpoint).map_err(|source| StartError::Upstream {
-            upstream: upstream.name.clone(),
-            source,
-        })?;
-        if upstream.kind == UpstreamKind::Embedded {
-            return Ok(client);
-        }
-        let upstream = upstream.clone();
-        Ok(client.reading_keys_from(Arc::new(move || {
-            upstream_key(&upstream).map_err(|error| error.to_string())
-        })))
-    }
 }
 
 /// Bounds of the private listener: scrapes and probes, nothing more.
@@ -528,5 +453,3 @@ const ADMIN_OPTIONS: ServeOptions = ServeOptions {
     write_timeout: Duration::from_secs(10),
     max_header: 16 << 10,
 };
-
-type Clients = BTreeMap<ProjectName, Arc<StoreClient>>;

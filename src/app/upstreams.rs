@@ -46,7 +46,7 @@ pub(super) fn upstream_names(
 ) -> Vec<(ProjectName, Vec<LogstoreName>)> {
     let mut names: BTreeMap<ProjectName, BTreeSet<LogstoreName>> = BTreeMap::new();
     for project in &config.projects {
-        let of_kind = |u: &Upstream| u.name == project.upstream && u.kind == kind;
+        let of_kind = |u: &Upstream| project.uses(&u.name) && u.kind == kind;
         if config.upstreams.iter().any(of_kind) {
             // Several projects may share one at the upstream.
             let logstores = names.entry(upstream_project(project).clone()).or_default();

@@ -237,7 +237,7 @@ mod tests {
     use crate::logstore::codec::Codec;
     use crate::logstore::proto::LogGroup;
     use crate::logstore::signature::AccessKey;
-    use crate::pipeline::{LaneSpec, Pipeline, PipelineRules, Upstream};
+    use crate::pipeline::{LaneSpec, Pipeline, PipelineRules, Route, Upstream};
 
     /// A pipeline whose store is away, so that what is taken stays.
     fn pipeline(memory: ByteSize) -> Pipeline {
@@ -263,8 +263,11 @@ mod tests {
             upstream_logstore: logstore.clone(),
             project,
             logstore,
-            client: Arc::new(client.unwrap()),
-            upstream: Upstream::new("store", &Delivery::default(), Arc::default()),
+            store: Route {
+                client: Arc::new(client.unwrap()),
+                upstream: Upstream::new("store", &Delivery::default(), Arc::default()),
+            },
+            fallback: None,
             codec: Codec::None,
             weight: 1,
             metrics: Arc::default(),

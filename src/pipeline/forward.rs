@@ -17,22 +17,20 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::LaneSpec;
 use super::batch::{BATCH_OVERHEAD, Held, SealedBatch};
 use super::delivery::aimd::{Concurrency, Sign};
 use super::delivery::anatomy::Anatomy;
-use super::delivery::breaker::Verdict;
+use super::delivery::breaker::{Pass, Verdict};
 use super::delivery::records;
 use super::delivery::splitter::{Refused, Splitter};
-use super::delivery::upstream::Upstream;
 use super::lane::Lane;
 use super::quarantine::{Quarantine, Room};
 use super::retry::{Backoff, Health, random_share};
+use super::{LaneSpec, Route};
 use crate::config::Delivery;
 use crate::foundation::budget::Lease;
 use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::logstore::client::StoreClient;
 use crate::logstore::codec::{Codec, compress, decompress};
 use crate::logstore::error::{NextStep, RetryReason, StoreError, next_step};
 use crate::telemetry::{DropReason, LogstoreMetrics};
@@ -51,8 +49,8 @@ pub(super) struct Forwarder {
     lane: Arc<Lane>,
     project: ProjectName,
     logstore: LogstoreName,
-    client: Arc<StoreClient>,
-    upstream: Arc<Upstream>,
+    store: Route,
+    fallback: Option<Route>,
     concurrency: Concurrency,
     codec: Codec,
     backoff: Backoff,
@@ -98,8 +96,8 @@ impl Forwarder {
             lane,
             project: spec.upstream_project,
             logstore: spec.upstream_logstore,
-            client: spec.client,
-            upstream: spec.upstream,
+            store: spec.store,
+            fallback: spec.fallback,
             concurrency: Concurrency::new(delivery.concurrency, Arc::clone(&spec.metrics)),
             codec: spec.codec,
             backoff: Backoff::new(delivery),
@@ -275,32 +273,53 @@ impl Forwarder {
         held.delivered();
     }
 
-    /// One attempt, once the lane has a slot for it and the upstream is taken for up. `again`: it
+    /// One attempt, once the lane has a slot for it and an upstream is taken for up. `again`: it
     /// repeats a failed one, and waits for its turn.
     async fn attempt(&self, parcel: &Parcel, again: bool) -> Result<(), StoreError> {
         let slot = self.concurrency.slot().await;
-        let breaker = self.upstream.breaker();
-        let pass = loop {
-            let pass = breaker.pass().await;
+        let (route, pass) = loop {
+            let (route, pass) = self.route().await;
             if pass.is_probe() || !again {
-                break pass;
+                break (route, pass);
             }
-            self.upstream.turn().await;
-            if breaker.is_closed() {
-                break pass;
+            route.upstream.turn().await;
+            if route.upstream.breaker().is_closed() {
+                break (route, pass);
             }
         };
         let began = Instant::now();
-        let result = self.put(parcel).await;
+        let result = self.put(route, parcel).await;
         let (sign, verdict) = meaning(&result);
         slot.ended(sign, began);
         pass.ended(verdict);
+        match &result {
+            Ok(()) if !std::ptr::eq(route, &self.store) => {
+                self.metrics.delivery.fallback_groups.inc();
+            }
+            Err(error) if is_of_credential(error) => route.upstream.credential_refused(),
+            _ => {}
+        }
         result
     }
 
-    async fn put(&self, parcel: &Parcel) -> Result<(), StoreError> {
+    /// The store, or while its upstream is down the second one. Either may be up first when both are
+    /// down.
+    async fn route(&self) -> (&Route, Pass<'_>) {
+        let store = &self.store;
+        let Some(fallback) = &self.fallback else {
+            return (store, store.upstream.breaker().pass().await);
+        };
+        tokio::select! {
+            biased;
+            pass = store.upstream.breaker().pass() => (store, pass),
+            pass = fallback.upstream.breaker().pass() => (fallback, pass),
+        }
+    }
+
+    async fn put(&self, route: &Route, parcel: &Parcel) -> Result<(), StoreError> {
         let body = parcel.body.clone();
-        self.client
+        route
+            .client
             .put_log_group(
                 &self.project,
                 &self.logstore,
@@ -317,10 +336,14 @@ impl Forwarder {
         let share = random_share();
         let stopping = &self.signals.stopping;
         let of_upstream = matches!(reason, RetryReason::Network | RetryReason::Busy);
+        let is_up = |route: &Route| route.upstream.breaker().is_closed();
+        if of_upstream && !is_up(&self.store) && self.fallback.as_ref().is_some_and(is_up) {
+            return;
+        }
         if !stopping.is_cancelled() {
             tokio::select! {
                 () = tokio::time::sleep(self.backoff.pause(reason, failures, share)) => {}
-                () = self.upstream.breaker().recovered(), if of_upstream => {}
+                () = self.store.upstream.breaker().recovered(), if of_upstream => {}
                 () = stopping.cancelled() => {}
             }
             return;
@@ -342,9 +365,6 @@ impl Forwarder {
 
     fn on_failure(&self, error: &StoreError, reason: RetryReason) {
         self.metrics.delivery_retries.inc();
-        if reason == RetryReason::Credential {
-            self.upstream.credential_refused();
-        }
         self.lane
             .admission()
             .on_failure(reason == RetryReason::Quota);
@@ -399,6 +419,11 @@ fn meaning(result: &Result<(), StoreError>) -> (Sign, Verdict) {
         (StoreError::Refused(_), Some(_)) => (Sign::None, Verdict::Up),
         (StoreError::Refused(_), None) => (Sign::Well, Verdict::Up),
     }
+}
+
+fn is_of_credential(error: &StoreError) -> bool {
+    let reason = RetryReason::Credential;
+    next_step(error) == NextStep::Retry { reason }
 }
 
 /// Compresses a LogGroup on a thread that may block.

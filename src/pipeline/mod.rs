@@ -56,16 +56,25 @@ pub struct LaneSpec {
     pub upstream_project: ProjectName,
     /// The logstore at the store.
     pub upstream_logstore: LogstoreName,
-    /// The store.
-    pub client: Arc<StoreClient>,
-    /// What its lanes share.
-    pub upstream: Arc<Upstream>,
+    /// Where it is delivered.
+    pub store: Route,
+    /// Where it is delivered while the breaker of that upstream is not closed.
+    pub fallback: Option<Route>,
     /// Compression of LogGroups.
     pub codec: Codec,
     /// How its share compares to those of the others.
     pub weight: u32,
     /// Where its events are counted.
     pub metrics: Arc<LogstoreMetrics>,
+}
+
+/// The way to a store.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The store.
+    pub client: Arc<StoreClient>,
+    /// What all lanes to it share.
+    pub upstream: Arc<Upstream>,
 }
 
 /// What all lanes go by.
@@ -125,7 +134,8 @@ impl Pipeline {
             memory,
             upstreams: specs
                 .iter()
-                .map(|spec| Arc::clone(&spec.upstream))
+                .flat_map(|spec| std::iter::once(&spec.store).chain(&spec.fallback))
+                .map(|route| Arc::clone(&route.upstream))
                 .collect(),
             hurry: delivery.backoff_min.get(),
             tasks: TaskTracker::new(),

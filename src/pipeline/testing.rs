@@ -12,7 +12,7 @@ use super::admission::{Admission, AdmissionRules};
 use super::batch::SealedBatch;
 use super::lane::Lane;
 use super::quarantine::Quarantine;
-use super::{LaneSpec, Pipeline, PipelineRules, StopReport, Upstream};
+use super::{LaneSpec, Pipeline, PipelineRules, Route, StopReport, Upstream};
 use crate::config::{Batch, Breaker, Delivery, Limits, Overload, SignatureVersion};
 use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
 use crate::foundation::budget::Budget;
@@ -121,6 +121,8 @@ pub(super) struct Setup {
     pub(super) quarantine: Option<Arc<Quarantine>>,
     /// Shared by all lanes; else each has its own.
     pub(super) upstream: Option<Arc<Upstream>>,
+    /// A second store for all lanes.
+    pub(super) fallback: Option<SocketAddr>,
 }
 
 impl Setup {
@@ -149,6 +151,7 @@ impl Setup {
             codec: Codec::Lz4,
             quarantine: None,
             upstream: None,
+            fallback: None,
         }
     }
 
@@ -216,6 +219,28 @@ impl Running {
 }
 
 fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
+    let upstream = match &setup.upstream {
+        Some(upstream) => Arc::clone(upstream),
+        None => Upstream::new("store", &setup.delivery, Arc::default()),
+    };
+    let (project, logstore) = names();
+    LaneSpec {
+        upstream_project: project.clone(),
+        upstream_logstore: logstore.clone(),
+        project,
+        logstore,
+        store: route_to(store, upstream, setup),
+        fallback: setup.fallback.map(|store| {
+            let upstream = Upstream::new("fallback", &setup.delivery, Arc::default());
+            route_to(store, upstream, setup)
+        }),
+        codec: setup.codec,
+        weight: 1,
+        metrics: Arc::default(),
+    }
+}
+
+fn route_to(store: SocketAddr, upstream: Arc<Upstream>, setup: &Setup) -> Route {
     let client = StoreClient::new(StoreEndpoint {
         base: format!("http://{store}"),
         address: Some(store),
@@ -229,20 +254,9 @@ fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
         ca_file: None,
         timeouts: Timeouts::of(&setup.delivery),
     });
-    let (project, logstore) = names();
-    LaneSpec {
-        upstream_project: project.clone(),
-        upstream_logstore: logstore.clone(),
-        project,
-        logstore,
+    Route {
         client: Arc::new(client.unwrap()),
-        upstream: match &setup.upstream {
-            Some(upstream) => Arc::clone(upstream),
-            None => Upstream::new("store", &setup.delivery, Arc::default()),
-        },
-        codec: setup.codec,
-        weight: 1,
-        metrics: Arc::default(),
+        upstream,
     }
 }
 

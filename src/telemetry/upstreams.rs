@@ -17,6 +17,8 @@ pub struct LogstoreDelivery {
     pub splits: Counter,
     /// Parts that were given up whole, since their LogGroup may not be split any further.
     pub splits_exhausted: Counter,
+    /// LogGroups that the second upstream has taken in place of the first.
+    pub fallback_groups: Counter,
 }
 
 /// How one upstream is.
@@ -78,6 +80,12 @@ impl Metrics {
                 "Parts of refused LogGroups that were given up whole, good events among them. Bound: delivery.max_splits. Alert on any.",
                 COUNTER,
                 |it| it.splits_exhausted.get(),
+            ),
+            (
+                "tollgate_delivery_fallback_groups_total",
+                "LogGroups delivered to the project's fallback, while its upstream was down.",
+                COUNTER,
+                |it| it.fallback_groups.get(),
             ),
         ]
         .into_iter()

@@ -195,6 +195,7 @@ impl Config {
             projects: vec![Project {
                 name: project,
                 upstream: "embedded".to_owned(),
+                fallback: None,
                 upstream_project: None,
                 policy: None,
                 logstores: vec![

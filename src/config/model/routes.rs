@@ -99,6 +99,10 @@ pub struct Project {
     pub name: ProjectName,
     /// Name of the upstream that takes its events.
     pub upstream: String,
+    /// Name of an upstream that takes its events while the breaker of the first is not closed (`delivery.breaker`): the first does not answer. Project and logstores have the same names there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "store-of-another-region")]
+    pub fallback: Option<String>,
     /// Name of the project at the upstream. Left out: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "project-at-the-store")]

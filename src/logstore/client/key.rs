@@ -34,7 +34,7 @@ impl Key {
         }
     }
 
-    pub(super) fn from_source(self, source: KeySource) -> Self {
+    pub(super) fn with_source(self, source: KeySource) -> Self {
         Self {
             source: Some(source),
             ..self

@@ -212,7 +212,7 @@ impl StoreClient {
     #[must_use]
     pub fn reading_keys_from(self, source: KeySource) -> Self {
         Self {
-            key: self.key.from_source(source),
+            key: self.key.with_source(source),
             ..self
         }
     }

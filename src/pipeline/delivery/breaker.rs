@@ -269,6 +269,8 @@ impl Drop for Pass<'_> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::task::TaskTracker;
+
     use super::*;
     use crate::foundation::units::Span;
 
@@ -334,10 +336,11 @@ mod tests {
         let breaker = Arc::new(breaker(1));
         fails(&breaker).await;
         let probe = breaker.pass().await;
+        let tasks = TaskTracker::new();
         let others: Vec<_> = (0..5)
             .map(|_| {
                 let breaker = Arc::clone(&breaker);
-                tokio::spawn(async move { breaker.pass().await.is_probe() })
+                tasks.spawn(async move { breaker.pass().await.is_probe() })
             })
             .collect();
         tokio::time::sleep(FOREVER).await;
@@ -378,7 +381,7 @@ mod tests {
         let stopping = Arc::new(breaker(1));
         fails(&stopping).await;
         let waiting = Arc::clone(&stopping);
-        let waited = tokio::spawn(async move {
+        let waited = TaskTracker::new().spawn(async move {
             let (waited, probe) = next(&waiting).await;
             probe.ended(Verdict::Down);
             waited

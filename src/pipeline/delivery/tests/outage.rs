@@ -200,3 +200,60 @@ async fn delivery_of_a_lane_that_waits_for_a_long_pause_goes_on_when_the_upstrea
     quick.stop(PATIENCE).await;
     slow.stop(PATIENCE).await;
 }
+
+#[tokio::test]
+async fn delivery_goes_to_the_fallback_while_the_first_store_is_down_and_back_after_it() {
+    let store = Moody::start(Answer::HangUp).await;
+    let second = Moody::start(Answer::Take).await;
+    let mut setup = Setup {
+        fallback: Some(second.store.address),
+        ..Setup::quick()
+    };
+    setup.delivery.breaker.pause_min = Span::millis(100);
+    setup.delivery.breaker.pause_max = Span::millis(100);
+    let upstream = shared(&mut setup);
+    let running = Running::start(&setup, &store.lanes(1));
+    let metrics = running.metrics(0);
+    running.submit(0, &some_events("a", 3)).unwrap();
+    running.until(|| metrics.events_delivered.get() == 3).await;
+    assert_eq!(upstream.breaker(), BreakerState::Open);
+    assert_eq!(metrics.delivery.fallback_groups.get(), 1);
+    assert_eq!(second.store.names().len(), 3);
+    store.becomes(Answer::Take);
+    // Events that come then are the probes.
+    let mut count = 0;
+    while upstream.breaker() != BreakerState::Closed {
+        count += 1;
+        running.submit(0, &some_events("b", 1)).unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(count < 500);
+    }
+    running
+        .until(|| metrics.events_delivered.get() == 3 + count)
+        .await;
+    let in_both = store.store.names().len() + second.store.names().len();
+    assert_eq!(in_both as u64, 3 + count);
+    let there = second.calls();
+    running.submit(0, &some_events("c", 1)).unwrap();
+    running.until(|| metrics.events_held.get() == 0).await;
+    assert_eq!(second.calls(), there, "the first one is back");
+    running.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn delivery_waits_for_whichever_of_two_stores_is_back_first() {
+    let store = Moody::start(Answer::HangUp).await;
+    let second = Moody::start(Answer::Refuse(503, "ServerBusy")).await;
+    let setup = Setup {
+        fallback: Some(second.store.address),
+        ..Setup::quick()
+    };
+    let running = Running::start(&setup, &store.lanes(1));
+    let metrics = running.metrics(0);
+    running.submit(0, &some_events("a", 3)).unwrap();
+    running.until(|| second.calls() > 10).await;
+    second.becomes(Answer::Take);
+    running.until(|| metrics.events_delivered.get() == 3).await;
+    assert_eq!(store.store.names().len(), 0);
+    running.stop(PATIENCE).await;
+}
