@@ -32,7 +32,7 @@ use crate::gate::identity::sts::ReplayWindow;
 use crate::gate::identity::{Authenticator, Trust};
 use crate::gate::policy::resource_name;
 use crate::gate::quota::{Overrides, Quotas};
-use crate::logstore::client::{StoreClient, StoreEndpoint};
+use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
 use crate::logstore::proto::LogGroup;
 use crate::logstore::signature::AccessKey;
 use crate::pipeline::{IdleLane, Lane, PipelineRules, idle_lanes};
@@ -312,7 +312,7 @@ fn client_of_nobody(
         },
         signature: SignatureVersion::V1,
         ca_file: None,
-        timeout: std::time::Duration::from_secs(1),
+        timeouts: Timeouts::of(&crate::config::Delivery::default()),
     })
 }
 
