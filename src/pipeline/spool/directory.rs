@@ -94,6 +94,10 @@ impl SpoolDirectory {
                 path: path.to_owned(),
                 source,
             })?;
+        // The spool's own name. Who may not read the directory above has made it durable before.
+        if let Some(above) = path.parent()
+            && files.sync_folder(above).is_err()
+        {}
         let lock = files
             .lock(&path.join(LOCK))
             .map_err(|source| OpenError::Locked {

@@ -1,2 +1,5 @@
 //! Tests of the spool.
+
+mod disk;
+mod histories;
 pub(super) mod versions;
