@@ -32,8 +32,8 @@ pub struct Part<'a> {
     pub last: bool,
     /// How many events are in `logs`, below 2^24.
     pub events: u32,
-    /// Topic, source and tags in wire form. At least one part of a bundle has it, best the first:
-    /// without a readable one the bundle is lost.
+    /// Topic, source and tags in wire form. The first part that is appended has it; others may, so
+    /// that the bundle outlives damage of the first.
     pub key: Option<&'a [u8]>,
     /// The events in wire form.
     pub logs: &'a [u8],
@@ -87,6 +87,10 @@ pub enum AppendError {
     /// A part of more than 16 MiB, or of 2^24 events.
     #[error("a part is too large for the spool")]
     TooLarge,
+    /// The log has no part of the bundle that says topic, source and tags, and this one does not
+    /// either.
+    #[error("the first part of a bundle needs its key")]
+    Keyless,
     /// The bundle has that part.
     #[error("part {0} of the bundle is in the spool already")]
     Repeated(u16),
@@ -139,6 +143,9 @@ impl Log {
             return Err(AppendError::TooLarge);
         }
         let known = self.index.get(part.bundle);
+        if part.key.is_none() && known.is_none_or(|entry| !entry.is_keyed()) {
+            return Err(AppendError::Keyless);
+        }
         if known.is_some_and(|entry| entry.places.iter().any(|p| p.part == part.number)) {
             return Err(AppendError::Repeated(part.number));
         }
@@ -261,6 +268,7 @@ impl Log {
             };
             match taken {
                 Ok(()) => break,
+                Err(_) if self.delete_now() => {}
                 Err(_)
                     if self.rules.when_full == WhenFull::DropOldest
                         && self.drop_oldest_segment() => {}

@@ -186,7 +186,7 @@ pub struct Log {
     pub(super) born: u64,
     /// What all segments are charged, in bytes.
     pub(super) charged: u64,
-    /// Segments that are to be deleted and could not be, and what they are charged.
+    /// Segments that are to be deleted: number, identity, and what they are charged.
     pub(super) doomed: Vec<(u64, u64, u64)>,
     /// Segments that were deleted since the last checkpoint: number and identity.
     pub(super) removed: Vec<(u64, u64)>,

@@ -148,6 +148,8 @@ impl Log {
                 length: segment.length,
             })
             .collect();
+        // The checkpoint that says so is on disk.
+        self.sweep();
         Ok(())
     }
 
@@ -330,7 +332,9 @@ impl Log {
             }
         }
         self.remove_if_spent(number);
-        self.sleep_if_large();
+        if self.is_recovering() {
+            self.sleep_if_large();
+        }
         Ok(())
     }
 

@@ -238,7 +238,12 @@ impl Log {
         let hit = hit.filter(|entry| entry.places.iter().any(behind));
         let hit: Vec<BundleId> = hit.map(|entry| entry.id).collect();
         for id in hit {
-            let gone = self.index.take_places(id, behind);
+            let before = self.index.get(id).map(super::index::Entry::segments);
+            let mut gone = self.index.take_places(id, behind);
+            // What is left is nothing without a part that says where it belongs.
+            if self.index.get(id).is_some_and(|entry| !entry.is_keyed()) {
+                gone.extend(self.index.take_places(id, |_| true));
+            }
             for place in &gone {
                 self.count_end(End::Withdrawn, u64::from(place.events), u64::from(place.raw));
                 doubts.insert(PartId {
@@ -246,13 +251,15 @@ impl Log {
                     number: place.part,
                 });
             }
-            let left = self.index.get(id);
-            let still_here = left.is_some_and(|e| e.places.iter().any(|p| p.segment == number));
+            let left = self.index.get(id).map(super::index::Entry::segments);
             if left.is_none() {
                 self.counts.held_bundles -= 1;
             }
-            if !still_here {
-                self.part_from(number, id.number);
+            let left = left.unwrap_or_default();
+            for segment in before.unwrap_or_default() {
+                if !left.contains(&segment) {
+                    self.part_from(segment, id.number);
+                }
             }
         }
         self.remove_if_spent(number);

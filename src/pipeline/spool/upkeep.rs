@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::BundleId;
+use super::append::Fault;
 use super::checkpoint::{Checkpoint, Progress};
 use super::format::DATA_START;
 use super::index::Entry;
@@ -16,24 +17,37 @@ const IDLE_BYTES: u64 = 1 << 20;
 const MAX_REMOVED: usize = 1024;
 
 impl Log {
-    /// Writes down what is done, so that it is not sent again after a restart, and deletes what
-    /// could not be deleted before. To be called every second or so, and before stopping.
+    /// Writes down what is done, so that it is not sent again after a restart, and then deletes the
+    /// segments of which nothing is needed: in this order, so that of a bundle that lies in two
+    /// segments no half comes back. To be called every second or so, and before stopping.
     ///
     /// # Errors
     /// When the disk refuses. Nothing is lost; the next one tells the same.
     pub fn checkpoint(&mut self) -> io::Result<()> {
-        self.sweep();
         let checkpoint = self.progress();
         if let Err(error) = checkpoint.write(&*self.files, &self.folder) {
             self.counts.failed_upkeep += 1;
+            if Fault::of(&error) == Fault::NoSpace {
+                self.sweep();
+            }
             return Err(error);
         }
         self.removed.clear();
+        self.sweep();
         let (segments, doomed) = (&self.segments, &self.doomed);
         self.cuts.retain(|cut| {
             segments.contains_key(&cut.segment) || doomed.iter().any(|d| d.0 == cut.segment)
         });
         Ok(())
+    }
+
+    /// Deletes at once what need not stay; whether there was something.
+    pub(super) fn delete_now(&mut self) -> bool {
+        let before = self.doomed.len();
+        if before > 0 && self.checkpoint().is_err() {
+            self.sweep();
+        }
+        self.doomed.len() < before
     }
 
     fn progress(&self) -> Checkpoint {
@@ -83,7 +97,7 @@ impl Log {
         }
     }
 
-    /// Deletes a segment when nothing in it is needed.
+    /// Sees to it that a segment is deleted when nothing in it is needed.
     pub(super) fn remove_if_spent(&mut self, number: u64) {
         let Some(segment) = self.segments.get(&number) else {
             return;
@@ -107,17 +121,11 @@ impl Log {
         self.remove_segment(number);
     }
 
-    /// Deletes a segment, now or as soon as the disk lets it.
+    /// Nothing in a segment is needed: the next checkpoint deletes it.
     pub(super) fn remove_segment(&mut self, number: u64) {
         self.closing.retain(|closing| closing.number != number);
-        let Some(segment) = self.segments.remove(&number) else {
-            return;
-        };
-        let identity = segment.header.identity;
-        if self.delete(number) {
-            self.uncharge(segment.bytes);
-            self.note_removed(number, identity);
-        } else {
+        if let Some(segment) = self.segments.remove(&number) {
+            let identity = segment.header.identity;
             self.doomed.push((number, identity, segment.bytes));
         }
     }
@@ -140,7 +148,7 @@ impl Log {
         self.removed.push((number, identity));
     }
 
-    fn sweep(&mut self) {
+    pub(super) fn sweep(&mut self) {
         for (number, identity, bytes) in std::mem::take(&mut self.doomed) {
             if self.delete(number) {
                 self.uncharge(bytes);
@@ -275,6 +283,6 @@ impl Log {
             self.end(id, End::Dropped);
         }
         self.remove_if_spent(number);
-        !self.segments.contains_key(&number) && self.doomed.iter().all(|d| d.0 != number)
+        self.delete_now()
     }
 }
