@@ -159,6 +159,14 @@ impl Index {
         Put::FirstInSegment
     }
 
+    /// Puts a part in the place of one without a key that has its number; the latter, if there was
+    /// one.
+    pub(super) fn put_keyed(&mut self, id: BundleId, place: Place) -> Option<Place> {
+        let entry = self.get_mut(id)?;
+        let known = entry.places.iter_mut().find(|known| known.part == place.part)?;
+        (!known.keyed).then(|| std::mem::replace(known, place))
+    }
+
     /// Takes a bundle out.
     pub(super) fn take(&mut self, id: BundleId) -> Option<Entry> {
         let key = self.ids.remove(&id)?;

@@ -16,7 +16,7 @@ use super::files::{Files, Handle, read_full_at};
 use super::format::{
     Cut, DATA_START, HeaderRead, RECORD_HEADER, RecordHeader, SegmentHeader,
 };
-use super::index::{Index, Place, Put};
+use super::index::{Entry, Index, Place, Put};
 use super::keys::KeyRing;
 use super::log::{End, Log, LogRules, Segment, State};
 use super::payload::Packer;
@@ -316,7 +316,7 @@ impl Log {
             let fresh = !self.index.contains(id);
             let put = self.index.put(id, place, time, true);
             if put == Put::Repeated {
-                self.counts.repeated_parts += 1;
+                self.note_repeated(id, place);
                 continue;
             }
             let counts = &mut self.counts;
@@ -336,6 +336,30 @@ impl Log {
             self.sleep_if_large();
         }
         Ok(())
+    }
+
+    /// A part was found twice: its first copy was in doubt. Where only the second says where the
+    /// bundle belongs, that one counts.
+    fn note_repeated(&mut self, id: super::BundleId, place: Place) {
+        self.counts.repeated_parts += 1;
+        let before = self.index.get(id).map(Entry::segments).unwrap_or_default();
+        if !place.keyed {
+            return;
+        }
+        let Some(old) = self.index.put_keyed(id, place) else {
+            return;
+        };
+        let after = self.index.get(id).map(Entry::segments).unwrap_or_default();
+        self.counts.held_raw_bytes += u64::from(place.raw);
+        self.counts.held_raw_bytes -= u64::from(old.raw);
+        if !before.contains(&place.segment)
+            && let Some(segment) = self.segments.get_mut(&place.segment)
+        {
+            segment.live += 1;
+        }
+        if !after.contains(&old.segment) {
+            self.part_from(old.segment, id.number);
+        }
     }
 
     /// Reads a segment, and gives the records that `keep` wants. With `first`, damage is counted and

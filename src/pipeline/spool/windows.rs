@@ -35,7 +35,7 @@ impl Log {
             matches!(segment.state, State::Awake)
                 && Some(**number) != head
                 && !self.is_open(**number)
-                && self.index.at_home(**number).any(|entry| self.may_sleep(entry))
+                && self.index.at_home(**number).any(|entry| self.may_sleep(**number, entry))
         };
         let found = match order {
             Order::OldestFirst => self.segments.iter().rev().find(can),
@@ -50,20 +50,17 @@ impl Log {
             || self.closing.iter().any(|closing| closing.number == number)
     }
 
-    /// Whether nothing of the bundle lies elsewhere, or may yet come.
-    fn may_sleep(&self, entry: &Entry) -> bool {
-        let Some(first) = entry.places.first() else {
-            return false;
-        };
-        let former = first.segment < self.born && !self.is_recovering();
+    /// Whether nothing of the bundle lies outside the segment, or may yet come.
+    fn may_sleep(&self, number: u64, entry: &Entry) -> bool {
+        let former = number < self.born && !self.is_recovering();
         entry.waiting
-            && entry.places.iter().all(|place| place.segment == first.segment)
+            && entry.places.iter().all(|place| place.segment == number)
             && (former || (entry.is_whole() && entry.is_keyed()))
     }
 
     fn put_to_sleep(&mut self, number: u64) {
         let done = self.done_of(number);
-        let sleeping = self.index.at_home(number).filter(|entry| self.may_sleep(entry));
+        let sleeping = self.index.at_home(number).filter(|entry| self.may_sleep(number, entry));
         let ids: Vec<BundleId> = sleeping.map(|entry| entry.id).collect();
         let (mut events, mut raw) = (0, 0);
         for id in &ids {

@@ -451,7 +451,17 @@ impl History {
         }
         let counts = self.log().counts();
         assert!(counts.balance(), "{counts:?}");
-        self.tell(|| format!("{:#?}", self.log.as_ref().unwrap().segments));
+        self.tell(|| {
+            let log = self.log.as_ref().unwrap();
+            let line = |(number, s): (&u64, &super::super::log::Segment)| {
+                format!(
+                    "  {number}: {} {:?} {:?} cut {} live {} cuts {:?}",
+                    s.length, s.state, s.numbers, s.cut, s.live, s.header.cuts
+                )
+            };
+            let lines: Vec<String> = log.segments.iter().map(line).collect();
+            format!("segments\n{}", lines.join("\n"))
+        });
     }
 
     fn flip(&mut self, kind: Kind) {
