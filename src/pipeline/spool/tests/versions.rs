@@ -24,3 +24,44 @@ pub(in super::super) fn decode_zeroth(body: &[u8]) -> Option<SegmentHeader> {
         logstore: LogstoreName::new(name()?).ok()?,
     })
 }
+
+/// Where the fields behind the fixed ones begin.
+const FIELDS: usize = 12;
+
+fn with_copies(copy: &[u8], records: &[u8]) -> Vec<u8> {
+    let mut copy = copy.to_vec();
+    let length = copy.len() as u16 + 4;
+    copy[10..12].copy_from_slice(&length.to_le_bytes());
+    let crc = crc32c::crc32c(&copy);
+    copy.extend_from_slice(&crc.to_le_bytes());
+    let mut all = copy.clone();
+    all.resize(512, 0);
+    all.extend_from_slice(&copy);
+    all.resize(1024, 0);
+    all.extend_from_slice(records);
+    all
+}
+
+fn copy_of(segment: &[u8]) -> Vec<u8> {
+    let length = usize::from(u16::from_le_bytes([segment[10], segment[11]]));
+    segment[..length - 4].to_vec()
+}
+
+/// The same segment with another version in its header.
+pub(super) fn with_version(segment: &[u8], version: u16) -> Vec<u8> {
+    let mut copy = copy_of(segment);
+    copy[8..10].copy_from_slice(&version.to_le_bytes());
+    with_copies(&copy, &segment[1024..])
+}
+
+/// A segment of version 1 without cuts and keys, as version 0 would have written it.
+pub(super) fn as_zeroth(segment: &[u8]) -> Vec<u8> {
+    let first = copy_of(segment);
+    let mut copy = first[..8].to_vec();
+    copy.extend_from_slice(&[0, 0, 0, 0]);
+    copy.extend_from_slice(&first[FIELDS..FIELDS + 40]);
+    // Behind the key and the count of cuts.
+    assert_eq!(first[FIELDS + 40..FIELDS + 49], [0; 9]);
+    copy.extend_from_slice(&first[FIELDS + 49..]);
+    with_copies(&copy, &segment[1024..])
+}
