@@ -21,6 +21,7 @@ mod queue;
 mod retry;
 #[cfg(test)]
 mod scripted_store;
+pub mod spool;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

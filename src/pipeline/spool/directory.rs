@@ -1,0 +1,194 @@
+//! The directory of all lanes.
+//!
+//! Promise: one process at a time; who has it is told. A lock file that was left behind is no
+//! obstacle, since the lock ends with the process.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::files::{Files, LockError};
+use super::keys::KeyRing;
+use super::log::{Log, LogRules};
+use super::recover::Ground;
+use super::space::Space;
+use super::{folder_of, number_of};
+use crate::foundation::names::{LogstoreName, ProjectName};
+
+/// Name of the lock file; no project can be so named.
+const LOCK: &str = ".lock";
+
+/// Why a spool was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it, or the lock file cannot be used.
+    #[error("the spool {} cannot be locked: {source}", path.display())]
+    Locked {
+        /// The spool's directory.
+        path: PathBuf,
+        /// Why.
+        source: LockError,
+    },
+    /// Its directory cannot be made or listed.
+    #[error("the spool {} cannot be opened: {source}", path.display())]
+    Files {
+        /// Which directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The log of that lane is open already.
+    #[error("the log of {0}/{1} is open already")]
+    Twice(ProjectName, LogstoreName),
+}
+
+/// A lane that has a directory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FoundLane {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its logstore.
+    pub logstore: LogstoreName,
+    /// Its segments.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// The spool of this process.
+pub struct SpoolDirectory {
+    files: Arc<dyn Files>,
+    path: PathBuf,
+    keys: Option<Arc<KeyRing>>,
+    space: Arc<Space>,
+    open: Mutex<HashSet<(ProjectName, LogstoreName)>>,
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl std::fmt::Debug for SpoolDirectory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SpoolDirectory")
+            .field("path", &self.path)
+            .field("space", &self.space)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SpoolDirectory {
+    /// Makes the directory where there is none, and takes its lock.
+    ///
+    /// With `keys`, what is appended from now on is encrypted with the first of them.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing that is in the directory is an error.
+    pub fn open(
+        files: Arc<dyn Files>,
+        path: &Path,
+        space: Arc<Space>,
+        keys: Option<Arc<KeyRing>>,
+    ) -> Result<Self, OpenError> {
+        files
+            .create_folder(path)
+            .map_err(|source| OpenError::Files {
+                path: path.to_owned(),
+                source,
+            })?;
+        // The spool's own name. Who may not read the directory above has made it durable before.
+        if let Some(above) = path.parent()
+            && files.sync_folder(above).is_err()
+        {}
+        let lock = files
+            .lock(&path.join(LOCK))
+            .map_err(|source| OpenError::Locked {
+                path: path.to_owned(),
+                source,
+            })?;
+        Ok(Self {
+            files,
+            path: path.to_owned(),
+            keys,
+            space,
+            open: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    /// The lanes that have left segments here, also those that nobody has configured any more:
+    /// what they take is charged only once their log is open.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed.
+    pub fn lanes(&self) -> Result<Vec<FoundLane>, OpenError> {
+        lanes_in(&*self.files, &self.path).map_err(|source| OpenError::Files {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// Opens the log of a lane; its directory is made when there is none. Quick: what earlier lives
+    /// left is read by [`Log::recover`].
+    ///
+    /// # Errors
+    /// See [`OpenError`]. A log that was opened is never opened again in this process.
+    pub fn log(
+        &self,
+        project: &ProjectName,
+        logstore: &LogstoreName,
+        rules: LogRules,
+    ) -> Result<Log, OpenError> {
+        let names = (project.clone(), logstore.clone());
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.contains(&names) {
+            return Err(OpenError::Twice(names.0, names.1));
+        }
+        let folder = folder_of(&self.path, project, logstore);
+        let ground = Ground {
+            files: Arc::clone(&self.files),
+            folder: folder.clone(),
+            names: names.clone(),
+            keys: self.keys.clone(),
+            space: Arc::clone(&self.space),
+        };
+        let log = Log::open(ground, rules).map_err(|source| OpenError::Files {
+            path: folder,
+            source,
+        })?;
+        open.insert(names);
+        Ok(log)
+    }
+
+    /// What all open lanes take together.
+    #[must_use]
+    pub fn space(&self) -> &Arc<Space> {
+        &self.space
+    }
+}
+
+/// The lanes below a spool's directory, sorted. What is not named as a lane is not looked into.
+pub(super) fn lanes_in(files: &dyn Files, path: &Path) -> io::Result<Vec<FoundLane>> {
+    let mut found = Vec::new();
+    for project in files.list(path)?.into_iter().filter(|listed| listed.folder) {
+        let Ok(project) = ProjectName::new(&project.name) else {
+            continue;
+        };
+        let folder = path.join(project.as_str());
+        for logstore in files.list(&folder)?.into_iter().filter(|listed| listed.folder) {
+            let Ok(logstore) = LogstoreName::new(&logstore.name) else {
+                continue;
+            };
+            let inside = files.list(&folder.join(logstore.as_str()))?;
+            let of_segment = |listed: &&super::files::Listed| {
+                !listed.folder && number_of(&listed.name).is_some()
+            };
+            found.push(FoundLane {
+                project: project.clone(),
+                segments: inside.iter().filter(of_segment).count() as u64,
+                bytes: inside.iter().filter(of_segment).map(|l| l.bytes).sum(),
+                logstore,
+            });
+        }
+    }
+    found.sort();
+    Ok(found)
+}

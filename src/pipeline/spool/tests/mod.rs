@@ -1,0 +1,22 @@
+//! Tests of the spool.
+
+mod damage;
+mod disk;
+mod histories;
+mod real;
+mod script;
+pub(super) mod versions;
+
+use crate::foundation::names::{LogstoreName, ProjectName};
+
+fn web_site() -> ProjectName {
+    ProjectName::new("web-site").unwrap()
+}
+
+fn logstore(name: &str) -> LogstoreName {
+    LogstoreName::new(name).unwrap()
+}
+
+fn clicks() -> LogstoreName {
+    logstore("clicks")
+}
