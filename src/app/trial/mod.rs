@@ -243,6 +243,7 @@ fn lanes(config: &Config, metrics: &Metrics) -> Vec<(ProjectName, LogstoreName, 
         limits: &config.limits,
         overload: &config.overload,
         machine: &metrics.machine,
+        quarantine: None,
     };
     let lanes = idle_lanes(given.collect(), rules);
     let named = names.into_iter().zip(lanes);
