@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::upstreams::{
     codec_of, embedded_key, reachable, upstream_key, upstream_logstore, upstream_project,
 };
-use super::{Running, StartError};
+use super::{Running, StartError, spool};
 use crate::config::{Config, Upstream, UpstreamKind};
 use crate::foundation::names::ProjectName;
 use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
+use crate::pipeline::spool::SpoolDirectory;
 use crate::pipeline::{self, LaneSpec, Route};
 
 /// The clients of projects that go to SLS, for requests that are relayed.
@@ -18,14 +19,20 @@ pub(super) type Clients = BTreeMap<ProjectName, Arc<StoreClient>>;
 /// What the lanes to each upstream share.
 type Shared<'c> = BTreeMap<&'c str, Arc<pipeline::Upstream>>;
 
+/// Lanes, and what they share.
+pub(super) struct LaneParts {
+    pub(super) lanes: Vec<LaneSpec>,
+    pub(super) clients: Clients,
+    /// Held for as long as they run.
+    pub(super) spool: Option<SpoolDirectory>,
+}
+
 impl Running {
     /// A lane for each logstore.
-    pub(super) fn lane_specs(
-        &self,
-        config: &Config,
-    ) -> Result<(Vec<LaneSpec>, Clients), StartError> {
+    pub(super) fn lane_specs(&self, config: &Config) -> Result<LaneParts, StartError> {
         let mut lanes = Vec::new();
         let (mut shared, mut clients) = (Shared::new(), Clients::new());
+        let spool = spool::open(config)?;
         for project in &config.projects {
             let named = |name: &str| config.upstreams.iter().find(|u| u.name == name);
             let Some(upstream) = named(&project.upstream) else {
@@ -50,10 +57,19 @@ impl Running {
                     codec: codec_of(upstream.compression),
                     weight: logstore.weight,
                     metrics: metrics.logstore(project.name.as_str(), logstore.name.as_str()),
+                    ack: logstore.ack,
+                    log: spool
+                        .as_ref()
+                        .map(|it| it.log(config, project, logstore))
+                        .transpose()?,
                 });
             }
         }
-        Ok((lanes, clients))
+        Ok(LaneParts {
+            lanes,
+            clients,
+            spool: spool.map(|it| it.directory),
+        })
     }
 
     fn route<'c>(

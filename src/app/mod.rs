@@ -10,6 +10,7 @@ mod reading;
 mod reload;
 mod sharing;
 mod sockets;
+mod spool;
 mod stopping;
 mod store_access;
 mod trial;
@@ -30,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use self::aside::Aside;
 pub use self::aside::purge;
 pub use self::identity::{Identity, IdentityError, LoadConfig};
-use self::lanes::Clients;
+use self::lanes::{Clients, LaneParts};
 pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
 pub use self::reading::{EventReader, LookAtEvent, TextForm};
 pub use self::sockets::KeptSockets;
@@ -57,6 +58,7 @@ use crate::gate::identity::{KeyError, SigningKey};
 use crate::gate::policy::resource_name;
 use crate::logstore::client::StoreClientError;
 use crate::pipeline::quarantine::QuarantineError;
+use crate::pipeline::spool::SpoolDirectory;
 use crate::pipeline::{Lane, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
@@ -108,6 +110,10 @@ pub enum StartError {
     #[error(transparent)]
     Quality(#[from] QualityErrors),
     #[error(transparent)]
+    Spool(#[from] crate::pipeline::spool::OpenError),
+    #[error("spool.keys: {0}")]
+    SpoolKey(String),
+    #[error(transparent)]
     Quarantine(#[from] QuarantineError),
     #[error(transparent)]
     Edge(#[from] EdgeError),
@@ -151,6 +157,8 @@ pub struct Running {
     /// Speaks with the store of shared limits.
     sharing: Option<Serving>,
     pipeline: Option<Pipeline>,
+    /// Held for as long as its logs are used: its lock keeps others off.
+    spool: Option<SpoolDirectory>,
     /// Events that are set aside on local disk.
     aside: Option<Aside>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
@@ -192,6 +200,7 @@ pub async fn start(
         ingest: None,
         sharing: None,
         pipeline: None,
+        spool: None,
         aside: None,
         logstore: None,
         admin: None,
@@ -332,9 +341,15 @@ impl Running {
     ) -> Result<(), StartError> {
         self.addresses.ingest = edge.addresses();
         self.certificates = edge.certificates();
-        let (lanes, clients) = self.lane_specs(config)?;
+        let LaneParts {
+            lanes,
+            clients,
+            spool,
+        } = self.lane_specs(config)?;
+        self.spool = spool;
         let quarantine = aside::open(config, &self.metrics)?;
         let rules = PipelineRules {
+            spool: &config.spool,
             batch: &config.batch,
             delivery: &config.delivery,
             limits: &config.limits,

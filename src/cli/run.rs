@@ -304,8 +304,10 @@ fn start_failure(error: &StartError) -> Failure {
         | StartError::Logstore(_)
         | StartError::AdminToken(_)
         | StartError::Quarantine(_)
+        | StartError::Spool(_)
         | StartError::Identity(IdentityError::State(_)) => Exit::DataDir,
         StartError::Edge(EdgeError::Tls { .. })
+        | StartError::SpoolKey(_)
         | StartError::UpstreamSecret { .. }
         | StartError::Upstream { .. }
         | StartError::Quality(_)

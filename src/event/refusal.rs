@@ -269,6 +269,16 @@ reasons! {
         "the store's write quota of this logstore is used up", "Send again after Retry-After; the operator can add shards or raise the quota at the store.";
     Overloaded, "overloaded", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: the machine is short of time, and this logstore brings more than its share", "Send again after Retry-After; the operator can add nodes, or set weight of the logstore.";
+    SpoolFull, "spool_full", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: its disk has no room for events", "Send again later; the operator can free space, or raise spool.max_size.";
+    SpoolFailed, "spool_failed", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: its disk does not take events", "Send again later; the operator can look at the disk of the spool.";
+    SpoolBusy, "spool_busy", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: its disk is slower than what comes in", "Send again later; the operator can look at the disk of the spool.";
+    AckTimeout, "ack_timeout", SERVICE_UNAVAILABLE, ServerBusy,
+        "The server is busy, please try again later: the logstore did not take the events in time", "Send again; what was stored meanwhile may come twice.";
+    StoreRefused, "store_refused", BAD_REQUEST, PostBodyInvalid,
+        "the logstore refused events of this request, or of others in its batch", "Look at what the logstore does not take; `tollgate quarantine ls` shows it.";
     Stopping, "stopping", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: it is stopping", "Send again; another instance will answer.";
     Internal, "internal", INTERNAL_SERVER_ERROR, InternalServerError,

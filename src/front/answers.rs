@@ -1,13 +1,14 @@
 //! The end of the story of a request: its answer, and what is counted with it.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 
 use super::arrival::Arrival;
 use super::ingest::Taken;
 use super::quality::results_of;
-use super::reply::{Replier, Reply};
+use super::reply::{Replier, Reply, X_TOLLGATE_ACK};
 use super::route::{Action, Kind};
 use super::site::SiteLogstore;
+use crate::config::Ack;
 use crate::event::{Reason, Refusal};
 use crate::gate::quota::Charges;
 
@@ -74,5 +75,12 @@ pub(super) fn accepted(
         _ => replier.accepted(),
     };
     kept.tell(reply.headers_mut());
+    let ack = match arrival.logstore.lane.ack() {
+        Ack::Memory => return reply,
+        Ack::Disk => "disk",
+        Ack::Logstore => "logstore",
+    };
+    let ack = HeaderValue::from_static(ack);
+    reply.headers_mut().insert(X_TOLLGATE_ACK, ack);
     reply
 }

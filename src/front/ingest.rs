@@ -21,7 +21,7 @@ use super::relay::Relayed;
 use super::route::Action;
 use super::service::Front;
 use super::site::SiteLogstore;
-use super::toll::Toll;
+use super::toll::{Receipts, Toll};
 use super::trace::Stage;
 use super::transcode::{self, Context};
 use crate::config::IdentityMode;
@@ -322,31 +322,38 @@ impl Front {
         let quality = &*arrival.quality;
         let events = group.events;
         if quality.is_empty() {
-            self.keep_events(arrival, principal, group, toll)?;
+            let (_, receipts) = self.keep_events(arrival, principal, group, toll)?;
             return Ok(Kept {
                 events,
                 others: Vec::new(),
+                receipts,
             });
         }
         arrival.enter(Stage::Quality);
         let judged = self.judge(arrival, principal, quality, stamp, group);
         let mut judged = judged.inspect_err(|_| group.events = events)?;
         toll.routed = std::mem::take(&mut judged.routed);
+        let mut receipts = Receipts::default();
         if group.events > 0 || !toll.routed.is_empty() {
             let left = group.events;
             let kept = self.keep_events(arrival, principal, group, toll);
-            let refused = kept.inspect_err(|_| {
+            let (refused, awaited) = kept.inspect_err(|_| {
                 // What is in the books already is not to be counted again.
                 let counted = left - group.events;
                 group.events = events - counted;
             })?;
+            receipts = awaited;
             if refused > 0 {
                 // Which ones is not known, and they may be sent again: twice is better than never.
                 judged.forget_names();
             }
         }
         let others = judged.commit(arrival);
-        Ok(Kept { events, others })
+        Ok(Kept {
+            events,
+            others,
+            receipts,
+        })
     }
 
     /// Bounds of a body, by who sends it: strangers get less, unless the logstore only observes.

@@ -355,7 +355,7 @@ impl Run<'_> {
                 continue;
             }
             match one.target.lane.submit(&one.group, one.lease) {
-                Ok(()) => {
+                Ok(_) => {
                     one.reservation.confirm();
                     let events = u64::from(one.group.events);
                     one.target.metrics.events_accepted.add(events);

@@ -10,6 +10,7 @@ use super::arrival::{Arrival, framing_is_plain};
 use super::body::{self, RequestBody};
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
+use super::ingest::Taken;
 use super::reply::{Replier, Reply};
 use super::route::{Route, Target};
 use super::service::{Front, Sender};
@@ -136,6 +137,7 @@ impl Front {
             Some(nanos) => self.quotas.begin_trial(unix_seconds, nanos),
         };
         let taken = self.ingest(&arrival, &check, body, &mut charges).await;
+        let taken = settled(taken).await;
         arrival.note_end(taken.as_ref(), &mut charges);
         let mut reply = match taken {
             Ok(taken) => accepted(taken, &arrival, &charges, &replier),
@@ -249,4 +251,16 @@ impl Front {
         let logstore = found.logstore(route.logstore)?;
         Ok((found.project.as_str(), logstore))
     }
+}
+
+/// What was taken, once its events are as safe as their logstores ask.
+///
+/// # Cancel safety
+/// The events are held whoever listens.
+async fn settled(taken: Result<Taken, Refusal>) -> Result<Taken, Refusal> {
+    let mut taken = taken?;
+    if let Taken::Held(kept) = &mut taken {
+        std::mem::take(&mut kept.receipts).settled().await?;
+    }
+    Ok(taken)
 }

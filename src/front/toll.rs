@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use smallvec::SmallVec;
 
 use super::arrival::Arrival;
 use super::service::Front;
@@ -16,6 +17,7 @@ use crate::foundation::budget::Lease;
 use crate::gate::identity::Principal;
 use crate::gate::quota::{Charges, Facts, Sorted, Words};
 use crate::gate::transform::Routed;
+use crate::pipeline::Receipt;
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -33,6 +35,29 @@ pub(super) struct Toll<'c> {
     pub(super) charges: &'c mut Charges,
     /// Events that steps send elsewhere: to other logstores of the project, or with another topic.
     pub(super) routed: Vec<Routed>,
+}
+
+/// What says when the events of a request are as safe as their logstores ask.
+#[derive(Debug, Default)]
+pub(super) struct Receipts(SmallVec<[Receipt; 1]>);
+
+impl Receipts {
+    fn add(&mut self, receipt: Receipt) {
+        if matches!(receipt, Receipt::Awaited(_)) {
+            self.0.push(receipt);
+        }
+    }
+
+    /// Waits until all of them are.
+    ///
+    /// # Errors
+    /// Why some are not. They may be delivered all the same.
+    pub(super) async fn settled(self) -> Result<(), Refusal> {
+        for receipt in self.0 {
+            receipt.settled().await?;
+        }
+        Ok(())
+    }
 }
 
 impl Words for Arrival<'_> {
@@ -81,7 +106,7 @@ impl Front {
     /// those that a limit diverts to other logstores: a request of which nothing is held yet may be
     /// refused and sent again.
     ///
-    /// How many events are refused of a request whose others go on.
+    /// How many events are refused of a request whose others go on, and what says when those are safe.
     ///
     /// # Errors
     /// The refusal, when nothing of the request goes anywhere.
@@ -91,7 +116,8 @@ impl Front {
         principal: &Principal,
         group: &mut EventGroup,
         toll: Toll<'_>,
-    ) -> Result<u32, Refusal> {
+    ) -> Result<(u32, Receipts), Refusal> {
+        let mut receipts = Receipts::default();
         let Toll {
             mut lease,
             bytes,
@@ -118,14 +144,17 @@ impl Front {
                 Some(priority) => lane.admit_again(&mut lease, priority),
                 None => Ok(()),
             };
-            if let Err(refusal) = kept.and_then(|()| lane.submit(group, lease)) {
-                // Nothing was handed to anybody: it may be sent again, whole.
-                group.events = all;
-                return Err(refusal);
+            match kept.and_then(|()| lane.submit(group, lease)) {
+                Ok(receipt) => receipts.add(receipt),
+                Err(refusal) => {
+                    // Nothing was handed to anybody: it may be sent again, whole.
+                    group.events = all;
+                    return Err(refusal);
+                }
             }
         }
         for (target, group, lease) in routed {
-            submit_to(&target, &group, lease);
+            submit_to(&target, &group, lease, &mut receipts);
         }
         let cells = &arrival.logstore.metrics.events_refused;
         let mut refused = sorted.refused;
@@ -137,7 +166,10 @@ impl Front {
         for (target, mut events) in sorted.diverted {
             arrival.put_tags(charges, &mut events);
             match self.divert(arrival, target.as_str(), &events) {
-                Ok(()) => diverted += events.events,
+                Ok(receipt) => {
+                    receipts.add(receipt);
+                    diverted += events.events;
+                }
                 Err(refusal) => {
                     refused += events.events;
                     cells
@@ -156,7 +188,7 @@ impl Front {
             return Err(refusal);
         }
         charges.set_refused_events(refused);
-        Ok(refused)
+        Ok((refused, receipts))
     }
 
     /// Takes room for events that steps send elsewhere. Those that stay in their logstore, with another
@@ -201,16 +233,16 @@ impl Front {
         arrival: &Arrival<'_>,
         target: &str,
         group: &EventGroup,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Receipt, Refusal> {
         let target = self
             .site
             .logstore(arrival.project, target)
             .ok_or(Reason::Internal)?;
         let bytes = group.wire_bytes() as u64;
         let lease = target.lane.admit(bytes, target.priority)?;
-        target.lane.submit(group, lease)?;
+        let receipt = target.lane.submit(group, lease)?;
         target.metrics.events_accepted.add(u64::from(group.events));
-        Ok(())
+        Ok(receipt)
     }
 }
 
@@ -224,10 +256,13 @@ fn own_bytes(routed: &Routed) -> usize {
 
 /// Hands over events for which there is room. Only a pipeline that stops refuses them then: they are in
 /// the books of their logstore.
-fn submit_to(target: &SiteLogstore, group: &EventGroup, lease: Lease) {
+fn submit_to(target: &SiteLogstore, group: &EventGroup, lease: Lease, receipts: &mut Receipts) {
     let events = u64::from(group.events);
     match target.lane.submit(group, lease) {
-        Ok(()) => target.metrics.events_accepted.add(events),
+        Ok(receipt) => {
+            receipts.add(receipt);
+            target.metrics.events_accepted.add(events);
+        }
         Err(refusal) => {
             let cells = &target.metrics.events_refused;
             cells.at(refusal.reason().index()).add(events);

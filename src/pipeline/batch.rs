@@ -8,10 +8,13 @@
 //! Not here: which batch an event belongs to (`open`), and what happens to a sealed one (`forward`).
 
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::receipt::Waiter;
+use super::spool::BundleId;
 use crate::event::{EventGroup, SOURCE_TAG, TOPIC_TAG, put_tag};
 use crate::foundation::budget::Lease;
 use crate::foundation::wire;
@@ -21,7 +24,7 @@ use crate::telemetry::{DropReason, Judge, LogstoreMetrics};
 /// what the allocator rounds up. It makes ten thousand batches of one event cost what they take.
 pub(super) const BATCH_OVERHEAD: usize = 512;
 
-/// The most that [`PackIds::put_next`] appends: a LogTags field of `__pack_id__` and 33 characters.
+/// The most that a pack id appends: a LogTags field of `__pack_id__` and 33 characters.
 const PACK_ROOM: usize = 50;
 
 /// Events that we hold. Ends in [`Held::delivered`], [`Held::quarantined`] or [`Held::dropped`].
@@ -69,6 +72,23 @@ impl Held {
         let quarantined = self.metrics.events_quarantined.at(Judge::Store as usize);
         quarantined.add(self.events);
         self.let_go();
+    }
+
+    /// The disk has them, and memory holds them no longer.
+    pub(super) fn to_disk(mut self) {
+        self.metrics.spool.waiting.add(self.events);
+        self.let_go();
+    }
+
+    /// Events that come back from disk.
+    pub(super) fn resumed(metrics: Arc<LogstoreMetrics>, events: u64, bytes: u64) -> Self {
+        metrics.events_held.add(events);
+        metrics.load.bytes_held.add(bytes);
+        Self {
+            metrics,
+            events,
+            bytes,
+        }
     }
 
     /// Takes some of them, which end on their own from now on; the last ones take all bytes that are
@@ -143,16 +163,22 @@ pub(super) fn write_key(group: &EventGroup, key: &mut Vec<u8>) {
 
 /// A batch that still takes events.
 pub(super) struct OpenBatch {
+    id: BundleId,
     key: Arc<[u8]>,
     logs: Vec<u8>,
     held: Held,
     lease: Lease,
     opened: Instant,
+    /// Parts that were given to the disk.
+    parts: u16,
+    /// Who waits until the store has it.
+    waiters: Vec<Waiter>,
 }
 
 impl OpenBatch {
     /// An empty batch, paid from `lease`, which holds at least [`OpenBatch::fixed_cost`].
     pub(super) fn new(
+        id: BundleId,
         key: Arc<[u8]>,
         lease: &mut Lease,
         metrics: Arc<LogstoreMetrics>,
@@ -161,11 +187,14 @@ impl OpenBatch {
         let logs = Vec::with_capacity(Self::ending(key.len()));
         let cost = Self::fixed_cost(key.len());
         Self {
+            id,
             logs,
             held: Held::nothing(metrics),
             lease: lease.split(cost as u64),
             opened,
             key,
+            parts: 0,
+            waiters: Vec::new(),
         }
     }
 
@@ -219,19 +248,54 @@ impl OpenBatch {
         self.held.add(more);
     }
 
-    /// Closes the batch: its LogGroup is complete, with the next pack id.
-    pub(super) fn seal(self, packs: &mut PackIds) -> SealedBatch {
+    /// Its id, which is also its pack id.
+    pub(super) fn id(&self) -> BundleId {
+        self.id
+    }
+
+    /// The number of the next part that is given to the disk; `None` when there have been too many.
+    pub(super) fn next_part(&mut self) -> Option<u16> {
+        let number = self.parts;
+        self.parts = number.checked_add(1)?;
+        Some(number)
+    }
+
+    /// Whether the disk has been given all the parts that a bundle may have.
+    pub(super) fn is_out_of_parts(&self) -> bool {
+        self.parts == u16::MAX
+    }
+
+    /// Somebody waits until the store has it.
+    pub(super) fn await_delivery(&mut self, waiter: Waiter) {
+        self.waiters.push(waiter);
+    }
+
+    /// Closes the batch: its LogGroup is complete, with its pack id.
+    pub(super) fn seal(self) -> SealedBatch {
         let Self {
+            id,
             key,
             logs: mut raw,
             held,
             mut lease,
+            parts,
+            waiters,
             ..
         } = self;
+        let start = raw.len();
         raw.extend_from_slice(&key);
-        packs.put_next(&mut raw);
+        let key = start..raw.len();
+        put_tag(&mut raw, b"__pack_id__", id.to_string().as_bytes());
         lease.shrink_to((raw.capacity() + BATCH_OVERHEAD) as u64);
-        SealedBatch { raw, held, lease }
+        SealedBatch {
+            raw,
+            held,
+            lease,
+            id,
+            key,
+            logged: parts > 0,
+            waiters,
+        }
     }
 }
 
@@ -243,30 +307,35 @@ pub(super) struct SealedBatch {
     pub(super) held: Held,
     /// Pays for `raw`.
     pub(super) lease: Lease,
+    /// Its id, which is also its pack id.
+    pub(super) id: BundleId,
+    /// Where topic, source and tags stand in `raw`, without the pack id.
+    pub(super) key: Range<usize>,
+    /// Whether parts of it were given to the disk.
+    pub(super) logged: bool,
+    /// Who waits until the store has it.
+    pub(super) waiters: Vec<Waiter>,
 }
 
-/// Makes the tag `__pack_id__`: `PREFIX-HEX`, by which a reader can order the LogGroups of one
-/// writer. The prefix belongs to one lane of one process.
-pub(super) struct PackIds {
-    prefix: u64,
-    next: u64,
+impl SealedBatch {
+    /// Its events, and what decides their batch.
+    pub(super) fn parts(&self) -> (&[u8], &[u8]) {
+        let logs = self.raw.get(..self.key.start).unwrap_or_default();
+        let key = self.raw.get(self.key.clone()).unwrap_or_default();
+        (logs, key)
+    }
+
+    /// Its id and its events, without the LogGroup.
+    pub(super) fn into_held(self) -> (BundleId, Held) {
+        (self.id, self.held)
+    }
 }
 
-impl PackIds {
-    /// Ids with a random prefix.
-    pub(super) fn random() -> Self {
-        let fallback = |_| crate::foundation::clock::unix_millis().rotate_left(32);
-        Self {
-            prefix: getrandom::u64().unwrap_or_else(fallback),
-            next: 0,
-        }
-    }
-
-    fn put_next(&mut self, log_group: &mut Vec<u8>) {
-        let id = format!("{:016X}-{:X}", self.prefix, self.next);
-        self.next += 1;
-        put_tag(log_group, b"__pack_id__", id.as_bytes());
-    }
+/// The first half of ids of bundles, of one lane of one process: at random. With the number behind it a
+/// reader can order the LogGroups of one writer, and tell what came twice (`__pack_id__`).
+pub(super) fn random_prefix() -> u64 {
+    let fallback = |_| crate::foundation::clock::unix_millis().rotate_left(32);
+    getrandom::u64().unwrap_or_else(fallback)
 }
 
 #[cfg(test)]

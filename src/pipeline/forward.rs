@@ -24,10 +24,13 @@ use super::delivery::breaker::{Pass, Verdict};
 use super::delivery::records;
 use super::delivery::splitter::{Refused, Splitter};
 use super::lane::Lane;
+use super::lane_spool::Job;
 use super::quarantine::{Quarantine, Room};
 use super::retry::{Backoff, Health, random_share};
+use super::spool::BundleId;
 use super::{LaneSpec, Route};
 use crate::config::Delivery;
+use crate::event::Reason;
 use crate::foundation::budget::Lease;
 use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -115,6 +118,12 @@ impl Forwarder {
                 biased;
                 () = self.signals.deadline.cancelled() => None,
                 batch = self.lane.sealed().pop() => batch,
+                () = self.has_backlog() => {
+                    if let Some(batch) = self.bring_back().await {
+                        self.deliver(batch).await;
+                    }
+                    continue;
+                }
             };
             let Some(batch) = next else { return };
             let admission = self.lane.admission();
@@ -123,42 +132,118 @@ impl Forwarder {
         }
     }
 
+    async fn has_backlog(&self) {
+        match self.lane.spool() {
+            Some(spool) if !self.signals.stopping.is_cancelled() => {
+                tokio::select! {
+                    () = spool.has_backlog() => {}
+                    // What is on disk can stay there.
+                    () = self.signals.stopping.cancelled() => std::future::pending().await,
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    async fn bring_back(&self) -> Option<SealedBatch> {
+        self.lane.spool()?.bring_back().await
+    }
+
     async fn deliver(&self, batch: SealedBatch) {
         let SealedBatch {
             raw,
             mut held,
             lease,
+            id,
+            key,
+            logged,
+            waiters,
         } = batch;
-        tokio::select! {
-            biased;
-            () = self.signals.deadline.cancelled() => {}
-            () = self.send(raw, lease, &mut held) => {}
-        }
-        self.metrics.batches_waiting.sub(1);
-        // What has not ended by then.
-        if held.events() > 0 {
-            held.dropped(DropReason::Stopped);
-        }
-    }
-
-    /// Attempts until all events have ended.
-    ///
-    /// # Cancel safety
-    /// The LogGroup is gone when this is dropped, and what has not ended stays in `held`; an attempt on
-    /// its way may still reach the store.
-    async fn send(&self, raw: Vec<u8>, lease: Lease, held: &mut Held) {
         let parcel = match pack(self.codec, raw, lease).await {
             Ok(parcel) => parcel,
             Err(error) => {
                 let events = held.events();
                 tracing::error!(%error, events, "a LogGroup was lost while it was compressed");
-                take_all(held).dropped(DropReason::Lost);
+                self.metrics.batches_waiting.sub(1);
+                held.dropped(DropReason::Lost);
                 return;
             }
         };
-        match self.settle(&parcel).await {
-            Ok(()) => self.delivered(take_all(held)),
-            Err(refusal) => self.send_in_parts(parcel, refusal, held).await,
+        let refused = tokio::select! {
+            biased;
+            () = self.signals.deadline.cancelled() => false,
+            refused = self.send(&parcel, &mut held) => refused,
+        };
+        for waiter in waiters {
+            match (refused, held.events()) {
+                (true, _) => waiter.failed(Reason::StoreRefused),
+                (false, 0) => waiter.safe(),
+                (false, _) => waiter.failed(Reason::Stopping),
+            }
+        }
+        self.metrics.batches_waiting.sub(1);
+        if held.events() == 0 {
+            if let Some(spool) = self.lane.spool().filter(|_| logged) {
+                spool.push(Job::Done(id));
+            }
+            return;
+        }
+        // What has not ended by then goes to disk.
+        self.keep(parcel, held, (id, key, logged)).await;
+    }
+
+    /// The deadline has come: the disk gets what it can, the rest is lost.
+    async fn keep(
+        &self,
+        parcel: Parcel,
+        held: Held,
+        (id, key, logged): (BundleId, Range<usize>, bool),
+    ) {
+        let Some(spool) = self.lane.spool() else {
+            held.dropped(DropReason::Stopped);
+            return;
+        };
+        let plain = tokio::task::spawn_blocking(move || {
+            let mut raw = Vec::new();
+            let Parcel {
+                codec,
+                body,
+                raw_size,
+                lease,
+            } = parcel;
+            decompress(codec, &body, Some(raw_size), LARGEST, &mut raw).ok()?;
+            Some((raw, lease?))
+        });
+        let Some((raw, lease)) = plain.await.ok().flatten() else {
+            held.dropped(DropReason::Stopped);
+            return;
+        };
+        self.metrics.batches_waiting.add(1);
+        spool.push(Job::Spill(SealedBatch {
+            raw,
+            held,
+            lease,
+            id,
+            key,
+            logged,
+            waiters: Vec::new(),
+        }));
+    }
+
+    /// Attempts until all events have ended. Whether the store refused some of them.
+    ///
+    /// # Cancel safety
+    /// What has not ended stays in `held`; an attempt on its way may still reach the store.
+    async fn send(&self, parcel: &Parcel, held: &mut Held) -> bool {
+        match self.settle(parcel).await {
+            Ok(()) => {
+                self.delivered(take_all(held));
+                false
+            }
+            Err(refusal) => {
+                self.send_in_parts(parcel, refusal, held).await;
+                true
+            }
         }
     }
 
@@ -182,10 +267,9 @@ impl Forwarder {
 
     /// Sends the halves of a refused LogGroup, and theirs, until the events that are refused stand
     /// alone or the splits of one LogGroup are used up.
-    async fn send_in_parts(&self, parcel: Parcel, mut refusal: StoreError, held: &mut Held) {
+    async fn send_in_parts(&self, parcel: &Parcel, mut refusal: StoreError, held: &mut Held) {
         let unpacked = unpack(parcel).await;
-        let Some((anatomy, _lease)) = unpacked.filter(|it| it.0.events() as u64 == held.events())
-        else {
+        let Some(anatomy) = unpacked.filter(|it| it.events() as u64 == held.events()) else {
             self.on_refused(&refusal, held.events());
             take_all(held).dropped(DropReason::UpstreamRefused);
             return;
@@ -459,24 +543,14 @@ async fn pack(
 
 /// Takes a LogGroup apart that was packed before; `None` when that cannot be done.
 ///
-/// The lease pays for the plain form where memory allows. Where it does not, what is taken apart at
-/// the same time is bounded by the number of workers, as what is compressed is.
-async fn unpack(parcel: Parcel) -> Option<(Anatomy, Option<Lease>)> {
+/// The plain form is not leased: what is taken apart at the same time is bounded by the number of
+/// workers, as what is compressed is.
+async fn unpack(parcel: &Parcel) -> Option<Anatomy> {
+    let (codec, body, raw_size) = (parcel.codec, parcel.body.clone(), parcel.raw_size);
     let taken = tokio::task::spawn_blocking(move || {
-        let Parcel {
-            codec,
-            body,
-            raw_size,
-            mut lease,
-        } = parcel;
         let mut raw = Vec::new();
         decompress(codec, &body, Some(raw_size), LARGEST, &mut raw).ok()?;
-        drop(body);
-        if let Some(lease) = &mut lease {
-            let plain = (raw.capacity() + BATCH_OVERHEAD) as u64;
-            lease.resize(plain).unwrap_or_default();
-        }
-        Some((Anatomy::of(raw)?, lease))
+        Anatomy::of(raw)
     });
     taken.await.ok()?
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::admission::{Admission, AdmissionRules};
 use super::lane::Lane;
+use super::open::Safety;
+use super::queue::SealedQueue;
 use super::{PipelineRules, shares};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -33,7 +35,8 @@ pub fn idle_lanes(given: Vec<IdleLane>, rules: PipelineRules<'_>) -> Vec<Arc<Lan
         let metrics = lane.metrics;
         let admission = Admission::new(budget, lane.weight, admission, Arc::clone(&metrics));
         let names = (lane.project, lane.logstore);
-        Arc::new(Lane::new(names, admission, rules.batch, metrics))
+        let safety = |_: &Arc<SealedQueue>| Safety::default();
+        Arc::new(Lane::new(names, admission, rules.batch, metrics, safety))
     });
     lanes.collect()
 }

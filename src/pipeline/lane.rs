@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::admission::Admission;
-use super::open::OpenBatches;
+use super::lane_spool::LaneSpool;
+use super::open::{OpenBatches, Safety};
 use super::queue::SealedQueue;
-use crate::config::Batch;
+use super::receipt::Receipt;
+use crate::config::{Ack, Batch};
 use crate::event::{EventGroup, Priority, Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -29,6 +31,7 @@ pub struct Lane {
     /// `None` once the lane is closed.
     open: Mutex<Option<OpenBatches>>,
     sealed: Arc<SealedQueue>,
+    safety: Safety,
 }
 
 impl Lane {
@@ -37,16 +40,30 @@ impl Lane {
         admission: Admission,
         limits: &Batch,
         metrics: Arc<LogstoreMetrics>,
+        safety: impl FnOnce(&Arc<SealedQueue>) -> Safety,
     ) -> Self {
         let sealed = Arc::new(SealedQueue::new());
-        let open = OpenBatches::new(limits, metrics, Arc::clone(&sealed));
+        let safety = safety(&sealed);
+        let open = OpenBatches::new(limits, metrics, Arc::clone(&sealed), safety.clone());
         Self {
             project,
             logstore,
             admission,
             open: Mutex::new(Some(open)),
             sealed,
+            safety,
         }
+    }
+
+    /// How safe events are when their client is told that they were taken.
+    #[must_use]
+    pub fn ack(&self) -> Ack {
+        self.safety.ack
+    }
+
+    /// Its disk, where it has one.
+    pub(super) fn spool(&self) -> Option<&Arc<LaneSpool>> {
+        self.safety.spool.as_ref()
     }
 
     /// The project, as clients name it.
@@ -73,9 +90,14 @@ impl Lane {
     /// room is asked for by that one, since it is asked again when they are known.
     ///
     /// # Errors
-    /// [`Reason::Overloaded`] when the machine is short of time and the lane has brought its share;
+    /// What is wrong with its disk, where it answers from there; [`Reason::Overloaded`] when the machine is short of time and the lane has brought its share;
     /// what [`Lane::admit`] would say of so many bytes now. Each says when to try again.
     pub fn enter(&self, bytes: u64, usual: Priority, most: Priority) -> Result<(), Refusal> {
+        if self.safety.ack == Ack::Disk
+            && let Some(spool) = &self.safety.spool
+        {
+            spool.enter()?;
+        }
         self.admission.enter(bytes, usual, most)
     }
 
@@ -120,13 +142,14 @@ impl Lane {
     }
 
     /// Takes the events of a request, whole or not at all. `lease` is of [`Lane::admit`]; what it
-    /// holds beyond what is kept goes back at once.
+    /// holds beyond what is kept goes back at once. The receipt says when they are as safe as the
+    /// logstore asks ([`Lane::ack`]).
     ///
     /// # Errors
     /// [`Reason::Stopping`] after the pipeline began to stop, and [`Reason::MemoryFull`] when the
     /// lease is smaller than what must be kept and cannot grow, and [`Reason::BodyTooLarge`] when
     /// one event is larger than the largest LogGroup. Nothing is kept then.
-    pub fn submit(&self, group: &EventGroup, lease: Lease) -> Result<(), Refusal> {
+    pub fn submit(&self, group: &EventGroup, lease: Lease) -> Result<Receipt, Refusal> {
         let mut open = self.lock();
         let batches = open.as_mut().ok_or(Reason::Stopping)?;
         batches

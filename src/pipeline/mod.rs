@@ -14,10 +14,12 @@ mod delivery;
 mod forward;
 mod idle;
 mod lane;
+mod lane_spool;
 mod open;
 mod parts;
 pub mod quarantine;
 mod queue;
+mod receipt;
 mod retry;
 #[cfg(test)]
 mod scripted_store;
@@ -39,8 +41,12 @@ pub use self::delivery::upstream::Upstream;
 use self::forward::{Forwarder, RefusedRules, Signals};
 pub use self::idle::{IdleLane, idle_lanes};
 pub use self::lane::Lane;
+use self::lane_spool::{Job, LaneSpool, SpoolUse};
+use self::open::Safety;
 use self::quarantine::Quarantine;
-use crate::config::{Batch, Delivery, Limits, Overload, RefusedEvents};
+use self::queue::SealedQueue;
+pub use self::receipt::Receipt;
+use crate::config::{Ack, Batch, Delivery, Limits, Overload, RefusedEvents, Spool};
 use crate::foundation::budget::fair::{FairRules, FairTerms, divide};
 use crate::foundation::budget::{Budget, percent_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -69,6 +75,10 @@ pub struct LaneSpec {
     pub weight: u32,
     /// Where its events are counted.
     pub metrics: Arc<LogstoreMetrics>,
+    /// How safe its events are when their client is told that they were taken.
+    pub ack: Ack,
+    /// Its log on disk, where there is one.
+    pub log: Option<spool::Log>,
 }
 
 /// The way to a store.
@@ -95,6 +105,8 @@ pub struct PipelineRules<'a> {
     pub machine: &'a Arc<MachineLoad>,
     /// Where events go that the store refuses; `None`: they are dropped.
     pub quarantine: Option<&'a Arc<Quarantine>>,
+    /// How lanes use their disk.
+    pub spool: &'a Spool,
 }
 
 /// All lanes, and the tasks that work for them.
@@ -120,6 +132,8 @@ pub struct StopReport {
     pub dropped: u64,
     /// Still held at the deadline, and lost.
     pub lost: u64,
+    /// On disk, to be delivered by the next life. Of all times.
+    pub on_disk: u64,
 }
 
 impl Pipeline {
@@ -152,11 +166,24 @@ impl Pipeline {
             quarantine: rules.quarantine.filter(|_| keeps).map(Arc::clone),
             max_splits: delivery.max_splits,
         };
-        for (spec, budget) in specs.into_iter().zip(shares) {
+        for (mut spec, budget) in specs.into_iter().zip(shares) {
             let names = (spec.project.clone(), spec.logstore.clone());
-            let metrics = &spec.metrics;
-            let admission = Admission::new(budget, spec.weight, admission, Arc::clone(metrics));
-            let lane = Lane::new(names, admission, batch, Arc::clone(metrics));
+            let metrics = Arc::clone(&spec.metrics);
+            let (ack, log, shared) = (spec.ack, spec.log.take(), Arc::clone(&budget));
+            let admission = Admission::new(budget, spec.weight, admission, Arc::clone(&metrics));
+            let safety = |sealed: &Arc<SealedQueue>| {
+                let cells = Arc::clone(&metrics);
+                let start = |log: spool::Log| {
+                    let used = SpoolUse::new(rules.spool, log.order());
+                    LaneSpool::start(log, used, (shared, Arc::clone(sealed)), cells)
+                };
+                Safety {
+                    ack,
+                    patience: delivery.ack_timeout.get(),
+                    spool: log.map(start),
+                }
+            };
+            let lane = Lane::new(names, admission, batch, Arc::clone(&metrics), safety);
             let lane = Arc::new(lane);
             pipeline.lanes.push(Arc::clone(&lane));
             let signals = pipeline.signals.clone();
@@ -218,7 +245,11 @@ impl Pipeline {
             self.signals.deadline.cancel();
             self.tasks.wait().await;
         }
+        let mut on_disk = 0;
         for (lane, metrics) in self.lanes.iter().zip(&self.metrics) {
+            if let Some(spool) = lane.spool() {
+                on_disk += to_disk(lane, spool).await;
+            }
             while let Some(batch) = lane.sealed().pop().await {
                 metrics.batches_waiting.sub(1);
                 batch.held.dropped(DropReason::Stopped);
@@ -229,6 +260,7 @@ impl Pipeline {
             delivered: after.delivered - before.delivered,
             dropped: after.dropped - before.dropped,
             lost: after.lost - before.lost,
+            on_disk,
         }
     }
 
@@ -251,6 +283,19 @@ impl Pipeline {
         }
         totals
     }
+}
+
+/// Gives what the workers have left of a lane to its disk. How many events wait there then.
+async fn to_disk(lane: &Arc<Lane>, spool: &Arc<LaneSpool>) -> u64 {
+    while let Some(batch) = lane.sealed().pop().await {
+        spool.push(Job::Spill(batch));
+    }
+    let finishing = Arc::clone(spool);
+    let finished = tokio::task::spawn_blocking(move || finishing.finish());
+    if let Err(error) = finished.await {
+        tracing::error!(%error, "the spool of a logstore was not finished");
+    }
+    spool.waiting()
 }
 
 /// The memory of each lane, in the order of their weights.

@@ -13,10 +13,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch::{Logs, OpenBatch, PackIds, write_key};
+use super::batch::{Logs, OpenBatch, random_prefix, write_key};
+use super::lane_spool::{Job, LaneSpool, PartJob};
 use super::parts::Parts;
 use super::queue::SealedQueue;
-use crate::config::Batch;
+use super::receipt::{Receipt, Waiter};
+use super::spool::BundleId;
+use crate::config::{Ack, Batch};
 use crate::event::{EventGroup, Reason};
 use crate::foundation::budget::{BudgetFull, Lease};
 use crate::telemetry::LogstoreMetrics;
@@ -43,10 +46,21 @@ pub(super) struct OpenBatches {
     next_number: u64,
     /// The key of the group at hand; a buffer that is reused.
     key: Vec<u8>,
-    packs: PackIds,
+    /// The first half of ids of batches.
+    prefix: u64,
     limits: BatchLimits,
     metrics: Arc<LogstoreMetrics>,
     sealed: Arc<SealedQueue>,
+    safety: Safety,
+}
+
+/// How safe events are before their client is answered, and the disk that is there for it.
+#[derive(Clone, Default)]
+pub(super) struct Safety {
+    pub(super) ack: Ack,
+    /// How long a client waits for it.
+    pub(super) patience: Duration,
+    pub(super) spool: Option<Arc<LaneSpool>>,
 }
 
 impl OpenBatches {
@@ -55,13 +69,14 @@ impl OpenBatches {
         limits: &Batch,
         metrics: Arc<LogstoreMetrics>,
         sealed: Arc<SealedQueue>,
+        safety: Safety,
     ) -> Self {
         Self {
             numbers: HashMap::default(),
             batches: BTreeMap::new(),
             next_number: 0,
             key: Vec::new(),
-            packs: PackIds::random(),
+            prefix: random_prefix(),
             limits: BatchLimits {
                 max_bytes: limits.max_bytes.as_usize(),
                 max_events: limits.max_events,
@@ -70,6 +85,7 @@ impl OpenBatches {
             },
             metrics,
             sealed,
+            safety,
         }
     }
 
@@ -83,7 +99,7 @@ impl OpenBatches {
         group: &EventGroup,
         mut lease: Lease,
         now: Instant,
-    ) -> Result<(), Reason> {
+    ) -> Result<Receipt, Reason> {
         write_key(group, &mut self.key);
         let logs = Logs {
             bytes: &group.logs,
@@ -106,11 +122,24 @@ impl OpenBatches {
                 .resize(price)
                 .map_err(|BudgetFull| Reason::MemoryFull)?;
         }
+        let (waiter, receipt) = self.waiter(parts.clone().count());
         for part in parts {
-            self.place(part, &mut lease, now);
+            self.place(part, &mut lease, now, waiter.as_ref());
         }
         self.show();
-        Ok(())
+        Ok(receipt)
+    }
+
+    /// Who waits for so many parts, where somebody does.
+    fn waiter(&self, parts: usize) -> (Option<Waiter>, Receipt) {
+        let Safety { ack, patience, .. } = self.safety;
+        match ack {
+            Ack::Memory => (None, Receipt::Held),
+            Ack::Disk | Ack::Logstore => {
+                let (waiter, receipt) = Waiter::new(parts, patience, ack == Ack::Logstore);
+                (Some(waiter), receipt)
+            }
+        }
     }
 
     /// What a group costs at most ([`OpenBatches::add`]).
@@ -154,16 +183,28 @@ impl OpenBatches {
         self.show();
     }
 
-    fn place(&mut self, part: Logs<'_>, lease: &mut Lease, now: Instant) {
+    fn place(&mut self, part: Logs<'_>, lease: &mut Lease, now: Instant, waiter: Option<&Waiter>) {
         let number = self.number_for(part);
         let batch = self.batches.entry(number).or_insert_with(|| {
             let key: Arc<[u8]> = self.key.as_slice().into();
             self.numbers.insert(Arc::clone(&key), number);
-            OpenBatch::new(key, lease, Arc::clone(&self.metrics), now)
+            let id = BundleId {
+                prefix: self.prefix,
+                number,
+            };
+            OpenBatch::new(id, key, lease, Arc::clone(&self.metrics), now)
         });
         batch.append(part, lease, self.limits.max_bytes);
+        match (waiter.cloned(), &self.safety.spool) {
+            (None, _) => {}
+            (Some(waiter), Some(spool)) if self.safety.ack == Ack::Disk => {
+                log_part(spool, batch, part, waiter);
+            }
+            (Some(waiter), _) => batch.await_delivery(waiter),
+        }
         let full = batch.size() >= self.limits.max_bytes
-            || batch.events() >= u64::from(self.limits.max_events);
+            || batch.events() >= u64::from(self.limits.max_events)
+            || batch.is_out_of_parts();
         if full {
             self.seal(number);
         }
@@ -199,13 +240,37 @@ impl OpenBatches {
         if let Some(batch) = self.batches.remove(&number) {
             self.numbers.remove(batch.key());
             self.metrics.batches_waiting.add(1);
-            self.sealed.push(batch.seal(&mut self.packs));
+            let batch = batch.seal();
+            match &self.safety.spool {
+                // Who waits for the store waits for the workers, not for the disk.
+                Some(spool) if batch.waiters.is_empty() && spool.wants() => {
+                    spool.push(Job::Spill(batch));
+                }
+                _ => self.sealed.push(batch),
+            }
         }
     }
 
     fn show(&self) {
         self.metrics.batches_open.set(self.batches.len() as u64);
     }
+}
+
+/// Gives some events of a batch to the disk.
+fn log_part(spool: &Arc<LaneSpool>, batch: &mut OpenBatch, part: Logs<'_>, waiter: Waiter) {
+    let Some(number) = batch.next_part() else {
+        // A batch is sealed before that.
+        waiter.failed(Reason::Internal);
+        return;
+    };
+    spool.push(Job::Part(PartJob {
+        id: batch.id(),
+        number,
+        events: part.events,
+        key: (number == 0).then(|| Arc::clone(batch.key())),
+        logs: part.bytes.to_vec(),
+        waiter,
+    }));
 }
 
 #[cfg(test)]

@@ -248,6 +248,7 @@ impl Metrics {
         families.extend(BY_LABEL.iter().map(|by| by.family(&logstores)));
         families.extend(self.load_families(&logstores));
         families.extend(self.upstream_families(&logstores));
+        families.extend(super::spool::families(&logstores));
         families
     }
 }

@@ -12,6 +12,7 @@ use super::labels::{
 };
 use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
+use super::spool::LogstoreSpool;
 use super::transforms::TransformsWatch;
 use super::upstreams::{LogstoreDelivery, UpstreamMetrics};
 use crate::event::Reason;
@@ -158,6 +159,8 @@ pub struct LogstoreMetrics {
     pub load: LogstoreLoad,
     /// How its LogGroups are sent.
     pub delivery: LogstoreDelivery,
+    /// Its disk.
+    pub spool: LogstoreSpool,
 }
 
 /// What is counted of events that are set aside on local disk.

@@ -14,6 +14,7 @@ mod load;
 mod metrics;
 mod quality;
 mod shared_limits;
+mod spool;
 mod transforms;
 mod upstreams;
 
@@ -30,5 +31,6 @@ pub use self::metrics::{
     Counter, EdgeMetrics, Gauge, JwksFigures, LogstoreMetrics, Metrics, QuarantineMetrics,
 };
 pub use self::shared_limits::SharedFigures;
+pub use self::spool::LogstoreSpool;
 pub use self::transforms::TransformFigures;
 pub use self::upstreams::{LogstoreDelivery, UpstreamMetrics};

@@ -244,6 +244,7 @@ fn lanes(config: &Config, metrics: &Metrics) -> Vec<(ProjectName, LogstoreName, 
         overload: &config.overload,
         machine: &metrics.machine,
         quarantine: None,
+        spool: &config.spool,
     };
     let lanes = idle_lanes(given.collect(), rules);
     let named = names.into_iter().zip(lanes);

@@ -31,6 +31,8 @@ fn sizes(config: &Config, findings: &mut Findings) {
         ("limits.tag_value", limits.tag_value),
         ("batch.max_bytes", config.batch.max_bytes),
         ("embedded.max_size", config.embedded.max_size),
+        ("spool.max_size", config.spool.max_size),
+        ("spool.segment_size", config.spool.segment_size),
     ] {
         if size.get() == 0 {
             findings.error(key, "must be more than 0");
@@ -74,6 +76,7 @@ fn times(config: &Config, findings: &mut Findings) {
     let mut times = vec![
         ("batch.max_age", config.batch.max_age),
         ("delivery.timeout", delivery.timeout),
+        ("delivery.ack_timeout", delivery.ack_timeout),
         ("delivery.connect_timeout", delivery.connect_timeout),
         ("delivery.write_timeout", delivery.write_timeout),
         ("delivery.answer_timeout", delivery.answer_timeout),

@@ -52,7 +52,9 @@ pub struct Delivery {
     /// Times that one refused LogGroup is split. Past it a part that is refused shares the fate of refused events as a whole.
     #[schemars(range(max = 10_000))]
     pub max_splits: u32,
-    /// Time that stopping may take to deliver what is held. What is left then is lost, counted, and told by the exit code.
+    /// How long a request of `ack = "disk"` or `"logstore"` waits for it. Past it: 503 `ServerBusy`; its events may be stored all the same.
+    pub ack_timeout: Span,
+    /// Time that stopping may take to deliver what is held. What is left then goes to the spool; without one it is lost, counted, and told by the exit code.
     pub stop_deadline: Span,
 }
 
@@ -124,6 +126,7 @@ impl Default for Delivery {
             breaker: Breaker::default(),
             refused: RefusedEvents::Quarantine,
             max_splits: 128,
+            ack_timeout: Span::secs(10),
             stop_deadline: Span::secs(25),
         }
     }

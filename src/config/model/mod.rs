@@ -15,6 +15,7 @@ mod routes;
 mod sample;
 mod schema;
 mod signed;
+mod spool;
 mod ticket;
 mod tls;
 mod token_step;
@@ -55,6 +56,7 @@ pub use self::schema::{
     OnInvalid, Quarantine, QuarantineUse, Repair, SchemaRule, SchemaUse, UnknownEvents,
 };
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
+pub use self::spool::{Ack, Spool, SpoolOrder, SpoolUse, WhenFull};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 pub use self::token_step::{DecodeToken, EncodeToken, TokenAlgorithm, TokenOptions};
@@ -105,6 +107,8 @@ pub struct Config {
     pub batch: Batch,
     /// How LogGroups are delivered, and what happens on failure and on stopping.
     pub delivery: Delivery,
+    /// Events on local disk on their way to the store; see docs/durability.md.
+    pub spool: Spool,
     /// Log lines of Tollgate itself, on standard error.
     pub log: Log,
     /// The embedded logstore: the API of SLS on local disk.
@@ -137,6 +141,7 @@ impl Default for Config {
             security_events: SecurityEvents::default(),
             batch: Batch::default(),
             delivery: Delivery::default(),
+            spool: Spool::default(),
             log: Log::default(),
             embedded: Embedded::default(),
             upstreams: Vec::new(),
@@ -174,6 +179,8 @@ impl Config {
             quarantine: QuarantineUse::default(),
             guards: Guards::default(),
             transforms: Vec::new(),
+            ack: Ack::default(),
+            spool: SpoolUse::default(),
         };
         Self {
             ingest: Ingest {

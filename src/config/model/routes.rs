@@ -11,6 +11,7 @@ use super::guards::Guards;
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
 use super::schema::{QuarantineUse, SchemaUse};
+use super::spool::{Ack, SpoolUse};
 use super::transform::Transform;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
@@ -164,6 +165,12 @@ pub struct Logstore {
     /// Priority of its events: how much of what it may hold they may use. See `overload.low_share`.
     #[serde(default = "default_priority")]
     pub priority: Priority,
+    /// How safe its events are when their client is told that they were taken.
+    #[serde(default)]
+    pub ack: Ack,
+    /// What it may use of the spool.
+    #[serde(default)]
+    pub spool: SpoolUse,
     /// What its events are held to. Left out: nothing but `limits`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<SchemaUse>,

@@ -129,7 +129,7 @@ impl Aside {
             Self::Logstore(target, group, lease) => {
                 let events = u64::from(group.events);
                 match target.lane.submit(&group, lease) {
-                    Ok(()) => target.metrics.events_accepted.add(events),
+                    Ok(_) => target.metrics.events_accepted.add(events),
                     // The pipeline stops: it is in the books of the target as refused.
                     Err(refusal) => {
                         let cells = &target.metrics.events_refused;

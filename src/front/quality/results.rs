@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
 use crate::event::Violation;
+use crate::front::toll::Receipts;
 use crate::telemetry::Judge;
 
 const X_TOLLGATE_QUARANTINED_EVENTS: HeaderName =
@@ -17,6 +18,8 @@ pub(in crate::front) struct Kept {
     pub(in crate::front) events: u32,
     /// Those that were not simply kept, in their order.
     pub(in crate::front) others: Vec<EventResult>,
+    /// What says when those that are kept are safe.
+    pub(in crate::front) receipts: Receipts,
 }
 
 impl Kept {
@@ -114,7 +117,7 @@ fn is_zero(count: &u32) -> bool {
 /// The results of a request, as JSON: of every event in its order. Limits took `refused` out of those
 /// that passed, and do not say which.
 pub(in crate::front) fn results_of(kept: &Kept, refused: u32) -> Vec<u8> {
-    let Kept { events, others } = kept;
+    let Kept { events, others, .. } = kept;
     let events = *events;
     let mut others = others.iter().peekable();
     let results: Vec<OneResult<'_>> = (0..events)

@@ -216,7 +216,8 @@ impl Log {
             writer.bundles += 1;
         }
         if let Some(segment) = self.segments.get_mut(&place.segment) {
-            segment.length = u64::from(place.offset) + RECORD_HEADER as u64 + u64::from(place.stored);
+            segment.length =
+                u64::from(place.offset) + RECORD_HEADER as u64 + u64::from(place.stored);
             segment.meet(part.bundle.number, now);
             segment.live += u64::from(put == Put::FirstInSegment);
         }

@@ -173,7 +173,11 @@ pub(super) fn lanes_in(files: &dyn Files, path: &Path) -> io::Result<Vec<FoundLa
             continue;
         };
         let folder = path.join(project.as_str());
-        for logstore in files.list(&folder)?.into_iter().filter(|listed| listed.folder) {
+        for logstore in files
+            .list(&folder)?
+            .into_iter()
+            .filter(|listed| listed.folder)
+        {
             let Ok(logstore) = LogstoreName::new(&logstore.name) else {
                 continue;
             };

@@ -163,7 +163,10 @@ impl Index {
     /// one.
     pub(super) fn put_keyed(&mut self, id: BundleId, place: Place) -> Option<Place> {
         let entry = self.get_mut(id)?;
-        let known = entry.places.iter_mut().find(|known| known.part == place.part)?;
+        let known = entry
+            .places
+            .iter_mut()
+            .find(|known| known.part == place.part)?;
         (!known.keyed).then(|| std::mem::replace(known, place))
     }
 

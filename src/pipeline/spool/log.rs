@@ -215,10 +215,21 @@ impl Log {
         Counts {
             disk_bytes: self.charged,
             segments: self.segments.len() as u64,
-            unscanned_bytes: self.segments.values().filter(unscanned).map(|s| s.bytes).sum(),
+            unscanned_bytes: self
+                .segments
+                .values()
+                .filter(unscanned)
+                .map(|s| s.bytes)
+                .sum(),
             index_bytes: self.index.bytes() as u64,
             ..self.counts
         }
+    }
+
+    /// Which bundle is read first.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        self.rules.order
     }
 
     /// Takes other rules from now on.

@@ -13,9 +13,7 @@ use super::checkpoint::Checkpoint;
 use super::counts::Counts;
 use super::damaged::Damaged;
 use super::files::{Files, Handle, read_full_at};
-use super::format::{
-    Cut, DATA_START, HeaderRead, RECORD_HEADER, RecordHeader, SegmentHeader,
-};
+use super::format::{Cut, DATA_START, HeaderRead, RECORD_HEADER, RecordHeader, SegmentHeader};
 use super::index::{Entry, Index, Place, Put};
 use super::keys::KeyRing;
 use super::log::{End, Log, LogRules, Segment, State};
@@ -387,7 +385,11 @@ impl Log {
         let mut times = (u64::MAX, 0);
         while let Some(found) = scanner.next()? {
             match found {
-                Found::Record { offset, header: record, .. } => {
+                Found::Record {
+                    offset,
+                    header: record,
+                    ..
+                } => {
                     let (id, time) = (header.bundle(&record), header.time(&record));
                     let (low, high) = range.unwrap_or((id.number, id.number));
                     range = Some((low.min(id.number), high.max(id.number)));
@@ -402,7 +404,10 @@ impl Log {
                         met.push(kept);
                     }
                 }
-                Found::Damaged { offset, header: record } => {
+                Found::Damaged {
+                    offset,
+                    header: record,
+                } => {
                     counts.damaged_records += 1;
                     counts.damaged_events += u64::from(record.events);
                     bad.push((offset, record.record_bytes()));

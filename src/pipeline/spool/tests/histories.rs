@@ -93,14 +93,32 @@ impl History {
             segment_bytes: 1500 + dice.below(4000),
             max_bytes: if dropping { 16_000 } else { 1 << 30 },
             max_age: (dropping && dice.below(2) == 0).then_some(5000),
-            when_full: if dropping { WhenFull::DropOldest } else { WhenFull::Refuse },
-            order: if dice.below(3) == 0 { Order::NewestFirst } else { Order::OldestFirst },
-            packing: if dice.below(2) == 0 { Packing::Plain } else { Packing::Lz4 },
+            when_full: if dropping {
+                WhenFull::DropOldest
+            } else {
+                WhenFull::Refuse
+            },
+            order: if dice.below(3) == 0 {
+                Order::NewestFirst
+            } else {
+                Order::OldestFirst
+            },
+            packing: if dice.below(2) == 0 {
+                Packing::Plain
+            } else {
+                Packing::Lz4
+            },
             index_bytes: if dice.below(2) == 0 { 1500 } else { 1 << 20 },
             damaged: (20_000, 8),
         };
         let faults = if kind == Kind::Faulty {
-            let mut chance = |most: u64| if dice.below(2) == 0 { dice.below(most) } else { 0 };
+            let mut chance = |most: u64| {
+                if dice.below(2) == 0 {
+                    dice.below(most)
+                } else {
+                    0
+                }
+            };
             Faults {
                 write: chance(150),
                 short: chance(300),
@@ -149,7 +167,9 @@ impl History {
         let root = Path::new("/spool");
         let directory = SpoolDirectory::open(files, root, space, self.keys.clone()).unwrap();
         let (project, logstore) = names();
-        let log = directory.log(&project, &logstore, self.rules.clone()).unwrap();
+        let log = directory
+            .log(&project, &logstore, self.rules.clone())
+            .unwrap();
         self.life += 1;
         self.log = Some(log);
         self.directory = Some(directory);
@@ -466,7 +486,11 @@ impl History {
 
     fn flip(&mut self, kind: Kind) {
         if kind == Kind::Flipped && self.flips == 0 {
-            let ending = if self.dice.below(5) == 0 { "checkpoint" } else { ".seg" };
+            let ending = if self.dice.below(5) == 0 {
+                "checkpoint"
+            } else {
+                ".seg"
+            };
             self.flips += u64::from(self.disk.flip(ending));
         }
     }
@@ -486,18 +510,41 @@ impl History {
         while self.take(true) {}
         let counts = self.log().counts();
         assert!(counts.balance(), "{counts:?}");
-        assert_eq!((counts.held_events, counts.held_bundles), (0, 0), "{counts:?}");
-        assert_eq!((counts.held_raw_bytes, counts.index_bytes), (0, 0), "{counts:?}");
+        assert_eq!(
+            (counts.held_events, counts.held_bundles),
+            (0, 0),
+            "{counts:?}"
+        );
+        assert_eq!(
+            (counts.held_raw_bytes, counts.index_bytes),
+            (0, 0),
+            "{counts:?}"
+        );
         assert_eq!(counts.disk_bytes, self.space.used());
         self.log().checkpoint().unwrap();
         self.close();
-        let owed = self.bundles.values().filter(|b| !b.done && !b.seen && b.promised() > 0);
+        let owed = self
+            .bundles
+            .values()
+            .filter(|b| !b.done && !b.seen && b.promised() > 0);
         let owed: Vec<u64> = owed.map(ModelBundle::promised).collect();
-        self.tell(|| format!("{:#?}", self.bundles.iter().filter(|(_, b)| !b.done && !b.seen).collect::<Vec<_>>()));
+        self.tell(|| {
+            format!(
+                "{:#?}",
+                self.bundles
+                    .iter()
+                    .filter(|(_, b)| !b.done && !b.seen)
+                    .collect::<Vec<_>>()
+            )
+        });
         match kind {
             Kind::Shedding => assert!(owed.iter().sum::<u64>() <= self.shed),
             Kind::Flipped => {
-                assert!(owed.len() as u64 <= self.flips, "{} bundles lost", owed.len());
+                assert!(
+                    owed.len() as u64 <= self.flips,
+                    "{} bundles lost",
+                    owed.len()
+                );
                 assert!(owed.is_empty() || self.damage > 0, "lost, and not counted");
             }
             _ => assert_eq!(owed, [], "promised, and never read"),

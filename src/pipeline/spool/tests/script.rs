@@ -91,7 +91,11 @@ fn one_fault_at_the_nth_call_loses_nothing_for_every_n() {
             ..Faults::default()
         });
         let promised = script(&mut log);
-        assert_eq!(promised.len(), 10, "one fault refuses nothing for good, n = {n}");
+        assert_eq!(
+            promised.len(),
+            10,
+            "one fault refuses nothing for good, n = {n}"
+        );
         assert!(log.counts().balance());
         drop((log, directory));
         let hit = disk.hit();
@@ -133,7 +137,10 @@ fn a_crash_at_the_nth_call_loses_nothing_for_every_n() {
             disk.crash();
             let (_directory, mut log) = open(&disk);
             let read = drain(&mut log);
-            assert!(promised.iter().all(|number| read.contains(number)), "n = {n}, {seed}");
+            assert!(
+                promised.iter().all(|number| read.contains(number)),
+                "n = {n}, {seed}"
+            );
             if !dead {
                 return;
             }
