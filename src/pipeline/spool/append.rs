@@ -181,8 +181,8 @@ impl Log {
         if let Some(keys) = self.keys.as_ref().filter(|_| header.sealed) {
             let mut aad = Vec::with_capacity(RECORD_HEADER);
             header.encode(&mut aad);
-            let (key, identity) = (writer.header.key, writer.header.identity);
-            keys.seal(key, identity, writer.length, &aad, record, RECORD_HEADER)
+            let place = (writer.header.identity, writer.length);
+            keys.seal(writer.header.key, place, &aad, record, RECORD_HEADER)
                 .ok_or(AppendError::TooLarge)?;
         }
         header.finish(writer.header.identity, record);
@@ -216,7 +216,8 @@ impl Log {
             writer.bundles += 1;
         }
         if let Some(segment) = self.segments.get_mut(&place.segment) {
-            segment.length = u64::from(place.offset) + RECORD_HEADER as u64 + u64::from(place.stored);
+            segment.length =
+                u64::from(place.offset) + RECORD_HEADER as u64 + u64::from(place.stored);
             segment.meet(part.bundle.number, now);
             segment.live += u64::from(put == Put::FirstInSegment);
         }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::files::{Files, LockError};
 use super::keys::KeyRing;
 use super::log::{Log, LogRules};
-use super::recover::Ground;
+use super::opening::Ground;
 use super::space::Space;
 use super::{folder_of, number_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -173,7 +173,11 @@ pub(super) fn lanes_in(files: &dyn Files, path: &Path) -> io::Result<Vec<FoundLa
             continue;
         };
         let folder = path.join(project.as_str());
-        for logstore in files.list(&folder)?.into_iter().filter(|listed| listed.folder) {
+        for logstore in files
+            .list(&folder)?
+            .into_iter()
+            .filter(|listed| listed.folder)
+        {
             let Ok(logstore) = LogstoreName::new(&logstore.name) else {
                 continue;
             };

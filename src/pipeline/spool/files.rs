@@ -139,11 +139,7 @@ pub(super) fn write_all_at(
 }
 
 /// Reads until `into` is full or the file ends; how many bytes that were.
-pub(super) fn read_full_at(
-    handle: &dyn Handle,
-    into: &mut [u8],
-    offset: u64,
-) -> io::Result<usize> {
+pub(super) fn read_full_at(handle: &dyn Handle, into: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = into.get_mut(done..)
         && !rest.is_empty()

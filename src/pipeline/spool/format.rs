@@ -258,10 +258,7 @@ impl RecordHeader {
         let flag = |set: bool, bit: u8| if set { bit } else { 0 };
         out.extend_from_slice(&RECORD_MAGIC);
         out.push(
-            packing
-                | flag(self.last, LAST)
-                | flag(self.keyed, KEYED)
-                | flag(self.sealed, SEALED),
+            packing | flag(self.last, LAST) | flag(self.keyed, KEYED) | flag(self.sealed, SEALED),
         );
         out.extend_from_slice(&self.part.to_le_bytes());
         for value in [self.time, self.stored, self.raw, self.events] {

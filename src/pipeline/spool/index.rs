@@ -163,7 +163,10 @@ impl Index {
     /// one.
     pub(super) fn put_keyed(&mut self, id: BundleId, place: Place) -> Option<Place> {
         let entry = self.get_mut(id)?;
-        let known = entry.places.iter_mut().find(|known| known.part == place.part)?;
+        let known = entry
+            .places
+            .iter_mut()
+            .find(|known| known.part == place.part)?;
         (!known.keyed).then(|| std::mem::replace(known, place))
     }
 
@@ -224,10 +227,5 @@ impl Index {
     /// The bundles that wait, oldest first.
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Entry> {
         self.waiting.iter().filter_map(|key| self.entries.get(key))
-    }
-
-    /// Those that wait and were first met in a segment.
-    pub(super) fn waiting_at_home(&self, segment: u64) -> impl Iterator<Item = &Entry> {
-        self.at_home(segment).filter(|entry| entry.waiting)
     }
 }

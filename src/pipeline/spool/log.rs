@@ -215,7 +215,12 @@ impl Log {
         Counts {
             disk_bytes: self.charged,
             segments: self.segments.len() as u64,
-            unscanned_bytes: self.segments.values().filter(unscanned).map(|s| s.bytes).sum(),
+            unscanned_bytes: self
+                .segments
+                .values()
+                .filter(unscanned)
+                .map(|s| s.bytes)
+                .sum(),
             index_bytes: self.index.bytes() as u64,
             ..self.counts
         }
@@ -231,7 +236,7 @@ impl Log {
     ///
     /// # Errors
     /// When a segment that must be read for it cannot be read now.
-    pub fn next(&mut self) -> std::io::Result<Option<Taken>> {
+    pub fn take_next(&mut self) -> std::io::Result<Option<Taken>> {
         if self.is_recovering() {
             return Ok(None);
         }
@@ -248,7 +253,7 @@ impl Log {
         }))
     }
 
-    /// Nobody holds the bundle any more, in memory or on its way: from now on [`Log::next`] may
+    /// Nobody holds the bundle any more, in memory or on its way: from now on [`Log::take_next`] may
     /// give it. To be called only after its parts were synced. False when it is not known.
     pub fn release(&mut self, id: BundleId) -> bool {
         let known = self.index.set_waiting(id, true);

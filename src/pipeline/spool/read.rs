@@ -80,7 +80,11 @@ pub struct Reading {
 impl Fetch {
     /// Blocks until the disk has answered.
     pub fn read(&self) -> Reading {
-        let room: usize = self.places.iter().map(|(p, _, _)| p.raw as usize + 64).sum();
+        let room: usize = self
+            .places
+            .iter()
+            .map(|(p, _, _)| p.raw as usize + 64)
+            .sum();
         let mut reading = Reading {
             bundle: Bundle {
                 id: self.id,
@@ -196,7 +200,9 @@ impl Log {
         if let Some(source) = reading.error {
             let missing = source.kind() == io::ErrorKind::NotFound;
             let segments = self.index.get(id).map(Entry::segments).unwrap_or_default();
-            let gone = segments.iter().filter(|n| missing && self.is_missing(**n, &source));
+            let gone = segments
+                .iter()
+                .filter(|n| missing && self.is_missing(**n, &source));
             let gone: Vec<u64> = gone.copied().collect();
             for number in &gone {
                 self.counts.missing_segments += 1;

@@ -128,7 +128,8 @@ impl Log {
         });
         let targets: Vec<Target> = closing.chain(open).collect();
         let mut folders = Vec::new();
-        let anchored = |target: &Target| self.segments.get(&target.number).is_none_or(|s| s.anchored);
+        let anchored =
+            |target: &Target| self.segments.get(&target.number).is_none_or(|s| s.anchored);
         if !targets.iter().all(anchored) {
             folders.push(self.folder.clone());
             if self.adrift {
@@ -206,7 +207,8 @@ impl Log {
         for closing in self.closing.iter_mut().filter(|c| c.number == number) {
             closing.synced = upto;
         }
-        self.closing.retain(|closing| closing.synced < closing.length);
+        self.closing
+            .retain(|closing| closing.synced < closing.length);
     }
 
     fn synced_of(&self, number: u64) -> u64 {
@@ -245,7 +247,11 @@ impl Log {
                 gone.extend(self.index.take_places(id, |_| true));
             }
             for place in &gone {
-                self.count_end(End::Withdrawn, u64::from(place.events), u64::from(place.raw));
+                self.count_end(
+                    End::Withdrawn,
+                    u64::from(place.events),
+                    u64::from(place.raw),
+                );
                 doubts.insert(PartId {
                     bundle: id,
                     number: place.part,

@@ -57,8 +57,14 @@ impl Log {
                 live.entry(segment).or_default().push(entry.id.number);
             }
         }
-        let doomed = self.doomed.iter().map(|(number, identity, _)| (number, identity));
-        let removed = self.removed.iter().map(|(number, identity)| (number, identity));
+        let doomed = self
+            .doomed
+            .iter()
+            .map(|(number, identity, _)| (number, identity));
+        let removed = self
+            .removed
+            .iter()
+            .map(|(number, identity)| (number, identity));
         let gone = doomed.chain(removed).map(|(number, identity)| Progress {
             segment: *number,
             identity: *identity,
@@ -86,7 +92,11 @@ impl Log {
                     segment: *number,
                     identity: segment.header.identity,
                     as_of,
-                    cut: if segment.cut { segment.length } else { u64::MAX },
+                    cut: if segment.cut {
+                        segment.length
+                    } else {
+                        u64::MAX
+                    },
                     done,
                 });
             }
@@ -111,7 +121,9 @@ impl Log {
             return;
         }
         if let Some(writer) = self.writer.as_ref().filter(|w| w.number == number) {
-            let long = IDLE_BYTES.min(self.rules.segment_limit() / 4).max(DATA_START);
+            let long = IDLE_BYTES
+                .min(self.rules.segment_limit() / 4)
+                .max(DATA_START);
             if writer.length > long {
                 // Comes back here, when it is closed.
                 self.retire_writer();
@@ -185,7 +197,10 @@ impl Log {
     fn with_part_in(&self, number: u64, which: impl Fn(&Entry) -> bool) -> Vec<BundleId> {
         let here = |entry: &&Entry| entry.places.iter().any(|place| place.segment == number);
         let found = self.index.iter().map(|(_, entry)| entry).filter(here);
-        found.filter(|entry| which(entry)).map(|entry| entry.id).collect()
+        found
+            .filter(|entry| which(entry))
+            .map(|entry| entry.id)
+            .collect()
     }
 
     /// Parts of a bundle cannot be read any more. True when nothing is left of it.
@@ -223,7 +238,12 @@ impl Log {
             matches!(segment.state, State::Asleep { bundles, .. } if bundles > 0)
                 && segment.times.1 < limit
         };
-        let old: Vec<u64> = self.segments.iter().filter(asleep).map(|(n, _)| *n).collect();
+        let old: Vec<u64> = self
+            .segments
+            .iter()
+            .filter(asleep)
+            .map(|(n, _)| *n)
+            .collect();
         for number in old {
             self.end_sleepers(number, End::Expired);
             self.remove_if_spent(number);

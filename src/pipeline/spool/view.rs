@@ -157,7 +157,10 @@ impl Unfinished {
     }
 
     fn join(self, id: BundleId) -> Option<Bundle> {
-        let key = self.parts.values().find(|(content, _)| content.is_keyed())?;
+        let key = self
+            .parts
+            .values()
+            .find(|(content, _)| content.is_keyed())?;
         let key = key.0.key().to_vec();
         let mut log_group = Vec::with_capacity(self.bytes + 64);
         let mut events = 0;
@@ -218,55 +221,70 @@ impl LaneView {
             let mut whole = Vec::new();
             let mut result = Ok(());
             let mut headless = 0;
-            self.pass(&segment, &checkpoint, &mut report, |id, time, found, content| {
-                let Some(content) = content else {
-                    unopened += 1;
-                    return;
-                };
-                let entry = open.entry(id).or_insert_with(|| {
-                    order.push_back(id);
-                    Unfinished {
-                        time,
-                        ..Unfinished::default()
+            self.pass(
+                &segment,
+                &checkpoint,
+                &mut report,
+                |id, time, found, content| {
+                    let Some(content) = content else {
+                        unopened += 1;
+                        return;
+                    };
+                    let entry = open.entry(id).or_insert_with(|| {
+                        order.push_back(id);
+                        Unfinished {
+                            time,
+                            ..Unfinished::default()
+                        }
+                    });
+                    let size = content.key().len() + content.logs().len();
+                    if entry
+                        .parts
+                        .insert(found.part, (content, found.events))
+                        .is_none()
+                    {
+                        entry.bytes += size;
+                        held += size;
                     }
-                });
-                let size = content.key().len() + content.logs().len();
-                if entry.parts.insert(found.part, (content, found.events)).is_none() {
-                    entry.bytes += size;
-                    held += size;
-                }
-                if found.last {
-                    entry.last = Some(found.part);
-                }
-                if entry.is_whole() {
-                    whole.push(id);
-                }
-                while held > MAX_OPEN && let Some(oldest) = order.pop_front() {
-                    whole.push(oldest);
-                    if whole.len() > 1 {
-                        break;
+                    if found.last {
+                        entry.last = Some(found.part);
                     }
-                }
-                for id in whole.drain(..) {
-                    let Some(done) = open.remove(&id) else { continue };
-                    held -= done.bytes;
-                    match done.join(id) {
-                        Some(bundle) if result.is_ok() => result = take(bundle),
-                        Some(_) => {}
-                        None => headless += 1,
+                    if entry.is_whole() {
+                        whole.push(id);
                     }
-                }
-                if order.len() > 2 * open.len() + 1024 {
-                    order.retain(|id| open.contains_key(id));
-                }
-            })?;
+                    while held > MAX_OPEN
+                        && let Some(oldest) = order.pop_front()
+                    {
+                        whole.push(oldest);
+                        if whole.len() > 1 {
+                            break;
+                        }
+                    }
+                    for id in whole.drain(..) {
+                        let Some(done) = open.remove(&id) else {
+                            continue;
+                        };
+                        held -= done.bytes;
+                        match done.join(id) {
+                            Some(bundle) if result.is_ok() => result = take(bundle),
+                            Some(_) => {}
+                            None => headless += 1,
+                        }
+                    }
+                    if order.len() > 2 * open.len() + 1024 {
+                        order.retain(|id| open.contains_key(id));
+                    }
+                },
+            )?;
             report.unopened_parts += unopened;
             report.headless_bundles += headless;
             result?;
         }
         order.retain(|id| open.contains_key(id));
         for id in order {
-            let Some(unfinished) = open.remove(&id) else { continue };
+            let Some(unfinished) = open.remove(&id) else {
+                continue;
+            };
             match unfinished.join(id) {
                 Some(bundle) => take(bundle)?,
                 None => report.headless_bundles += 1,
@@ -384,7 +402,8 @@ impl LaneView {
                     view.records += 1;
                     view.events += u64::from(record.events);
                     let (id, time) = (header.bundle(&record), header.time(&record));
-                    let done = known.is_some_and(|p| offset < p.as_of && p.done.contains(id.number));
+                    let done =
+                        known.is_some_and(|p| offset < p.as_of && p.done.contains(id.number));
                     if !done {
                         view.waiting_events += u64::from(record.events);
                         view.oldest = Some(view.oldest.map_or(time, |oldest| oldest.min(time)));

@@ -30,12 +30,18 @@ impl Log {
     /// The segment whose turn comes last, of those that can sleep.
     fn sleepy(&self) -> Option<u64> {
         let order = self.rules.order;
-        let head = self.index.first_waiting(order).map(|((segment, _), _)| segment);
+        let head = self
+            .index
+            .first_waiting(order)
+            .map(|((segment, _), _)| segment);
         let can = |(number, segment): &(&u64, &Segment)| {
             matches!(segment.state, State::Awake)
                 && Some(**number) != head
                 && !self.is_open(**number)
-                && self.index.at_home(**number).any(|entry| self.may_sleep(**number, entry))
+                && self
+                    .index
+                    .at_home(**number)
+                    .any(|entry| self.may_sleep(**number, entry))
         };
         let found = match order {
             Order::OldestFirst => self.segments.iter().rev().find(can),
@@ -60,7 +66,10 @@ impl Log {
 
     fn put_to_sleep(&mut self, number: u64) {
         let done = self.done_of(number);
-        let sleeping = self.index.at_home(number).filter(|entry| self.may_sleep(number, entry));
+        let sleeping = self
+            .index
+            .at_home(number)
+            .filter(|entry| self.may_sleep(number, entry));
         let ids: Vec<BundleId> = sleeping.map(|entry| entry.id).collect();
         let (mut events, mut raw) = (0, 0);
         for id in &ids {
@@ -87,17 +96,20 @@ impl Log {
         let live = self.index.iter().map(|(_, entry)| entry).filter(here);
         let mut live: Vec<u64> = live.map(|entry| entry.id.number).collect();
         live.sort_unstable();
-        let range = self.segments.get(&number).and_then(|segment| segment.numbers);
-        range.map_or_else(Ranges::default, |(low, high)| Ranges::except(low, high, &live))
+        let range = self
+            .segments
+            .get(&number)
+            .and_then(|segment| segment.numbers);
+        range.map_or_else(Ranges::default, |(low, high)| {
+            Ranges::except(low, high, &live)
+        })
     }
 
     /// Wakes what comes before the first bundle that waits.
     pub(super) fn wake_for_next(&mut self) -> io::Result<()> {
         loop {
             let order = self.rules.order;
-            let sleeps = |(_, segment): &(&u64, &Segment)| {
-                matches!(segment.state, State::Asleep { bundles, .. } if bundles > 0)
-            };
+            let sleeps = |(_, segment): &(&u64, &Segment)| matches!(segment.state, State::Asleep { bundles, .. } if bundles > 0);
             let found = match order {
                 Order::OldestFirst => self.segments.iter().find(sleeps),
                 Order::NewestFirst => self.segments.iter().rev().find(sleeps),
@@ -193,7 +205,10 @@ impl Log {
             segment.live += bundles;
         }
         // What was damaged while it slept.
-        let lost = (expected.1.saturating_sub(events), expected.2.saturating_sub(raw));
+        let lost = (
+            expected.1.saturating_sub(events),
+            expected.2.saturating_sub(raw),
+        );
         self.counts.held_bundles -= expected.0.saturating_sub(bundles);
         self.count_end(End::Lost, lost.0, lost.1);
         // The order of a bundle and of what it was a part of when it slept cannot bring more.

@@ -39,7 +39,9 @@ impl Spool {
         let files: Arc<dyn Files> = Arc::new(self.disk.clone());
         let path = Path::new("/spool");
         let directory = SpoolDirectory::open(files, path, space, self.keys.clone()).unwrap();
-        let log = directory.log(&web_site(), &clicks(), self.rules.clone()).unwrap();
+        let log = directory
+            .log(&web_site(), &clicks(), self.rules.clone())
+            .unwrap();
         (directory, log)
     }
 
@@ -91,7 +93,7 @@ fn append_at(log: &mut Log, number: u64, now: u64) -> Result<(), AppendError> {
 
 fn drain(log: &mut Log) -> Vec<u64> {
     let mut read = Vec::new();
-    while let Some(taken) = log.next().unwrap() {
+    while let Some(taken) = log.take_next().unwrap() {
         if let Ok(bundle) = log.read(taken.id) {
             assert_eq!(&bundle.log_group[200..], b"the key");
             assert_eq!((bundle.events, bundle.logs_bytes), (2, 200));
@@ -125,7 +127,10 @@ fn a_torn_tail_is_passed_over_and_never_written_to() {
 #[test]
 fn zeros_garbage_and_stale_records_behind_the_last_record_are_no_records() {
     let other = Spool::new();
-    let other = Spool { disk: SimDisk::new(2), ..other };
+    let other = Spool {
+        disk: SimDisk::new(2),
+        ..other
+    };
     other.fill(7..=8);
     let stale = other.only_segment().1[1024..].to_vec();
     for tail in [vec![0; 3000], vec![0xA7; 999], stale] {
@@ -246,12 +251,22 @@ fn empty_and_headerless_files_are_no_obstacle() {
     let spool = Spool::new();
     spool.fill(1..=1);
     let (path, _) = spool.only_segment();
-    spool.disk.plant(&path.with_file_name("00000000000000f0.seg"), b"");
-    spool.disk.plant(&path.with_file_name("00000000000000f1.seg"), &[0; 5000]);
-    spool.disk.plant(&path.with_file_name("00000000000000f2.seg"), &[7; 5000]);
+    spool
+        .disk
+        .plant(&path.with_file_name("00000000000000f0.seg"), b"");
+    spool
+        .disk
+        .plant(&path.with_file_name("00000000000000f1.seg"), &[0; 5000]);
+    spool
+        .disk
+        .plant(&path.with_file_name("00000000000000f2.seg"), &[7; 5000]);
     let (read, log) = spool.read();
     assert_eq!((read, log.counts().headerless_segments), (vec![1], 1));
-    assert_eq!(spool.only_segment().0, path, "two are deleted, one is set aside");
+    assert_eq!(
+        spool.only_segment().0,
+        path,
+        "two are deleted, one is set aside"
+    );
 }
 
 #[test]
@@ -331,9 +346,14 @@ fn a_full_spool_and_a_short_disk_refuse() {
     let mut spool = Spool::new();
     spool.max_bytes = 3000;
     let (_directory, mut log) = spool.open();
-    let error = (1..).find_map(|number| append(&mut log, number).err()).unwrap();
+    let error = (1..)
+        .find_map(|number| append(&mut log, number).err())
+        .unwrap();
     assert!(matches!(error, AppendError::Full(Full::Spool)), "{error}");
-    let spool = Spool { reserve: 1 << 50, ..Spool::new() };
+    let spool = Spool {
+        reserve: 1 << 50,
+        ..Spool::new()
+    };
     let (_directory, mut log) = spool.open();
     let error = append(&mut log, 1).unwrap_err();
     assert!(matches!(error, AppendError::Full(Full::Disk)), "{error}");
@@ -394,7 +414,11 @@ fn the_index_is_bounded_and_both_orders_give_everything_once() {
             append(&mut log, number).unwrap();
             log.sync().unwrap();
             log.release(id(number));
-            assert!(log.counts().index_bytes < 14_000, "{}", log.counts().index_bytes);
+            assert!(
+                log.counts().index_bytes < 14_000,
+                "{}",
+                log.counts().index_bytes
+            );
         }
         log.sync().unwrap();
         let mut expected: Vec<u64> = (1..=500).collect();
@@ -408,7 +432,7 @@ fn the_index_is_bounded_and_both_orders_give_everything_once() {
         }
         assert_eq!(log.counts().held_events, 1000);
         let mut read = Vec::new();
-        while let Some(taken) = log.next().unwrap() {
+        while let Some(taken) = log.take_next().unwrap() {
             assert!(log.counts().index_bytes < 14_000);
             read.push(taken.id.number);
             assert!(log.done(taken.id));
@@ -437,7 +461,11 @@ fn a_deleted_directory_is_told_and_heals() {
     assert!(log.counts().balance());
     drop(log);
     spool.disk.crash();
-    let (read, _log) = Spool { disk: spool.disk.clone(), ..Spool::new() }.read();
+    let (read, _log) = Spool {
+        disk: spool.disk.clone(),
+        ..Spool::new()
+    }
+    .read();
     assert_eq!(read, [3]);
 }
 
@@ -472,7 +500,10 @@ fn one_process_has_the_directory_and_one_log_each_lane() {
     let space = Arc::new(Space::new(1, 0));
     let error = SpoolDirectory::open(files, Path::new("/spool"), space, None).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("in use by another process, with process id 1"), "{text}");
+    assert!(
+        text.contains("in use by another process, with process id 1"),
+        "{text}"
+    );
     let twice = directory.log(&web_site(), &clicks(), spool.rules.clone());
     assert!(matches!(twice, Err(OpenError::Twice(..))));
     drop((directory, log));
@@ -494,7 +525,10 @@ fn a_part_without_a_key_a_second_time_or_too_large_is_refused() {
     assert!(matches!(log.append(&part, 1), Err(AppendError::Keyless)));
     part.key = Some(b"");
     log.append(&part, 1).unwrap();
-    assert!(matches!(log.append(&part, 1), Err(AppendError::Repeated(0))));
+    assert!(matches!(
+        log.append(&part, 1),
+        Err(AppendError::Repeated(0))
+    ));
     let large = vec![0; 1 << 24];
     part.number = 1;
     part.logs = &large;

@@ -205,7 +205,11 @@ impl SimDisk {
         for inode in &mut state.inodes {
             // All, none, the first so many, or any.
             let style = dice.below(4);
-            let pieces: u64 = inode.dirty.iter().map(|(_, b)| b.len() as u64 / SECTOR + 2).sum();
+            let pieces: u64 = inode
+                .dirty
+                .iter()
+                .map(|(_, b)| b.len() as u64 / SECTOR + 2)
+                .sum();
             let mut left = dice.below(pieces + 1);
             for (offset, bytes) in std::mem::take(&mut inode.dirty) {
                 let (mut at, end) = (offset, offset + bytes.len() as u64);
@@ -372,7 +376,10 @@ impl Handle for SimFile {
 
     fn is_linked(&self) -> io::Result<bool> {
         let state = self.disk.state();
-        Ok(state.names.values().any(|node| *node == Node::File(self.inode)))
+        Ok(state
+            .names
+            .values()
+            .any(|node| *node == Node::File(self.inode)))
     }
 }
 
@@ -405,7 +412,10 @@ impl Files for SimDisk {
         }
         let inode = state.inodes.len();
         state.inodes.push(Inode::default());
-        state.change(parent(path), Change::Put(path.to_owned(), Node::File(inode)));
+        state.change(
+            parent(path),
+            Change::Put(path.to_owned(), Node::File(inode)),
+        );
         let disk = self.clone();
         Ok(Arc::new(SimFile { disk, inode }))
     }
@@ -452,7 +462,10 @@ impl Files for SimDisk {
         if state.names.get(folder) != Some(&Node::Folder) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let inside = state.names.iter().filter(|(path, _)| path.parent() == Some(folder));
+        let inside = state
+            .names
+            .iter()
+            .filter(|(path, _)| path.parent() == Some(folder));
         Ok(inside
             .map(|(path, node)| Listed {
                 name: path.file_name().unwrap().to_str().unwrap().to_owned(),
@@ -488,7 +501,11 @@ impl Files for SimDisk {
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>, LockError> {
         let mut state = self.state();
-        if state.locked.as_ref().is_some_and(|lock| Arc::strong_count(lock) > 1) {
+        if state
+            .locked
+            .as_ref()
+            .is_some_and(|lock| Arc::strong_count(lock) > 1)
+        {
             return Err(LockError::Held(Some(1)));
         }
         state.names.entry(path.to_owned()).or_insert(Node::Folder);

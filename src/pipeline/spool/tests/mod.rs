@@ -3,6 +3,7 @@
 mod damage;
 mod disk;
 mod histories;
+mod history;
 mod real;
 mod script;
 pub(super) mod versions;

@@ -5,9 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::super::{
-    BundleId, Log, LogRules, Packing, Part, RealFiles, Space, SpoolDirectory,
-};
+use super::super::{BundleId, Log, LogRules, Packing, Part, RealFiles, Space, SpoolDirectory};
 use super::disk::Dice;
 use super::{clicks, web_site};
 
@@ -31,9 +29,18 @@ fn event(dice: &mut Dice) -> Vec<u8> {
     let fields = [
         ("event", "page_view".to_owned()),
         ("session_id", format!("{a:016x}{b:016x}")),
-        ("url", format!("https://shop.example.com/items/{}", a % 100_000)),
-        ("referrer", format!("https://search.example.org/?q={:x}", b % 0xFFFF_FFFF)),
-        ("user_agent", "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)".to_owned()),
+        (
+            "url",
+            format!("https://shop.example.com/items/{}", a % 100_000),
+        ),
+        (
+            "referrer",
+            format!("https://search.example.org/?q={:x}", b % 0xFFFF_FFFF),
+        ),
+        (
+            "user_agent",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:128.0)".to_owned(),
+        ),
         ("screen", format!("{}x{}", 800 + c % 2000, 600 + c % 1000)),
         ("duration_ms", (c % 100_000).to_string()),
     ];
@@ -59,7 +66,10 @@ fn a_restart_on_a_real_disk_reads_back_and_lets_nobody_else_in() {
     let (directory, mut log) = open(&path, Packing::Zstd);
     let mut dice = Dice(1);
     let logs: Vec<u8> = (0..50).flat_map(|_| event(&mut dice)).collect();
-    let id = BundleId { prefix: 1, number: 1 };
+    let id = BundleId {
+        prefix: 1,
+        number: 1,
+    };
     let (first, second) = logs.split_at(330 * 20);
     for (number, logs) in [first, second].into_iter().enumerate() {
         let part = Part {
@@ -76,13 +86,16 @@ fn a_restart_on_a_real_disk_reads_back_and_lets_nobody_else_in() {
     let space = Arc::new(Space::new(1, 0));
     let second = SpoolDirectory::open(Arc::new(RealFiles), &path, space, None);
     let text = second.unwrap_err().to_string();
-    assert!(text.contains(&format!("process id {}", std::process::id())), "{text}");
+    assert!(
+        text.contains(&format!("process id {}", std::process::id())),
+        "{text}"
+    );
     drop((directory, log));
 
     // The lock file is still there.
     let (directory, mut log) = open(&path, Packing::Zstd);
     assert!(log.recover(u64::MAX).unwrap());
-    let taken = log.next().unwrap().unwrap();
+    let taken = log.take_next().unwrap().unwrap();
     let bundle = log.read(taken.id).unwrap();
     assert_eq!((bundle.id, bundle.events), (id, 50));
     assert_eq!(bundle.log_group, [logs.as_slice(), b"key"].concat());
@@ -113,7 +126,10 @@ fn a_spooled_event_costs_little_more_than_its_bytes() {
             raw += logs.len();
             packed += lz4_flex::block::compress(&logs).len().min(logs.len());
             let part = Part {
-                bundle: BundleId { prefix: 1, number: number / 50 },
+                bundle: BundleId {
+                    prefix: 1,
+                    number: number / 50,
+                },
                 number: (number % 50) as u16,
                 last: false,
                 events: events as u32,
@@ -162,6 +178,9 @@ fn recovery_of_a_gigabyte_streams() {
     assert!(log.recover(u64::MAX).unwrap());
     let (counts, time) = (log.counts(), begun.elapsed());
     let rate = counts.disk_bytes as f64 / time.as_secs_f64() / 1e6;
-    eprintln!("{} bytes in {time:?}: {rate:.0} MB/s, {counts:?}", counts.disk_bytes);
+    eprintln!(
+        "{} bytes in {time:?}: {rate:.0} MB/s, {counts:?}",
+        counts.disk_bytes
+    );
     assert_eq!(counts.held_bundles, number);
 }

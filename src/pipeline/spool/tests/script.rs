@@ -70,7 +70,7 @@ fn script(log: &mut Log) -> Vec<(u64, bool)> {
 fn drain(log: &mut Log) -> Vec<u64> {
     while !log.recover(1000).unwrap() {}
     let mut read = Vec::new();
-    while let Some(taken) = log.next().unwrap() {
+    while let Some(taken) = log.take_next().unwrap() {
         let bundle = log.read(taken.id).unwrap();
         assert_eq!(bundle.log_group.len(), 153);
         read.push(taken.id.number);
@@ -91,7 +91,11 @@ fn one_fault_at_the_nth_call_loses_nothing_for_every_n() {
             ..Faults::default()
         });
         let promised = script(&mut log);
-        assert_eq!(promised.len(), 10, "one fault refuses nothing for good, n = {n}");
+        assert_eq!(
+            promised.len(),
+            10,
+            "one fault refuses nothing for good, n = {n}"
+        );
         assert!(log.counts().balance());
         drop((log, directory));
         let hit = disk.hit();
@@ -133,7 +137,10 @@ fn a_crash_at_the_nth_call_loses_nothing_for_every_n() {
             disk.crash();
             let (_directory, mut log) = open(&disk);
             let read = drain(&mut log);
-            assert!(promised.iter().all(|number| read.contains(number)), "n = {n}, {seed}");
+            assert!(
+                promised.iter().all(|number| read.contains(number)),
+                "n = {n}, {seed}"
+            );
             if !dead {
                 return;
             }
