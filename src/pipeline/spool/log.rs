@@ -195,6 +195,7 @@ pub struct Log {
     /// The lane's directory and those above it may not be durable.
     pub(super) adrift: bool,
     pub(super) syncing: bool,
+    pub(super) checkpointing: bool,
     /// Parts in doubt that the next sync tells.
     pub(super) doubts: Vec<PartId>,
     pub(super) damaged: Damaged,

@@ -71,6 +71,7 @@ impl Log {
             cuts: Vec::new(),
             adrift: true,
             syncing: false,
+            checkpointing: false,
             doubts: Vec::new(),
             counts: Counts::default(),
         };
@@ -138,7 +139,7 @@ impl Log {
             })
             .collect();
         // The checkpoint that says so is on disk.
-        self.sweep();
+        self.sweep(usize::MAX);
         Ok(())
     }
 

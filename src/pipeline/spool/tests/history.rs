@@ -417,7 +417,32 @@ impl History {
     }
 
     fn checkpoint(&mut self) {
-        if self.log().checkpoint().is_ok() {
+        let result = if self.dice.below(4) == 0
+            && let Some(ticket) = self.log().begin_checkpoint()
+        {
+            // What is done meanwhile is not in it.
+            let outcome = ticket.run();
+            let burying: Vec<BundleId> = self
+                .bundles
+                .iter()
+                .filter(|(_, b)| b.done)
+                .map(|(id, _)| *id)
+                .collect();
+            self.done();
+            self.append();
+            let result = self.log().finish_checkpoint(outcome);
+            if result.is_ok() {
+                let life = self.life;
+                for id in burying {
+                    let bundle = self.bundles.get_mut(&id).unwrap();
+                    bundle.buried |= bundle.done_in == life;
+                }
+            }
+            return;
+        } else {
+            self.log().checkpoint()
+        };
+        if result.is_ok() {
             self.tell(|| "checkpoint".to_owned());
             let life = self.life;
             for bundle in self.bundles.values_mut() {
