@@ -1,4 +1,5 @@
 //! Tests of the spool.
+#![expect(clippy::cast_possible_truncation, reason = "tests, with small numbers")]
 
 mod damage;
 mod disk;
