@@ -39,9 +39,12 @@ pub(super) struct Http1<'s> {
     drains: bool,
 }
 
-/// Boxed: all that a connection has while it rests lies in the rest, and hyper's part nowhere else.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "to rest allocates nothing: what is small and stays would lie in the room of what was given back"
+)]
 enum State {
-    Resting(Box<Rest>),
+    Resting(Rest),
     Awake(Box<Hyper>),
     /// Between the two, inside of one step.
     Turning,
@@ -94,7 +97,7 @@ impl<'s> Http1<'s> {
             transport,
             requests,
             counted,
-        } = *rest;
+        } = rest;
         drop(counted);
         requests.life.rests(false);
         let bounds = &self.shared.bounds;
@@ -116,11 +119,11 @@ impl State {
     fn resting(transport: Transport, requests: Requests) -> Self {
         requests.life.rests(true);
         let counted = Counted::new(&requests.metrics);
-        Self::Resting(Box::new(Rest {
+        Self::Resting(Rest {
             transport,
             requests,
             counted,
-        }))
+        })
     }
 }
 

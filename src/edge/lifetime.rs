@@ -133,7 +133,7 @@ struct State {
 
 /// Time without anything to do after which a connection of HTTP/1 gives its buffers back, or for a
 /// head to come in one piece. A client that asks more often never pays for new ones.
-const REST: Duration = Duration::from_millis(500);
+const REST: Duration = Duration::from_millis(100);
 /// Bytes of HTTP/2, other than bodies, that a client may send without asking for anything: so many
 /// and a head, and so many a second.
 const FRAMES_BURST: usize = 64 << 10;

@@ -24,7 +24,7 @@ const PLAIN: &[(&str, &str, MetricType, Read)] = &[
     ),
     (
         "tollgate_connections_resting",
-        "Open connections of HTTP/1 that hold no buffers now: nothing was asked yet or for half a second, or a head comes slowly.",
+        "Open connections of HTTP/1 that hold no buffers now: nothing is under way, or a head comes slowly.",
         MetricType::GAUGE,
         |m| m.resting.get(),
     ),
