@@ -39,8 +39,9 @@ fn an_encrypted_connection_rests_and_goes_on() {
 #[test]
 fn what_is_not_for_http_wakes_nobody_and_an_end_is_answered_by_one() {
     let authority = Authority::new();
-    let tollgate = start(
+    let tollgate = start_with(
         "idle_timeout = \"60s\"",
+        "",
         &authority.put("a", &["edge.test"]),
     );
     let config = authority.client().config();
