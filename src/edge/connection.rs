@@ -57,6 +57,10 @@ pub(super) async fn choose_protocol(
 
 /// A connection that speaks HTTP. Made by a function that is not async: what is moved on its way to
 /// hyper would take its room twice in the task, for as long as the connection lives.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each connection, in its task; the larger one is the usual one"
+)]
 enum Either<'s> {
     Http1(Http1<'s>),
     Http2(Pin<Box<Http2>>),
