@@ -58,7 +58,7 @@ impl LaneSpool {
     /// The next bundle in the lane's order.
     fn take(&self) -> Option<Taken> {
         let mut log = self.log();
-        let next = log.next();
+        let next = log.take_next();
         let recovering = log.is_recovering();
         drop(log);
         match next {

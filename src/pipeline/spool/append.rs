@@ -181,8 +181,8 @@ impl Log {
         if let Some(keys) = self.keys.as_ref().filter(|_| header.sealed) {
             let mut aad = Vec::with_capacity(RECORD_HEADER);
             header.encode(&mut aad);
-            let (key, identity) = (writer.header.key, writer.header.identity);
-            keys.seal(key, identity, writer.length, &aad, record, RECORD_HEADER)
+            let place = (writer.header.identity, writer.length);
+            keys.seal(writer.header.key, place, &aad, record, RECORD_HEADER)
                 .ok_or(AppendError::TooLarge)?;
         }
         header.finish(writer.header.identity, record);

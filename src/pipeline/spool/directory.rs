@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::files::{Files, LockError};
 use super::keys::KeyRing;
 use super::log::{Log, LogRules};
-use super::recover::Ground;
+use super::opening::Ground;
 use super::space::Space;
 use super::{folder_of, number_of};
 use crate::foundation::names::{LogstoreName, ProjectName};

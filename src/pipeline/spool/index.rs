@@ -228,9 +228,4 @@ impl Index {
     pub(super) fn waiting(&self) -> impl Iterator<Item = &Entry> {
         self.waiting.iter().filter_map(|key| self.entries.get(key))
     }
-
-    /// Those that wait and were first met in a segment.
-    pub(super) fn waiting_at_home(&self, segment: u64) -> impl Iterator<Item = &Entry> {
-        self.at_home(segment).filter(|entry| entry.waiting)
-    }
 }

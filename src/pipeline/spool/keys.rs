@@ -97,12 +97,11 @@ impl KeyRing {
         self.keys.iter().any(|key| key.id == id)
     }
 
-    /// Encrypts what follows the first `start` bytes of `record`, and appends [`TAG_BYTES`].
+    /// For the record at an offset of the segment with that identity: encrypts what follows the first `start` bytes of `record`, and appends [`TAG_BYTES`].
     pub(super) fn seal(
         &self,
         id: u64,
-        identity: u64,
-        offset: u64,
+        (identity, offset): (u64, u64),
         aad: &[u8],
         record: &mut Vec<u8>,
         start: usize,

@@ -195,6 +195,7 @@ pub struct Log {
     /// The lane's directory and those above it may not be durable.
     pub(super) adrift: bool,
     pub(super) syncing: bool,
+    pub(super) checkpointing: bool,
     /// Parts in doubt that the next sync tells.
     pub(super) doubts: Vec<PartId>,
     pub(super) damaged: Damaged,
@@ -242,7 +243,7 @@ impl Log {
     ///
     /// # Errors
     /// When a segment that must be read for it cannot be read now.
-    pub fn next(&mut self) -> std::io::Result<Option<Taken>> {
+    pub fn take_next(&mut self) -> std::io::Result<Option<Taken>> {
         if self.is_recovering() {
             return Ok(None);
         }
@@ -259,7 +260,7 @@ impl Log {
         }))
     }
 
-    /// Nobody holds the bundle any more, in memory or on its way: from now on [`Log::next`] may
+    /// Nobody holds the bundle any more, in memory or on its way: from now on [`Log::take_next`] may
     /// give it. To be called only after its parts were synced. False when it is not known.
     pub fn release(&mut self, id: BundleId) -> bool {
         let known = self.index.set_waiting(id, true);

@@ -12,7 +12,7 @@
 //! Log::append.. Log::sync            parts are durable; the bundle is taken by its holder
 //! Log::done(bundle)                  delivered from memory
 //! Log::release(bundle)               the holder has given it up: now it waits
-//! Log::next -> read -> done          what waits comes back in the lane's order
+//! Log::take_next -> read -> done          what waits comes back in the lane's order
 //! Log::checkpoint, Log::expire       every second or so
 //! ```
 //!
@@ -76,6 +76,7 @@ mod format;
 mod index;
 mod keys;
 mod log;
+mod opening;
 mod payload;
 mod ranges;
 mod read;
@@ -102,6 +103,7 @@ pub use log::{Log, LogRules, Order, Taken, WhenFull};
 pub use read::{Bundle, Fetch, ReadError, Reading};
 pub use space::{Full, Space};
 pub use sync::{InDoubt, PartId, SyncOutcome, SyncTicket};
+pub use upkeep::{CheckpointOutcome, CheckpointTicket};
 pub use view::{LaneReport, LaneView, SegmentState, SegmentView, SpoolView};
 
 use crate::foundation::names::{LogstoreName, ProjectName};

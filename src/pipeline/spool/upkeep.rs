@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::BundleId;
 use super::append::Fault;
 use super::checkpoint::{Checkpoint, Progress};
+use super::files::Files;
 use super::format::DATA_START;
 use super::index::Entry;
 use super::log::{End, Log, Segment, State};
@@ -16,6 +19,37 @@ const IDLE_BYTES: u64 = 1 << 20;
 /// Deleted segments that are remembered until the next checkpoint.
 const MAX_REMOVED: usize = 1024;
 
+/// A checkpoint that is to be written.
+#[derive(Debug)]
+pub struct CheckpointTicket {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    checkpoint: Checkpoint,
+    /// How many of the segments that are to be deleted it tells of; new ones come behind.
+    doomed: usize,
+    removed: Vec<(u64, u64)>,
+}
+
+/// How that went; for [`Log::finish_checkpoint`].
+#[derive(Debug)]
+#[must_use = "the log must know"]
+pub struct CheckpointOutcome {
+    result: io::Result<()>,
+    doomed: usize,
+    removed: Vec<(u64, u64)>,
+}
+
+impl CheckpointTicket {
+    /// Blocks until the disk has answered.
+    pub fn run(self) -> CheckpointOutcome {
+        CheckpointOutcome {
+            result: self.checkpoint.write(&*self.files, &self.folder),
+            doomed: self.doomed,
+            removed: self.removed,
+        }
+    }
+}
+
 impl Log {
     /// Writes down what is done, so that it is not sent again after a restart, and then deletes the
     /// segments of which nothing is needed: in this order, so that of a bundle that lies in two
@@ -24,16 +58,42 @@ impl Log {
     /// # Errors
     /// When the disk refuses. Nothing is lost; the next one tells the same.
     pub fn checkpoint(&mut self) -> io::Result<()> {
-        let checkpoint = self.progress();
-        if let Err(error) = checkpoint.write(&*self.files, &self.folder) {
+        match self.begin_checkpoint() {
+            Some(ticket) => self.finish_checkpoint(ticket.run()),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins a checkpoint that may be written without the log. `None` while another is on its way.
+    pub fn begin_checkpoint(&mut self) -> Option<CheckpointTicket> {
+        if self.checkpointing {
+            return None;
+        }
+        self.checkpointing = true;
+        Some(CheckpointTicket {
+            files: Arc::clone(&self.files),
+            folder: self.folder.clone(),
+            checkpoint: self.progress(),
+            doomed: self.doomed.len(),
+            removed: self.removed.clone(),
+        })
+    }
+
+    /// Notes how a checkpoint went.
+    ///
+    /// # Errors
+    /// As [`Log::checkpoint`].
+    pub fn finish_checkpoint(&mut self, outcome: CheckpointOutcome) -> io::Result<()> {
+        self.checkpointing = false;
+        if let Err(error) = outcome.result {
             self.counts.failed_upkeep += 1;
             if Fault::of(&error) == Fault::NoSpace {
-                self.sweep();
+                self.sweep(usize::MAX);
             }
             return Err(error);
         }
-        self.removed.clear();
-        self.sweep();
+        self.removed.retain(|gone| !outcome.removed.contains(gone));
+        self.sweep(outcome.doomed);
         let (segments, doomed) = (&self.segments, &self.doomed);
         self.cuts.retain(|cut| {
             segments.contains_key(&cut.segment) || doomed.iter().any(|d| d.0 == cut.segment)
@@ -44,8 +104,8 @@ impl Log {
     /// Deletes at once what need not stay; whether there was something.
     pub(super) fn delete_now(&mut self) -> bool {
         let before = self.doomed.len();
-        if before > 0 && self.checkpoint().is_err() {
-            self.sweep();
+        if before > 0 && (self.checkpointing || self.checkpoint().is_err()) {
+            self.sweep(usize::MAX);
         }
         self.doomed.len() < before
     }
@@ -160,8 +220,11 @@ impl Log {
         self.removed.push((number, identity));
     }
 
-    pub(super) fn sweep(&mut self) {
-        for (number, identity, bytes) in std::mem::take(&mut self.doomed) {
+    /// Deletes the first so many segments that are to be deleted.
+    pub(super) fn sweep(&mut self, count: usize) {
+        let mut doomed = std::mem::take(&mut self.doomed);
+        let later = doomed.split_off(count.min(doomed.len()));
+        for (number, identity, bytes) in doomed {
             if self.delete(number) {
                 self.uncharge(bytes);
                 self.note_removed(number, identity);
@@ -169,6 +232,7 @@ impl Log {
                 self.doomed.push((number, identity, bytes));
             }
         }
+        self.doomed.extend(later);
     }
 
     /// A segment was deleted under us: what was in it is lost.

@@ -58,10 +58,10 @@ impl Log {
 
     /// Whether nothing of the bundle lies outside the segment, or may yet come.
     fn may_sleep(&self, number: u64, entry: &Entry) -> bool {
-        let former = number < self.born && !self.is_recovering();
         entry.waiting
             && entry.places.iter().all(|place| place.segment == number)
-            && (former || (entry.is_whole() && entry.is_keyed()))
+            && ((entry.is_whole() && entry.is_keyed())
+                || (number < self.born && !self.is_recovering()))
     }
 
     fn put_to_sleep(&mut self, number: u64) {

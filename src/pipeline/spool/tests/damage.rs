@@ -93,7 +93,7 @@ fn append_at(log: &mut Log, number: u64, now: u64) -> Result<(), AppendError> {
 
 fn drain(log: &mut Log) -> Vec<u64> {
     let mut read = Vec::new();
-    while let Some(taken) = log.next().unwrap() {
+    while let Some(taken) = log.take_next().unwrap() {
         if let Ok(bundle) = log.read(taken.id) {
             assert_eq!(&bundle.log_group[200..], b"the key");
             assert_eq!((bundle.events, bundle.logs_bytes), (2, 200));
@@ -432,7 +432,7 @@ fn the_index_is_bounded_and_both_orders_give_everything_once() {
         }
         assert_eq!(log.counts().held_events, 1000);
         let mut read = Vec::new();
-        while let Some(taken) = log.next().unwrap() {
+        while let Some(taken) = log.take_next().unwrap() {
             assert!(log.counts().index_bytes < 14_000);
             read.push(taken.id.number);
             assert!(log.done(taken.id));

@@ -1,8 +1,10 @@
 //! Tests of the spool.
+#![expect(clippy::cast_possible_truncation, reason = "tests, with small numbers")]
 
 mod damage;
 mod disk;
 mod histories;
+mod history;
 mod real;
 mod script;
 pub(super) mod versions;

@@ -95,7 +95,7 @@ fn a_restart_on_a_real_disk_reads_back_and_lets_nobody_else_in() {
     // The lock file is still there.
     let (directory, mut log) = open(&path, Packing::Zstd);
     assert!(log.recover(u64::MAX).unwrap());
-    let taken = log.next().unwrap().unwrap();
+    let taken = log.take_next().unwrap().unwrap();
     let bundle = log.read(taken.id).unwrap();
     assert_eq!((bundle.id, bundle.events), (id, 50));
     assert_eq!(bundle.log_group, [logs.as_slice(), b"key"].concat());

@@ -70,7 +70,7 @@ fn script(log: &mut Log) -> Vec<(u64, bool)> {
 fn drain(log: &mut Log) -> Vec<u64> {
     while !log.recover(1000).unwrap() {}
     let mut read = Vec::new();
-    while let Some(taken) = log.next().unwrap() {
+    while let Some(taken) = log.take_next().unwrap() {
         let bundle = log.read(taken.id).unwrap();
         assert_eq!(bundle.log_group.len(), 153);
         read.push(taken.id.number);
