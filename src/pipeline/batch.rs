@@ -346,16 +346,15 @@ mod tests {
     use crate::foundation::budget::Budget;
     use crate::logstore::proto::LogGroup;
 
-    fn sealed_with(prefix: u64, next: u64) -> Vec<u8> {
-        let mut out = Vec::new();
-        PackIds { prefix, next }.put_next(&mut out);
-        out
-    }
+    const ID: BundleId = BundleId {
+        prefix: 0x0123_4567_89AB_CDEF,
+        number: 10,
+    };
 
     fn open(key: &[u8], lease: &mut Lease) -> (OpenBatch, Arc<LogstoreMetrics>) {
         let metrics = Arc::new(LogstoreMetrics::default());
         let cells = Arc::clone(&metrics);
-        let batch = OpenBatch::new(key.into(), lease, cells, Instant::now());
+        let batch = OpenBatch::new(ID, key.into(), lease, cells, Instant::now());
         (batch, metrics)
     }
 
@@ -378,11 +377,7 @@ mod tests {
             events: 1,
         };
         batch.append(logs, &mut lease, 1000);
-        let mut packs = PackIds {
-            prefix: 0x0123_4567_89AB_CDEF,
-            next: 10,
-        };
-        let sealed = batch.seal(&mut packs);
+        let sealed = batch.seal();
         sealed.held.delivered();
 
         let read = LogGroup::decode(sealed.raw.as_slice()).unwrap();
@@ -398,8 +393,14 @@ mod tests {
 
     #[test]
     fn the_largest_pack_id_fits_the_room_that_is_kept_for_it() {
-        assert_eq!(sealed_with(u64::MAX, u64::MAX - 1).len(), PACK_ROOM);
-        assert!(sealed_with(0, 0).len() < PACK_ROOM);
+        let room = |prefix, number| {
+            let mut out = Vec::new();
+            let id = BundleId { prefix, number }.to_string();
+            put_tag(&mut out, b"__pack_id__", id.as_bytes());
+            out.len()
+        };
+        assert_eq!(room(u64::MAX, u64::MAX - 1), PACK_ROOM);
+        assert!(room(0, 0) < PACK_ROOM);
     }
 
     #[test]
@@ -427,7 +428,7 @@ mod tests {
         }
         drop(lease);
         let capacity = batch.logs.capacity();
-        let sealed = batch.seal(&mut PackIds::random());
+        let sealed = batch.seal();
         assert_eq!(sealed.raw.capacity(), capacity, "sealing moves nothing");
         assert_eq!(budget.used(), (capacity + BATCH_OVERHEAD) as u64);
         sealed.held.delivered();

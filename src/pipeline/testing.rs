@@ -11,9 +11,12 @@ use tokio::time::Instant;
 use super::admission::{Admission, AdmissionRules};
 use super::batch::SealedBatch;
 use super::lane::Lane;
+use super::open::Safety;
+use super::queue::SealedQueue;
+use super::receipt::Receipt;
 use super::quarantine::Quarantine;
 use super::{LaneSpec, Pipeline, PipelineRules, Route, StopReport, Upstream};
-use crate::config::{Batch, Breaker, Delivery, Limits, Overload, SignatureVersion};
+use crate::config::{Ack, Batch, Breaker, Delivery, Limits, Overload, SignatureVersion, Spool};
 use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -82,19 +85,22 @@ impl IdleLane {
         let metrics = Arc::new(LogstoreMetrics::default());
         let rules = AdmissionRules::new(&Overload::default(), Duration::from_secs(15));
         let admission = Admission::new(Budget::new(memory), 1, rules, Arc::clone(&metrics));
-        let lane = Lane::new(names(), admission, limits, Arc::clone(&metrics));
+        let safety = |_: &Arc<SealedQueue>| Safety::default();
+        let lane = Lane::new(names(), admission, limits, Arc::clone(&metrics), safety);
         Self { lane, metrics }
     }
 
     /// Submits as the front does: with a lease of what came in.
     pub(super) fn submit(&self, group: &EventGroup) {
         let lease = self.lane.budget().lease(group.wire_bytes() as u64).unwrap();
-        self.lane.submit(group, lease).unwrap();
+        assert!(matches!(self.lane.submit(group, lease), Ok(Receipt::Held)));
     }
 
     /// Takes the next sealed batch, as delivered.
     pub(super) async fn next(&self) -> Option<LogGroup> {
-        let SealedBatch { raw, held, lease } = self.lane.sealed().pop().await?;
+        let SealedBatch {
+            raw, held, lease, ..
+        } = self.lane.sealed().pop().await?;
         assert!(lease.bytes() >= raw.len() as u64, "a batch is paid for");
         held.delivered();
         Some(LogGroup::decode(raw.as_slice()).unwrap())
@@ -123,6 +129,7 @@ pub(super) struct Setup {
     pub(super) upstream: Option<Arc<Upstream>>,
     /// A second store for all lanes.
     pub(super) fallback: Option<SocketAddr>,
+    pub(super) spool: Spool,
 }
 
 impl Setup {
@@ -152,6 +159,7 @@ impl Setup {
             quarantine: None,
             upstream: None,
             fallback: None,
+            spool: Spool::default(),
         }
     }
 
@@ -181,6 +189,7 @@ impl Running {
             overload: &setup.overload,
             machine: &Arc::default(),
             quarantine: setup.quarantine.as_ref(),
+            spool: &setup.spool,
         };
         let pipeline = Pipeline::start(specs, rules);
         Self { pipeline, metrics }
@@ -197,7 +206,7 @@ impl Running {
         let bytes = group.wire_bytes() as u64;
         lane.enter(bytes, Priority::High, Priority::High)?;
         let lease = lane.admit(bytes, Priority::High)?;
-        lane.submit(group, lease)
+        lane.submit(group, lease).map(|_| ())
     }
 
     /// Waits until `condition` holds.
@@ -237,6 +246,8 @@ fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
         codec: setup.codec,
         weight: 1,
         metrics: Arc::default(),
+        ack: Ack::Memory,
+        log: None,
     }
 }
 

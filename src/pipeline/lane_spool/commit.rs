@@ -93,7 +93,6 @@ impl LaneSpool {
                     Job::Spill(batch) => {
                         self.spill(&mut log, batch, now, (&mut appended, &mut then))
                     }
-                    Job::Release(id, held) => then.released.push((id, held)),
                     Job::Done(id) => then.done.push(id),
                     Job::Recover => then.recover = true,
                 }
@@ -361,7 +360,7 @@ fn take_group(jobs: &mut Jobs) -> Vec<Job> {
                 part.logs.len() as u64
             }
             Job::Spill(batch) => batch.raw.len() as u64,
-            Job::Release(..) | Job::Done(_) | Job::Recover => 0,
+            Job::Done(_) | Job::Recover => 0,
         };
         group.push(job);
     }

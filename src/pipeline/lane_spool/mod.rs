@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
-use super::batch::{Held, SealedBatch};
+use super::batch::SealedBatch;
 use super::queue::SealedQueue;
 use super::receipt::Waiter;
 use super::spool::{BundleId, Log, Order};
@@ -64,8 +64,6 @@ pub(super) enum Job {
     Part(PartJob),
     /// A batch that memory shall not hold any longer.
     Spill(SealedBatch),
-    /// A batch of which only the disk has a copy; nobody sends it any more.
-    Release(BundleId, Held),
     /// A bundle has ended.
     Done(BundleId),
     /// What earlier lives have left is to be looked through.
