@@ -180,7 +180,10 @@ impl Front {
             stamp,
             attached: trust.attached(),
             received: arrival.unix_seconds,
-            millis: self.guards.millis(),
+            millis: match arrival.trial {
+                None => self.guards.millis(),
+                Some(nanos) => nanos / 1_000_000,
+            },
             sender: self.sender_of(arrival, principal),
         };
         let mut judged = GUARD_WORK.with_borrow_mut(|(work, _)| guards.judge(&ask, work));
