@@ -21,8 +21,10 @@ mod send;
 mod signals;
 mod source;
 mod tail;
+mod test;
 mod ticket;
 mod token;
+mod traced;
 
 use std::process::ExitCode;
 
@@ -50,20 +52,21 @@ Examples:
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
   tollgate schema infer events.ndjson      propose a schema from events
+  tollgate test policy-tests.toml          does the configuration decide as it should?
 
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
       ticket, revoke, limits, quarantine: it was refused, or something is left; policy
       test: denied; explain-ip: the connection would be closed; schema test: an event is
-      not valid; schema diff: something would newly fail)
+      not valid; schema diff: something would newly fail; test: a test does not hold)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
   73  the data directory, a key file or a certificate cannot be made or read
   75  stopped with events that were not delivered, or set aside and not written; standard error
       says how many
-  78  the configuration or a schema is wrong
+  78  the configuration, a schema or a file of tests is wrong
 ";
 
 /// The edge in front of Simple Log Service web tracking: checks tokens, applies limits, packs
@@ -109,6 +112,8 @@ enum Command {
     Quarantine(quarantine::QuarantineCommand),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
+    /// Run tests of the configuration: which requests are taken, which refused, and what is stored.
+    Test(test::TestArgs),
     /// Tell whose address a request counts as, behind proxies.
     ExplainIp(explain_ip::ExplainIpArgs),
     /// Send events through the front, from a file of one JSON object a line.
@@ -131,6 +136,7 @@ pub fn main() -> ExitCode {
         Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Quarantine(command)) => quarantine::run(&command),
         Some(Command::Tail(args)) => tail::run(&args),
+        Some(Command::Test(args)) => test::run(&args),
         Some(Command::ExplainIp(args)) => explain_ip::run(&args),
         Some(Command::Send(args)) => send::run(&args),
     };

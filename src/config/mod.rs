@@ -43,3 +43,4 @@ pub use self::transform_rule::{
     MAX_GLOB, MAX_TRANSFORMS, MIN_HASH_KEY, Piece, TemplateError, TemplateFact, compile_regex,
     parse_template,
 };
+pub use self::walk::nearest as nearest_word;

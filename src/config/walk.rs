@@ -411,7 +411,8 @@ fn words(list: &[&str], joint: &str) -> String {
 }
 
 /// The word that was most likely meant: at most a third of its letters differ.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+#[must_use]
+pub fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     let word = word.to_lowercase().replace('-', "_");
     known
         .iter()

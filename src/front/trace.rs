@@ -47,6 +47,24 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage, in their order.
+    pub const ALL: [Self; 14] = [
+        Self::Route,
+        Self::Logstore,
+        Self::Address,
+        Self::Origin,
+        Self::Platform,
+        Self::Room,
+        Self::Credential,
+        Self::Caller,
+        Self::Body,
+        Self::Events,
+        Self::Policy,
+        Self::Quality,
+        Self::Quota,
+        Self::Delivery,
+    ];
+
     /// Its name.
     #[must_use]
     pub fn label(self) -> &'static str {

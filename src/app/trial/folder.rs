@@ -105,10 +105,7 @@ impl Drop for TrialFolder {
 fn stand_in_for_keys(identity: &mut Identity) -> Vec<String> {
     let mut replaced = Vec::new();
     for (index, jwt) in identity.jwt.iter_mut().enumerate() {
-        for (name, path) in [
-            ("public_key", &mut jwt.public_key),
-            ("jwks", &mut jwt.jwks),
-        ] {
+        for (name, path) in [("public_key", &mut jwt.public_key), ("jwks", &mut jwt.jwks)] {
             let missing = |path: &PathBuf| File::open(path).is_err();
             if path.as_ref().is_some_and(missing) {
                 *path = None;

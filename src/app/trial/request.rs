@@ -9,7 +9,7 @@ use crate::front::Sender;
 use crate::gate::identity::Presumed;
 
 /// A request that is tried out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TrialRequest {
     request: Request<Bytes>,
     sender: Sender,

@@ -10,8 +10,8 @@ mod facts;
 mod holder;
 mod jwt;
 mod keys;
-mod origin;
 mod made_up;
+mod origin;
 mod presumed;
 mod principal;
 mod relay_verdicts;
@@ -29,8 +29,8 @@ pub use self::jwt::{
     Bearer, JwtVerifier, MintError, Minted, NewToken, SourceStatus, mint, mint_token,
 };
 pub use self::keys::{KeyError, KeyFault, SigningKey, load_jwt_keys, load_or_make};
-pub use self::origin::Origin;
 pub use self::made_up::{unsigned_ticket, unsigned_token};
+pub use self::origin::Origin;
 pub use self::presumed::{Presumed, PresumedSession};
 pub use self::principal::{Denied, Principal};
 pub use self::relay_verdicts::{RelaySender, RelayVerdicts};
