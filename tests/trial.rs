@@ -15,6 +15,9 @@ use tollgate::gate::identity::{Presumed, PresumedSession, unsigned_ticket, unsig
 use tollgate::telemetry::Metrics;
 
 const ROLE: &str = "acs:ram::1234567890123456:role/writer";
+const TICKET: &str = "0194f1c8-0000-7000-8000-000000000001";
+/// A name that nobody has, of whatever kind.
+const OTHER: &str = "0194f1c8-0000-7000-8000-000000000002";
 const CONFIG: &str = r#"
 [[identity.jwt]]
 kid = "shop"
@@ -64,10 +67,11 @@ fn revoked(config: &Config, revoked: &[(RevocationKind, &str)]) -> tempfile::Tem
     for (kind, value) in revoked {
         let new = NewRevocation {
             kind: *kind,
-            value: (*value).to_owned(),
-            reason: "test".to_owned(),
-            issued_before: None,
-            until: None,
+            value: (*value).into(),
+            reason: "test".into(),
+            ttl_seconds: None,
+            before: None,
+            by: None,
         };
         state.revoke(new).unwrap();
     }
@@ -104,7 +108,10 @@ fn token(config: &Config) -> String {
         "project": "shop", "logstore": "web",
     });
     let claims = claims.as_object().unwrap();
-    format!("Bearer {}", unsigned_token(&config.identity.jwt[0], claims))
+    format!(
+        "Bearer {}",
+        unsigned_token(config.identity.jwt.first().unwrap(), claims)
+    )
 }
 
 async fn asked(config: &Config, setup: TrialSetup<'_>, request: TrialRequest) -> TrialAnswer {
@@ -130,7 +137,7 @@ async fn revocations_of_a_data_directory_count_for_every_presumed_credential() {
     let config = config();
     let signed = "LOG server:c2lnbmF0dXJl";
     let temporary = "LOG STS.x:c2lnbmF0dXJl";
-    let ticket = format!("Bearer {}", unsigned_ticket("t-1", clock::unix_seconds()));
+    let ticket = format!("Bearer {}", unsigned_ticket(TICKET, clock::unix_seconds()));
     let token = token(&config);
     for (kind, value, authorization, presumed) in [
         (RevocationKind::AccessKey, "server", signed, good(None)),
@@ -138,9 +145,9 @@ async fn revocations_of_a_data_directory_count_for_every_presumed_credential() {
         (RevocationKind::Session, "s", temporary, session()),
         (
             RevocationKind::Ticket,
-            "t-1",
+            TICKET,
             ticket.as_str(),
-            good(Some("t-1")),
+            good(Some(TICKET)),
         ),
         (
             RevocationKind::Subject,
@@ -155,7 +162,7 @@ async fn revocations_of_a_data_directory_count_for_every_presumed_credential() {
             good(Some("shop")),
         ),
     ] {
-        for (name, reason) in [(value, Some(Reason::CredentialRevoked)), ("other", None)] {
+        for (name, reason) in [(value, Some(Reason::CredentialRevoked)), (OTHER, None)] {
             let folder = revoked(&config, &[(kind, name)]);
             let setup = TrialSetup {
                 data_dir: Some(folder.path()),
