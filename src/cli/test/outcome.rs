@@ -14,6 +14,9 @@ use crate::logstore::proto::LogGroup;
 /// Events that are shown of those that are stored.
 const SHOWN: usize = 3;
 
+/// Characters that are shown of what was expected or found.
+const LONGEST: usize = 2000;
+
 /// An expectation that was not met.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unmet {
@@ -41,8 +44,8 @@ impl Unmets {
     fn add(&mut self, key: impl Into<String>, expected: impl Display, found: impl Display) {
         self.0.push(Unmet {
             key: key.into(),
-            expected: expected.to_string(),
-            found: found.to_string(),
+            expected: cut(expected.to_string()),
+            found: cut(found.to_string()),
         });
     }
 
@@ -57,6 +60,15 @@ impl Unmets {
             self.add(key, expected, found.unwrap_or("none"));
         }
     }
+}
+
+/// The first part of a text that is very long.
+fn cut(mut text: String) -> String {
+    if let Some((at, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(at);
+        text.push_str("...");
+    }
+    text
 }
 
 /// Why a request was refused: as its stages say, or else as its answer does.
@@ -315,6 +327,12 @@ mod tests {
         assert_eq!(unmatched(&[narrow.clone(), narrow], &stored), [1]);
         assert_eq!(unmatched(&[wide], &[]), [0]);
         assert!(unmatched(&[event(&[])], &stored).is_empty());
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        assert_eq!(cut("é".repeat(LONGEST)).chars().count(), LONGEST);
+        assert_eq!(cut("é".repeat(LONGEST + 1)).chars().count(), LONGEST + 3);
     }
 
     #[test]
