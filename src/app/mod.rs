@@ -453,10 +453,12 @@ impl Running {
         let api = match (&self.identity, &self.aside) {
             (Some(identity), Some(aside)) => {
                 let reloading = Arc::clone(identity);
+                let sampling = Arc::clone(&aside.front);
                 Some(Arc::new(AdminApi {
                     state: Arc::clone(identity.state()),
                     limits: Arc::clone(identity.limits().control()),
                     aside: Box::new(aside.clone()),
+                    sample: Box::new(move || sampling.sample()),
                     token: admin_token(&config.admin, &config.data_dir)?,
                     hosts: config.admin.hosts.clone(),
                     reload: Box::new(move || reloading.reload()),

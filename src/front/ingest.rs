@@ -217,8 +217,7 @@ impl Front {
                 stamp,
             } = buffers;
             let plain = sent.decode(cap, plain)?;
-            arrival.note(|| format!("{} bytes, {} before compression", sent_bytes, plain.len()));
-            arrival.enter(Stage::Events);
+            arrival.note_body(sent_bytes, plain);
             let stamped = fields_of(caller.principal());
             arrival.stamp(stamp, parameter, caller.principal());
             self.transcode(arrival, check, plain, stamp, group)?;

@@ -19,6 +19,7 @@ mod replay;
 mod reply;
 mod respond;
 mod route;
+mod sample;
 mod security_events;
 mod service;
 mod session;

@@ -55,13 +55,19 @@ impl Front {
         if let Err(refusal) = framing_is_plain(&parts) {
             return self.misframed(&parts, &refusal);
         }
+        let unix_seconds = clock::unix_seconds();
+        let trace = self.sampler.begin(unix_seconds);
         let visit = Visit {
             sender,
-            unix_seconds: clock::unix_seconds(),
-            trace: None,
+            unix_seconds,
+            trace: trace.as_ref(),
             trial: None,
         };
         let reply = self.respond(&parts, &mut body, visit).await;
+        if let Some(trace) = trace {
+            let request = (&parts, sender);
+            self.sampler.finish(trace, request, unix_seconds, &reply);
+        }
         if !reply.status().is_success() {
             body::drain(&mut body, &parts.headers).await;
         }

@@ -1,6 +1,7 @@
 //! What each stage of the story of a request decided: of one that is only tried out, and of a few of
 //! those that clients send (`sample`). All others pay one look at an `Option` for each stage.
 
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use super::arrival::Arrival;
@@ -9,7 +10,7 @@ use super::ingest::Taken;
 use super::quality::EventResult;
 use crate::config::IdentityMode;
 use crate::event::{EventGroup, Reason, Refusal};
-use crate::gate::identity::{Denied, Principal};
+use crate::gate::identity::{Denied, PresumedSession, Principal};
 use crate::gate::quota::{Charges, Watched};
 use crate::telemetry::{CredentialKind, TokenSource};
 
@@ -47,7 +48,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Every stage, in their order.
+    /// Every stage, in order.
     pub const ALL: [Self; 14] = [
         Self::Route,
         Self::Logstore,
@@ -64,6 +65,12 @@ impl Stage {
         Self::Quota,
         Self::Delivery,
     ];
+
+    /// The stage with this name.
+    #[must_use]
+    pub fn of_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.label() == label)
+    }
 
     /// Its name.
     #[must_use]
@@ -122,6 +129,8 @@ pub struct TracedCaller {
     pub name: Option<String>,
     /// The key of the configuration that proved a token.
     pub key: Option<String>,
+    /// What temporary credentials are.
+    pub session: Option<PresumedSession>,
     /// Why it was turned away, even where that is only observed.
     pub denied: Option<Reason>,
 }
@@ -143,15 +152,71 @@ pub struct Traced {
     pub limit: Option<String>,
 }
 
+impl Traced {
+    /// Why the request was refused.
+    #[must_use]
+    pub fn refused_for(&self) -> Option<Reason> {
+        let refused = self.steps.last()?.refused.as_ref();
+        refused.map(Refusal::reason)
+    }
+}
+
+/// A body as it came, for the sample. It may hold secrets.
+#[derive(Default)]
+pub(super) struct SeenBody {
+    /// The bytes before compression; none when there was none, or more than are kept.
+    pub(super) plain: Option<Vec<u8>>,
+    /// It is longer than what is kept.
+    pub(super) too_long: bool,
+    /// The token that was found in it.
+    pub(super) token: Vec<u8>,
+    /// Whether its events could be read.
+    pub(super) readable: bool,
+}
+
 /// Writes down what becomes of one request.
-#[derive(Debug, Default)]
-pub struct Trace(Mutex<Traced>);
+#[derive(Default)]
+pub struct Trace {
+    traced: Mutex<Traced>,
+    /// Bytes of a body that are kept.
+    max_body: usize,
+    body: Mutex<SeenBody>,
+}
+
+/// Bodies are not printed.
+impl fmt::Debug for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Trace");
+        shown.field("traced", &self.traced).finish_non_exhaustive()
+    }
+}
 
 impl Trace {
+    /// One that keeps bodies of so many bytes.
+    pub(super) fn with_body(max_body: usize) -> Self {
+        Self {
+            max_body,
+            ..Self::default()
+        }
+    }
+
     /// What was written down.
     #[must_use]
     pub fn finish(self) -> Traced {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.finish_with_body().0
+    }
+
+    /// What was written down, and the body.
+    pub(super) fn finish_with_body(self) -> (Traced, SeenBody) {
+        let (traced, body) = (self.traced.into_inner(), self.body.into_inner());
+        (
+            traced.unwrap_or_else(PoisonError::into_inner),
+            body.unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    fn see_body(&self, see: impl FnOnce(&mut SeenBody)) {
+        see(&mut self.body.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// A stage begins.
@@ -214,7 +279,7 @@ impl Trace {
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Traced)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.traced.lock().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
@@ -279,6 +344,7 @@ impl Arrival<'_> {
             source: Some(principal.source()),
             name: principal.key().map(String::from),
             key: principal.bearer().map(|it| it.key_name().to_owned()),
+            session: principal.session(),
             denied: None,
         };
         let (kind, source) = (caller.kind.label(), principal.source().label());
@@ -309,11 +375,15 @@ impl Arrival<'_> {
         let Some(trace) = self.trace else { return };
         let reason = denied.refusal.reason();
         trace.change(|traced| {
+            // What was proven before it was turned away stays known.
+            let proven = traced.caller.take().filter(|it| it.kind == denied.kind);
+            let (key, session) = proven.map_or((None, None), |it| (it.key, it.session));
             traced.caller = Some(TracedCaller {
                 kind: denied.kind,
                 source: None,
                 name: denied.key.as_deref().map(str::to_owned),
-                key: None,
+                key,
+                session,
                 denied: Some(reason),
             });
         });
@@ -326,9 +396,24 @@ impl Arrival<'_> {
         }
     }
 
+    /// The body is here, before compression.
+    pub(super) fn note_body(&self, sent: usize, plain: &[u8]) {
+        let Some(trace) = self.trace else { return };
+        trace.note(format!("{sent} bytes, {} before compression", plain.len()));
+        trace.see_body(|seen| {
+            seen.too_long = plain.len() > trace.max_body;
+            seen.plain = (!seen.too_long).then(|| plain.to_vec());
+        });
+        trace.enter(Stage::Events);
+    }
+
     /// The events were read.
     pub(super) fn note_events(&self, group: &EventGroup) {
         let Some(trace) = self.trace else { return };
+        trace.see_body(|seen| {
+            seen.readable = true;
+            seen.token.clone_from(&group.token);
+        });
         trace.change(|traced| traced.events = group.events);
         let many = if group.events == 1 { "" } else { "s" };
         trace.note(format!("{} event{many}", group.events));

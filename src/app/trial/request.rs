@@ -2,11 +2,16 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
+use crate::event::{
+    Reason, Refusal, SampledBody, SampledCredential, SampledProof, SampledRequest, SampledVerdict,
+};
 use crate::front::Sender;
-use crate::gate::identity::Presumed;
+use crate::gate::identity::{Presumed, PresumedSession};
 
 /// A request that is tried out.
 #[derive(Clone, Debug)]
@@ -27,6 +32,10 @@ pub enum BadRequest {
     Target(String),
     #[error("the header `{0}` cannot be sent so")]
     Header(String),
+    #[error("the body is not base64")]
+    Body,
+    #[error("`{0}` is no reason of a refusal")]
+    Reason(String),
 }
 
 impl TrialRequest {
@@ -95,7 +104,69 @@ impl TrialRequest {
         self
     }
 
+    /// A request of the sample, whose credential is taken as given; and why its body is not there, when it
+    /// is not.
+    ///
+    /// # Errors
+    /// What cannot stand in a request, or in a line of the sample.
+    pub fn recorded(sampled: &SampledRequest) -> Result<(Self, Option<String>), BadRequest> {
+        let (body, why) = match &sampled.body {
+            SampledBody::Text(text) => (Bytes::from(text.clone()), None),
+            SampledBody::Base64(text) => {
+                let bytes = STANDARD.decode(text).map_err(|_| BadRequest::Body)?;
+                (Bytes::from(bytes), None)
+            }
+            SampledBody::LeftOut(why) => (Bytes::new(), Some(why.clone())),
+        };
+        let SampledRequest {
+            method,
+            target,
+            headers,
+            ..
+        } = sampled;
+        let mut request = Self::new(method, target, headers, body)?
+            .from(sampled.client, sampled.secure)
+            .at(sampled.time);
+        if let Some(credential) = &sampled.credential {
+            request = request.presuming(presumed(credential, &sampled.verdict)?);
+        }
+        Ok((request, why))
+    }
+
     pub(super) fn into_parts(self) -> (Request<Bytes>, Sender) {
         (self.request, self.sender)
     }
+}
+
+/// What is taken as given of a recorded credential.
+fn presumed(
+    credential: &SampledCredential,
+    verdict: &SampledVerdict,
+) -> Result<Presumed, BadRequest> {
+    let proof = match credential.proof {
+        SampledProof::Good => Ok(()),
+        SampledProof::Bad => {
+            let label = verdict.observed.as_ref().or(verdict.reason.as_ref());
+            let known = |label: &String| {
+                let mut all = Reason::ALL.iter();
+                all.find(|reason| reason.label() == label).copied()
+            };
+            let reason = label.and_then(known);
+            Err(Refusal::new(
+                reason.ok_or_else(|| BadRequest::Reason(label.cloned().unwrap_or_default()))?,
+                "as it was recorded",
+            ))
+        }
+    };
+    Ok(Presumed {
+        proof,
+        key: credential.key.clone(),
+        session: credential.session.as_ref().map(|it| PresumedSession {
+            role_arn: it.role.clone(),
+            session_name: it.name.clone(),
+            issued_at: it.issued_at,
+            expires_at: it.expires_at,
+            policy: it.policy.clone(),
+        }),
+    })
 }

@@ -52,8 +52,8 @@ impl Check<'_> {
         token: &[u8],
     ) -> Result<Bearer, Refusal> {
         presumed.proof.clone()?;
-        let name = presumed.key.as_deref().unwrap_or_default();
         let now = self.facts().unix_seconds;
+        let name = presumed.key.as_deref();
         self.trust().jwt().presume(name, token, now)
     }
 

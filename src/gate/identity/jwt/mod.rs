@@ -167,14 +167,16 @@ impl JwtVerifier {
     }
 
     /// Whom a token speaks for whose signature is taken as given, by the rules of the
-    /// `[[identity.jwt]]` with this `kid`. Everything else is checked.
+    /// `[[identity.jwt]]` with this `kid`; without one, by that which its header names. Everything else is
+    /// checked.
     ///
     /// # Errors
     /// As [`Self::verify`].
-    pub fn presume(&self, name: &str, token: &[u8], now: u64) -> Result<Bearer, Refusal> {
+    pub fn presume(&self, name: Option<&str>, token: &[u8], now: u64) -> Result<Bearer, Refusal> {
         let parts = Parts::of(token)?;
         let mut buffer = [0u8; MAX_HEADER];
         let header = TokenHeader::read(parts.header, &mut buffer)?;
+        let name = name.or(header.kid.as_deref()).unwrap_or_default();
         let table = self.table.load();
         let mut rules = table.keys().iter().map(|key| key.shared_rules());
         let of_sources = || {
