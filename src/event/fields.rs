@@ -26,10 +26,13 @@ pub enum Kind {
 
 impl Kind {
     /// The kind of the JSON value that begins with this byte.
+    #[inline]
     #[must_use]
     pub fn of_first_byte(byte: u8) -> Self {
+        if byte == b'"' {
+            return Self::Text;
+        }
         match byte {
-            b'"' => Self::Text,
             b'{' => Self::Object,
             b'[' => Self::Array,
             b't' | b'f' => Self::Boolean,
@@ -71,20 +74,34 @@ struct FieldPlace {
 
 /// Where the fields of one event stand. The memory is kept from event to event.
 #[derive(Debug, Default)]
-pub struct FieldPlaces(Vec<FieldPlace>);
+pub struct FieldPlaces {
+    places: Vec<FieldPlace>,
+    distinct: bool,
+}
 
 impl FieldPlaces {
     /// Another event begins.
     pub fn clear(&mut self) {
-        self.0.clear();
+        self.places.clear();
+        self.distinct = false;
+    }
+
+    /// Another event begins, of which the writer takes no name twice.
+    #[inline]
+    pub fn clear_for_distinct(&mut self) {
+        self.places.clear();
+        self.distinct = true;
     }
 
     /// Notes a field whose `Contents` was the last to be written to `logs`.
     #[inline]
     pub fn push(&mut self, logs: &[u8], name_length: usize, value_length: usize, kind: Kind) {
         let value = logs.len() - value_length;
-        let head = 1 + wire::varint_length(value_length as u64);
-        self.0.push(FieldPlace {
+        let head = match value_length {
+            ..0x80 => 2,
+            _ => 1 + wire::varint_length(value_length as u64),
+        };
+        self.places.push(FieldPlace {
             name: value - head - name_length,
             name_length,
             value,
@@ -95,7 +112,7 @@ impl FieldPlaces {
 
     /// Notes the fields of the Log that stands at `log` of `logs`: all are texts.
     pub fn read(&mut self, logs: &[u8], log: Range<usize>) {
-        self.0.clear();
+        self.clear();
         let start = log.start;
         let mut fields = Reader::nested(logs.get(log).unwrap_or_default(), start);
         while let Ok(Some(field)) = fields.next_field() {
@@ -112,7 +129,7 @@ impl FieldPlaces {
                     _ => {}
                 }
             }
-            self.0.push(FieldPlace {
+            self.places.push(FieldPlace {
                 name: name.0,
                 name_length: name.1,
                 value: value.0,
@@ -124,21 +141,24 @@ impl FieldPlaces {
 
     /// Keeps the fields that `keep` wants.
     pub fn retain(&mut self, logs: &[u8], keep: impl Fn(&[u8]) -> bool) {
-        self.0
+        self.places
             .retain(|place| keep(slice(logs, place.name, place.name_length)));
     }
 
     /// Forgets the last `count` fields.
     pub fn drop_last(&mut self, count: usize) {
-        self.0.truncate(self.0.len().saturating_sub(count));
+        self.places
+            .truncate(self.places.len().saturating_sub(count));
     }
 
     /// The event, whose bytes are in `logs`.
+    #[inline]
     #[must_use]
     pub fn of<'a>(&'a self, logs: &'a [u8]) -> EventFields<'a> {
         EventFields {
             logs,
-            places: &self.0,
+            places: &self.places,
+            distinct: self.distinct,
         }
     }
 }
@@ -148,6 +168,7 @@ impl FieldPlaces {
 pub struct EventFields<'a> {
     logs: &'a [u8],
     places: &'a [FieldPlace],
+    distinct: bool,
 }
 
 impl<'a> EventFields<'a> {
@@ -160,20 +181,54 @@ impl<'a> EventFields<'a> {
     /// Each field.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'a>> + Clone + use<'a> {
         let logs = self.logs;
-        self.places.iter().map(move |place| Field {
-            name: slice(logs, place.name, place.name_length),
-            value: slice(logs, place.value, place.value_length),
-            kind: place.kind,
-        })
+        self.places.iter().map(move |place| place.field(logs))
+    }
+
+    /// Whether it is known that no two have one name.
+    #[must_use]
+    pub fn is_distinct(&self) -> bool {
+        self.distinct
     }
 
     /// The field of a name; of several with one name the last, as the store shows it.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<Field<'a>> {
-        self.iter().filter(|field| field.name == name).last()
+        let mut same = self.iter().filter(|field| field.name == name);
+        match self.distinct {
+            true => same.next(),
+            false => same.last(),
+        }
+    }
+
+    /// The same as [`EventFields::get`], which tries first where the field stood in another event,
+    /// and notes where it stands in this one.
+    #[must_use]
+    pub fn get_near(&self, name: &[u8], place: &mut usize) -> Option<Field<'a>> {
+        if !self.distinct {
+            return self.get(name);
+        }
+        let near = self.places.get(*place).map(|near| near.field(self.logs));
+        if let Some(near) = near.filter(|near| near.name == name) {
+            return Some(near);
+        }
+        let (at, found) = (0..).zip(self.iter()).find(|(_, it)| it.name == name)?;
+        *place = at;
+        Some(found)
     }
 }
 
+impl FieldPlace {
+    #[inline]
+    fn field<'a>(&self, logs: &'a [u8]) -> Field<'a> {
+        Field {
+            name: slice(logs, self.name, self.name_length),
+            value: slice(logs, self.value, self.value_length),
+            kind: self.kind,
+        }
+    }
+}
+
+#[inline]
 fn slice(logs: &[u8], start: usize, length: usize) -> &[u8] {
     logs.get(start..start + length).unwrap_or_default()
 }

@@ -268,7 +268,7 @@ impl Document<'_> {
         let mut log = OpenLog::begin(self.out);
         let mut fields = 0;
         self.scratch.seen.begin();
-        self.scratch.places.clear();
+        self.scratch.places.clear_for_distinct();
         self.object(LOG_DEPTH, |document, key| {
             fields += 1;
             let read = document.field(key, fields, &mut log);
