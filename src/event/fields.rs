@@ -26,13 +26,10 @@ pub enum Kind {
 
 impl Kind {
     /// The kind of the JSON value that begins with this byte.
-    #[inline]
     #[must_use]
     pub fn of_first_byte(byte: u8) -> Self {
-        if byte == b'"' {
-            return Self::Text;
-        }
         match byte {
+            b'"' => Self::Text,
             b'{' => Self::Object,
             b'[' => Self::Array,
             b't' | b'f' => Self::Boolean,
@@ -66,9 +63,9 @@ impl std::fmt::Debug for Field<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FieldPlace {
     name: usize,
-    name_length: usize,
+    name_end: usize,
     value: usize,
-    value_length: usize,
+    value_end: usize,
     kind: Kind,
 }
 
@@ -96,16 +93,18 @@ impl FieldPlaces {
     /// Notes a field whose `Contents` was the last to be written to `logs`.
     #[inline]
     pub fn push(&mut self, logs: &[u8], name_length: usize, value_length: usize, kind: Kind) {
-        let value = logs.len() - value_length;
+        let value_end = logs.len();
+        let value = value_end - value_length;
         let head = match value_length {
             ..0x80 => 2,
             _ => 1 + wire::varint_length(value_length as u64),
         };
+        let name_end = value - head;
         self.places.push(FieldPlace {
-            name: value - head - name_length,
-            name_length,
+            name: name_end - name_length,
+            name_end,
             value,
-            value_length,
+            value_end,
             kind,
         });
     }
@@ -121,19 +120,20 @@ impl FieldPlaces {
             };
             let base = fields.offset() - content.len();
             let mut parts = Reader::nested(content, base);
-            let (mut name, mut value) = ((base, 0), (base, 0));
+            let (mut name, mut value) = (base..base, base..base);
+            let range = |end: usize, text: &[u8]| end - text.len()..end;
             while let Ok(Some(part)) = parts.next_field() {
                 match part {
-                    WireField::Bytes(1, text) => name = (parts.offset() - text.len(), text.len()),
-                    WireField::Bytes(2, text) => value = (parts.offset() - text.len(), text.len()),
+                    WireField::Bytes(1, text) => name = range(parts.offset(), text),
+                    WireField::Bytes(2, text) => value = range(parts.offset(), text),
                     _ => {}
                 }
             }
             self.places.push(FieldPlace {
-                name: name.0,
-                name_length: name.1,
-                value: value.0,
-                value_length: value.1,
+                name: name.start,
+                name_end: name.end,
+                value: value.start,
+                value_end: value.end,
                 kind: Kind::Text,
             });
         }
@@ -142,7 +142,7 @@ impl FieldPlaces {
     /// Keeps the fields that `keep` wants.
     pub fn retain(&mut self, logs: &[u8], keep: impl Fn(&[u8]) -> bool) {
         self.places
-            .retain(|place| keep(slice(logs, place.name, place.name_length)));
+            .retain(|place| keep(slice(logs, place.name, place.name_end)));
     }
 
     /// Forgets the last `count` fields.
@@ -221,16 +221,16 @@ impl FieldPlace {
     #[inline]
     fn field<'a>(&self, logs: &'a [u8]) -> Field<'a> {
         Field {
-            name: slice(logs, self.name, self.name_length),
-            value: slice(logs, self.value, self.value_length),
+            name: slice(logs, self.name, self.name_end),
+            value: slice(logs, self.value, self.value_end),
             kind: self.kind,
         }
     }
 }
 
 #[inline]
-fn slice(logs: &[u8], start: usize, length: usize) -> &[u8] {
-    logs.get(start..start + length).unwrap_or_default()
+fn slice(logs: &[u8], start: usize, end: usize) -> &[u8] {
+    logs.get(start..end).unwrap_or_default()
 }
 
 /// What clients sent is not printed.

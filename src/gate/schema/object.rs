@@ -137,7 +137,8 @@ impl ObjectRules {
         tools: &mut Tools<'_>,
         mut teller: Option<&mut Teller<'_>>,
     ) -> Passed {
-        if !pass.distinct {
+        let distinct = pass.distinct;
+        if !distinct {
             pass.forget(self.required.len());
         }
         if pass.order.len() <= shape.names.count() {
@@ -152,7 +153,7 @@ impl ObjectRules {
             let good = match pass.find(last, shape, field.name) {
                 Some(index) => {
                     last = index + 1;
-                    if !pass.distinct && !pass.note(index) {
+                    if !distinct && !pass.note(index) {
                         return Passed::Twice;
                     }
                     let Some(known) = self.known.get(index) else {
@@ -165,7 +166,7 @@ impl ObjectRules {
                     self.known_field(index, shape, field, tools, teller.as_deref_mut())
                 }
                 None if minds => {
-                    if !pass.distinct {
+                    if !distinct {
                         pass.unknown.push(shape.names.hash(field.name));
                     }
                     self.unknown_field(shape, field, tools, teller.as_deref_mut())
@@ -175,7 +176,7 @@ impl ObjectRules {
             if !good {
                 valid = false;
                 if teller.is_none() {
-                    return if !pass.distinct && rest.any(|later| later.name == field.name) {
+                    return if !distinct && rest.any(|later| later.name == field.name) {
                         Passed::Twice
                     } else {
                         Passed::Done(false)
@@ -183,7 +184,7 @@ impl ObjectRules {
                 }
             }
         }
-        if !pass.distinct && has_twice(pass.unknown) {
+        if !distinct && has_twice(pass.unknown) {
             return Passed::Twice;
         }
         if required < self.required_count {
@@ -191,8 +192,9 @@ impl ObjectRules {
             if let Some(teller) = teller.as_deref_mut() {
                 pass.forget(self.required.len());
                 for field in fields {
-                    let found = shape.names.find(field.name);
-                    let _again = found.is_some_and(|index| pass.note(index));
+                    if let Some(index) = shape.names.find(field.name) {
+                        pass.note(index);
+                    }
                 }
                 self.tell_missing(shape, pass.seen, teller);
             }
