@@ -4,12 +4,15 @@
 //! 100 events. Instructions are counted by valgrind, which this binary runs on itself
 //! (`transcode run VARIANT EVENTS REPEATS`) with two numbers of repeats: the difference leaves out
 //! what starting costs. Instructions do not depend on what else the machine does; times do.
+//! `-- schema` prints only what a schema adds, `-- hostile` what bodies cost that are made to cost much.
 
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
     reason = "a bench prints, and one that cannot go on stops"
 )]
+
+mod hostile;
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
@@ -217,19 +220,23 @@ fn body(events: usize) -> Vec<u8> {
 fn instructions(variant: Variant, events: usize) -> Option<f64> {
     let repeats = (2000 / events as u64).max(20);
     let (few, many) = (
-        count(variant, events, repeats)?,
-        count(variant, events, repeats * 2)?,
+        count_events(variant, events, repeats)?,
+        count_events(variant, events, repeats * 2)?,
     );
     Some((many - few) as f64 / (repeats * events as u64) as f64)
 }
 
+fn count_events(variant: Variant, events: usize, repeats: u64) -> Option<u64> {
+    let (events, repeats) = (events.to_string(), repeats.to_string());
+    count(&["run", variant.name(), &events, &repeats])
+}
+
 /// Instructions of a run of this binary under valgrind.
-fn count(variant: Variant, events: usize, repeats: u64) -> Option<u64> {
+fn count(arguments: &[&str]) -> Option<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().ok()?)
-        .args(["run", variant.name()])
-        .args([events.to_string(), repeats.to_string()])
+        .args(arguments)
         .output()
         .ok()?;
     let report = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -307,9 +314,22 @@ fn main() -> ExitCode {
         report_schemas();
         return ExitCode::SUCCESS;
     }
+    if let ["hostile", name, repeats] = *arguments {
+        let case = hostile::CASES.into_iter().find(|(known, _)| *known == name);
+        let (Some((_, make)), Ok(repeats)) = (case, repeats.parse()) else {
+            return ExitCode::FAILURE;
+        };
+        black_box(hostile::run(&make(), repeats));
+        return ExitCode::SUCCESS;
+    }
+    if arguments.contains(&"hostile") {
+        hostile::report();
+        return ExitCode::SUCCESS;
+    }
     let [first, variant, events, repeats] = *arguments else {
         report();
         report_schemas();
+        hostile::report();
         return ExitCode::SUCCESS;
     };
     let variant = VARIANTS.into_iter().find(|known| known.name() == variant);
