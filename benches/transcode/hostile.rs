@@ -122,7 +122,7 @@ fn guards() -> Arc<Guards> {
 /// Reads a body so many times, and checks its events. What came of it: events, bad ones, and whether
 /// the body was refused.
 pub fn run(body: &[u8], repeats: u64) -> (u32, usize, bool) {
-    let (judge, guards) = (super::judge(1), guards());
+    let (judge, guards) = (super::judge(1, false), guards());
     let rules = Rules::new(&Limits::default(), &TimeWindow::default());
     let (mut out, mut work) = (EventGroup::default(), Work::default());
     let mut end = (0, 0, false);

@@ -41,16 +41,19 @@ enum Variant {
     Tree,
     /// This project, with a schema of all ten fields.
     Checked,
-    /// The same with one schema of a thousand, by the type of the event.
+    /// The same with a schema for the type of the event, the only one.
+    CheckedByType,
+    /// The same with one schema of a thousand.
     CheckedOfMany,
     /// `serde_json::Value`, the `jsonschema` crate, then prost.
     CheckedTree,
 }
 
-const VARIANTS: [Variant; 5] = [
+const VARIANTS: [Variant; 6] = [
     Variant::Transcode,
     Variant::Tree,
     Variant::Checked,
+    Variant::CheckedByType,
     Variant::CheckedOfMany,
     Variant::CheckedTree,
 ];
@@ -61,20 +64,21 @@ impl Variant {
             Self::Transcode => "transcode",
             Self::Tree => "tree",
             Self::Checked => "checked",
+            Self::CheckedByType => "checked-by-type",
             Self::CheckedOfMany => "checked-of-many",
             Self::CheckedTree => "checked-tree",
         }
     }
 
     fn run(self, body: &[u8], repeats: u64) -> usize {
-        let schemas = match self {
-            Self::Checked => 1,
-            Self::CheckedOfMany => 1000,
-            _ => 0,
-        };
         match self {
-            Self::Transcode | Self::Checked | Self::CheckedOfMany => {
-                let judge = (schemas > 0).then(|| judge(schemas));
+            Self::Transcode | Self::Checked | Self::CheckedByType | Self::CheckedOfMany => {
+                let judge = match self {
+                    Self::Checked => Some(judge(1, false)),
+                    Self::CheckedByType => Some(judge(1, true)),
+                    Self::CheckedOfMany => Some(judge(1000, true)),
+                    _ => None,
+                };
                 let rules = Rules::new(&Limits::default(), &TimeWindow::default());
                 let mut out = EventGroup::default();
                 (0..repeats).fold(0, |total, _| {
@@ -136,8 +140,8 @@ fn schema(coerces: bool) -> Value {
     })
 }
 
-/// The schemas of a logstore, of which one is for [`EVENT`].
-fn judge(schemas: usize) -> SchemaJudge {
+/// The schemas of a logstore, of which one is for [`EVENT`]: for its type, or for events of all types.
+fn judge(schemas: usize, by_type: bool) -> SchemaJudge {
     let options = Options {
         coerce: true,
         assert_formats: true,
@@ -146,13 +150,13 @@ fn judge(schemas: usize) -> SchemaJudge {
     let entries = (0..schemas).map(|index| SetEntry {
         name: "events".to_owned(),
         version: index.to_string(),
-        event: (schemas > 1).then(|| match index {
+        event: by_type.then(|| match index {
             0 => "page_view".to_owned(),
             index => format!("type-{index}"),
         }),
         schema: Arc::clone(&schema),
     });
-    let field = (schemas > 1).then(|| "event".to_owned());
+    let field = by_type.then(|| "event".to_owned());
     let set = SchemaSet::new(entries.collect(), field, None, UnknownEvent::Accept);
     let rule = toml::from_str("use = [\"events\"]").expect("a rule");
     SchemaJudge::new(set, rule)
@@ -284,25 +288,26 @@ fn report() {
 /// What a schema adds, in instructions.
 fn report_schemas() {
     println!("\nwith a schema of all ten fields, instructions an event");
-    println!("events  transcode  checked  adds   of 1,000  tree+crate+prost  fewer by");
+    println!("events  transcode  checked  adds    by type   of 1,000  tree+crate+prost  fewer by");
     for events in [1, 10, 100] {
         let counts: Option<Vec<f64>> = [
             Variant::Transcode,
             Variant::Checked,
+            Variant::CheckedByType,
             Variant::CheckedOfMany,
             Variant::CheckedTree,
         ]
         .into_iter()
         .map(|variant| instructions(variant, events))
         .collect();
-        let Some([plain, checked, many, tree]) = counts.as_deref() else {
+        let Some([plain, checked, typed, many, tree]) = counts.as_deref() else {
             println!("{events:>6}  valgrind is not here");
             continue;
         };
         let adds = (checked / plain - 1.0) * 100.0;
         let fewer = tree / checked;
         println!(
-            "{events:>6}  {plain:>9.0} {checked:>8.0} {adds:>4.0} % {many:>9.0} {tree:>17.0} {fewer:>8.1}x"
+            "{events:>6}  {plain:>9.0} {checked:>8.0} {adds:>4.0} % {typed:>10.0} {many:>10.0} {tree:>17.0} {fewer:>8.1}x"
         );
     }
 }

@@ -241,3 +241,62 @@ impl std::fmt::Debug for EventFields<'_> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::put_content;
+
+    fn event(places: &mut FieldPlaces, fields: &[(&str, &str)]) -> Vec<u8> {
+        let mut logs = b"before".to_vec();
+        for (name, value) in fields {
+            put_content(&mut logs, name.as_bytes(), value.as_bytes());
+            places.push(&logs, name.len(), value.len(), Kind::Text);
+        }
+        logs
+    }
+
+    #[test]
+    fn fields_are_found_where_they_were_written() {
+        let long = "v".repeat(300);
+        let fields = [("a", ""), ("b", "short"), ("c", &long), ("d", "end")];
+        let mut places = FieldPlaces::default();
+        let logs = event(&mut places, &fields);
+        let found: Vec<(&[u8], &[u8])> = places
+            .of(&logs)
+            .iter()
+            .map(|field| (field.name, field.value))
+            .collect();
+        let wanted: Vec<(&[u8], &[u8])> = fields
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect();
+        assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn a_field_is_found_near_wherever_it_stands() {
+        let mut near = 7;
+        let mut places = FieldPlaces::default();
+        let mut value = |fields: &[(&str, &str)], distinct: bool| {
+            match distinct {
+                true => places.clear_for_distinct(),
+                false => places.clear(),
+            }
+            let logs = event(&mut places, fields);
+            let found = places.of(&logs).get_near(b"type", &mut near);
+            found.map(|field| String::from_utf8_lossy(field.value).into_owned())
+        };
+        let first = [("type", "one"), ("a", "x")];
+        let second = [("a", "x"), ("type", "two")];
+        for _ in 0..2 {
+            assert_eq!(value(&first, true).as_deref(), Some("one"));
+            assert_eq!(value(&second, true).as_deref(), Some("two"));
+            assert_eq!(value(&second, false).as_deref(), Some("two"));
+            assert_eq!(value(&[("a", "x")], true), None);
+        }
+        // Of several with one name the last counts.
+        let twice = [("type", "one"), ("type", "two"), ("a", "x")];
+        assert_eq!(value(&twice, false).as_deref(), Some("two"));
+    }
+}

@@ -222,3 +222,173 @@ fn around(limit: Num) -> (i64, i64) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::kinds::coerced;
+    use super::super::node::Tools;
+    use super::super::root::Program;
+    use super::super::{Options, Schema};
+    use super::*;
+
+    const KINDS: [Kind; 6] = [
+        Kind::Text,
+        Kind::Number,
+        Kind::Boolean,
+        Kind::Null,
+        Kind::Object,
+        Kind::Array,
+    ];
+
+    /// Shows what passes at a glance to `see`, and holds it against the compiled schema.
+    fn glance(schema: &Value, values: &[&str], mut see: impl FnMut(Kind, &str)) {
+        let document = json!({ "properties": { "a": schema } });
+        let options = Options {
+            coerce: true,
+            assert_formats: true,
+        };
+        let compiled = Schema::compile(&document, options).unwrap().0;
+        let Program::Fast(rules) = &compiled.program else {
+            panic!("{schema} is not fast")
+        };
+        let (known, notes) = (&rules.known[0], &compiled.shape.notes[0]);
+        let mut text = Value::Null;
+        for value in values {
+            for kind in KINDS {
+                if !known.quick.passes(kind, value.as_bytes()) {
+                    continue;
+                }
+                let mut tools = Tools {
+                    trees: compiled.trees.as_ref(),
+                    text: &mut text,
+                };
+                let read = coerced(notes.coerce, kind, value.as_bytes());
+                let node = known.first.as_ref().unwrap();
+                let accepted = node.accepts(read, value.as_bytes(), &mut tools);
+                assert!(accepted, "{schema} {kind:?} {value}");
+                see(kind, value);
+            }
+        }
+    }
+
+    #[test]
+    fn what_passes_at_a_glance_passes() {
+        let schemas = [
+            json!({ "type": "number", "minimum": 0, "maximum": 10 }),
+            json!({ "type": "number", "exclusiveMinimum": 0.5, "exclusiveMaximum": 9.5 }),
+            json!({ "type": "number", "exclusiveMinimum": 1, "exclusiveMaximum": 3 }),
+            json!({ "type": "number", "minimum": 1e300 }),
+            json!({ "type": "number", "maximum": -1e300 }),
+            json!({ "type": "number", "maximum": 18_446_744_073_709_551_615_u64 }),
+            json!({ "type": "integer" }),
+            json!({ "type": "integer", "minimum": 0, "maximum": 86_400_000 }),
+            json!({ "type": "integer", "multipleOf": 3 }),
+            json!({ "type": ["integer", "boolean"] }),
+            json!({ "type": ["string", "integer"], "maxLength": 4 }),
+            json!({ "minLength": 2, "maxLength": 3 }),
+            json!({ "type": "string", "minLength": 3 }),
+            json!({ "type": "string", "minLength": u64::MAX }),
+            json!({ "enum": ["a", "ab", "abcdefgh", "0123456789", "0123456789abcdefg"] }),
+            json!({ "enum": ["a", 1, null] }),
+            json!({ "enum": [] }),
+            json!({ "const": "a", "maxLength": 0 }),
+            json!({ "type": "string", "format": "date" }),
+            json!({ "not": { "type": "string" } }),
+            json!(true),
+            json!(false),
+            json!({}),
+        ];
+        let values = [
+            "",
+            "a",
+            "ab",
+            "abc",
+            "abcd",
+            "\u{4e2d}",
+            "\u{4e2d}\u{4e2d}",
+            "\u{1f600}",
+            "abcdefgh",
+            "0123456789",
+            "0123456789abcdefg",
+            "0",
+            "00",
+            "01",
+            "0.5",
+            "0.50",
+            "00.5",
+            ".5",
+            "5.",
+            "1",
+            "1.0",
+            "2",
+            "2.999999999999999",
+            "3",
+            "9",
+            "9.4",
+            "9.5",
+            "9.999999999999999",
+            "10",
+            "10.0",
+            "11",
+            "-1",
+            "-0",
+            "1e0",
+            "1e1",
+            "86400000",
+            "86400001",
+            "999999999999999",
+            "9999999999999999",
+            "99999999999999999",
+            "1.2.3",
+            "1a",
+            " 1",
+            "true",
+            "null",
+            "{}",
+            "[]",
+            "2026-01-31",
+        ];
+        for schema in &schemas {
+            glance(schema, &values, |_, _| {});
+        }
+    }
+
+    #[test]
+    fn what_clients_send_passes_at_a_glance() {
+        let cases = [
+            (json!({ "type": "number", "minimum": 0 }), "129.00"),
+            (
+                json!({ "type": "integer", "minimum": 0, "maximum": 2000 }),
+                "1834",
+            ),
+            (
+                json!({ "type": "string", "minLength": 16, "maxLength": 64 }),
+                "5f0c7a9e2b1d4e83a6c9",
+            ),
+            (json!({ "enum": ["page_view", "click"] }), "click"),
+            (json!({ "type": "string" }), "any"),
+        ];
+        for (schema, value) in cases {
+            let mut seen = false;
+            glance(&schema, &[value], |kind, _| seen |= kind == Kind::Text);
+            assert!(seen, "{schema} {value}");
+        }
+    }
+
+    #[test]
+    fn texts_of_any_length_are_compared_whole() {
+        let text: Vec<u8> = (0..40).collect();
+        for length in 0..=40 {
+            let one = &text[..length];
+            assert!(same(one, one));
+            assert!(!same(one, &text[..length.saturating_sub(1)]) || length == 0);
+            for at in 0..length {
+                let mut other = one.to_vec();
+                other[at] ^= 1;
+                assert!(!same(one, &other), "{length} {at}");
+            }
+        }
+    }
+}
