@@ -11,6 +11,7 @@ mod sharing;
 mod sockets;
 mod stopping;
 mod store_access;
+mod trial;
 mod upstreams;
 
 use std::collections::BTreeMap;
@@ -36,6 +37,9 @@ use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
+pub use self::trial::{
+    BadRequest, Trial, TrialAnswer, TrialRequest, TrialSetup, existing_data_dir,
+};
 use self::upstreams::{
     account_of, codec_of, embedded_key, reachable, region_of, upstream_key, upstream_logstore,
     upstream_names, upstream_project,
@@ -448,10 +452,12 @@ impl Running {
         let api = match (&self.identity, &self.aside) {
             (Some(identity), Some(aside)) => {
                 let reloading = Arc::clone(identity);
+                let sampling = Arc::clone(&aside.front);
                 Some(Arc::new(AdminApi {
                     state: Arc::clone(identity.state()),
                     limits: Arc::clone(identity.limits().control()),
                     aside: Box::new(aside.clone()),
+                    sample: Box::new(move || sampling.sample()),
                     token: admin_token(&config.admin, &config.data_dir)?,
                     hosts: config.admin.hosts.clone(),
                     reload: Box::new(move || reloading.reload()),

@@ -11,6 +11,7 @@
 mod admission;
 mod batch;
 mod forward;
+mod idle;
 mod lane;
 mod open;
 mod parts;
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, AdmissionRules, watch_machine};
 use self::forward::{Forwarder, Signals};
+pub use self::idle::{IdleLane, idle_lanes};
 pub use self::lane::Lane;
 use crate::config::{Batch, Delivery, Limits, Overload};
 use crate::foundation::budget::fair::{FairRules, FairTerms, divide};
@@ -108,7 +110,8 @@ impl Pipeline {
             batch, delivery, ..
         } = rules;
         let memory = Budget::new(rules.limits.memory.get());
-        let shares = shares(&specs, &memory, rules);
+        let weights: Vec<u32> = specs.iter().map(|spec| spec.weight).collect();
+        let shares = shares(&weights, &memory, rules);
         let mut pipeline = Self {
             lanes: Vec::with_capacity(specs.len()),
             metrics: specs.iter().map(|spec| Arc::clone(&spec.metrics)).collect(),
@@ -215,16 +218,11 @@ impl Pipeline {
     }
 }
 
-/// The memory of each lane, in the order of the specs.
-fn shares(specs: &[LaneSpec], memory: &Arc<Budget>, rules: PipelineRules<'_>) -> Vec<Arc<Budget>> {
+/// The memory of each lane, in the order of their weights.
+fn shares(weights: &[u32], memory: &Arc<Budget>, rules: PipelineRules<'_>) -> Vec<Arc<Budget>> {
     let limit = percent_of(memory.limit(), rules.limits.memory_share);
-    let terms: Vec<FairTerms> = specs
-        .iter()
-        .map(|spec| FairTerms {
-            weight: spec.weight,
-            limit,
-        })
-        .collect();
+    let terms = weights.iter().map(|&weight| FairTerms { weight, limit });
+    let terms: Vec<FairTerms> = terms.collect();
     let fair = FairRules {
         reserved: rules.overload.reserved,
         alpha: rules.overload.alpha,
