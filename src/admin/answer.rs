@@ -86,10 +86,20 @@ impl From<ChangeError> for ApiError {
 
 /// An answer of JSON that nobody keeps: it may hold a token.
 pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = private(body, "application/json");
     *response.status_mut() = status;
+    response
+}
+
+/// An answer of JSON objects, one a line, that nobody keeps.
+pub(super) fn lines(body: Vec<u8>) -> Response<Full<Bytes>> {
+    private(body, "application/x-ndjson")
+}
+
+fn private(body: Vec<u8>, content_type: &'static str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -1,4 +1,4 @@
-//! `/api/v1`: tickets, revocations, limits, events that were set aside, and the reload of the configuration, as JSON.
+//! `/api/v1`: tickets, revocations, limits, events that were set aside, the sample of requests, and the reload of the configuration, as JSON.
 //!
 //! Promise: who is not let in learns nothing, not even which calls there are; a change is answered
 //! when it is on disk; every change is logged, without a token, and every call is counted. A wrong
@@ -30,6 +30,9 @@ pub(super) const PREFIX: &str = "/api/";
 /// why nothing has changed. It may block.
 pub type Reload = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
 
+/// Reads the sample of requests.
+pub type ReadSample = Box<dyn Fn() -> Vec<Bytes> + Send + Sync>;
+
 /// What the API needs.
 pub struct AdminApi {
     /// What it changes.
@@ -38,6 +41,8 @@ pub struct AdminApi {
     pub limits: Arc<LimitControl>,
     /// Events that were set aside.
     pub aside: Box<dyn AsideControl>,
+    /// The sample of requests, a JSON object each.
+    pub sample: ReadSample,
     /// The bearer token that it asks for.
     pub token: Secret,
     /// Names that clients may reach the private listener by, beside IP addresses and `localhost`;
@@ -110,6 +115,16 @@ impl AdminApi {
             Err(ApiError::internal())
         })
     }
+}
+
+/// The sample of requests: a JSON object a line.
+pub(super) fn sample(api: &AdminApi) -> Response<Full<Bytes>> {
+    let mut lines = Vec::new();
+    for line in (api.sample)() {
+        lines.extend_from_slice(&line);
+        lines.push(b'\n');
+    }
+    answer::lines(lines)
 }
 
 /// An answer of JSON.

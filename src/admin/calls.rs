@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
 use super::answer::ApiError;
-use super::api::{AdminApi, json};
+use super::api::{AdminApi, json, sample};
 use super::{aside, limits};
 use crate::gate::identity::state::{MAX_PAGE, RevocationKind, TicketId};
 use crate::telemetry::AdminCall;
@@ -32,6 +32,7 @@ pub(super) enum Call {
     LiftOverride(String, String),
     ReplayQuarantine,
     PurgeQuarantine,
+    ReadSample,
 }
 
 /// The call of a method and a path.
@@ -70,6 +71,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, ApiError> {
         ["quarantine", "replay"] if post => Ok(Call::ReplayQuarantine),
         ["quarantine", "purge"] if post => Ok(Call::PurgeQuarantine),
         ["quarantine", "replay" | "purge"] => Err(ApiError::method("POST")),
+        ["sample"] if get => Ok(Call::ReadSample),
+        ["sample"] => Err(ApiError::method("GET")),
         ["identity", "reload"] if post => Ok(Call::Reload),
         ["identity", "reload"] => Err(ApiError::method("POST")),
         _ => Err(no_such()),
@@ -81,8 +84,8 @@ fn no_such() -> ApiError {
                    /api/v1/tickets/{id}/extend, /api/v1/revocations, \
                    /api/v1/revocations/{kind}/{value}, /api/v1/limits, /api/v1/limits/{name}, \
                    /api/v1/limits/{name}/overrides, /api/v1/limits/{name}/overrides/{key}, \
-                   /api/v1/quarantine/replay, /api/v1/quarantine/purge and \
-                   /api/v1/identity/reload.";
+                   /api/v1/quarantine/replay, /api/v1/quarantine/purge, /api/v1/sample \
+                   and /api/v1/identity/reload.";
     ApiError::new(StatusCode::NOT_FOUND, "NotExist", message)
 }
 
@@ -121,6 +124,7 @@ impl Call {
             Self::LiftOverride(..) => AdminCall::LiftOverride,
             Self::ReplayQuarantine => AdminCall::ReplayQuarantine,
             Self::PurgeQuarantine => AdminCall::PurgeQuarantine,
+            Self::ReadSample => AdminCall::ReadSample,
         }
     }
 
@@ -194,6 +198,10 @@ impl Call {
             Self::LiftOverride(name, key) => limits::lift(&api.limits, &name, &key, query),
             Self::ReplayQuarantine => aside::replay(api, query, body),
             Self::PurgeQuarantine => aside::purge(api, query, body),
+            Self::ReadSample => {
+                Query::read(query, &[])?;
+                Ok(sample(api))
+            }
         }
     }
 }

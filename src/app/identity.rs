@@ -211,7 +211,7 @@ fn figures(authenticator: &Authenticator) -> Vec<JwksFigures> {
 
 /// Waits until every set of keys that nothing is had of was asked for once, and says which of them
 /// could not be had.
-fn wait_for_sets(jwt: &JwtVerifier) -> Vec<String> {
+pub(super) fn wait_for_sets(jwt: &JwtVerifier) -> Vec<String> {
     let mut waited = Duration::ZERO;
     loop {
         let mut sources = jwt.sources();

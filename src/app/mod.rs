@@ -12,6 +12,7 @@ mod sharing;
 mod sockets;
 mod stopping;
 mod store_access;
+mod trial;
 mod upstreams;
 
 use std::fs::DirBuilder;
@@ -37,6 +38,9 @@ use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
+pub use self::trial::{
+    BadRequest, Trial, TrialAnswer, TrialRequest, TrialSetup, existing_data_dir,
+};
 use self::upstreams::{account_of, embedded_key, region_of, upstream_names, upstream_project};
 use crate::admin::{Admin, AdminApi, Readiness};
 use crate::config::{Config, Problem, UpstreamKind};
@@ -421,10 +425,12 @@ impl Running {
         let api = match (&self.identity, &self.aside) {
             (Some(identity), Some(aside)) => {
                 let reloading = Arc::clone(identity);
+                let sampling = Arc::clone(&aside.front);
                 Some(Arc::new(AdminApi {
                     state: Arc::clone(identity.state()),
                     limits: Arc::clone(identity.limits().control()),
                     aside: Box::new(aside.clone()),
+                    sample: Box::new(move || sampling.sample()),
                     token: admin_token(&config.admin, &config.data_dir)?,
                     hosts: config.admin.hosts.clone(),
                     reload: Box::new(move || reloading.reload()),

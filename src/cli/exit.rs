@@ -9,6 +9,8 @@ pub enum Exit {
     Success,
     /// The work was done, but not all of it succeeded.
     Partial,
+    /// The command line, or what it names, is wrong.
+    CommandLine,
     /// An address could not be bound, or a server could not be reached.
     Unavailable,
     /// A fault of Tollgate itself.
@@ -28,6 +30,7 @@ impl Exit {
         match self {
             Self::Success => 0,
             Self::Partial => 1,
+            Self::CommandLine => 2,
             Self::Unavailable => 69,
             Self::Internal => 70,
             Self::DataDir => 73,

@@ -5,6 +5,7 @@
 mod cert;
 mod check;
 mod exit;
+mod explain;
 mod explain_ip;
 mod handover;
 mod limits;
@@ -14,8 +15,10 @@ mod notify;
 mod output;
 mod policy;
 mod quarantine;
+mod replay;
 mod revoke;
 mod run;
+mod sample;
 mod schema;
 mod send;
 mod signals;
@@ -23,6 +26,7 @@ mod source;
 mod tail;
 mod ticket;
 mod token;
+mod traced;
 
 use std::process::ExitCode;
 
@@ -50,13 +54,16 @@ Examples:
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
   tollgate schema infer events.ndjson      propose a schema from events
+  tollgate explain request.http            what would become of a request, and why
+  tollgate replay --config new.toml --live who would be refused by a new configuration
 
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
       ticket, revoke, limits, quarantine: it was refused, or something is left; policy
-      test: denied; explain-ip: the connection would be closed; schema test: an event is
-      not valid; schema diff: something would newly fail)
+      test: denied; explain: refused; explain-ip: the connection would be closed; schema
+      test: an event is not valid; schema diff: something would newly fail; replay: a
+      verdict would change)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
@@ -109,6 +116,12 @@ enum Command {
     Quarantine(quarantine::QuarantineCommand),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
+    /// Tell what would become of a request, stage by stage, and why.
+    Explain(explain::ExplainArgs),
+    /// Read the sample of requests that a running node keeps.
+    Sample(sample::SampleArgs),
+    /// Try the requests of a sample out on a configuration: who would be refused that is not now?
+    Replay(replay::ReplayArgs),
     /// Tell whose address a request counts as, behind proxies.
     ExplainIp(explain_ip::ExplainIpArgs),
     /// Send events through the front, from a file of one JSON object a line.
@@ -131,6 +144,9 @@ pub fn main() -> ExitCode {
         Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Quarantine(command)) => quarantine::run(&command),
         Some(Command::Tail(args)) => tail::run(&args),
+        Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Sample(args)) => sample::run(&args),
+        Some(Command::Replay(args)) => replay::run(&args),
         Some(Command::ExplainIp(args)) => explain_ip::run(&args),
         Some(Command::Send(args)) => send::run(&args),
     };

@@ -6,6 +6,7 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are read: a list of the longest tickets.
 const MAX_ANSWER: usize = 8 << 20;
+/// Bytes of a sample: as much as `sample.memory` may be, and the ends of the lines.
+const MAX_SAMPLE: usize = 65 << 20;
 /// Entries of a list that are asked for at once.
 const PAGE: usize = 500;
 /// Who the records name as their maker.
@@ -97,6 +100,18 @@ impl Stopped {
 }
 
 impl NodeArgs {
+    /// A node that another command names.
+    pub(super) fn of(
+        config: Option<PathBuf>,
+        data_dir: Option<PathBuf>,
+        admin_url: Option<Uri>,
+    ) -> Self {
+        Self {
+            source: ConfigSource { config, data_dir },
+            admin_url,
+        }
+    }
+
     /// The configuration, and the node that is to be changed.
     pub(super) fn find(&self) -> Result<(Config, Node), Failure> {
         let config = self.source.load()?;
@@ -277,6 +292,17 @@ impl Node {
         }
     }
 
+    /// The sample of requests, a JSON object a line. Only a running node has one.
+    pub(super) fn sample(&self) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Running(api) => api.fetch(Method::GET, "sample", None, MAX_SAMPLE),
+            Self::Stopped(_) => Err(Failure::new(
+                Exit::Unavailable,
+                "the node does not run, and the sample is kept in its memory",
+            )),
+        }
+    }
+
     /// Replays records, as far as one call goes. Only a running node can.
     pub(super) fn replay(&self, order: &ReplayOrder) -> Result<ReplayReport, Failure> {
         match self {
@@ -414,12 +440,14 @@ impl Api {
         self.call(Method::GET, &path, None)
     }
 
-    fn call<T: DeserializeOwned>(
+    /// The body of an answer, of at most `most` bytes.
+    fn fetch(
         &self,
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
-    ) -> Result<T, Failure> {
+        most: usize,
+    ) -> Result<Vec<u8>, Failure> {
         let base = &self.base;
         let mut request = Request::builder()
             .method(method)
@@ -434,7 +462,7 @@ impl Api {
         let exchange = async {
             let response = self.client.request(request).await.map_err(|e| causes(&e))?;
             let (head, body) = response.into_parts();
-            let body = read(body).await?;
+            let body = read(body, most).await?;
             Ok::<_, String>((head.status, body))
         };
         let exchange = async { tokio::time::timeout(TIMEOUT, exchange).await };
@@ -447,6 +475,17 @@ impl Api {
         if !status.is_success() {
             return Err(self.failure(status, &body));
         }
+        Ok(body)
+    }
+
+    fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<T, Failure> {
+        let body = self.fetch(method, path, body, MAX_ANSWER)?;
+        let base = &self.base;
         serde_json::from_slice(&body).map_err(|error| {
             let message = format!("the admin API at {base} gave an answer that is none: {error}");
             Failure::new(Exit::Unavailable, message)
@@ -482,12 +521,12 @@ impl Api {
     }
 }
 
-/// Reads an answer as far as [`MAX_ANSWER`].
-async fn read(mut body: Incoming) -> Result<Vec<u8>, String> {
+/// Reads an answer of at most `most` bytes.
+async fn read(mut body: Incoming, most: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(|error| causes(&error))?.into_data() {
-            if bytes.len() + data.len() > MAX_ANSWER {
+            if bytes.len() + data.len() > most {
                 return Err("the answer is too long".to_owned());
             }
             bytes.extend_from_slice(&data);

@@ -9,6 +9,7 @@ mod fields;
 mod group;
 mod priority;
 mod refusal;
+mod sample;
 mod wait;
 
 pub use self::aside::{
@@ -24,4 +25,8 @@ pub use self::group::{
 };
 pub use self::priority::Priority;
 pub use self::refusal::{ErrorCode, Reason, Refusal};
+pub use self::sample::{
+    SampledBody, SampledCredential, SampledEvent, SampledProof, SampledRequest, SampledSession,
+    SampledVerdict,
+};
 pub use self::wait::retry_seconds;

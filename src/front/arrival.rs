@@ -16,6 +16,7 @@ use super::reply::Form;
 use super::route::{Action, Kind, Route};
 use super::service::Sender;
 use super::site::SiteLogstore;
+use super::trace::Trace;
 use super::transcode;
 use crate::config::{ClientAddress, QuotaAnswer};
 use crate::event::{EventGroup, Reason, Refusal};
@@ -41,6 +42,10 @@ pub(super) struct Arrival<'a> {
     pub(super) id: RequestId,
     /// What its events are held to: as it was when the request came.
     pub(super) quality: Arc<Quality>,
+    /// Where it is written down what becomes of it.
+    pub(super) trace: Option<&'a Trace>,
+    /// Whether it is only tried out.
+    pub(super) is_trial: bool,
 }
 
 impl<'a> Arrival<'a> {

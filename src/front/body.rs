@@ -3,14 +3,15 @@
 //! Promise: memory is taken for bytes that are there, never for a length that a client claims.
 //! When the budget is full: 503 `ServerBusy` at once.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::EXPECT;
-use http_body::Body as _;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -50,12 +51,48 @@ impl BodyLimits {
     }
 }
 
+/// The body of a request: on its way, or at hand. One type for both, so that the story of a request is
+/// told, and compiled, once.
+#[derive(Debug)]
+pub(super) enum RequestBody {
+    /// Of a connection.
+    Wire(Incoming),
+    /// Of a request that is only tried out.
+    Whole(Bytes),
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Wire(body) => Pin::new(body).poll_frame(context),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => {
+                let all = std::mem::take(bytes);
+                Poll::Ready(Some(Ok(Frame::data(all))))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Wire(body) => body.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
 /// Reads a whole body.
 ///
 /// # Cancel safety
 /// Dropping the future drops the bytes and gives the lease back; nothing else has happened.
 pub(super) async fn read(
-    body: &mut Incoming,
+    body: &mut RequestBody,
     limits: BodyLimits,
     budget: &Arc<Budget>,
 ) -> Result<(Bytes, Lease), Refusal> {
@@ -117,7 +154,7 @@ pub(super) async fn read(
 /// Reads what is left of a small body, to throw it away. A client that is still writing when the
 /// connection closes may lose the answer, and with it the reason of the refusal. A body that is not
 /// small, has no length, or waits for a word of ours is left alone.
-pub(super) async fn drain(body: &mut Incoming, headers: &HeaderMap) {
+pub(super) async fn drain(body: &mut RequestBody, headers: &HeaderMap) {
     let small = body.size_hint().upper().is_some_and(|left| left <= DRAINED);
     if !small || headers.contains_key(EXPECT) {
         return;

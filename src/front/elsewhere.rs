@@ -5,7 +5,7 @@ use http::{HeaderValue, Request, StatusCode};
 use hyper::body::Incoming;
 
 use super::arrival::framing_is_plain;
-use super::body;
+use super::body::{self, RequestBody};
 use super::cors::OriginVerdict;
 use super::reply::{Replier, Reply};
 use super::service::Front;
@@ -24,7 +24,8 @@ impl Front {
         request: Request<Incoming>,
         location: Option<HeaderValue>,
     ) -> Reply {
-        let (parts, mut body) = request.into_parts();
+        let (parts, body) = request.into_parts();
+        let mut body = RequestBody::Wire(body);
         if let Err(refusal) = framing_is_plain(&parts) {
             return self.misframed(&parts, &refusal);
         }

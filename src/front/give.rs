@@ -18,9 +18,8 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
-use hyper::body::Incoming;
 
-use super::body::{self, BodyLimits};
+use super::body::{self, BodyLimits, RequestBody};
 use super::cors::{OriginVerdict, Origins};
 use super::credential;
 use super::reply::{Replier, Reply};
@@ -137,7 +136,7 @@ impl Front {
         &self,
         target: Target<'_>,
         parts: &Parts,
-        body: &mut Incoming,
+        body: &mut RequestBody,
         sender: Sender,
         replier: Replier<'_>,
     ) -> Reply {
@@ -151,7 +150,7 @@ impl Front {
         &self,
         target: Target<'_>,
         parts: &Parts,
-        body: &mut Incoming,
+        body: &mut RequestBody,
         sender: Sender,
         replier: Replier<'_>,
     ) -> Reply {
@@ -365,7 +364,7 @@ impl Front {
     async fn call_token_service(
         &self,
         parts: &Parts,
-        body: &mut Incoming,
+        body: &mut RequestBody,
         sender: Sender,
         replier: &Replier<'_>,
     ) -> Reply {

@@ -61,7 +61,10 @@ impl Front {
             Err(refusal) => Err(Box::new(Denied::new(CredentialKind::None, refusal))),
         };
         match recognised {
-            Ok(caller) => Ok(caller),
+            Ok(caller) => {
+                arrival.note_presented(&caller);
+                Ok(caller)
+            }
             Err(denied) => self
                 .turn_away(arrival, check, denied)
                 .map(|principal| Caller::Known(principal, SignedBody::Unsigned)),
@@ -235,6 +238,7 @@ impl Front {
     ) -> Result<Principal, Refusal> {
         let reason = denied.refusal.reason();
         self.record_denied(arrival, &denied);
+        arrival.note_denied(&denied);
         if arrival.logstore.rules.identity_mode == IdentityMode::Observe && is_observable(reason) {
             let cells = &arrival.logstore.metrics.requests_observed;
             cells.at(reason.index()).inc();

@@ -8,38 +8,31 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONNECTION;
-use http::request::Parts;
-use http::{HeaderValue, Request, StatusCode, Version};
-use hyper::body::{Body as _, Incoming};
+use http_body::Body as _;
 
-use super::arrival::{Arrival, framing_is_plain};
-use super::body::{self, BodyLimits, Encoding};
+use super::arrival::Arrival;
+use super::body::{self, BodyLimits, Encoding, RequestBody};
 use super::buffers::{Buffers, with_buffers};
-use super::cookie::Cookies;
 use super::cors::OriginVerdict;
 use super::identify::Caller;
 use super::platform::Platform;
-use super::quality::{Kept, results_of};
+use super::quality::Kept;
 use super::relay::Relayed;
-use super::reply::{Replier, Reply};
-use super::route::{Action, Kind, Route, Target};
-use super::service::{Front, Sender};
-use super::site::{SiteLogstore, host_of};
-use super::toll::{self, Toll};
+use super::route::Action;
+use super::service::Front;
+use super::site::SiteLogstore;
+use super::toll::Toll;
+use super::trace::Stage;
 use super::transcode::{self, Context};
 use crate::config::IdentityMode;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
-use crate::foundation::clock;
-use crate::foundation::request_id::RequestId;
 use crate::gate::identity::state::TicketPass;
 use crate::gate::identity::{Check, Denied, Principal};
 use crate::gate::quota::Charges;
-use crate::telemetry::RouteLabel;
 
 /// What became of a request that was not refused.
-enum Taken {
+pub(super) enum Taken {
     /// Its events are held, and will be delivered; or what became of them else.
     Held(Kept),
     /// It was passed on to the store.
@@ -66,166 +59,26 @@ impl Sent {
 }
 
 impl Front {
-    /// Answers one request.
-    pub async fn answer(&self, request: Request<Incoming>, sender: Sender) -> Reply {
-        let (parts, mut body) = request.into_parts();
-        if let Err(refusal) = framing_is_plain(&parts) {
-            return self.misframed(&parts, &refusal);
-        }
-        let reply = self.respond(&parts, &mut body, sender).await;
-        if !reply.status().is_success() {
-            body::drain(&mut body, &parts.headers).await;
-        }
-        reply
-    }
-
-    /// Refuses a request whose end is in doubt, and with it what follows on its connection.
-    pub(super) fn misframed(&self, parts: &Parts, refusal: &Refusal) -> Reply {
-        let unix_seconds = clock::unix_seconds();
-        let replier = Replier {
-            id: RequestId::next(unix_seconds),
-            unix_seconds,
-            origin: OriginVerdict::Any,
-        };
-        let mut reply = self.unrouted(&replier, refusal, None);
-        if parts.version < Version::HTTP_2 {
-            let close = HeaderValue::from_static("close");
-            reply.headers_mut().insert(CONNECTION, close);
-        }
-        reply
-    }
-
-    async fn respond(&self, parts: &Parts, body: &mut Incoming, sender: Sender) -> Reply {
-        let unix_seconds = clock::unix_seconds();
-        let id = RequestId::next(unix_seconds);
-        let unrouted = Replier {
-            id,
-            unix_seconds,
-            origin: OriginVerdict::Any,
-        };
-        if parts.method == http::Method::OPTIONS {
-            self.metrics
-                .requests
-                .at(RouteLabel::Preflight as usize)
-                .inc();
-            let replier = Replier {
-                origin: self.preflight_origin(parts),
-                ..unrouted
-            };
-            return replier.preflight();
-        }
-        let route = match Target::parse(parts.uri.path()) {
-            Some(Target::Logstore(route)) => route,
-            Some(target) if self.gives_credentials(target) => {
-                // Boxed, as below: every request would carry its room.
-                return Box::pin(self.give(target, parts, body, sender, unrouted)).await;
-            }
-            _ => return self.unrouted(&unrouted, &Reason::UnknownRoute.into(), None),
-        };
-        let action = match route.action(&parts.method) {
-            Ok(action) => action,
-            Err(reason) => return self.unrouted(&unrouted, &reason.into(), Some(route.allow())),
-        };
-        self.metrics.requests.at(action.label() as usize).inc();
-        let (project, logstore) = match self.locate(parts, &route) {
-            Ok(located) => located,
-            Err(refusal) => {
-                self.metrics
-                    .requests_refused
-                    .at(refusal.reason().index())
-                    .inc();
-                return unrouted.refused(&refusal, None);
-            }
-        };
-        let origin = logstore.origins.verdict(&parts.headers);
-        let replier = Replier { origin, ..unrouted };
-        let cookies = match self.cookies(parts) {
-            Ok(cookies) => cookies,
-            Err(refusal) => return refused(&refusal, project, logstore, &replier),
-        };
-        let arrival = Arrival {
-            parts,
-            route,
-            action,
-            project,
-            logstore,
-            origin,
-            cookies,
-            sender,
-            unix_seconds,
-            id,
-            quality: logstore.quality.load_full(),
-        };
-        let trust = self.authenticator.trust();
-        let facts = arrival.facts();
-        let check = Check::new(&self.authenticator, &trust, &facts);
-        let mut charges = self.quotas.begin(unix_seconds);
-        let taken = self.ingest(&arrival, &check, body, &mut charges).await;
-        let mut reply = match taken {
-            Ok(taken) => accepted(taken, &arrival, &charges, &replier),
-            Err(refusal) => turned_back(&refusal, &arrival, &mut charges, &replier),
-        };
-        toll::tell(reply.headers_mut(), &charges);
-        reply
-    }
-
-    /// The trusted cookies, and those that carry tokens.
-    pub(super) fn cookies<'a>(&'a self, parts: &'a Parts) -> Result<Cookies<'a>, Refusal> {
-        let identity = &self.identity;
-        let tokens = [identity.cookie.as_str(), identity.session.cookie.as_str()];
-        Cookies::read(&parts.headers, &identity.cookies, &tokens)
-    }
-
-    pub(super) fn unrouted(
-        &self,
-        replier: &Replier<'_>,
-        refusal: &Refusal,
-        allow: Option<&'static str>,
-    ) -> Reply {
-        self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
-        self.metrics
-            .requests_refused
-            .at(refusal.reason().index())
-            .inc();
-        replier.refused(refusal, allow)
-    }
-
-    fn preflight_origin<'a>(&self, parts: &'a Parts) -> OriginVerdict<'a> {
-        match Target::parse(parts.uri.path()) {
-            Some(Target::Logstore(route)) => self
-                .locate(parts, &route)
-                .map_or(OriginVerdict::Any, |(_, logstore)| {
-                    logstore.origins.verdict(&parts.headers)
-                }),
-            Some(target) => self.giving_origin(target, parts),
-            None => OriginVerdict::Any,
-        }
-    }
-
-    fn locate(&self, parts: &Parts, route: &Route<'_>) -> Result<(&str, &SiteLogstore), Refusal> {
-        let host = host_of(parts.uri.authority(), &parts.headers)?;
-        let found = self.site.project(&host, &parts.headers)?;
-        if found.doubled {
-            self.metrics.doubled_project.inc();
-        }
-        let logstore = found.logstore(route.logstore)?;
-        Ok((found.project.as_str(), logstore))
-    }
-
-    async fn ingest(
+    /// From the limits on addresses to the hand-over.
+    pub(super) async fn ingest(
         &self,
         arrival: &Arrival<'_>,
         check: &Check<'_>,
-        body: &mut Incoming,
+        body: &mut RequestBody,
         charges: &mut Charges,
     ) -> Result<Taken, Refusal> {
         let facts = arrival.quota_facts(None);
+        arrival.enter(Stage::Address);
         charges.at_door(&facts)?;
         charges.at_head(&facts)?;
+        arrival.note_limits(charges);
+        arrival.enter(Stage::Origin);
         if arrival.origin == OriginVerdict::Refused {
             return Err(Reason::OriginNotAllowed.into());
         }
+        arrival.enter(Stage::Platform);
         self.platform_is_allowed(arrival)?;
+        arrival.enter(Stage::Room);
         let SiteLogstore { lane, priority, .. } = arrival.logstore;
         // What is too large for any is told so below.
         let claimed = body.size_hint().lower();
@@ -233,10 +86,14 @@ impl Front {
         let usual = *priority;
         let priority = charges.classes().entry_priority(usual);
         lane.enter(if fits { claimed } else { 0 }, usual, priority)?;
+        arrival.enter(Stage::Credential);
         let mut caller = self.identify(arrival, check)?;
+        arrival.enter(Stage::Caller);
         if let Some(principal) = caller.principal() {
             charges.of_caller(&arrival.quota_facts(Some(principal)))?;
+            arrival.note_limits(charges);
         }
+        arrival.enter(Stage::Body);
         if let Action::TrackQuery(_) = arrival.action {
             let kept = self.take_query(arrival, check, caller, charges)?;
             return Ok(Taken::Held(kept));
@@ -315,6 +172,7 @@ impl Front {
         with_buffers(|buffers| {
             let Buffers { group, stamp, .. } = buffers;
             arrival.stamp(stamp, parameter, caller.principal());
+            arrival.enter(Stage::Events);
             let read = |stamp: &[u8], group: &mut EventGroup| {
                 let context = self.context(arrival, check, stamp);
                 transcode::query(query.as_bytes(), parameter, &context, group)
@@ -322,6 +180,7 @@ impl Front {
             };
             let stamped = fields_of(caller.principal());
             read(stamp, group)?;
+            arrival.note_events(group);
             let principal = self
                 .settle(arrival, check, caller, group)
                 .map_err(|refusal| arrival.count_refused(refusal, group))?;
@@ -350,6 +209,7 @@ impl Front {
     ) -> Result<Kept, Refusal> {
         let (BodyLimits { cap, .. }, _) = self.body_bounds(arrival.logstore, &caller);
         let parameter = &self.identity.query_parameter;
+        let sent_bytes = sent.bytes.len();
         with_buffers(|buffers| {
             let Buffers {
                 plain,
@@ -357,9 +217,11 @@ impl Front {
                 stamp,
             } = buffers;
             let plain = sent.decode(cap, plain)?;
+            arrival.note_body(sent_bytes, plain);
             let stamped = fields_of(caller.principal());
             arrival.stamp(stamp, parameter, caller.principal());
             self.transcode(arrival, check, plain, stamp, group)?;
+            arrival.note_events(group);
             let principal = self
                 .settle(arrival, check, caller, group)
                 .map_err(|refusal| arrival.count_refused(refusal, group))?;
@@ -426,8 +288,11 @@ impl Front {
         if let Err(denied) = check.after_body(&principal, group) {
             principal = self.turn_away(arrival, check, Box::new(denied))?;
         }
+        arrival.note_caller(&principal);
+        arrival.enter(Stage::Caller);
         toll.charges
             .of_caller(&arrival.quota_facts(Some(&principal)))?;
+        arrival.note_limits(toll.charges);
         if let Some(Err(refusal)) = principal.ticket().map(TicketPass::take_use) {
             let denied = Denied::new(principal.kind(), refusal).named(principal.key());
             principal = self.turn_away(arrival, check, Box::new(denied))?;
@@ -463,6 +328,7 @@ impl Front {
                 others: Vec::new(),
             });
         }
+        arrival.enter(Stage::Quality);
         let judged = self.judge(arrival, principal, quality, stamp, group);
         let mut judged = judged.inspect_err(|_| group.events = events)?;
         toll.routed = std::mem::take(&mut judged.routed);
@@ -510,72 +376,6 @@ impl Front {
             check: arrival.quality.check(),
         }
     }
-}
-
-/// Ends a request that was refused: gives back what is fair, and answers in the form that its caller
-/// can use.
-fn turned_back(
-    refusal: &Refusal,
-    arrival: &Arrival<'_>,
-    charges: &mut Charges,
-    replier: &Replier<'_>,
-) -> Reply {
-    let logstore = arrival.logstore;
-    let refusal = logstore.lane.timed(refusal.clone());
-    let reason = refusal.reason();
-    charges.refused(reason);
-    if reason.status() != StatusCode::FORBIDDEN && !reason.status().is_server_error() {
-        return refused(&refusal, arrival.project, logstore, replier);
-    }
-    count_refused(reason, arrival.project, logstore, replier);
-    let limit = charges.bit().map(|limit| &**limit);
-    replier.turned_back(&refusal, arrival.form(), limit)
-}
-
-/// Counts a request that was refused, and makes its answer.
-fn refused(
-    refusal: &Refusal,
-    project: &str,
-    logstore: &SiteLogstore,
-    replier: &Replier<'_>,
-) -> Reply {
-    count_refused(refusal.reason(), project, logstore, replier);
-    replier.refused(refusal, None)
-}
-
-fn count_refused(reason: Reason, project: &str, logstore: &SiteLogstore, replier: &Replier<'_>) {
-    logstore.metrics.requests_refused.at(reason.index()).inc();
-    tracing::debug!(
-        request = replier.id.as_str(),
-        project,
-        logstore = logstore.rules.name.as_str(),
-        reason = reason.label(),
-        "request refused"
-    );
-}
-
-/// The answer to a request that was not refused, in the form that its client knows.
-fn accepted(
-    taken: Taken,
-    arrival: &Arrival<'_>,
-    charges: &Charges,
-    replier: &Replier<'_>,
-) -> Reply {
-    let kept = match taken {
-        Taken::Relayed(relayed) => return relayed.reply(replier),
-        Taken::Held(kept) => kept,
-    };
-    let mut reply = match arrival.action {
-        _ if arrival.wants_results() => {
-            replier.accepted_results(results_of(&kept, charges.refused_events()))
-        }
-        Action::TrackQuery(Kind::TrackGif | Kind::TrackUaGif) => replier.pixel(),
-        _ if arrival.logstore.rules.json_answer => replier.accepted_json(),
-        Action::TrackQuery(_) => replier.accepted_uncached(),
-        _ => replier.accepted(),
-    };
-    kept.tell(reply.headers_mut());
-    reply
 }
 
 /// The fields that events get from a principal.

@@ -1,5 +1,6 @@
 //! The wire protocols that clients speak, and the story of a request (`ingest`).
 
+mod answers;
 mod arrival;
 mod body;
 mod buffers;
@@ -16,13 +17,17 @@ mod quality;
 mod relay;
 mod replay;
 mod reply;
+mod respond;
 mod route;
+mod sample;
 mod security_events;
 mod service;
 mod session;
 mod site;
 mod toll;
+mod trace;
 pub mod transcode;
+mod trial;
 mod verdict;
 
 pub use self::quality::{Quality, SchemaJudge};
@@ -30,4 +35,6 @@ pub use self::reply::Reply;
 pub use self::security_events::SecurityEvents;
 pub use self::service::{Front, FrontParts, Sender};
 pub use self::site::{Site, SiteLogstore, SiteParts, host_of};
+pub use self::trace::{Stage, Step, Trace, Traced, TracedCaller, TracedEvent};
+pub use self::trial::TrialTime;
 pub use self::verdict::Verdict;

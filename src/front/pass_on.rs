@@ -5,6 +5,7 @@ use super::buffers::{Buffers, with_buffers};
 use super::ingest::Sent;
 use super::relay::{Relayable, Relayed};
 use super::service::Front;
+use super::trace::Stage;
 use super::transcode;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::gate::identity::{Check, Denied, Principal};
@@ -22,6 +23,11 @@ impl Front {
         charges: &mut Charges,
     ) -> Result<Relayed, Refusal> {
         let events = self.read_relayed(arrival, check, principal, &mut sent, charges)?;
+        if arrival.is_trial {
+            arrival.enter(Stage::Delivery);
+            arrival.note(|| format!("{events} events would be passed on to the store as they are"));
+            return Ok(Relayed::untried());
+        }
         // Its memory stays leased while it is on its way.
         let Sent { bytes, lease, .. } = sent;
         let sending = self.relay.send(relayable, bytes, arrival.unix_seconds);

@@ -16,7 +16,7 @@ use super::cors::{self, OriginVerdict};
 use crate::event::{Reason, Refusal};
 use crate::foundation::request_id::RequestId;
 
-const X_LOG_REQUESTID: HeaderName = HeaderName::from_static("x-log-requestid");
+pub(super) const X_LOG_REQUESTID: HeaderName = HeaderName::from_static("x-log-requestid");
 const X_LOG_TIME: HeaderName = HeaderName::from_static("x-log-time");
 pub(super) const X_TOLLGATE_ACK: HeaderName = HeaderName::from_static("x-tollgate-ack");
 pub(super) const X_TOLLGATE_REASON: HeaderName = HeaderName::from_static("x-tollgate-reason");

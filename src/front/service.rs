@@ -4,9 +4,12 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
+
 use super::body::BodyLimits;
 use super::give::Giving;
 use super::relay::Relay;
+use super::sample::Sampler;
 use super::security_events::SecurityEvents;
 use super::site::Site;
 use super::transcode::Rules;
@@ -55,6 +58,7 @@ pub struct Front {
     pub(super) quarantine: Arc<Quarantine>,
     pub(super) security_events: SecurityEvents,
     pub(super) relay: Relay,
+    pub(super) sampler: Sampler,
     pub(super) giving: Giving,
     pub(super) metrics: Arc<Metrics>,
     pub(super) identity: Identity,
@@ -100,6 +104,7 @@ impl Front {
             quarantine,
             security_events,
             relay: Relay::default(),
+            sampler: Sampler::new(&config.sample, &config.identity),
             giving: Giving::new(&config.identity),
             metrics,
             identity: config.identity.clone(),
@@ -119,5 +124,11 @@ impl Front {
     #[must_use]
     pub fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// The sample of requests: a [`SampledRequest`](crate::event::SampledRequest) a line, as JSON.
+    #[must_use]
+    pub fn sample(&self) -> Vec<Bytes> {
+        self.sampler.lines()
     }
 }

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::arrival::Arrival;
 use super::service::Front;
 use super::site::SiteLogstore;
+use super::trace::Stage;
 use super::transcode;
 use crate::config::ClientAddress;
 use crate::event::{EventGroup, Reason, Refusal};
@@ -102,10 +103,13 @@ impl Front {
         // Events with another topic of this logstore pay for themselves.
         let apart: usize = routed.iter().map(own_bytes).sum();
         let whole = (group.logs.len() + apart).max(1) as u64;
+        arrival.enter(Stage::Quota);
         let share = bytes.saturating_mul(group.logs.len() as u64) / whole;
         let mut sorted = charges.of_events(&facts, group, share)?;
         let routed = self.room_for_routed(arrival, (&facts, charges), routed, &mut sorted);
         let routed = routed.inspect_err(|_| group.events = all)?;
+        arrival.note_limits(charges);
+        arrival.enter(Stage::Delivery);
         let went = routed.iter().any(|(_, group, _)| group.events > 0);
         arrival.put_tags(charges, group);
         if group.events > 0 {

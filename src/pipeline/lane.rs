@@ -142,13 +142,20 @@ impl Lane {
         self.admission.settle();
     }
 
+    /// Seals the batches that are open.
+    pub(super) fn seal_now(&self) {
+        if let Some(batches) = self.lock().as_mut() {
+            batches.seal_all();
+        }
+    }
+
     pub(super) fn admission(&self) -> &Admission {
         &self.admission
     }
 
     /// Refuses what comes from now on, and seals what is open. Again does nothing.
     pub(super) fn close(&self) {
-        if let Some(batches) = self.lock().take() {
+        if let Some(mut batches) = self.lock().take() {
             batches.seal_all();
         }
         self.sealed.close();

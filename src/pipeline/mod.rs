@@ -12,6 +12,7 @@ mod admission;
 mod batch;
 mod delivery;
 mod forward;
+mod idle;
 mod lane;
 mod open;
 mod parts;
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use self::admission::{Admission, AdmissionRules, watch_machine};
 pub use self::delivery::upstream::Upstream;
 use self::forward::{Forwarder, RefusedRules, Signals};
+pub use self::idle::{IdleLane, idle_lanes};
 pub use self::lane::Lane;
 use self::quarantine::Quarantine;
 use crate::config::{Batch, Delivery, Limits, Overload, RefusedEvents};
@@ -127,7 +129,8 @@ impl Pipeline {
             batch, delivery, ..
         } = rules;
         let memory = Budget::new(rules.limits.memory.get());
-        let shares = shares(&specs, &memory, rules);
+        let weights: Vec<u32> = specs.iter().map(|spec| spec.weight).collect();
+        let shares = shares(&weights, &memory, rules);
         let mut pipeline = Self {
             lanes: Vec::with_capacity(specs.len()),
             metrics: specs.iter().map(|spec| Arc::clone(&spec.metrics)).collect(),
@@ -249,16 +252,11 @@ impl Pipeline {
     }
 }
 
-/// The memory of each lane, in the order of the specs.
-fn shares(specs: &[LaneSpec], memory: &Arc<Budget>, rules: PipelineRules<'_>) -> Vec<Arc<Budget>> {
+/// The memory of each lane, in the order of their weights.
+fn shares(weights: &[u32], memory: &Arc<Budget>, rules: PipelineRules<'_>) -> Vec<Arc<Budget>> {
     let limit = percent_of(memory.limit(), rules.limits.memory_share);
-    let terms: Vec<FairTerms> = specs
-        .iter()
-        .map(|spec| FairTerms {
-            weight: spec.weight,
-            limit,
-        })
-        .collect();
+    let terms = weights.iter().map(|&weight| FairTerms { weight, limit });
+    let terms: Vec<FairTerms> = terms.collect();
     let fair = FairRules {
         reserved: rules.overload.reserved,
         alpha: rules.overload.alpha,

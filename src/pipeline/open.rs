@@ -147,7 +147,7 @@ impl OpenBatches {
     }
 
     /// Seals every batch.
-    pub(super) fn seal_all(mut self) {
+    pub(super) fn seal_all(&mut self) {
         while let Some((&number, _)) = self.batches.first_key_value() {
             self.seal(number);
         }

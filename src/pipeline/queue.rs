@@ -53,6 +53,13 @@ impl SealedQueue {
         self.lock().pop_front()
     }
 
+    /// Takes the first batch, if there is one.
+    pub(super) fn take_now(&self) -> Option<SealedBatch> {
+        let permit = self.ready.try_acquire().ok()?;
+        permit.forget();
+        self.lock().pop_front()
+    }
+
     /// How many batches are in it.
     pub(super) fn len(&self) -> usize {
         self.lock().len()

@@ -29,6 +29,7 @@ fn fixture_with(identity: Identity) -> Fixture {
     let metrics = Metrics::new();
     let state = IdentityState::open(folder.path(), &identity, &metrics).unwrap();
     let api = AdminApi {
+        sample: Box::new(Vec::new),
         state: Arc::new(state),
         limits: Arc::new(limits(folder.path())),
         aside: Box::new(aside::Scripted),

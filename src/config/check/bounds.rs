@@ -7,6 +7,11 @@ use crate::foundation::units::{ByteSize, Span};
 /// The most that SLS takes as one LogGroup before compression.
 const LARGEST_LOG_GROUP: ByteSize = ByteSize::mib(5);
 
+/// The most memory of the sample of requests.
+const LARGEST_SAMPLE: ByteSize = ByteSize::mib(64);
+/// The most requests of a second that are kept in the sample.
+const MOST_SAMPLED: u32 = 1000;
+
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     sizes(config, findings);
     times(config, findings);
@@ -30,6 +35,29 @@ fn sizes(config: &Config, findings: &mut Findings) {
         if size.get() == 0 {
             findings.error(key, "must be more than 0");
         }
+    }
+    let sample = &config.sample;
+    if sample.per_second > 0 && sample.max_body.get() > sample.memory.get() / 4 {
+        findings
+            .error(
+                "sample.max_body",
+                format!(
+                    "{} is more than a quarter of sample.memory ({})",
+                    sample.max_body, sample.memory
+                ),
+            )
+            .help("lower it, or raise sample.memory")
+            .beside("sample.memory");
+    }
+    if sample.memory > LARGEST_SAMPLE {
+        let message = format!("must be at most {LARGEST_SAMPLE}: it is sent as one answer");
+        findings.error("sample.memory", message);
+    }
+    if sample.per_second > MOST_SAMPLED {
+        findings.error(
+            "sample.per_second",
+            format!("must be at most {MOST_SAMPLED}"),
+        );
     }
     if limits.query > config.ingest.max_header {
         let header = config.ingest.max_header;

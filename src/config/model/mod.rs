@@ -12,6 +12,7 @@ mod proxies;
 mod quota;
 mod redis;
 mod routes;
+mod sample;
 mod schema;
 mod signed;
 mod ticket;
@@ -49,6 +50,7 @@ use self::routes::{
     default_allow_origins, default_client_address, default_compression, default_development,
     default_signature,
 };
+pub use self::sample::Sample;
 pub use self::schema::{
     OnInvalid, Quarantine, QuarantineUse, Repair, SchemaRule, SchemaUse, UnknownEvents,
 };
@@ -95,6 +97,8 @@ pub struct Config {
     pub schemas: Vec<SchemaRule>,
     /// Events that are set aside.
     pub quarantine: Quarantine,
+    /// A sample of requests, to be looked at and tried out.
+    pub sample: Sample,
     /// Security events: failed logons, revoked keys in use, replays and policy denials, as events in a logstore.
     pub security_events: SecurityEvents,
     /// How events are packed into LogGroups.
@@ -129,6 +133,7 @@ impl Default for Config {
             classes: Vec::new(),
             schemas: Vec::new(),
             quarantine: Quarantine::default(),
+            sample: Sample::default(),
             security_events: SecurityEvents::default(),
             batch: Batch::default(),
             delivery: Delivery::default(),

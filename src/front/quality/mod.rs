@@ -19,7 +19,7 @@ mod steps;
 use std::sync::Arc;
 
 pub(super) use self::again::{Again, Past};
-pub(super) use self::results::{Kept, results_of};
+pub(super) use self::results::{EventResult, Kept, results_of};
 pub use self::schema::SchemaJudge;
 use crate::config::{self, QuarantineUse};
 use crate::foundation::names::LogstoreName;

@@ -52,6 +52,20 @@ pub(in crate::front) enum EventEnd {
     Sampled,
 }
 
+impl EventEnd {
+    /// Its name.
+    pub(in crate::front) fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Repaired => "repaired",
+            Self::Dropped => "dropped",
+            Self::Quarantined => "quarantined",
+            Self::Duplicate => "duplicate",
+            Self::Sampled => "sampled",
+        }
+    }
+}
+
 /// What became of an event that did not simply pass.
 #[derive(Clone, Debug)]
 pub(in crate::front) struct EventResult {

@@ -11,6 +11,7 @@ use super::Facts;
 use super::authority::{self, Settled};
 use super::jwt::Bearer;
 use super::origin::Origin;
+use super::presumed::Presumed;
 use super::principal::{Denied, Holder, Principal};
 use super::state::{
     IdentityState, RevocationKind, TicketFacts, TicketPass, Wanted, looks_like_ticket,
@@ -70,6 +71,8 @@ pub struct Check<'a> {
     authenticator: &'a Authenticator,
     trust: &'a Trust,
     facts: &'a Facts<'a>,
+    /// What is taken as given of its credential.
+    presumed: Option<&'a Presumed>,
 }
 
 impl<'a> Check<'a> {
@@ -80,7 +83,14 @@ impl<'a> Check<'a> {
             authenticator,
             trust,
             facts,
+            presumed: None,
         }
+    }
+
+    /// The same, of a request whose credential is taken as given where `presumed` is there.
+    #[must_use]
+    pub fn presuming(self, presumed: Option<&'a Presumed>) -> Self {
+        Self { presumed, ..self }
     }
 
     /// Nobody in particular, where the logstore is open.
@@ -120,6 +130,9 @@ impl<'a> Check<'a> {
     ) -> Result<Principal, Denied> {
         let kind = Self::token_kind(token);
         let facts = self.facts;
+        if let Some(presumed) = self.presumed.filter(|_| kind == CredentialKind::Ticket) {
+            return self.settled(self.presumed_ticket(presumed, place)?);
+        }
         let holder = if kind == CredentialKind::Ticket {
             let wanted = Wanted::Write {
                 project: facts.project,
@@ -159,7 +172,10 @@ impl<'a> Check<'a> {
     /// The token's own fault, or a revocation.
     pub fn bearer(&self, token: &[u8]) -> Result<Bearer, Denied> {
         let now = self.facts.unix_seconds;
-        let verified = self.trust.jwt.verify(token, now);
+        let verified = match self.presumed {
+            None => self.trust.jwt.verify(token, now),
+            Some(presumed) => self.presumed_bearer(presumed, token),
+        };
         let bearer = verified.map_err(|refusal| Denied::new(CredentialKind::Jwt, refusal))?;
         let issued = bearer.issued_at();
         let revoked = self.is_revoked(RevocationKind::Kid, Some(bearer.key_name()), issued)
@@ -269,6 +285,9 @@ impl<'a> Check<'a> {
         let Some(authorization) = authorization else {
             return CredentialKind::AccessKey;
         };
+        if self.presumed.is_some_and(|it| it.session.is_some()) {
+            return CredentialKind::Sts;
+        }
         let token = request.headers.get(&header::SECURITY_TOKEN);
         match token.filter(|token| !token.is_empty()) {
             Some(token) if self.trust.sessions.is_ours(token.as_bytes()) => CredentialKind::Sts,
@@ -289,6 +308,9 @@ impl<'a> Check<'a> {
         kind: CredentialKind,
         request: &RequestParts<'_>,
     ) -> Result<(Principal, SignedBody), Denied> {
+        if let Some(presumed) = self.presumed {
+            return self.presumed_signer(presumed, kind, request);
+        }
         let now = self.facts.unix_seconds;
         let trust = self.trust;
         let rules = Rules {
@@ -382,7 +404,7 @@ impl<'a> Check<'a> {
     }
 
     /// Asks the policies, as far as the head tells.
-    fn settled(&self, mut principal: Principal) -> Result<Principal, Denied> {
+    pub(super) fn settled(&self, mut principal: Principal) -> Result<Principal, Denied> {
         let project = self.trust.projects.get(self.facts.project);
         let project = project.map(|policy| &**policy);
         principal.settled = authority::authorize(&principal, project, self.facts, None)?;

@@ -11,6 +11,7 @@ mod holder;
 mod jwt;
 mod keys;
 mod origin;
+mod presumed;
 mod principal;
 mod relay_verdicts;
 pub mod state;
@@ -28,6 +29,7 @@ pub use self::jwt::{
 };
 pub use self::keys::{KeyError, KeyFault, SigningKey, load_jwt_keys, load_or_make};
 pub use self::origin::Origin;
+pub use self::presumed::{Presumed, PresumedSession};
 pub use self::principal::{Denied, Principal};
 pub use self::relay_verdicts::{RelaySender, RelayVerdicts};
 pub use self::trust::{Trust, TrustErrors, attached_names};

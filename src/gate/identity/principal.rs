@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::authority::Settled;
 use super::jwt::Bearer;
+use super::presumed::PresumedSession;
 use super::state::TicketPass;
 use super::sts::Session;
 use crate::config::TokenPlace;
@@ -128,6 +129,22 @@ impl Principal {
             Holder::Bearer(bearer) => Some(bearer),
             _ => None,
         }
+    }
+
+    /// What its temporary credentials are, if it holds some, without what is secret of them.
+    #[must_use]
+    pub fn session(&self) -> Option<PresumedSession> {
+        let Holder::Session(session, _) = &self.holder else {
+            return None;
+        };
+        let grant = session.grant();
+        Some(PresumedSession {
+            role_arn: grant.role_arn.clone(),
+            session_name: grant.session_name.clone(),
+            issued_at: grant.issued_at,
+            expires_at: grant.expires_at,
+            policy: grant.policy.clone(),
+        })
     }
 
     /// The ticket that it holds, if it holds one.

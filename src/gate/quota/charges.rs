@@ -25,6 +25,7 @@ use super::facts::Facts;
 use super::key::Stage;
 use super::limit::{Consequence, Hashes, Limit, TooMuch};
 use super::set::{LogstoreLimits, QuotaSet};
+use super::watched::{Watched, units_text};
 use super::window::{Factor, Now};
 use crate::config::{LimitAction, LimitUnit};
 use crate::event::{EventGroup, Reason, Refusal};
@@ -80,6 +81,8 @@ pub struct Charges {
     told: Vec<Told>,
     /// The limit that refused, or that took events out.
     bit: Option<Arc<str>>,
+    /// What was asked, where that is written down.
+    watched: Option<Vec<Watched>>,
 }
 
 /// What became of the events of a request.
@@ -116,6 +119,37 @@ impl Charges {
             divert: None,
             told: Vec::new(),
             bit: None,
+            watched: None,
+        }
+    }
+
+    /// Writes down what is asked from now on.
+    pub(super) fn watch(&mut self) {
+        self.watched = Some(Vec::new());
+    }
+
+    /// What was asked since the last time, where that is written down.
+    pub fn watched(&mut self) -> Vec<Watched> {
+        self.watched
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
+    /// Notes what a limit said.
+    fn note(
+        &mut self,
+        limit: &Limit,
+        (units, text): (u64, &dyn Fn() -> String),
+        outcome: &'static str,
+    ) {
+        if let Some(watched) = &mut self.watched {
+            watched.push(Watched {
+                limit: Arc::clone(&limit.name),
+                key: text(),
+                units: units_text(units, limit.rule.unit),
+                outcome,
+            });
         }
     }
 
@@ -364,6 +398,7 @@ impl Charges {
             Ok((charged, factor)) => {
                 let charged = (charged, factor, now);
                 limit.cells.passed.inc();
+                self.note(limit, (units, &text), "has room");
                 self.tell(limit, own, reserved, now);
                 self.taken.push(Taken {
                     limit: Arc::clone(limit),
@@ -382,6 +417,7 @@ impl Charges {
             TooMuch::Full(_) | TooMuch::StoreDown => limit.consequence(own, facts),
         };
         let cells = &limit.cells;
+        self.note(limit, (units, &text), consequence.told());
         match consequence {
             Consequence::Observed => cells.observed.inc(),
             Consequence::Kept => cells.kept.inc(),
@@ -432,6 +468,7 @@ impl Charges {
                     let [own, _] = hashes;
                     if banned || limit.consequence(own, facts) == Consequence::Refused {
                         limit.cells.refused.inc();
+                        self.note(limit, (1, &text), Consequence::Refused.told());
                         self.tell(limit, own, false, now);
                         self.bit = Some(Arc::clone(&limit.name));
                         return Err(refusal(limit, &too_much, now));

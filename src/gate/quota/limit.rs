@@ -99,6 +99,19 @@ pub enum Consequence {
     Marked,
 }
 
+impl Consequence {
+    /// What is said of it.
+    pub(super) fn told(self) -> &'static str {
+        match self {
+            Self::Observed => "has no room, and only observes",
+            Self::Refused => "has no room: refused",
+            Self::Diverted => "has no room: diverted",
+            Self::Kept => "has no room: kept as one of the sample",
+            Self::Marked => "has no room: marked",
+        }
+    }
+}
+
 impl Limit {
     /// Compiles a limit.
     ///

@@ -24,6 +24,7 @@ pub mod shared;
 mod table;
 #[cfg(test)]
 mod tests;
+mod watched;
 mod window;
 
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use self::overrides::{Change, Override};
 pub use self::set::QuotaSet;
 use self::shared::Store;
 pub use self::table::{Place, Table};
+pub use self::watched::Watched;
 pub use self::window::{Budget, Factor, Now, Over, Rate, Room, Window};
 use crate::config::Config;
 use crate::foundation::clock;
@@ -68,12 +70,15 @@ pub struct Quotas {
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: Instant,
+    /// Nanoseconds since [`ORIGIN`], for requests that are only tried out: their time is given.
+    given: Option<u64>,
 }
 
 impl Clock {
     fn start() -> Self {
         Self {
             started: Instant::now(),
+            given: None,
         }
     }
 
@@ -85,7 +90,8 @@ impl Clock {
 
     /// The time on the clock of rates, and on the other what somebody has read there shortly before.
     fn at(&self, unix_seconds: u64) -> Now {
-        let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let elapsed = || u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let nanos = self.given.unwrap_or_else(elapsed);
         Now {
             nanos: nanos.saturating_add(ORIGIN),
             unix_seconds,
@@ -149,6 +155,19 @@ impl Quotas {
     #[must_use]
     pub fn begin(&self, unix_seconds: u64) -> Charges {
         Charges::new(self.set.load_full(), self.clock, unix_seconds)
+    }
+
+    /// A request that is only tried out begins, `nanos` after the first of its kind. What the limits say
+    /// of it is written down ([`Charges::watched`]).
+    #[must_use]
+    pub fn begin_trial(&self, unix_seconds: u64, nanos: u64) -> Charges {
+        let clock = Clock {
+            given: Some(nanos.saturating_add(ORIGIN)),
+            ..self.clock
+        };
+        let mut charges = Charges::new(self.set.load_full(), clock, unix_seconds);
+        charges.watch();
+        charges
     }
 
     /// The limits as they are now.

@@ -32,6 +32,10 @@ impl Key {
         &self.rules
     }
 
+    pub(super) fn shared_rules(&self) -> &Arc<JwtKey> {
+        &self.rules
+    }
+
     pub(super) fn life(&self) -> &Life {
         &self.life
     }

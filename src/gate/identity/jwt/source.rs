@@ -143,6 +143,10 @@ impl Source {
         self.pace = pace;
     }
 
+    pub(super) fn rules(&self) -> &Arc<JwtKey> {
+        &self.rules
+    }
+
     /// Whether tokens of this issuer and algorithm may be of this source.
     pub(super) fn serves(&self, issuer: &str, algorithm: JwtAlgorithm) -> bool {
         self.rules.issuer == issuer && self.rules.algorithms.contains(&algorithm)

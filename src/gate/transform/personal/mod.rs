@@ -66,6 +66,47 @@ impl PersonalFinder {
     }
 }
 
+impl PersonalFinder {
+    /// Puts another character of its kind and length in the place of each that carries personal data:
+    /// the text keeps its length, its letters and its digits. Whether there was any.
+    pub fn hide(&mut self, text: &mut String) -> bool {
+        let mut hidden = false;
+        for kind in [
+            PersonalPattern::Email,
+            PersonalPattern::Phone,
+            PersonalPattern::IdCard,
+            PersonalPattern::BankCard,
+        ] {
+            find_all(kind, text, &mut self.digits, &mut self.finds);
+            for find in &self.finds {
+                let Some(found) = text.get(find.start..find.end) else {
+                    continue;
+                };
+                let filled = found.chars().map(|c| match is_separator(kind, c) {
+                    true => c,
+                    false => filler(c),
+                });
+                let filled: String = filled.collect();
+                text.replace_range(find.start..find.end, &filled);
+                hidden = true;
+            }
+        }
+        hidden
+    }
+}
+
+/// A character of the same kind, with as many bytes.
+fn filler(character: char) -> char {
+    match (character.len_utf8(), character) {
+        (1, '0'..='9') => '0',
+        (1, 'a'..='z' | 'A'..='Z') => 'x',
+        (1, other) => other,
+        (2, _) => '\u{660}',
+        (3, _) => '\u{ff10}',
+        _ => '\u{1d7ce}',
+    }
+}
+
 /// Whether a character of a find stands between those that carry the data, and so is left as it is.
 pub(super) fn is_separator(pattern: PersonalPattern, character: char) -> bool {
     pattern != PersonalPattern::Email && digits::is_separator(character)

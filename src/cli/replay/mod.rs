@@ -1,0 +1,163 @@
+//! `tollgate replay`: the requests of a sample, tried out on a configuration.
+//!
+//! What depends on more than the request and the configuration is taken as it was: what a limit said,
+//! whether there was room, what was revoked. It stays so unless the request is refused before it comes
+//! there.
+
+mod compare;
+mod report;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use self::compare::compare;
+use self::report::Report;
+use super::node::NodeArgs;
+use super::{Exit, Failure, output, sample, source};
+use crate::app::{StartError, Trial, TrialRequest, TrialSetup};
+use crate::config::{Config, Overrides};
+use crate::event::SampledRequest;
+
+const EXAMPLES: &str = "\
+Examples:
+  tollgate sample > sample.ndjson
+  tollgate replay --config new.toml sample.ndjson
+      who would be refused by new.toml that was not, and the other way round
+  tollgate replay --config new.toml --live
+      the same, with the sample of the running node
+
+No secret is needed: proofs of credentials are taken as they were found. Nothing is stored or sent.
+Exit codes: 0 every verdict stays, 1 some would change, 2 the command line is wrong, 69 the node cannot
+be reached, 78 the configuration is wrong.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ReplayArgs {
+    /// The configuration to try. Without it: the built-in defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The sample: a file of `tollgate sample`, `-` for standard input.
+    #[arg(
+        value_name = "SAMPLE",
+        required_unless_present = "live",
+        conflicts_with = "live"
+    )]
+    sample: Option<PathBuf>,
+    /// The sample of the running node, found by the configuration that it runs with.
+    #[arg(long)]
+    live: bool,
+    /// With --live: the configuration of the running node, where it is not the built-in one.
+    #[arg(long, value_name = "FILE", requires = "live")]
+    running_config: Option<PathBuf>,
+    /// With --live: the data directory of the running node.
+    #[arg(long, value_name = "DIR", requires = "live")]
+    data_dir: Option<PathBuf>,
+    /// With --live: the private listener of the running node.
+    #[arg(long, value_name = "URL", requires = "live")]
+    admin_url: Option<http::Uri>,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// A JSON object for each request that changes, and one that sums up.
+    Json,
+}
+
+/// The longest sample that is read, in bytes.
+const MAX_SAMPLE: u64 = 256 << 20;
+
+pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
+    let config = source::load(args.config.as_deref(), &Overrides::default())?;
+    let requests = requests(args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Internal, error))?;
+    let report = runtime.block_on(try_out(&config, requests))?;
+    match args.format {
+        Format::Text => report.text()?,
+        Format::Json => report.json()?,
+    }
+    Ok(match report.changes() {
+        0 => Exit::Success,
+        _ => Exit::Partial,
+    })
+}
+
+async fn try_out(config: &Config, requests: Vec<SampledRequest>) -> Result<Report, Failure> {
+    let setup = TrialSetup {
+        stand_ins: true,
+        ..TrialSetup::default()
+    };
+    let started = Trial::start(config, setup);
+    let mut trial = started.map_err(|error: StartError| Failure::new(Exit::Config, error))?;
+    for key in trial.stand_ins() {
+        output::note(format_args!(
+            "note: the secret at {key} cannot be read here; it is not needed"
+        ));
+    }
+    let mut report = Report::default();
+    for request in requests {
+        let trying = TrialRequest::recorded(&request);
+        let (trying, bodyless) = trying.map_err(|error| {
+            let message = format!("request {}: {error}", request.id);
+            Failure::new(Exit::Partial, message)
+        })?;
+        let answer = trial.ask(trying).await;
+        let verdict = compare(&request, bodyless.is_some(), &answer);
+        report.add(request, verdict);
+    }
+    Ok(report)
+}
+
+/// The requests of the sample, in the order of their times.
+fn requests(args: &ReplayArgs) -> Result<Vec<SampledRequest>, Failure> {
+    let bytes = match &args.sample {
+        Some(path) => read(path)?,
+        None => {
+            let node = NodeArgs::of(
+                args.running_config.clone(),
+                args.data_dir.clone(),
+                args.admin_url.clone(),
+            );
+            node.find()?.1.sample()?
+        }
+    };
+    let mut requests = Vec::new();
+    let lines = bytes.split(|byte| *byte == b'\n');
+    for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
+        requests.push(sample::read(line)?);
+    }
+    requests.sort_by_key(|request| request.time);
+    Ok(requests)
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    use std::io::Read as _;
+    let failed = |error: std::io::Error| {
+        let message = format!("cannot read {}: {error}", path.display());
+        Failure::new(Exit::Partial, message)
+    };
+    let input: Box<dyn std::io::Read> = if path == std::path::Path::new("-") {
+        Box::new(std::io::stdin())
+    } else {
+        Box::new(std::fs::File::open(path).map_err(failed)?)
+    };
+    let mut bytes = Vec::new();
+    input
+        .take(MAX_SAMPLE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.len() as u64 > MAX_SAMPLE {
+        let message = format!("{} is longer than {} MiB", path.display(), MAX_SAMPLE >> 20);
+        return Err(Failure::new(Exit::Partial, message));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,180 @@
+//! `tollgate sample`: the requests that a running node keeps, with what became of them.
+
+use std::io::Write as _;
+
+use clap::{Args, ValueEnum};
+
+use super::node::NodeArgs;
+use super::{Exit, Failure, moment, output};
+use crate::event::{SampledBody, SampledRequest};
+
+const EXAMPLES: &str = "\
+Examples:
+  tollgate sample > sample.ndjson            all that is kept, to be replayed later
+  tollgate sample --reason schema_invalid    requests that were refused for that
+  tollgate sample --format table             a line for each
+  tollgate sample --events | tollgate schema infer -
+      the events of what was taken, to propose a schema from
+
+Secrets are not in the sample. Exit codes: 0 told, 69 the node cannot be reached, 78 the configuration
+is wrong.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct SampleArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// Only the last so many.
+    #[arg(short = 'n', long, value_name = "N")]
+    count: Option<usize>,
+    /// Only requests to this logstore.
+    #[arg(long, value_name = "NAME")]
+    logstore: Option<String>,
+    /// Only requests that were refused for this reason; `none` for those that were taken.
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// The events of the bodies that are JSON, one a line, in the place of the requests.
+    #[arg(long, conflicts_with = "format")]
+    events: bool,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value = "json")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A JSON object a line.
+    Json,
+    /// A table, for people.
+    Table,
+}
+
+impl SampleArgs {
+    fn takes(&self, request: &SampledRequest) -> bool {
+        let verdict = &request.verdict;
+        let of_logstore = |wanted: &String| {
+            let named = verdict.logstore.as_ref();
+            named.is_some_and(|(_, name)| name == wanted)
+        };
+        let for_reason = |wanted: &String| match wanted.as_str() {
+            "none" => verdict.reason.is_none(),
+            wanted => verdict.reason.as_deref() == Some(wanted),
+        };
+        self.logstore.as_ref().is_none_or(of_logstore)
+            && self.reason.as_ref().is_none_or(for_reason)
+    }
+}
+
+pub(super) fn run(args: &SampleArgs) -> Result<Exit, Failure> {
+    let (_, node) = args.node.find()?;
+    let lines = node.sample()?;
+    let mut requests = Vec::new();
+    for line in lines
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+    {
+        let request = read(line)?;
+        if args.takes(&request) {
+            requests.push((line, request));
+        }
+    }
+    let skipped = args
+        .count
+        .map_or(0, |count| requests.len().saturating_sub(count));
+    let chosen = requests.into_iter().skip(skipped);
+    if args.events {
+        return events(chosen.map(|(_, request)| request));
+    }
+    match args.format {
+        Format::Json => {
+            let mut out = std::io::stdout().lock();
+            for (line, _) in chosen {
+                let written = out.write_all(line).and_then(|()| out.write_all(b"\n"));
+                written.map_err(|error| {
+                    Failure::new(Exit::Partial, format!("standard output: {error}"))
+                })?;
+            }
+        }
+        Format::Table => {
+            let head = [
+                "time",
+                "request",
+                "status",
+                "reason",
+                "client",
+                "credential",
+                "logstore",
+                "events",
+            ];
+            output::table(&head, chosen.map(|(_, request)| row(&request)).collect())?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+/// A line of the sample.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn read(line: &[u8]) -> Result<SampledRequest, Failure> {
+    serde_json::from_slice(line).map_err(|error| {
+        Failure::new(
+            Exit::Partial,
+            format!("this is no line of a sample: {error}"),
+        )
+    })
+}
+
+fn row(request: &SampledRequest) -> Vec<String> {
+    let verdict = &request.verdict;
+    let credential = request.credential.as_ref();
+    let logstore = verdict.logstore.as_ref();
+    vec![
+        moment::format(request.time / 1000),
+        request.id.clone(),
+        verdict.status.to_string(),
+        verdict.reason.clone().unwrap_or_else(|| "-".to_owned()),
+        request.client.to_string(),
+        credential.map_or_else(
+            || "-".to_owned(),
+            |it| match &it.name {
+                Some(name) => format!("{} {name}", it.kind),
+                None => it.kind.clone(),
+            },
+        ),
+        logstore.map_or_else(
+            || "-".to_owned(),
+            |(project, name)| format!("{project}/{name}"),
+        ),
+        verdict.events.to_string(),
+    ]
+}
+
+/// The events of bodies of web tracking, as they came.
+fn events(requests: impl Iterator<Item = SampledRequest>) -> Result<Exit, Failure> {
+    let mut left_out = 0;
+    for request in requests {
+        let SampledBody::Text(text) = &request.body else {
+            left_out += 1;
+            continue;
+        };
+        match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(serde_json::Value::Object(body)) if body.contains_key("__logs__") => {
+                let logs = body.get("__logs__").and_then(|logs| logs.as_array());
+                for event in logs.into_iter().flatten() {
+                    output::line(event)?;
+                }
+            }
+            Ok(serde_json::Value::Array(events)) => {
+                events.iter().try_for_each(output::line)?;
+            }
+            _ => left_out += 1,
+        }
+    }
+    if left_out > 0 {
+        output::note(format_args!(
+            "note: {left_out} requests without a body of JSON in the sample are left out"
+        ));
+    }
+    Ok(Exit::Success)
+}

@@ -1,0 +1,252 @@
+//! From a request to its answer: what it asks for, whom it is for, and who tells its story.
+
+use http::header::CONNECTION;
+use http::request::Parts;
+use http::{HeaderValue, Request, Version};
+use hyper::body::Incoming;
+
+use super::answers::{accepted, refused, turned_back};
+use super::arrival::{Arrival, framing_is_plain};
+use super::body::{self, RequestBody};
+use super::cookie::Cookies;
+use super::cors::OriginVerdict;
+use super::reply::{Replier, Reply};
+use super::route::{Route, Target};
+use super::service::{Front, Sender};
+use super::site::{SiteLogstore, host_of};
+use super::toll;
+use super::trace::{Stage, Trace};
+use crate::event::{Reason, Refusal};
+use crate::foundation::clock;
+use crate::foundation::request_id::RequestId;
+use crate::gate::identity::Check;
+use crate::telemetry::RouteLabel;
+
+/// Who asks when, and who listens.
+#[derive(Clone, Copy)]
+pub(super) struct Visit<'a> {
+    pub(super) sender: Sender,
+    pub(super) unix_seconds: u64,
+    /// Where it is written down what becomes of it.
+    pub(super) trace: Option<&'a Trace>,
+    /// For a request that is only tried out: its time on the clock of limits, in nanoseconds.
+    pub(super) trial: Option<u64>,
+}
+
+impl Visit<'_> {
+    fn enter(&self, stage: Stage) {
+        if let Some(trace) = self.trace {
+            trace.enter(stage);
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal) {
+        if let Some(trace) = self.trace {
+            trace.refused(refusal);
+        }
+    }
+}
+
+impl Front {
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>, sender: Sender) -> Reply {
+        let (parts, body) = request.into_parts();
+        let mut body = RequestBody::Wire(body);
+        if let Err(refusal) = framing_is_plain(&parts) {
+            return self.misframed(&parts, &refusal);
+        }
+        let unix_seconds = clock::unix_seconds();
+        let trace = self.sampler.begin(unix_seconds);
+        let visit = Visit {
+            sender,
+            unix_seconds,
+            trace: trace.as_ref(),
+            trial: None,
+        };
+        let reply = self.respond(&parts, &mut body, visit).await;
+        if let Some(trace) = trace {
+            let request = (&parts, sender);
+            self.sampler.finish(trace, request, unix_seconds, &reply);
+        }
+        if !reply.status().is_success() {
+            body::drain(&mut body, &parts.headers).await;
+        }
+        reply
+    }
+
+    /// Refuses a request whose end is in doubt, and with it what follows on its connection.
+    pub(super) fn misframed(&self, parts: &Parts, refusal: &Refusal) -> Reply {
+        let unix_seconds = clock::unix_seconds();
+        let replier = Replier {
+            id: RequestId::next(unix_seconds),
+            unix_seconds,
+            origin: OriginVerdict::Any,
+        };
+        let mut reply = self.unrouted(&replier, refusal, None);
+        if parts.version < Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            reply.headers_mut().insert(CONNECTION, close);
+        }
+        reply
+    }
+
+    /// Answers a request whose framing is plain.
+    pub(super) async fn respond(
+        &self,
+        parts: &Parts,
+        body: &mut RequestBody,
+        visit: Visit<'_>,
+    ) -> Reply {
+        let unix_seconds = visit.unix_seconds;
+        visit.enter(Stage::Route);
+        let replier = Replier {
+            id: RequestId::next(unix_seconds),
+            unix_seconds,
+            origin: OriginVerdict::Any,
+        };
+        if parts.method == http::Method::OPTIONS {
+            return self.preflight(parts, replier);
+        }
+        let route = match Target::parse(parts.uri.path()) {
+            Some(Target::Logstore(route)) => route,
+            Some(target) if self.gives_credentials(target) => {
+                let sender = visit.sender;
+                // Boxed, as below: every request would carry its room.
+                return Box::pin(self.give(target, parts, body, sender, replier)).await;
+            }
+            _ => {
+                let refusal = Reason::UnknownRoute.into();
+                visit.refused(&refusal);
+                return self.unrouted(&replier, &refusal, None);
+            }
+        };
+        let arrival = match self.arrive(parts, route, &visit, &replier) {
+            Ok(arrival) => arrival,
+            Err(reply) => return *reply,
+        };
+        arrival.note_located();
+        let origin = arrival.origin;
+        let replier = Replier { origin, ..replier };
+        let trust = self.authenticator.trust();
+        let facts = arrival.facts();
+        let check = Check::new(&self.authenticator, &trust, &facts);
+        let check = check.presuming(parts.extensions.get());
+        let mut charges = match visit.trial {
+            None => self.quotas.begin(unix_seconds),
+            Some(nanos) => self.quotas.begin_trial(unix_seconds, nanos),
+        };
+        let taken = self.ingest(&arrival, &check, body, &mut charges).await;
+        arrival.note_end(taken.as_ref(), &mut charges);
+        let mut reply = match taken {
+            Ok(taken) => accepted(taken, &arrival, &charges, &replier),
+            Err(refusal) => turned_back(&refusal, &arrival, &mut charges, &replier),
+        };
+        toll::tell(reply.headers_mut(), &charges);
+        reply
+    }
+
+    /// Finds out what a request wants of which logstore.
+    ///
+    /// # Errors
+    /// The answer, when that cannot be.
+    fn arrive<'a>(
+        &'a self,
+        parts: &'a Parts,
+        route: Route<'a>,
+        visit: &Visit<'a>,
+        replier: &Replier<'_>,
+    ) -> Result<Arrival<'a>, Box<Reply>> {
+        let turn_away = |refusal: &Refusal, answer: &dyn Fn() -> Reply| {
+            visit.refused(refusal);
+            Box::new(answer())
+        };
+        let action = route.action(&parts.method).map_err(|reason| {
+            let refusal = reason.into();
+            let allow = Some(route.allow());
+            turn_away(&refusal, &|| self.unrouted(replier, &refusal, allow))
+        })?;
+        self.metrics.requests.at(action.label() as usize).inc();
+        visit.enter(Stage::Logstore);
+        let (project, logstore) = self.locate(parts, &route).map_err(|refusal| {
+            let cells = &self.metrics.requests_refused;
+            cells.at(refusal.reason().index()).inc();
+            turn_away(&refusal, &|| replier.refused(&refusal, None))
+        })?;
+        let origin = logstore.origins.verdict(&parts.headers);
+        let cookies = self.cookies(parts).map_err(|refusal| {
+            let replier = Replier { origin, ..*replier };
+            turn_away(&refusal, &|| refused(&refusal, project, logstore, &replier))
+        })?;
+        Ok(Arrival {
+            parts,
+            route,
+            action,
+            project,
+            logstore,
+            origin,
+            cookies,
+            sender: visit.sender,
+            unix_seconds: visit.unix_seconds,
+            id: replier.id,
+            quality: logstore.quality.load_full(),
+            trace: visit.trace,
+            is_trial: visit.trial.is_some(),
+        })
+    }
+
+    /// The trusted cookies, and those that carry tokens.
+    pub(super) fn cookies<'a>(&'a self, parts: &'a Parts) -> Result<Cookies<'a>, Refusal> {
+        let identity = &self.identity;
+        let tokens = [identity.cookie.as_str(), identity.session.cookie.as_str()];
+        Cookies::read(&parts.headers, &identity.cookies, &tokens)
+    }
+
+    /// Refuses a request for nothing that is here.
+    pub(super) fn unrouted(
+        &self,
+        replier: &Replier<'_>,
+        refusal: &Refusal,
+        allow: Option<&'static str>,
+    ) -> Reply {
+        self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
+        self.metrics
+            .requests_refused
+            .at(refusal.reason().index())
+            .inc();
+        replier.refused(refusal, allow)
+    }
+
+    fn preflight(&self, parts: &Parts, replier: Replier<'_>) -> Reply {
+        self.metrics
+            .requests
+            .at(RouteLabel::Preflight as usize)
+            .inc();
+        let replier = Replier {
+            origin: self.preflight_origin(parts),
+            ..replier
+        };
+        replier.preflight()
+    }
+
+    fn preflight_origin<'a>(&self, parts: &'a Parts) -> OriginVerdict<'a> {
+        match Target::parse(parts.uri.path()) {
+            Some(Target::Logstore(route)) => self
+                .locate(parts, &route)
+                .map_or(OriginVerdict::Any, |(_, logstore)| {
+                    logstore.origins.verdict(&parts.headers)
+                }),
+            Some(target) => self.giving_origin(target, parts),
+            None => OriginVerdict::Any,
+        }
+    }
+
+    fn locate(&self, parts: &Parts, route: &Route<'_>) -> Result<(&str, &SiteLogstore), Refusal> {
+        let host = host_of(parts.uri.authority(), &parts.headers)?;
+        let found = self.site.project(&host, &parts.headers)?;
+        if found.doubled {
+            self.metrics.doubled_project.inc();
+        }
+        let logstore = found.logstore(route.logstore)?;
+        Ok((found.project.as_str(), logstore))
+    }
+}

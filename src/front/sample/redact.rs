@@ -1,0 +1,292 @@
+//! Takes out of a request what must not be kept of it.
+//!
+//! The rule is to leave out: of the headers only those stay that something here looks at and that carry
+//! no secret; of a credential, what proves it is replaced. What is replaced keeps its length, so that a
+//! LogGroup stays one.
+
+use http::header::{AUTHORIZATION, COOKIE, REFERER};
+use http::{HeaderMap, HeaderName};
+
+use super::super::platform;
+use crate::gate::transform::PersonalFinder;
+
+/// Takes the place of what proves a credential.
+const STAR: u8 = b'*';
+/// The beginning of the first part of a token: `{"` in base64.
+const TOKEN: &[u8] = b"eyJ";
+
+/// Headers that stay as they are.
+const KEPT: [&str; 11] = [
+    "host",
+    "origin",
+    "user-agent",
+    "content-type",
+    "content-md5",
+    "date",
+    "dnt",
+    "expect",
+    "x-project",
+    "x-tollgate-event-results",
+    "x-requested-with",
+];
+/// Beginnings of the names of headers that stay as they are.
+const KEPT_BEGINNINGS: [&str; 3] = ["x-log-", "x-sls-", "sec-"];
+/// Headers that say how the body is packed, which is kept plain.
+const PACKING: [&str; 2] = ["x-log-compresstype", "x-log-bodyrawsize"];
+
+/// What is looked for in requests.
+pub(super) struct Redactor<'a> {
+    /// The query parameter that carries a token.
+    pub(super) parameter: &'a str,
+    /// Names of cookies that carry tokens.
+    pub(super) cookies: [&'a str; 2],
+    /// Whether personal data is hidden as well.
+    pub(super) personal: bool,
+}
+
+impl Redactor<'_> {
+    /// The headers that are kept.
+    pub(super) fn headers(&self, headers: &HeaderMap) -> Vec<(String, String)> {
+        let mut kept = Vec::new();
+        for (name, value) in headers {
+            let Ok(value) = value.to_str() else { continue };
+            if let Some(value) = self.header(name, value) {
+                kept.push((name.as_str().to_owned(), value));
+            }
+        }
+        kept
+    }
+
+    fn header(&self, name: &HeaderName, value: &str) -> Option<String> {
+        if *name == AUTHORIZATION {
+            return Some(authorization(value));
+        }
+        if *name == COOKIE {
+            return self.cookie(value);
+        }
+        if *name == REFERER {
+            let referer = platform::without_secrets(value.as_bytes(), self.parameter);
+            let referer = String::from_utf8_lossy(&referer);
+            // The query is the page's own: nothing here looks at it.
+            let page = referer.split(['?', '#']).next().unwrap_or_default();
+            return Some(self.text(page));
+        }
+        let name = name.as_str();
+        if name == "x-acs-security-token" {
+            return Some("***".to_owned());
+        }
+        let known = KEPT.contains(&name) || KEPT_BEGINNINGS.iter().any(|it| name.starts_with(it));
+        (known && !PACKING.contains(&name)).then(|| self.text(value))
+    }
+
+    /// Of cookies only those that carry tokens, without what proves these.
+    fn cookie(&self, value: &str) -> Option<String> {
+        let tokens = value.split(';').filter_map(|pair| {
+            let (name, value) = pair.trim().split_once('=')?;
+            let known = self.cookies.contains(&name);
+            known.then(|| format!("{name}={}", token(value)))
+        });
+        let tokens: Vec<String> = tokens.collect();
+        (!tokens.is_empty()).then(|| tokens.join("; "))
+    }
+
+    /// A path with its query.
+    pub(super) fn target(&self, target: &str) -> String {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let path = match path
+            .strip_prefix("/t/")
+            .and_then(|rest| rest.split_once('/'))
+        {
+            Some((in_path, rest)) => format!("/t/{}/{}", token(in_path), self.text(rest)),
+            None => self.text(path),
+        };
+        let Some(query) = query else { return path };
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, value)) if name == self.parameter => format!("{name}={}", token(value)),
+            _ => self.text(pair),
+        });
+        let pairs: Vec<String> = pairs.collect();
+        format!("{path}?{}", pairs.join("&"))
+    }
+
+    /// A body, in place and without changing its length. `secret` is the token that was found in it.
+    /// Whether nothing of that is left.
+    pub(super) fn body(&self, body: &mut Vec<u8>, secret: &[u8]) -> bool {
+        hide_tokens(body);
+        if self.personal {
+            let mut hidden = Vec::with_capacity(body.len());
+            for chunk in body.utf8_chunks() {
+                let mut text = chunk.valid().to_owned();
+                PersonalFinder::default().hide(&mut text);
+                hidden.extend_from_slice(text.as_bytes());
+                hidden.extend_from_slice(chunk.invalid());
+            }
+            *body = hidden;
+        }
+        // Nothing proves a token but its last part; one without parts is hidden whole, or not kept.
+        let proof = secret.rsplit(|b| *b == b'.').next().unwrap_or_default();
+        proof.is_empty() || memchr::memmem::find(body, proof).is_none()
+    }
+
+    /// Any text: without what proves a token, and without personal data.
+    pub(super) fn text(&self, text: &str) -> String {
+        let mut bytes = text.as_bytes().to_vec();
+        self.body(&mut bytes, b"");
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// An `Authorization` header without what proves it.
+fn authorization(value: &str) -> String {
+    let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    match scheme {
+        _ if scheme.eq_ignore_ascii_case("bearer") => format!("{scheme} {}", token(rest)),
+        "LOG" => match rest.split_once(':') {
+            Some((id, _)) => format!("LOG {id}:*"),
+            None => "LOG *".to_owned(),
+        },
+        _ => match value.split_once("Signature=") {
+            Some((before, _)) if scheme.starts_with("SLS4-") => format!("{before}Signature=*"),
+            // What has no scheme may be a secret from its first letter on.
+            _ if rest.is_empty() || scheme.len() > 16 => "*".to_owned(),
+            _ => format!("{scheme} *"),
+        },
+    }
+}
+
+/// A token without its last part, which proves it; one without parts is nothing but proof.
+fn token(text: &str) -> String {
+    match text.rsplit_once('.') {
+        Some((said, proof)) if said.contains('.') => format!("{said}.{}", "*".repeat(proof.len())),
+        _ => "*".repeat(text.len()),
+    }
+}
+
+/// Puts stars in the place of the last part of everything that looks like a token.
+fn hide_tokens(bytes: &mut [u8]) {
+    let is_part = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'=');
+    let mut from = 0;
+    while let Some(found) = bytes
+        .get(from..)
+        .and_then(|rest| memchr::memmem::find(rest, TOKEN))
+    {
+        let start = from + found;
+        let rest = bytes.get_mut(start..).unwrap_or_default();
+        let mut dots = [0usize; 4];
+        let mut count = 0;
+        let mut end = rest.len();
+        for (place, byte) in rest.iter().enumerate() {
+            if *byte == b'.' && count < dots.len() {
+                if let Some(dot) = dots.get_mut(count) {
+                    *dot = place;
+                }
+                count += 1;
+            } else if !is_part(byte) {
+                end = place;
+                break;
+            }
+        }
+        if count >= 2 {
+            let from_proof = dots.get(1).map_or(0, |dot| dot + 1);
+            if let Some(proof) = rest.get_mut(from_proof..end) {
+                proof.fill(STAR);
+            }
+        }
+        from = start + end.max(TOKEN.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const REDACTOR: Redactor<'_> = Redactor {
+        parameter: "token",
+        cookies: ["tollgate_token", "tollgate_session"],
+        personal: true,
+    };
+
+    #[test]
+    fn of_headers_only_those_stay_that_are_known_and_no_proof_does() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "shop.localhost"),
+            ("authorization", "Bearer eyJh.eyJp.SECRET"),
+            ("cookie", "sid=SECRET; tollgate_token=eyJh.eyJp.SECRET"),
+            (
+                "referer",
+                "https://a.example/p?token=SECRET&mail=a@b.example",
+            ),
+            ("x-acs-security-token", "SECRET"),
+            ("x-api-key", "SECRET"),
+            ("x-log-apiversion", "0.6.0"),
+            ("x-log-compresstype", "lz4"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let kept = REDACTOR.headers(&headers);
+        let of = |wanted: &str| {
+            let found = kept.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(of("authorization"), Some("Bearer eyJh.eyJp.******"));
+        assert_eq!(of("cookie"), Some("tollgate_token=eyJh.eyJp.******"));
+        assert_eq!(of("referer"), Some("https://a.example/p"));
+        assert_eq!(of("x-acs-security-token"), Some("***"));
+        assert_eq!(of("x-log-apiversion"), Some("0.6.0"));
+        assert_eq!(kept.len(), 6, "{kept:?}");
+        assert!(!format!("{kept:?}").contains("SECRET"));
+    }
+
+    #[test]
+    fn signatures_of_every_scheme_are_hidden() {
+        for (value, expected) in [
+            ("LOG id:SECRET=", "LOG id:*"),
+            ("LOG SECRET", "LOG *"),
+            (
+                "SLS4-HMAC-SHA256 Credential=id/20261122/cn/sls/aliyun_v4_request,Signature=SECRET",
+                "SLS4-HMAC-SHA256 Credential=id/20261122/cn/sls/aliyun_v4_request,Signature=*",
+            ),
+            ("Basic SECRET", "Basic *"),
+            ("bearer SECRET", "bearer ******"),
+            ("SECRETSECRETSECRET", "*"),
+            ("SECRET", "*"),
+        ] {
+            assert_eq!(authorization(value), expected);
+        }
+    }
+
+    #[test]
+    fn tokens_and_personal_data_in_paths_queries_and_bodies_are_hidden() {
+        assert_eq!(
+            REDACTOR.target("/t/eyJh.eyJp.SECRET/logstores/web/track?a=1&token=SECRET"),
+            "/t/eyJh.eyJp.******/logstores/web/track?a=1&token=******"
+        );
+        assert_eq!(
+            REDACTOR.target("/logstores/web/track?u=a.user@shop.example&t=eyJh.eyJp.SECRET"),
+            "/logstores/web/track?u=x.xxxx@shop.example&t=eyJh.eyJp.******"
+        );
+        let mut body =
+            b"{\"t\":\"eyJh.eyJp.SEC-_ET\",\"phone\":\"138 1234 5678\",\"x\":\"eyJ\"}".to_vec();
+        assert!(REDACTOR.body(&mut body, b"eyJh.eyJp.SEC-_ET"));
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            "{\"t\":\"eyJh.eyJp.*******\",\"phone\":\"000 0000 0000\",\"x\":\"eyJ\"}"
+        );
+        let mut opaque = b"{\"t\":\"opaque-secret\"}".to_vec();
+        assert!(
+            !REDACTOR.body(&mut opaque, b"opaque-secret"),
+            "it is not kept"
+        );
+        let mut binary = b"\x0a\x05eyJh.eyJp.SECRET\xff\x0012".to_vec();
+        let length = binary.len();
+        assert!(REDACTOR.body(&mut binary, b"eyJh.eyJp.SECRET"));
+        assert_eq!(binary.len(), length);
+    }
+}
