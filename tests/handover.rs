@@ -222,6 +222,20 @@ fn assert_all_stored(service: &Service, logstore: SocketAddr, taken: &BTreeSet<S
     }
 }
 
+/// Asks for what is not there, on a connection that is to be kept: the head of the answer.
+fn ask(stream: &mut TcpStream) -> String {
+    stream
+        .write_all(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
 #[test]
 fn a_handover_refuses_no_connection_and_loses_no_event() {
     let folder = tempfile::tempdir().unwrap();
@@ -232,12 +246,17 @@ fn a_handover_refuses_no_connection_and_loses_no_event() {
     let pid = service.child.id();
     // One that has asked nothing yet when the handover begins, and one that stands idle.
     let mut early = TcpStream::connect(ingest).unwrap();
+    let mut idle = TcpStream::connect(ingest).unwrap();
+    ask(&mut idle);
     let load = Load::on(ingest);
-    thread::sleep(Duration::from_millis(300));
+    // Both hold no buffers by then.
+    thread::sleep(Duration::from_millis(800));
     for handover in 1..=2 {
         service.signal("-USR2");
         service.wait_for("stderr", "handing over", handover);
         if handover == 1 {
+            let answer = ask(&mut idle);
+            assert!(answer.contains("connection: close"), "{answer}");
             early
                 .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 .unwrap();

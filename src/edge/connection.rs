@@ -4,15 +4,16 @@ use std::error::Error;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use tokio::time::sleep_until;
 use tokio_util::task::TaskTracker;
 
 use super::establish::Established;
+use super::http1::Http1;
 use super::lifetime::{Due, Lifetime, Protocol};
 use super::refusals::Refusals;
 use super::service::Requests;
@@ -22,11 +23,8 @@ use crate::foundation::stall::StallGuard;
 use crate::telemetry::ConnectionEnd;
 
 type Io = StallGuard<Transport>;
-type Http1 = http1::Connection<Io, Requests>;
 type Http2 = http2::Connection<Io, Requests, Streams>;
 
-/// Smallest read buffer that hyper takes.
-const MIN_BUFFER: usize = 8192;
 /// The largest frame that HTTP/2 clients may send: the smallest that the protocol allows.
 const MAX_FRAME: u32 = 16 << 10;
 
@@ -57,10 +55,14 @@ pub(super) async fn choose_protocol(
     Ok(established)
 }
 
-/// A connection that speaks HTTP. Boxed, and made by a function that is not async: what is moved on
-/// its way to hyper would take its room twice in the task, for as long as the connection lives.
-enum Spoken {
-    Http1(Pin<Box<Http1>>),
+/// A connection that speaks HTTP. Made by a function that is not async: what is moved on its way to
+/// hyper would take its room twice in the task, for as long as the connection lives.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each connection, in its task; the larger one is the usual one"
+)]
+enum Either<'s> {
+    Http1(Http1<'s>),
     Http2(Pin<Box<Http2>>),
 }
 
@@ -73,12 +75,16 @@ pub(super) async fn serve(
     let (life, spoken) = speak(established, way, shared);
     let _entry = shared.crowd.enter(&life);
     match spoken {
-        Spoken::Http1(mut connection) => supervise(connection.as_mut(), &life, &shared.stop).await,
-        Spoken::Http2(mut connection) => supervise(connection.as_mut(), &life, &shared.stop).await,
+        Either::Http1(mut connection) => supervise(&mut connection, &life, &shared.stop).await,
+        Either::Http2(mut connection) => supervise(&mut connection, &life, &shared.stop).await,
     }
 }
 
-fn speak(established: Established, way: &Way, shared: &Arc<Shared>) -> (Arc<Lifetime>, Spoken) {
+fn speak<'s>(
+    established: Established,
+    way: &Way,
+    shared: &'s Arc<Shared>,
+) -> (Arc<Lifetime>, Either<'s>) {
     let Established {
         transport,
         protocol,
@@ -98,24 +104,14 @@ fn speak(established: Established, way: &Way, shared: &Arc<Shared>) -> (Arc<Life
         refusals: slot.map(|slot| Arc::new(Refusals::new(slot, shared.bounds.refusal_delay))),
     };
     let transport = transport.watched_by(Arc::clone(&life));
-    let io = StallGuard::new(transport, shared.bounds.write_timeout);
     let spoken = match protocol {
-        Protocol::Http1 => Spoken::Http1(Box::pin(http1(io, requests, shared))),
-        Protocol::Http2 => Spoken::Http2(Box::pin(http2(io, requests, way, shared))),
+        Protocol::Http1 => Either::Http1(Http1::new(transport, requests, shared)),
+        Protocol::Http2 => {
+            let io = StallGuard::new(transport, shared.bounds.write_timeout);
+            Either::Http2(Box::pin(http2(io, requests, way, shared)))
+        }
     };
     (life, spoken)
-}
-
-fn http1(io: Io, requests: Requests, shared: &Shared) -> Http1 {
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        // The connection's life has the deadlines: this one would count idle time as well.
-        .header_read_timeout(None)
-        .max_headers(shared.bounds.max_headers)
-        .max_buf_size(shared.bounds.max_header.max(MIN_BUFFER))
-        // Without it hyper drops a request whose client hangs up after the body, before it is kept.
-        .half_close(true)
-        .serve_connection(io, requests)
 }
 
 fn http2(io: Io, requests: Requests, way: &Way, shared: &Shared) -> Http2 {
@@ -150,29 +146,29 @@ where
     }
 }
 
-/// A connection that can be told to take no further requests.
-trait Drain: Future<Output = hyper::Result<()>> {
-    fn drain(self: Pin<&mut Self>);
+/// A connection on which HTTP is spoken.
+pub(super) trait Spoken {
+    /// Takes a step, until its end.
+    fn poll(&mut self, context: &mut Context<'_>, life: &Lifetime) -> Poll<ConnectionEnd>;
+    /// It is to take no further requests.
+    fn drain(&mut self);
+    /// It is to give its buffers back, if it can. A step has to follow.
+    fn rest(&mut self) {}
 }
 
-impl Drain for Http1 {
-    fn drain(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+impl Spoken for Pin<Box<Http2>> {
+    fn poll(&mut self, context: &mut Context<'_>, life: &Lifetime) -> Poll<ConnectionEnd> {
+        let result = ready!(self.as_mut().as_mut().poll(context));
+        Poll::Ready(end(result, life))
     }
-}
 
-impl Drain for Http2 {
-    fn drain(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
+    fn drain(&mut self) {
+        self.as_mut().graceful_shutdown();
     }
 }
 
 /// Drives a connection, asks its life after each step what is due, and does it.
-async fn supervise(
-    mut connection: Pin<&mut impl Drain>,
-    life: &Lifetime,
-    stop: &Stop,
-) -> ConnectionEnd {
+async fn supervise(connection: &mut impl Spoken, life: &Lifetime, stop: &Stop) -> ConnectionEnd {
     let mut no_more = pin!(stop.no_more.cancelled());
     let mut stopped = pin!(stop.settled());
     let mut called = pin!(life.called());
@@ -188,25 +184,29 @@ async fn supervise(
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;
             // What has come whole is taken up first: told at once, the protocol would drop it.
-            if let Poll::Ready(result) = connection.as_mut().poll(context) {
-                return Poll::Ready(end(result, life));
+            if let Poll::Ready(end) = connection.poll(context, life) {
+                return Poll::Ready(end);
             }
             life.drain(ConnectionEnd::Stopped);
-            connection.as_mut().drain();
+            connection.drain();
         }
         // It only wakes.
         while called.as_mut().poll(context).is_ready() {
             called.set(life.called());
         }
         loop {
-            if let Poll::Ready(result) = connection.as_mut().poll(context) {
-                return Poll::Ready(end(result, life));
+            if let Poll::Ready(end) = connection.poll(context, life) {
+                return Poll::Ready(end);
             }
-            // A step of the connection is followed by this once: `Drain` comes once.
+            // `Drain` comes once, and `Rest` once until more has been read.
             let at = match life.due() {
                 Due::Close(end) => return Poll::Ready(end),
                 Due::Drain => {
-                    connection.as_mut().drain();
+                    connection.drain();
+                    continue;
+                }
+                Due::Rest => {
+                    connection.rest();
                     continue;
                 }
                 Due::At(at) => at,
@@ -224,7 +224,8 @@ async fn supervise(
     .await
 }
 
-fn end(result: hyper::Result<()>, life: &Lifetime) -> ConnectionEnd {
+/// How a connection ended of which hyper says so.
+pub(super) fn end(result: hyper::Result<()>, life: &Lifetime) -> ConnectionEnd {
     let Err(error) = result else {
         return life.end();
     };

@@ -4,6 +4,7 @@
 //! asks after each step what is due. One lock for each connection, held for some instructions.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ enum Phase {
 pub(super) enum Due {
     /// Nothing before this moment.
     At(Instant),
+    /// It needs no buffers for now.
+    Rest,
     /// It takes no further requests, and is told so.
     Drain,
     /// It is closed.
@@ -91,6 +94,10 @@ pub(super) struct Lifetime {
     called: Notify,
     /// Wakes the answers that are held back.
     hurry: Notify,
+    /// Whether the protocol has read all that has come, and waits for more.
+    starved: AtomicBool,
+    /// Whether all that the protocol has written is on its way.
+    flushed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -120,8 +127,13 @@ struct State {
     reckoned: Instant,
     /// Answers that are held back.
     waiting: Waiting,
+    /// Whether it has given its buffers back.
+    resting: bool,
 }
 
+/// Time without anything to do after which a connection of HTTP/1 gives its buffers back, or for a
+/// head to come in one piece. A client that asks more often never pays for new ones.
+const REST: Duration = Duration::from_millis(100);
 /// Bytes of HTTP/2, other than bodies, that a client may send without asking for anything: so many
 /// and a head, and so many a second.
 const FRAMES_BURST: usize = 64 << 10;
@@ -156,9 +168,12 @@ impl Lifetime {
                 owed: 0,
                 reckoned: born,
                 waiting: Waiting::new(born),
+                resting: false,
             }),
             called: Notify::new(),
             hurry: Notify::new(),
+            starved: AtomicBool::new(false),
+            flushed: AtomicBool::new(false),
         }
     }
 
@@ -168,6 +183,7 @@ impl Lifetime {
 
     /// Bytes have come.
     pub(super) fn received(&self, count: usize) {
+        self.starved.store(false, Ordering::Relaxed);
         let mut state = self.state();
         let next = match (self.protocol, state.phase) {
             (Protocol::Http1, Phase::Silent | Phase::Idle) => Phase::Head,
@@ -182,6 +198,36 @@ impl Lifetime {
         };
         state.phase = next;
         state.since = Instant::now();
+    }
+
+    /// The protocol has asked for more, and nothing is there. It does so when it has no use for what
+    /// it has: all of it is handled, or is a part of a head.
+    pub(super) fn starves(&self) {
+        self.starved.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all that the protocol has to write is on its way.
+    pub(super) fn flushes(&self, all: bool) {
+        self.flushed.store(all, Ordering::Relaxed);
+    }
+
+    /// Whether it has given its buffers back.
+    pub(super) fn rests(&self, resting: bool) {
+        self.state().resting = resting;
+    }
+
+    /// Whether a part of a head has come.
+    pub(super) fn awaits_head(&self) -> bool {
+        self.state().phase == Phase::Head
+    }
+
+    /// When it is to give its buffers back, if it can.
+    fn rests_at(&self, state: &State) -> Option<Instant> {
+        let waits = matches!(state.phase, Phase::Head | Phase::Idle) && !state.resting;
+        let is_still = self.protocol == Protocol::Http1
+            && self.starved.load(Ordering::Relaxed)
+            && self.flushed.load(Ordering::Relaxed);
+        (waits && is_still).then(|| state.since + REST)
     }
 
     /// A request has come whole, but for its body; its head had about so many bytes. Whether it is
@@ -464,9 +510,15 @@ impl Lifetime {
             state.draining = Some(now);
             return Due::Drain;
         }
-        if now >= old {
-            return Due::At(deadline);
+        let next = if now >= old {
+            deadline
+        } else {
+            deadline.min(old)
+        };
+        match self.rests_at(&state) {
+            Some(at) if now >= at => Due::Rest,
+            Some(at) => Due::At(next.min(at)),
+            None => Due::At(next),
         }
-        Due::At(deadline.min(old))
     }
 }

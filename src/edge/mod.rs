@@ -11,6 +11,7 @@ mod crowd;
 pub mod descriptors;
 mod establish;
 mod frames;
+mod http1;
 mod lifetime;
 mod peer;
 mod prefixes;

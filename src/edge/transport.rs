@@ -1,11 +1,12 @@
 //! The bytes of a connection, encrypted or not. It tells the connection's life what arrives.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -20,7 +21,7 @@ pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug)]
 pub(super) struct Transport {
     stream: Stream,
-    ahead: Bytes,
+    ahead: BytesMut,
     /// Set when HTTP begins.
     life: Option<Arc<Lifetime>>,
     /// Of HTTP/2.
@@ -36,11 +37,27 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+/// Bytes that are read at once by a connection that rests: most requests whole.
+const READ_AHEAD: usize = 2048;
+
 impl Transport {
     pub(super) fn plain(stream: TcpStream) -> Self {
         Self {
             stream: Stream::Plain(stream),
-            ahead: Bytes::new(),
+            ahead: BytesMut::new(),
             life: None,
             frames: None,
             gone: false,
@@ -50,7 +67,7 @@ impl Transport {
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
         Self {
             stream: Stream::Tls(Box::new(stream)),
-            ahead: Bytes::new(),
+            ahead: BytesMut::new(),
             life: None,
             frames: None,
             gone: false,
@@ -85,9 +102,58 @@ impl Transport {
                 count => length += count,
             }
         };
-        self.ahead = Bytes::copy_from_slice(first.get(..length).unwrap_or_default());
+        self.put_back(first.get(..length).unwrap_or_default());
         Ok(is)
     }
+
+    /// Bytes that are to be read again, before what comes.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        let mut whole = BytesMut::with_capacity(bytes.len() + self.ahead.len());
+        whole.extend_from_slice(bytes);
+        whole.extend_from_slice(&self.ahead);
+        self.ahead = whole;
+    }
+
+    /// Whether bytes are to be read again.
+    pub(super) fn is_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Reads ahead while nobody else reads: until something has come, or its end. Where a part of a
+    /// head has come before, until the head is whole as far as can be told, or as long as `most`.
+    pub(super) fn poll_more(&mut self, context: &mut Context<'_>, most: usize) -> Poll<()> {
+        let begun = self.is_ahead();
+        loop {
+            let mut room = [MaybeUninit::uninit(); READ_AHEAD];
+            let mut buffer = ReadBuf::uninit(&mut room);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            let bytes = buffer.filled();
+            // An error or the end comes again.
+            if read.is_err() || bytes.is_empty() {
+                return Poll::Ready(());
+            }
+            if let Some(life) = &self.life {
+                life.received(bytes.len());
+            }
+            let from = self.ahead.len().saturating_sub(HEAD_END.len() - 1);
+            self.ahead.extend_from_slice(bytes);
+            let new = self.ahead.get(from..).unwrap_or_default();
+            if !begun || self.ahead.len() >= most || ends_head(new) {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+/// The longer of the two ends that a head may have after its last line.
+const HEAD_END: &[u8] = b"\n\r\n";
+
+/// Whether the empty line at the end of a head is among these bytes.
+fn ends_head(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|at| {
+        let rest = bytes.get(at..).unwrap_or_default();
+        rest.starts_with(HEAD_END) || rest.starts_with(b"\n\n")
+    })
 }
 
 impl Transport {
@@ -100,12 +166,12 @@ impl Transport {
             let length = self.ahead.len().min(buffer.remaining());
             buffer.put_slice(self.ahead.get(..length).unwrap_or_default());
             self.ahead.advance(length);
+            if self.ahead.is_empty() {
+                self.ahead = BytesMut::new();
+            }
             return Poll::Ready(Ok(()));
         }
-        match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
@@ -117,7 +183,12 @@ impl AsyncRead for Transport {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         // An error is an end as well: it comes again, or the end does.
-        let read = ready!(self.as_mut().fill(context, buffer));
+        let Poll::Ready(read) = self.as_mut().fill(context, buffer) else {
+            if let Some(life) = &self.life {
+                life.starves();
+            }
+            return Poll::Pending;
+        };
         let count = buffer.filled().len() - before;
         let this = &mut *self;
         if let Some(life) = &this.life {
@@ -150,6 +221,10 @@ impl Transport {
     /// What a write gave, unless the client is gone. Then it counts as done: an error would make the
     /// protocol forget requests that have come whole before, and their events would be lost.
     fn written<T>(&mut self, written: Poll<io::Result<T>>, all: T) -> Poll<io::Result<T>> {
+        // A flush follows, when the protocol has nothing more to write.
+        if let Some(life) = &self.life {
+            life.flushes(false);
+        }
         let (Poll::Ready(Err(error)), Some(life)) = (&written, &self.life) else {
             return written;
         };
@@ -207,7 +282,11 @@ impl AsyncWrite for Transport {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
         };
-        self.written(flushed, ())
+        let flushed = self.written(flushed, ());
+        if let (Poll::Ready(Ok(())), Some(life)) = (&flushed, &self.life) {
+            life.flushes(true);
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -32,6 +32,11 @@ impl<S> StallGuard<S> {
         }
     }
 
+    /// The stream, when nothing is being written.
+    pub fn into_inner(self) -> S {
+        self.stream.into_inner()
+    }
+
     /// Passes on what a write gave; one that waits is given up after the limit without progress.
     fn guard<T>(
         &mut self,

@@ -23,6 +23,12 @@ const PLAIN: &[(&str, &str, MetricType, Read)] = &[
         |m| m.open.get(),
     ),
     (
+        "tollgate_connections_resting",
+        "Open connections of HTTP/1 that hold no buffers now: nothing is under way, or a head comes slowly.",
+        MetricType::GAUGE,
+        |m| m.resting.get(),
+    ),
+    (
         "tollgate_connections_limit",
         "Public connections that may be open at once: ingest.max_connections, or less when there are too few file descriptors.",
         MetricType::GAUGE,

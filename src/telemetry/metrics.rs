@@ -184,6 +184,8 @@ pub struct EdgeMetrics {
     pub full: Counter,
     /// Connections open now.
     pub open: Gauge,
+    /// Connections that hold no buffers now.
+    pub resting: Gauge,
     /// Connections that may be open at once.
     pub limit: Gauge,
     /// The limit of file descriptors; 0 when there is none.

@@ -15,6 +15,7 @@ mod deadlines;
 mod framing;
 mod http2;
 mod refusals;
+mod resting;
 mod tls;
 
 use std::io::{Read, Write};

@@ -5,6 +5,7 @@ mod commands;
 mod files;
 mod handshakes;
 mod https;
+mod resting;
 mod sessions;
 
 use std::io::{Read, Write};

@@ -1,0 +1,178 @@
+//! HTTP/1 on one connection, which gives its buffers back while it rests.
+//!
+//! hyper holds some 20 KiB for a connection (a buffer to write, one to read, its own state) from the
+//! moment that it is told of it to the end, whether something is asked or not. So it is not told
+//! before the first byte has come, and is taken off a connection on which nothing is under way for a
+//! moment (`Lifetime::due`): the stream is all that is kept, and hyper begins anew with what comes
+//! next. Nothing of HTTP/1 is remembered from one request to the next, so no client can tell.
+//!
+//! Promise: whatever bounds the life of a connection, or asks it to end, holds at rest as well.
+//! A head that does not come in one piece rests, too: its bytes are gathered until it is whole.
+//!
+//! Bound: what is gathered of a head is no more than hyper would take, `max_header`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
+
+use super::connection::{Spoken, end};
+use super::lifetime::Lifetime;
+use super::service::Requests;
+use super::transport::Transport;
+use super::{Bounds, Shared};
+use crate::foundation::stall::StallGuard;
+use crate::telemetry::{ConnectionEnd, Metrics};
+
+type Hyper = http1::Connection<StallGuard<Transport>, Requests>;
+
+/// Smallest read buffer that hyper takes.
+const MIN_BUFFER: usize = 8192;
+
+/// A connection that speaks HTTP/1.
+pub(super) struct Http1<'s> {
+    shared: &'s Shared,
+    state: State,
+    /// Whether it is to be drained once what has come is read.
+    drains: bool,
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "to rest allocates nothing: what is small and stays would lie in the room of what was given back"
+)]
+enum State {
+    Resting(Rest),
+    Awake(Box<Hyper>),
+    /// Between the two, inside of one step.
+    Turning,
+}
+
+/// All that is kept of a connection that rests.
+struct Rest {
+    transport: Transport,
+    requests: Requests,
+    counted: Counted,
+}
+
+/// A connection that counts as resting.
+struct Counted(Arc<Metrics>);
+
+impl Counted {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.edge.resting.add(1);
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.edge.resting.sub(1);
+    }
+}
+
+impl<'s> Http1<'s> {
+    /// At rest, unless some bytes have come already.
+    pub(super) fn new(transport: Transport, requests: Requests, shared: &'s Shared) -> Self {
+        let begun = transport.is_ahead();
+        let mut new = Self {
+            shared,
+            state: State::resting(transport, requests),
+            drains: false,
+        };
+        if begun {
+            new.wake();
+        }
+        new
+    }
+
+    /// hyper begins with what was read ahead.
+    fn wake(&mut self) {
+        let State::Resting(rest) = std::mem::replace(&mut self.state, State::Turning) else {
+            return;
+        };
+        let Rest {
+            transport,
+            requests,
+            counted,
+        } = rest;
+        drop(counted);
+        requests.life.rests(false);
+        let bounds = &self.shared.bounds;
+        let io = StallGuard::new(transport, bounds.write_timeout);
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            // The connection's life has the deadlines: this one would count idle time as well.
+            .header_read_timeout(None)
+            .max_headers(bounds.max_headers)
+            .max_buf_size(most(bounds))
+            // Without it hyper drops a request whose client hangs up after the body, before it is kept.
+            .half_close(true)
+            .serve_connection(io, requests);
+        self.state = State::Awake(Box::new(connection));
+    }
+}
+
+impl State {
+    fn resting(transport: Transport, requests: Requests) -> Self {
+        requests.life.rests(true);
+        let counted = Counted::new(&requests.metrics);
+        Self::Resting(Rest {
+            transport,
+            requests,
+            counted,
+        })
+    }
+}
+
+impl Spoken for Http1<'_> {
+    fn poll(&mut self, context: &mut Context<'_>, life: &Lifetime) -> Poll<ConnectionEnd> {
+        if let State::Resting(rest) = &mut self.state {
+            let most = most(&self.shared.bounds);
+            ready!(rest.transport.poll_more(context, most));
+            self.wake();
+        }
+        let State::Awake(connection) = &mut self.state else {
+            return Poll::Pending;
+        };
+        let mut connection = Pin::new(&mut **connection);
+        if std::mem::take(&mut self.drains) {
+            if let Poll::Ready(result) = connection.as_mut().poll(context) {
+                return Poll::Ready(end(result, life));
+            }
+            connection.as_mut().graceful_shutdown();
+        }
+        let result = ready!(connection.poll(context));
+        Poll::Ready(end(result, life))
+    }
+
+    fn drain(&mut self) {
+        if let State::Resting(rest) = &self.state {
+            // Told before it has read, hyper would forget the part of a head that was gathered.
+            self.drains = rest.requests.life.awaits_head();
+            self.wake();
+        }
+        if let (false, State::Awake(connection)) = (self.drains, &mut self.state) {
+            Pin::new(&mut **connection).graceful_shutdown();
+        }
+    }
+
+    fn rest(&mut self) {
+        match std::mem::replace(&mut self.state, State::Turning) {
+            State::Awake(connection) => {
+                let parts = connection.into_parts();
+                let mut transport = parts.io.into_inner();
+                transport.put_back(&parts.read_buf);
+                self.state = State::resting(transport, parts.service);
+            }
+            other => self.state = other,
+        }
+    }
+}
+
+/// The most of a head that is taken.
+fn most(bounds: &Bounds) -> usize {
+    bounds.max_header.max(MIN_BUFFER)
+}
