@@ -3,6 +3,7 @@
 
 mod aside;
 mod identity;
+mod lanes;
 mod limits;
 mod quality;
 mod reading;
@@ -14,7 +15,6 @@ mod store_access;
 mod trial;
 mod upstreams;
 
-use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use self::aside::Aside;
 pub use self::aside::purge;
 pub use self::identity::{Identity, IdentityError, LoadConfig};
+use self::lanes::Clients;
 pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
 pub use self::reading::{EventReader, LookAtEvent, TextForm};
 pub use self::sockets::KeptSockets;
@@ -41,17 +42,13 @@ pub use self::trial::{
     BadRequest, Stage, Step, Traced, TracedEvent, Trial, TrialAnswer, TrialRequest, TrialSetup,
     existing_data_dir,
 };
-use self::upstreams::{
-    account_of, codec_of, embedded_key, reachable, region_of, upstream_key, upstream_logstore,
-    upstream_names, upstream_project,
-};
+use self::upstreams::{account_of, embedded_key, region_of, upstream_names, upstream_project};
 use crate::admin::{Admin, AdminApi, Readiness};
-use crate::config::{Config, Problem, Upstream, UpstreamKind};
+use crate::config::{Config, Problem, UpstreamKind};
 pub use crate::edge::EdgeError;
 use crate::edge::tls::ListenerTls;
 use crate::edge::{self, BindError, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
-use crate::foundation::names::ProjectName;
 use crate::foundation::secret::SecretError;
 use crate::foundation::serve::{ServeOptions, serve};
 use crate::foundation::sockets::PassedSockets;
@@ -59,9 +56,9 @@ use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SitePa
 use crate::gate::identity::state::{StateKeyError, admin_token};
 use crate::gate::identity::{KeyError, SigningKey};
 use crate::gate::policy::resource_name;
-use crate::logstore::client::{StoreClient, StoreClientError, StoreEndpoint};
+use crate::logstore::client::StoreClientError;
 use crate::pipeline::quarantine::QuarantineError;
-use crate::pipeline::{Lane, LaneSpec, Pipeline, PipelineRules};
+use crate::pipeline::{Lane, Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -336,38 +333,15 @@ impl Running {
     ) -> Result<(), StartError> {
         self.addresses.ingest = edge.addresses();
         self.certificates = edge.certificates();
-        let mut lanes = Vec::new();
-        let mut clients: Clients = BTreeMap::new();
-        for project in &config.projects {
-            let Some(upstream) = config.upstreams.iter().find(|u| u.name == project.upstream)
-            else {
-                continue; // the check of the configuration has refused this
-            };
-            let client = Arc::new(self.store_client(config, upstream)?);
-            if upstream.kind == UpstreamKind::Sls {
-                clients.insert(project.name.clone(), Arc::clone(&client));
-            }
-            for logstore in &project.logstores {
-                lanes.push(LaneSpec {
-                    project: project.name.clone(),
-                    logstore: logstore.name.clone(),
-                    upstream_project: upstream_project(project).clone(),
-                    upstream_logstore: upstream_logstore(logstore).clone(),
-                    client: Arc::clone(&client),
-                    codec: codec_of(upstream.compression),
-                    weight: logstore.weight,
-                    metrics: self
-                        .metrics
-                        .logstore(project.name.as_str(), logstore.name.as_str()),
-                });
-            }
-        }
+        let (lanes, clients) = self.lane_specs(config)?;
+        let quarantine = aside::open(config, &self.metrics)?;
         let rules = PipelineRules {
             batch: &config.batch,
             delivery: &config.delivery,
             limits: &config.limits,
             overload: &config.overload,
             machine: &self.metrics.machine,
+            quarantine: Some(&quarantine),
         };
         let pipeline = Pipeline::start(lanes, rules);
         self.metrics.watch_memory(pipeline.memory());
@@ -386,7 +360,6 @@ impl Running {
             let trust = identity.authenticator.trust();
             identity.quality().prepare(config, trust.attached())?
         };
-        let quarantine = aside::open(config, &self.metrics)?;
         let parts = FrontParts {
             site,
             guards: Arc::clone(identity.quality().guards()),
@@ -478,40 +451,6 @@ impl Running {
         }));
         Ok(())
     }
-
-    fn store_client(
-        &self,
-        config: &Config,
-        upstream: &Upstream,
-    ) -> Result<StoreClient, StartError> {
-        let endpoint = match upstream.kind {
-            UpstreamKind::Embedded => {
-                let address = self.addresses.logstore.unwrap_or(config.embedded.listen);
-                StoreEndpoint {
-                    base: format!("http://localhost:{}", address.port()),
-                    address: Some(reachable(address)),
-                    region: config.embedded.region.clone(),
-                    key: embedded_key(config)?,
-                    signature: upstream.signature,
-                    ca_file: None,
-                    timeout: config.delivery.timeout.get(),
-                }
-            }
-            UpstreamKind::Sls => StoreEndpoint {
-                base: upstream.endpoint.clone().unwrap_or_default(),
-                address: upstream.address,
-                region: upstream.effective_region().unwrap_or_default().to_owned(),
-                key: upstream_key(upstream)?,
-                signature: upstream.signature,
-                ca_file: upstream.ca_file.clone(),
-                timeout: config.delivery.timeout.get(),
-            },
-        };
-        StoreClient::new(endpoint).map_err(|source| StartError::Upstream {
-            upstream: upstream.name.clone(),
-            source,
-        })
-    }
 }
 
 /// Bounds of the private listener: scrapes and probes, nothing more.
@@ -521,5 +460,3 @@ const ADMIN_OPTIONS: ServeOptions = ServeOptions {
     write_timeout: Duration::from_secs(10),
     max_header: 16 << 10,
 };
-
-type Clients = BTreeMap<ProjectName, Arc<StoreClient>>;

@@ -46,7 +46,7 @@ pub(super) fn upstream_names(
 ) -> Vec<(ProjectName, Vec<LogstoreName>)> {
     let mut names: BTreeMap<ProjectName, BTreeSet<LogstoreName>> = BTreeMap::new();
     for project in &config.projects {
-        let of_kind = |u: &Upstream| u.name == project.upstream && u.kind == kind;
+        let of_kind = |u: &Upstream| project.uses(&u.name) && u.kind == kind;
         if config.upstreams.iter().any(of_kind) {
             // Several projects may share one at the upstream.
             let logstores = names.entry(upstream_project(project).clone()).or_default();
@@ -113,7 +113,7 @@ pub(super) fn upstream_key(upstream: &Upstream) -> Result<AccessKey, StartError>
         .map(|token| token.read())
         .transpose();
     Ok(AccessKey {
-        id: upstream.access_key_id.clone().unwrap_or_default(),
+        id: upstream.key_id().map_err(failed)?,
         secret: secret.read().map_err(failed)?,
         security_token: token.map_err(failed)?,
     })

@@ -1,6 +1,7 @@
 //! Endpoints of SLS.
 
-use super::Upstream;
+use super::{Project, Upstream};
+use crate::foundation::secret::{SecretError, SecretRef};
 
 impl Upstream {
     /// The region for v4 signatures: the configured one, or the one in the endpoint's name.
@@ -8,6 +9,29 @@ impl Upstream {
     pub fn effective_region(&self) -> Option<&str> {
         let named = self.region.as_deref();
         named.or_else(|| region_of(self.endpoint.as_deref()?))
+    }
+
+    /// The id of the access key: as it stands, or what `env:NAME` or `file:PATH` hold now; empty when
+    /// there is none.
+    ///
+    /// # Errors
+    /// When the variable is not set, or the file cannot be read, is empty or is no text.
+    pub fn key_id(&self) -> Result<String, SecretError> {
+        let text = self.access_key_id.clone().unwrap_or_default();
+        if !(text.starts_with("env:") || text.starts_with("file:")) {
+            return Ok(text);
+        }
+        let held = SecretRef::try_from(text.clone())?.read()?;
+        let id = held.expose_text().map(str::to_owned);
+        id.ok_or(SecretError::Empty(text))
+    }
+}
+
+impl Project {
+    /// Whether its events go to an upstream, always or at times.
+    #[must_use]
+    pub fn uses(&self, upstream: &str) -> bool {
+        self.upstream == upstream || self.fallback.as_deref() == Some(upstream)
     }
 }
 

@@ -20,6 +20,8 @@ pub enum Cause {
     Guard,
     /// A step that could not be done on it.
     Transform,
+    /// The store, which refused it after it had been accepted.
+    Store,
 }
 
 impl Cause {
@@ -30,6 +32,7 @@ impl Cause {
             Self::Schema => "schema",
             Self::Guard => "guard",
             Self::Transform => "transform",
+            Self::Store => "store",
         }
     }
 }

@@ -354,7 +354,7 @@ mod tests {
             },
             signature: SignatureVersion::V4,
             ca_file: None,
-            timeout: Duration::from_secs(20),
+            timeouts: Duration::from_secs(20).into(),
         })
         .unwrap()
     }

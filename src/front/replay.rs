@@ -18,8 +18,8 @@ use super::site::SiteLogstore;
 use super::transcode::{self, Context, put_content};
 use crate::config::ClientAddress;
 use crate::event::{
-    AsideError, AttachedNames, EventGroup, Priority, Reason, Refusal, ReplayOrder, ReplayReport,
-    StillBad, Violation,
+    AsideError, AttachedNames, Cause, EventGroup, Priority, Reason, Refusal, ReplayOrder,
+    ReplayReport, StillBad, Violation,
 };
 use crate::foundation::budget::Lease;
 use crate::gate::guard::Reservation;
@@ -254,6 +254,8 @@ impl Run<'_> {
         for (name, value) in &record.tags {
             group.put_tag(name.as_bytes(), value.as_bytes());
         }
+        // What the store refused was judged, and went through the steps, before it was accepted.
+        let judged = record.cause == Cause::Store.label();
         let rules = self.front.rules.for_records();
         let context = Context {
             rules: &rules,
@@ -261,11 +263,15 @@ impl Run<'_> {
             stamp: &stamp,
             // What only we give stands in the record since we gave it.
             attached: AttachedNames::NONE,
-            check: self.quality.check(),
+            check: if judged { None } else { self.quality.check() },
         };
         let body = format!("{{\"__logs__\":[{}]}}", record.event.get());
         if let Err(refusal) = transcode::json(body.as_bytes(), &context, &mut group) {
             return End::Refused(refusal);
+        }
+        if judged {
+            let own = Arc::clone(&self.own);
+            return self.make_ready(record, own, group, Reservation::default());
         }
         let past = Past {
             received: record.received,

@@ -237,7 +237,7 @@ mod tests {
     use crate::logstore::codec::Codec;
     use crate::logstore::proto::LogGroup;
     use crate::logstore::signature::AccessKey;
-    use crate::pipeline::{LaneSpec, Pipeline, PipelineRules};
+    use crate::pipeline::{LaneSpec, Pipeline, PipelineRules, Route, Upstream};
 
     /// A pipeline whose store is away, so that what is taken stays.
     fn pipeline(memory: ByteSize) -> Pipeline {
@@ -252,7 +252,7 @@ mod tests {
             },
             signature: SignatureVersion::V4,
             ca_file: None,
-            timeout: Duration::from_secs(1),
+            timeouts: Duration::from_secs(1).into(),
         });
         let (project, logstore) = (
             ProjectName::new("web").unwrap(),
@@ -263,7 +263,11 @@ mod tests {
             upstream_logstore: logstore.clone(),
             project,
             logstore,
-            client: Arc::new(client.unwrap()),
+            store: Route {
+                client: Arc::new(client.unwrap()),
+                upstream: Upstream::new("store", &Delivery::default(), Arc::default()),
+            },
+            fallback: None,
             codec: Codec::None,
             weight: 1,
             metrics: Arc::default(),
@@ -282,6 +286,7 @@ mod tests {
             delivery: &Delivery::default(),
             limits: &limits,
             overload: &Overload::default(),
+            quarantine: None,
             machine: &Arc::default(),
         };
         Pipeline::start(vec![spec], rules)

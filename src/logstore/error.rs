@@ -1,7 +1,8 @@
 //! What went wrong with a request to the store, and what happens to its events next.
 //!
 //! Promise: [`next_step`] is the only place that decides it, from the error alone. Events are given
-//! up only when the store itself said that it will never take them; whatever an operator or time can
+//! up only when the store itself said that it will never take them, or anybody that they are too
+//! large; whatever an operator or time can
 //! mend is tried again. Not here: how long to wait, and how many tries at once.
 
 use http::{HeaderMap, StatusCode};
@@ -97,7 +98,8 @@ pub enum NextStep {
         /// Why it may work then.
         reason: RetryReason,
     },
-    /// The store will never take them as they are.
+    /// The store will never take them together as they are: it may take some of them without the
+    /// others, and a single one is given up.
     Drop,
 }
 
@@ -179,6 +181,8 @@ pub fn next_step(error: &StoreError) -> NextStep {
     let reason = match error {
         StoreError::Refused(answer) => return after_refusal(answer),
         StoreError::NotTheStore { status, .. } if is_busy(*status) => RetryReason::Busy,
+        // Whoever says it, it is about the size of what was sent, and stays true.
+        StoreError::NotTheStore { status: 413, .. } => return NextStep::Drop,
         StoreError::NotTheStore { .. } => RetryReason::Intermediary,
         StoreError::Transport { failure, .. } => match failure {
             TransportFailure::Connect
@@ -335,7 +339,7 @@ mod tests {
             (403, retry(RetryReason::Intermediary)),
             (502, retry(RetryReason::Busy)),
             (429, retry(RetryReason::Busy)),
-            (413, retry(RetryReason::Intermediary)),
+            (413, NextStep::Drop),
         ] {
             let what = "";
             let error = StoreError::NotTheStore { status, what };

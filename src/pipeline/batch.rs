@@ -1,7 +1,7 @@
 //! A batch while it is open, and after it is sealed.
 //!
 //! Promise: what a batch holds is paid for by its lease down to the capacity of its buffer, and its
-//! events end exactly once: delivered, or dropped with a reason. A batch that vanishes counts its
+//! events end exactly once: delivered, set aside, or dropped with a reason. A batch that vanishes counts its
 //! events as lost, so that a bug of ours shows.
 //! When memory is short: [`OpenBatch::append`] takes the least that it needs, which its caller has
 //! leased before.
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::event::{EventGroup, SOURCE_TAG, TOPIC_TAG, put_tag};
 use crate::foundation::budget::Lease;
 use crate::foundation::wire;
-use crate::telemetry::{DropReason, LogstoreMetrics};
+use crate::telemetry::{DropReason, Judge, LogstoreMetrics};
 
 /// Bytes charged for each batch beyond its buffers: its entries in the tables and the queue, and
 /// what the allocator rounds up. It makes ten thousand batches of one event cost what they take.
@@ -24,7 +24,7 @@ pub(super) const BATCH_OVERHEAD: usize = 512;
 /// The most that [`PackIds::put_next`] appends: a LogTags field of `__pack_id__` and 33 characters.
 const PACK_ROOM: usize = 50;
 
-/// Events that we hold. Ends in [`Held::delivered`] or [`Held::dropped`].
+/// Events that we hold. Ends in [`Held::delivered`], [`Held::quarantined`] or [`Held::dropped`].
 #[must_use = "dropping it counts its events as lost"]
 pub(super) struct Held {
     metrics: Arc<LogstoreMetrics>,
@@ -62,6 +62,31 @@ impl Held {
     pub(super) fn delivered(mut self) {
         self.metrics.events_delivered.add(self.events);
         self.let_go();
+    }
+
+    /// The store will not take them, and they have been set aside.
+    pub(super) fn quarantined(mut self) {
+        let quarantined = self.metrics.events_quarantined.at(Judge::Store as usize);
+        quarantined.add(self.events);
+        self.let_go();
+    }
+
+    /// Takes some of them, which end on their own from now on; the last ones take all bytes that are
+    /// left.
+    pub(super) fn take(&mut self, events: u64, bytes: u64) -> Self {
+        let events = events.min(self.events);
+        let bytes = if events == self.events {
+            self.bytes
+        } else {
+            bytes.min(self.bytes)
+        };
+        self.events -= events;
+        self.bytes -= bytes;
+        Self {
+            metrics: Arc::clone(&self.metrics),
+            events,
+            bytes,
+        }
     }
 
     /// They will not reach the store.

@@ -1,28 +1,37 @@
 //! Workers that bring the sealed batches of one lane to its store.
 //!
 //! Promise: a batch is tried until the store has acknowledged it, refuses it for good, or the
-//! deadline for stopping has come, and each of these is counted. A worker keeps its batch while it
+//! deadline for stopping has come, and each of these is counted. A batch that is refused for good is
+//! sent in parts, so that only what the store really refuses is set aside or dropped. A worker keeps its batch while it
 //! waits, so a lane is in order but for the few batches that are on their way at once.
 //! When the store is down: workers wait with growing pauses, batches stay in the queue, leases stay
-//! taken. A batch that the store refuses for good is dropped, so it does not hold up the others.
+//! taken. Events that the store refuses for good are set aside, so they do not hold up the others.
 //! Not here: which error means what (`logstore::error`), one attempt (`logstore::client`).
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::LaneSpec;
-use super::batch::{BATCH_OVERHEAD, SealedBatch};
+use super::batch::{BATCH_OVERHEAD, Held, SealedBatch};
+use super::delivery::aimd::{Concurrency, Sign};
+use super::delivery::anatomy::Anatomy;
+use super::delivery::breaker::{Pass, Verdict};
+use super::delivery::records;
+use super::delivery::splitter::{Refused, Splitter};
 use super::lane::Lane;
+use super::quarantine::{Quarantine, Room};
 use super::retry::{Backoff, Health, random_share};
+use super::{LaneSpec, Route};
 use crate::config::Delivery;
 use crate::foundation::budget::Lease;
+use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::logstore::client::StoreClient;
-use crate::logstore::codec::{Codec, compress};
+use crate::logstore::codec::{Codec, compress, decompress};
 use crate::logstore::error::{NextStep, RetryReason, StoreError, next_step};
 use crate::telemetry::{DropReason, LogstoreMetrics};
 
@@ -40,26 +49,39 @@ pub(super) struct Forwarder {
     lane: Arc<Lane>,
     project: ProjectName,
     logstore: LogstoreName,
-    client: Arc<StoreClient>,
+    store: Route,
+    fallback: Option<Route>,
+    concurrency: Concurrency,
     codec: Codec,
     backoff: Backoff,
     metrics: Arc<LogstoreMetrics>,
     health: Mutex<Health>,
+    aside: RefusedRules,
     signals: Signals,
 }
 
-/// How a batch ended.
-enum Outcome {
-    Delivered,
-    Dropped(DropReason),
+/// What becomes of events that the store refuses.
+#[derive(Clone, Debug)]
+pub(super) struct RefusedRules {
+    /// Where they are set aside; `None`: they are dropped.
+    pub(super) quarantine: Option<Arc<Quarantine>>,
+    /// Times that one LogGroup is split.
+    pub(super) max_splits: u32,
 }
+
+/// How long a worker waits for the quarantine to take refused events, and how often it asks.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
+/// More than any LogGroup of ours has, before compression.
+const LARGEST: usize = 64 << 20;
 
 /// A LogGroup as it is sent, and the memory it takes.
 struct Parcel {
     codec: Codec,
     body: Bytes,
     raw_size: usize,
-    _lease: Lease,
+    /// `None` for a part of a LogGroup, whose whole is paid for.
+    lease: Option<Lease>,
 }
 
 impl Forwarder {
@@ -67,17 +89,21 @@ impl Forwarder {
         spec: LaneSpec,
         lane: Arc<Lane>,
         delivery: &Delivery,
+        aside: RefusedRules,
         signals: Signals,
     ) -> Self {
         Self {
             lane,
             project: spec.upstream_project,
             logstore: spec.upstream_logstore,
-            client: spec.client,
+            store: spec.store,
+            fallback: spec.fallback,
+            concurrency: Concurrency::new(delivery.concurrency, Arc::clone(&spec.metrics)),
             codec: spec.codec,
             backoff: Backoff::new(delivery),
             metrics: spec.metrics,
             health: Mutex::default(),
+            aside,
             signals,
         }
     }
@@ -98,46 +124,55 @@ impl Forwarder {
     }
 
     async fn deliver(&self, batch: SealedBatch) {
-        let SealedBatch { raw, held, lease } = batch;
-        let outcome = tokio::select! {
+        let SealedBatch {
+            raw,
+            mut held,
+            lease,
+        } = batch;
+        tokio::select! {
             biased;
-            () = self.signals.deadline.cancelled() => Outcome::Dropped(DropReason::Stopped),
-            outcome = self.send(raw, lease, held.events()) => outcome,
-        };
+            () = self.signals.deadline.cancelled() => {}
+            () = self.send(raw, lease, &mut held) => {}
+        }
         self.metrics.batches_waiting.sub(1);
-        match outcome {
-            Outcome::Delivered => {
-                self.lane.admission().on_delivered(held.bytes());
-                held.delivered();
-            }
-            Outcome::Dropped(reason) => held.dropped(reason),
+        // What has not ended by then.
+        if held.events() > 0 {
+            held.dropped(DropReason::Stopped);
         }
     }
 
-    /// Attempts until there is an outcome.
+    /// Attempts until all events have ended.
     ///
     /// # Cancel safety
-    /// The LogGroup is gone when this is dropped; an attempt on its way may still reach the store.
-    async fn send(&self, raw: Vec<u8>, lease: Lease, events: u64) -> Outcome {
+    /// The LogGroup is gone when this is dropped, and what has not ended stays in `held`; an attempt on
+    /// its way may still reach the store.
+    async fn send(&self, raw: Vec<u8>, lease: Lease, held: &mut Held) {
         let parcel = match pack(self.codec, raw, lease).await {
             Ok(parcel) => parcel,
             Err(error) => {
+                let events = held.events();
                 tracing::error!(%error, events, "a LogGroup was lost while it was compressed");
-                return Outcome::Dropped(DropReason::Lost);
+                take_all(held).dropped(DropReason::Lost);
+                return;
             }
         };
+        match self.settle(&parcel).await {
+            Ok(()) => self.delivered(take_all(held)),
+            Err(refusal) => self.send_in_parts(parcel, refusal, held).await,
+        }
+    }
+
+    /// Attempts until the store takes a LogGroup, or refuses it for good.
+    async fn settle(&self, parcel: &Parcel) -> Result<(), StoreError> {
         let mut failures = 0;
         loop {
-            let Err(error) = self.attempt(&parcel).await else {
-                self.on_delivered(&parcel);
-                return Outcome::Delivered;
+            let Err(error) = self.attempt(parcel, failures > 0).await else {
+                self.on_delivered(parcel);
+                return Ok(());
             };
             let reason = match next_step(&error) {
                 NextStep::Retry { reason } => reason,
-                NextStep::Drop => {
-                    self.on_refused(&error, events);
-                    return Outcome::Dropped(DropReason::UpstreamRefused);
-                }
+                NextStep::Drop => return Err(error),
             };
             self.on_failure(&error, reason);
             failures += 1;
@@ -145,9 +180,146 @@ impl Forwarder {
         }
     }
 
-    async fn attempt(&self, parcel: &Parcel) -> Result<(), StoreError> {
+    /// Sends the halves of a refused LogGroup, and theirs, until the events that are refused stand
+    /// alone or the splits of one LogGroup are used up.
+    async fn send_in_parts(&self, parcel: Parcel, mut refusal: StoreError, held: &mut Held) {
+        let unpacked = unpack(parcel).await;
+        let Some((anatomy, _lease)) = unpacked.filter(|it| it.0.events() as u64 == held.events())
+        else {
+            self.on_refused(&refusal, held.events());
+            take_all(held).dropped(DropReason::UpstreamRefused);
+            return;
+        };
+        let mut splitter = Splitter::new(anatomy.events(), self.aside.max_splits);
+        let mut part = 0..anatomy.events();
+        loop {
+            match splitter.refused(&part) {
+                Refused::Halved => self.metrics.delivery.splits.inc(),
+                Refused::Single => self.set_aside(&anatomy, part, &refusal, held).await,
+                Refused::Bound => {
+                    self.metrics.delivery.splits_exhausted.inc();
+                    self.set_aside(&anatomy, part, &refusal, held).await;
+                }
+            }
+            (part, refusal) = loop {
+                let Some(next) = splitter.next() else {
+                    return;
+                };
+                match self.send_part(&anatomy, &next).await {
+                    Ok(()) => {
+                        splitter.taken();
+                        self.delivered(held.take(next.len() as u64, anatomy.bytes(&next)));
+                    }
+                    Err(refusal) => break (next, refusal),
+                }
+            };
+        }
+    }
+
+    async fn send_part(&self, anatomy: &Anatomy, part: &Range<usize>) -> Result<(), StoreError> {
+        let raw = anatomy.part(part);
+        let parcel = pack(self.codec, raw, None)
+            .await
+            .map_err(|error| StoreError::Unsendable {
+                reason: error.to_string(),
+            })?;
+        self.settle(&parcel).await
+    }
+
+    /// Ends refused events: in the quarantine, as far as that takes them, else dropped.
+    async fn set_aside(
+        &self,
+        anatomy: &Anatomy,
+        mut part: Range<usize>,
+        refusal: &StoreError,
+        held: &mut Held,
+    ) {
+        self.on_refused(refusal, part.len() as u64);
+        while let Some(quarantine) = &self.aside.quarantine
+            && !part.is_empty()
+        {
+            let (lines, count) = records::lines(anatomy, &part, refusal, clock::unix_seconds());
+            let Some(room) = self.room_aside(quarantine, lines.len()).await else {
+                break;
+            };
+            let (project, logstore) = (self.lane.project(), self.lane.logstore());
+            room.put(project.as_str(), logstore.as_str(), lines);
+            let now = part.start..part.start + count;
+            held.take(count as u64, anatomy.bytes(&now)).quarantined();
+            part.start = now.end;
+        }
+        if !part.is_empty() {
+            let bytes = anatomy.bytes(&part);
+            let refused = held.take(part.len() as u64, bytes);
+            refused.dropped(DropReason::UpstreamRefused);
+        }
+    }
+
+    /// Room in the quarantine. Its queue is full only while the disk takes nothing: then a while is
+    /// waited, and no longer, since other events wait behind these.
+    async fn room_aside(&self, quarantine: &Arc<Quarantine>, bytes: usize) -> Option<Room> {
+        let until = Instant::now() + ROOM_PATIENCE;
+        loop {
+            match quarantine.room(bytes) {
+                Ok(room) => return Some(room),
+                Err(_) if Instant::now() >= until => return None,
+                Err(_) => tokio::time::sleep(ROOM_PAUSE).await,
+            }
+        }
+    }
+
+    fn delivered(&self, held: Held) {
+        self.lane.admission().on_delivered(held.bytes());
+        held.delivered();
+    }
+
+    /// One attempt, once the lane has a slot for it and an upstream is taken for up. `again`: it
+    /// repeats a failed one, and waits for its turn.
+    async fn attempt(&self, parcel: &Parcel, again: bool) -> Result<(), StoreError> {
+        let slot = self.concurrency.slot().await;
+        let (route, pass) = loop {
+            let (route, pass) = self.route().await;
+            if pass.is_probe() || !again {
+                break (route, pass);
+            }
+            route.upstream.turn().await;
+            if route.upstream.breaker().is_closed() {
+                break (route, pass);
+            }
+        };
+        let began = Instant::now();
+        let result = self.put(route, parcel).await;
+        let (sign, verdict) = meaning(&result);
+        slot.ended(sign, parcel.body.len(), began);
+        pass.ended(verdict);
+        match &result {
+            Ok(()) if !std::ptr::eq(route, &self.store) => {
+                self.metrics.delivery.fallback_groups.inc();
+            }
+            Err(error) if is_of_credential(error) => route.upstream.credential_refused(),
+            _ => {}
+        }
+        result
+    }
+
+    /// The store, or while its upstream is down the second one. Either may be up first when both are
+    /// down.
+    async fn route(&self) -> (&Route, Pass<'_>) {
+        let store = &self.store;
+        let Some(fallback) = &self.fallback else {
+            return (store, store.upstream.breaker().pass().await);
+        };
+        tokio::select! {
+            biased;
+            pass = store.upstream.breaker().pass() => (store, pass),
+            pass = fallback.upstream.breaker().pass() => (fallback, pass),
+        }
+    }
+
+    async fn put(&self, route: &Route, parcel: &Parcel) -> Result<(), StoreError> {
         let body = parcel.body.clone();
-        self.client
+        route
+            .client
             .put_log_group(
                 &self.project,
                 &self.logstore,
@@ -159,13 +331,19 @@ impl Forwarder {
             .map(|_receipt| ())
     }
 
-    /// Waits before the next attempt; stopping cuts it short.
+    /// Waits before the next attempt; stopping cuts it short, and so does an upstream that is back.
     async fn pause(&self, reason: RetryReason, failures: u32) {
         let share = random_share();
         let stopping = &self.signals.stopping;
+        let of_upstream = matches!(reason, RetryReason::Network | RetryReason::Busy);
+        let is_up = |route: &Route| route.upstream.breaker().is_closed();
+        if of_upstream && !is_up(&self.store) && self.fallback.as_ref().is_some_and(is_up) {
+            return;
+        }
         if !stopping.is_cancelled() {
             tokio::select! {
                 () = tokio::time::sleep(self.backoff.pause(reason, failures, share)) => {}
+                () = self.store.upstream.breaker().recovered(), if of_upstream => {}
                 () = stopping.cancelled() => {}
             }
             return;
@@ -204,7 +382,7 @@ impl Forwarder {
             let (project, logstore) = (self.lane.project(), self.lane.logstore());
             tracing::warn!(
                 %project, %logstore, %error, events,
-                "the store refused a LogGroup for good; its events are dropped"
+                "the store refuses events for good; they are set aside or dropped"
             );
         }
     }
@@ -214,11 +392,50 @@ impl Forwarder {
     }
 }
 
+/// What an attempt says of the lane's share of the store, and of the upstream.
+fn meaning(result: &Result<(), StoreError>) -> (Sign, Verdict) {
+    let Err(error) = result else {
+        return (Sign::Well, Verdict::Up);
+    };
+    let reason = match next_step(error) {
+        NextStep::Retry { reason } => Some(reason),
+        NextStep::Drop => None,
+    };
+    match (error, reason) {
+        (StoreError::Unsendable { .. }, _) => (Sign::None, Verdict::Unknown),
+        (StoreError::Transport { .. }, _) => (Sign::Congested, Verdict::Down),
+        (StoreError::NotTheStore { status: 429, .. }, _) => (Sign::Congested, Verdict::Unknown),
+        (StoreError::NotTheStore { status: 413, .. }, _) => (Sign::None, Verdict::Unknown),
+        (StoreError::NotTheStore { status, .. }, _) if *status >= 500 => {
+            (Sign::Congested, Verdict::Down)
+        }
+        (StoreError::NotTheStore { .. }, _) => (Sign::None, Verdict::Down),
+        (StoreError::Refused(answer), _) if answer.status >= 500 => {
+            (Sign::Congested, Verdict::Down)
+        }
+        (StoreError::Refused(_), Some(RetryReason::Quota | RetryReason::Busy)) => {
+            (Sign::Congested, Verdict::Up)
+        }
+        (StoreError::Refused(_), Some(_)) => (Sign::None, Verdict::Up),
+        (StoreError::Refused(_), None) => (Sign::Well, Verdict::Up),
+    }
+}
+
+fn is_of_credential(error: &StoreError) -> bool {
+    let reason = RetryReason::Credential;
+    next_step(error) == NextStep::Retry { reason }
+}
+
 /// Compresses a LogGroup on a thread that may block.
 ///
 /// Until it is done the lease pays for the plain form only: what is compressed at the same time is
 /// bounded by the number of workers, and a lease that waited here for memory would wait for ever.
-async fn pack(codec: Codec, raw: Vec<u8>, mut lease: Lease) -> Result<Parcel, JoinError> {
+async fn pack(
+    codec: Codec,
+    raw: Vec<u8>,
+    lease: impl Into<Option<Lease>>,
+) -> Result<Parcel, JoinError> {
+    let mut lease = lease.into();
     tokio::task::spawn_blocking(move || {
         let raw_size = raw.len();
         // What cannot be compressed is sent as it is.
@@ -227,13 +444,43 @@ async fn pack(codec: Codec, raw: Vec<u8>, mut lease: Lease) -> Result<Parcel, Jo
             _ => compress(codec, &raw).map_or((Codec::None, raw), |body| (codec, body)),
         };
         body.shrink_to_fit();
-        lease.shrink_to((body.len() + BATCH_OVERHEAD) as u64);
+        if let Some(lease) = &mut lease {
+            lease.shrink_to((body.len() + BATCH_OVERHEAD) as u64);
+        }
         Parcel {
             codec,
             body: body.into(),
             raw_size,
-            _lease: lease,
+            lease,
         }
     })
     .await
+}
+
+/// Takes a LogGroup apart that was packed before; `None` when that cannot be done.
+///
+/// The lease pays for the plain form where memory allows. Where it does not, what is taken apart at
+/// the same time is bounded by the number of workers, as what is compressed is.
+async fn unpack(parcel: Parcel) -> Option<(Anatomy, Option<Lease>)> {
+    let taken = tokio::task::spawn_blocking(move || {
+        let Parcel {
+            codec,
+            body,
+            raw_size,
+            mut lease,
+        } = parcel;
+        let mut raw = Vec::new();
+        decompress(codec, &body, Some(raw_size), LARGEST, &mut raw).ok()?;
+        drop(body);
+        if let Some(lease) = &mut lease {
+            let plain = (raw.capacity() + BATCH_OVERHEAD) as u64;
+            lease.resize(plain).unwrap_or_default();
+        }
+        Some((Anatomy::of(raw)?, lease))
+    });
+    taken.await.ok()?
+}
+
+fn take_all(held: &mut Held) -> Held {
+    held.take(u64::MAX, u64::MAX)
 }

@@ -10,6 +10,7 @@
 
 mod admission;
 mod batch;
+mod delivery;
 mod forward;
 mod idle;
 mod lane;
@@ -33,10 +34,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::{Admission, AdmissionRules, watch_machine};
-use self::forward::{Forwarder, Signals};
+pub use self::delivery::upstream::Upstream;
+use self::forward::{Forwarder, RefusedRules, Signals};
 pub use self::idle::{IdleLane, idle_lanes};
 pub use self::lane::Lane;
-use crate::config::{Batch, Delivery, Limits, Overload};
+use self::quarantine::Quarantine;
+use crate::config::{Batch, Delivery, Limits, Overload, RefusedEvents};
 use crate::foundation::budget::fair::{FairRules, FairTerms, divide};
 use crate::foundation::budget::{Budget, percent_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -55,14 +58,25 @@ pub struct LaneSpec {
     pub upstream_project: ProjectName,
     /// The logstore at the store.
     pub upstream_logstore: LogstoreName,
-    /// The store.
-    pub client: Arc<StoreClient>,
+    /// Where it is delivered.
+    pub store: Route,
+    /// Where it is delivered while the breaker of that upstream is not closed.
+    pub fallback: Option<Route>,
     /// Compression of LogGroups.
     pub codec: Codec,
     /// How its share compares to those of the others.
     pub weight: u32,
     /// Where its events are counted.
     pub metrics: Arc<LogstoreMetrics>,
+}
+
+/// The way to a store.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The store.
+    pub client: Arc<StoreClient>,
+    /// What all lanes to it share.
+    pub upstream: Arc<Upstream>,
 }
 
 /// What all lanes go by.
@@ -78,6 +92,8 @@ pub struct PipelineRules<'a> {
     pub overload: &'a Overload,
     /// Where the lag of the machine is shown.
     pub machine: &'a Arc<MachineLoad>,
+    /// Where events go that the store refuses; `None`: they are dropped.
+    pub quarantine: Option<&'a Arc<Quarantine>>,
 }
 
 /// All lanes, and the tasks that work for them.
@@ -86,6 +102,9 @@ pub struct Pipeline {
     lanes: Vec<Arc<Lane>>,
     metrics: Vec<Arc<LogstoreMetrics>>,
     memory: Arc<Budget>,
+    upstreams: Vec<Arc<Upstream>>,
+    /// The longest pause while it stops.
+    hurry: Duration,
     tasks: TaskTracker,
     signals: Signals,
     failed: CancellationToken,
@@ -116,11 +135,22 @@ impl Pipeline {
             lanes: Vec::with_capacity(specs.len()),
             metrics: specs.iter().map(|spec| Arc::clone(&spec.metrics)).collect(),
             memory,
+            upstreams: specs
+                .iter()
+                .flat_map(|spec| std::iter::once(&spec.store).chain(&spec.fallback))
+                .map(|route| Arc::clone(&route.upstream))
+                .collect(),
+            hurry: delivery.backoff_min.get(),
             tasks: TaskTracker::new(),
             signals: Signals::default(),
             failed: CancellationToken::new(),
         };
         let admission = AdmissionRules::new(rules.overload, delivery.timeout.get());
+        let keeps = delivery.refused == RefusedEvents::Quarantine;
+        let aside = RefusedRules {
+            quarantine: rules.quarantine.filter(|_| keeps).map(Arc::clone),
+            max_splits: delivery.max_splits,
+        };
         for (spec, budget) in specs.into_iter().zip(shares) {
             let names = (spec.project.clone(), spec.logstore.clone());
             let metrics = &spec.metrics;
@@ -128,7 +158,8 @@ impl Pipeline {
             let lane = Lane::new(names, admission, batch, Arc::clone(metrics));
             let lane = Arc::new(lane);
             pipeline.lanes.push(Arc::clone(&lane));
-            let forwarder = Forwarder::new(spec, lane, delivery, pipeline.signals.clone());
+            let signals = pipeline.signals.clone();
+            let forwarder = Forwarder::new(spec, lane, delivery, aside.clone(), signals);
             let forwarder = Arc::new(forwarder);
             for _ in 0..delivery.concurrency.max(1) {
                 let forwarder = Arc::clone(&forwarder);
@@ -172,6 +203,9 @@ impl Pipeline {
     pub async fn stop(self, deadline: Instant) -> StopReport {
         let before = self.totals();
         self.signals.stopping.cancel();
+        for upstream in &self.upstreams {
+            upstream.breaker().hurry(self.hurry);
+        }
         for lane in &self.lanes {
             lane.close();
         }

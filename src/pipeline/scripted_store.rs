@@ -31,6 +31,8 @@ pub(super) enum Answer {
     TakeAndHangUp,
     /// Refuses it with this status and error code.
     Refuse(u16, &'static str),
+    /// A page of this status from something between.
+    Page(u16),
     /// Closes the connection without an answer.
     HangUp,
     /// Never answers.
@@ -116,6 +118,10 @@ async fn answer(
         Answer::Refuse(status, code) => {
             let body = format!(r#"{{"errorCode":"{code}","errorMessage":"as the test says"}}"#);
             (status, body)
+        }
+        Answer::Page(status) => {
+            let page = Full::from("<html>no</html>");
+            return Ok(Response::builder().status(status).body(page).unwrap());
         }
         Answer::HangUp => return hang_up(),
         Answer::Hang => {

@@ -11,15 +11,16 @@ use tokio::time::Instant;
 use super::admission::{Admission, AdmissionRules};
 use super::batch::SealedBatch;
 use super::lane::Lane;
-use super::{LaneSpec, Pipeline, PipelineRules, StopReport};
-use crate::config::{Batch, Delivery, Limits, Overload, SignatureVersion};
+use super::quarantine::Quarantine;
+use super::{LaneSpec, Pipeline, PipelineRules, Route, StopReport, Upstream};
+use crate::config::{Batch, Breaker, Delivery, Limits, Overload, SignatureVersion};
 use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
 use crate::foundation::units::{ByteSize, Span};
 use crate::foundation::wire;
-use crate::logstore::client::{StoreClient, StoreEndpoint};
+use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
 use crate::logstore::codec::Codec;
 use crate::logstore::proto::{Log, LogGroup, log::Content};
 use crate::logstore::signature::AccessKey;
@@ -117,6 +118,11 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) overload: Overload,
     pub(super) codec: Codec,
+    pub(super) quarantine: Option<Arc<Quarantine>>,
+    /// Shared by all lanes; else each has its own.
+    pub(super) upstream: Option<Arc<Upstream>>,
+    /// A second store for all lanes.
+    pub(super) fallback: Option<SocketAddr>,
 }
 
 impl Setup {
@@ -132,11 +138,20 @@ impl Setup {
                 timeout: Span::secs(10),
                 backoff_min: Span::millis(1),
                 backoff_max: Span::millis(5),
+                retries_per_second: 10_000,
+                breaker: Breaker {
+                    pause_min: Span::millis(5),
+                    pause_max: Span::millis(20),
+                    ..Breaker::default()
+                },
                 ..Delivery::default()
             },
             limits: Limits::default(),
             overload: Overload::default(),
             codec: Codec::Lz4,
+            quarantine: None,
+            upstream: None,
+            fallback: None,
         }
     }
 
@@ -165,6 +180,7 @@ impl Running {
             limits: &setup.limits,
             overload: &setup.overload,
             machine: &Arc::default(),
+            quarantine: setup.quarantine.as_ref(),
         };
         let pipeline = Pipeline::start(specs, rules);
         Self { pipeline, metrics }
@@ -203,6 +219,28 @@ impl Running {
 }
 
 fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
+    let upstream = match &setup.upstream {
+        Some(upstream) => Arc::clone(upstream),
+        None => Upstream::new("store", &setup.delivery, Arc::default()),
+    };
+    let (project, logstore) = names();
+    LaneSpec {
+        upstream_project: project.clone(),
+        upstream_logstore: logstore.clone(),
+        project,
+        logstore,
+        store: route_to(store, upstream, setup),
+        fallback: setup.fallback.map(|store| {
+            let upstream = Upstream::new("fallback", &setup.delivery, Arc::default());
+            route_to(store, upstream, setup)
+        }),
+        codec: setup.codec,
+        weight: 1,
+        metrics: Arc::default(),
+    }
+}
+
+fn route_to(store: SocketAddr, upstream: Arc<Upstream>, setup: &Setup) -> Route {
     let client = StoreClient::new(StoreEndpoint {
         base: format!("http://{store}"),
         address: Some(store),
@@ -214,18 +252,11 @@ fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
         },
         signature: SignatureVersion::V4,
         ca_file: None,
-        timeout: setup.delivery.timeout.get(),
+        timeouts: Timeouts::of(&setup.delivery),
     });
-    let (project, logstore) = names();
-    LaneSpec {
-        upstream_project: project.clone(),
-        upstream_logstore: logstore.clone(),
-        project,
-        logstore,
+    Route {
         client: Arc::new(client.unwrap()),
-        codec: setup.codec,
-        weight: 1,
-        metrics: Arc::default(),
+        upstream,
     }
 }
 

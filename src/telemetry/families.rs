@@ -247,6 +247,7 @@ impl Metrics {
             .collect();
         families.extend(BY_LABEL.iter().map(|by| by.family(&logstores)));
         families.extend(self.load_families(&logstores));
+        families.extend(self.upstream_families(&logstores));
         families
     }
 }

@@ -136,6 +136,18 @@ label_enum! {
 }
 
 label_enum! {
+    /// The state of the breaker of an upstream.
+    BreakerState {
+        /// The upstream takes what it is sent.
+        Closed => "closed",
+        /// One attempt is on its way to see whether it does again.
+        HalfOpen => "half_open",
+        /// It is down: nothing is sent.
+        Open => "open",
+    }
+}
+
+label_enum! {
     /// What found an event wanting, as a metric label.
     Judge {
         /// Its schema.
@@ -144,6 +156,8 @@ label_enum! {
         Guard => "guard",
         /// A step that could not be done on it.
         Transform => "transform",
+        /// The store, which refused it after it had been accepted.
+        Store => "store",
     }
 }
 

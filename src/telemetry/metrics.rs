@@ -13,6 +13,7 @@ use super::labels::{
 use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
 use super::transforms::TransformsWatch;
+use super::upstreams::{LogstoreDelivery, UpstreamMetrics};
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
 
@@ -155,6 +156,8 @@ pub struct LogstoreMetrics {
     pub delivery_retries: Counter,
     /// How loaded it is.
     pub load: LogstoreLoad,
+    /// How its LogGroups are sent.
+    pub delivery: LogstoreDelivery,
 }
 
 /// What is counted of events that are set aside on local disk.
@@ -277,6 +280,8 @@ pub struct Metrics {
     pub(super) certificates: Certificates,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
+    /// Cells per upstream, from the configuration.
+    pub(super) upstreams: Mutex<BTreeMap<String, Arc<UpstreamMetrics>>>,
     /// The memory budget, for gauges.
     memory: Mutex<Option<Arc<Budget>>>,
 }

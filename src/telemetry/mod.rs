@@ -15,13 +15,14 @@ mod metrics;
 mod quality;
 mod shared_limits;
 mod transforms;
+mod upstreams;
 
 pub use self::certificates::CertificateMetrics;
 pub use self::guards::{GuardFigures, GuardedValues};
 pub use self::labels::{
-    AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, CredentialKind, DropReason,
-    HttpVersion, Judge, LimitOutcome, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake,
-    TokenSource,
+    AddressOutcome, AdminCall, AdminOutcome, BreakerState, ConnectionEnd, CredentialKind,
+    DropReason, HttpVersion, Judge, LimitOutcome, PlatformLabel, RelayOutcome, RouteLabel,
+    TlsHandshake, TokenSource,
 };
 pub use self::limits::{LimitFigures, QuotaFigures};
 pub use self::load::{LogstoreLoad, MachineLoad};
@@ -30,3 +31,4 @@ pub use self::metrics::{
 };
 pub use self::shared_limits::SharedFigures;
 pub use self::transforms::TransformFigures;
+pub use self::upstreams::{LogstoreDelivery, UpstreamMetrics};

@@ -12,7 +12,7 @@ type Plain = fn(&LogstoreMetrics) -> &Counter;
 const BY_JUDGE: [(&str, &str, ByJudge); 2] = [
     (
         "tollgate_events_quarantined_total",
-        "Events set aside, by what found them wanting: they are not among the accepted ones.",
+        "Events set aside, by what found them wanting. Those of the judge `store` were accepted and then refused by the store; the others are not among the accepted ones.",
         |m| &m.events_quarantined,
     ),
     (

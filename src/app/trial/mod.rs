@@ -259,6 +259,7 @@ fn lanes(config: &Config, metrics: &Metrics) -> Vec<(ProjectName, LogstoreName, 
         limits: &config.limits,
         overload: &config.overload,
         machine: &metrics.machine,
+        quarantine: None,
     };
     let lanes = idle_lanes(given.collect(), rules);
     let named = names.into_iter().zip(lanes);
@@ -328,7 +329,7 @@ fn client_of_nobody(
         },
         signature: SignatureVersion::V1,
         ca_file: None,
-        timeout: Duration::from_secs(1),
+        timeouts: Duration::from_secs(1).into(),
     })
 }
 

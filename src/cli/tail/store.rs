@@ -112,7 +112,7 @@ fn foreign(args: &StoreArgs, url: &str, id: &str) -> Result<StoreEndpoint, Failu
         },
         signature: SignatureVersion::V4,
         ca_file: None,
-        timeout: TIMEOUT,
+        timeouts: TIMEOUT.into(),
     })
 }
 
@@ -140,7 +140,7 @@ fn configured(config: &Config, project: &ProjectName) -> Result<StoreEndpoint, F
             key: upstream_key(upstream)?,
             signature: upstream.signature,
             ca_file: upstream.ca_file.clone(),
-            timeout: TIMEOUT,
+            timeouts: TIMEOUT.into(),
         }),
     }
 }
@@ -162,7 +162,7 @@ fn embedded(
         },
         signature: SignatureVersion::V4,
         ca_file: None,
-        timeout: TIMEOUT,
+        timeouts: TIMEOUT.into(),
     })
 }
 
@@ -185,7 +185,7 @@ fn upstream_key(upstream: &Upstream) -> Result<AccessKey, Failure> {
     let read = |reference: &Option<SecretRef>| reference.as_ref().map(SecretRef::read).transpose();
     let secret = read(&upstream.access_key_secret).map_err(failed)?;
     Ok(AccessKey {
-        id: upstream.access_key_id.clone().unwrap_or_default(),
+        id: upstream.key_id().map_err(failed)?,
         secret: secret.unwrap_or_else(|| Secret::new("")),
         security_token: read(&upstream.security_token).map_err(failed)?,
     })

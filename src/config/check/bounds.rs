@@ -74,7 +74,12 @@ fn times(config: &Config, findings: &mut Findings) {
     let mut times = vec![
         ("batch.max_age", config.batch.max_age),
         ("delivery.timeout", delivery.timeout),
+        ("delivery.connect_timeout", delivery.connect_timeout),
+        ("delivery.write_timeout", delivery.write_timeout),
+        ("delivery.answer_timeout", delivery.answer_timeout),
+        ("delivery.connection_age", delivery.connection_age),
         ("delivery.backoff_min", delivery.backoff_min),
+        ("delivery.breaker.pause_min", delivery.breaker.pause_min),
     ];
     if runs_embedded(config) {
         times.push(("embedded.retention", config.embedded.retention));
@@ -84,14 +89,25 @@ fn times(config: &Config, findings: &mut Findings) {
             findings.error(key, "must be more than 0");
         }
     }
-    if delivery.backoff_min > delivery.backoff_max {
-        let (least, most) = (delivery.backoff_min, delivery.backoff_max);
-        findings
-            .error(
-                "delivery.backoff_min",
-                format!("{least} is longer than delivery.backoff_max ({most})"),
-            )
-            .beside("delivery.backoff_max");
+    let breaker = &delivery.breaker;
+    for (key, least, end, most) in [
+        (
+            "delivery.backoff_min",
+            delivery.backoff_min,
+            "delivery.backoff_max",
+            delivery.backoff_max,
+        ),
+        (
+            "delivery.breaker.pause_min",
+            breaker.pause_min,
+            "delivery.breaker.pause_max",
+            breaker.pause_max,
+        ),
+    ] {
+        if least > most {
+            let message = format!("{least} is longer than {end} ({most})");
+            findings.error(key, message).beside(end);
+        }
     }
 }
 

@@ -26,16 +26,24 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 
 fn check_project(config: &Config, project: &Project, path: &str, findings: &mut Findings) {
     let names: Vec<&str> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
-    if !names.contains(&project.upstream.as_str()) {
-        let message = format!("there is no upstream `{}`", project.upstream);
-        let finding = findings.error(format!("{path}.upstream"), message);
+    let named = [
+        ("upstream", Some(&project.upstream)),
+        ("fallback", project.fallback.as_ref()),
+    ];
+    for (key, name) in named {
+        let Some(name) = name.filter(|name| !names.contains(&name.as_str())) else {
+            continue;
+        };
+        let message = format!("there is no upstream `{name}`");
+        let finding = findings.error(format!("{path}.{key}"), message);
         finding.beside("upstream");
-        if let Some(near) = nearest(&project.upstream, &names) {
+        if let Some(near) = nearest(name, &names) {
             finding.help(format!("did you mean `{near}`?"));
         } else {
             finding.help("add an [[upstream]] of this name");
         }
     }
+    check_fallback(config, project, path, findings);
     if project.logstores.is_empty() {
         findings
             .warning(
@@ -101,6 +109,25 @@ fn check_logstore(config: &Config, logstore: &Logstore, path: &str, findings: &m
                 .error(key, format!("`{origin}` is not an origin"))
                 .help(help);
         }
+    }
+}
+
+/// A second upstream that could be of use.
+fn check_fallback(config: &Config, project: &Project, path: &str, findings: &mut Findings) {
+    let key = format!("{path}.fallback");
+    if project.fallback.as_ref() == Some(&project.upstream) {
+        findings
+            .error(key, "is the upstream itself")
+            .help("name another one, or leave it out")
+            .beside(format!("{path}.upstream"));
+    } else if project.fallback.is_some() && config.delivery.breaker.failures == 0 {
+        findings
+            .error(
+                key,
+                "is never used: the breaker of the upstream never opens",
+            )
+            .help("set delivery.breaker.failures to more than 0")
+            .beside("delivery.breaker.failures");
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             UpstreamKind::Sls => sls(upstream, &path, findings),
         }
         let mut projects = config.projects.iter();
-        if !projects.any(|project| project.upstream == upstream.name) {
+        if !projects.any(|project| project.uses(&upstream.name)) {
             let message = format!("no project uses the upstream `{}`", upstream.name);
             findings.warning(format!("{path}.name"), message);
         }

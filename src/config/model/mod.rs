@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::delivery::{Batch, Delivery, Log, LogFormat};
+pub use self::delivery::{Batch, Breaker, Delivery, Log, LogFormat, RefusedEvents};
 pub use self::embedded::{Embedded, Faults, SyncMode};
 pub use self::guards::{AtBound, Cardinality, Dedup, DuplicateKeys, Guards, Letters, ReservedKeys};
 use self::identity::default_token_places;
@@ -200,6 +200,7 @@ impl Config {
             projects: vec![Project {
                 name: project,
                 upstream: "embedded".to_owned(),
+                fallback: None,
                 upstream_project: None,
                 policy: None,
                 logstores: vec![

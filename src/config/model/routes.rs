@@ -35,7 +35,7 @@ pub struct Upstream {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "cn-hangzhou")]
     pub region: Option<String>,
-    /// Access key id.
+    /// Access key id; or `env:NAME` or `file:PATH`, which hold it. Files of an access key are read again when the store refuses the key: see docs/delivery.md.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "LTAI-your-key-id")]
     pub access_key_id: Option<String>,
@@ -99,6 +99,10 @@ pub struct Project {
     pub name: ProjectName,
     /// Name of the upstream that takes its events.
     pub upstream: String,
+    /// Name of an upstream that takes its events while the breaker of the first is not closed (`delivery.breaker`): the first does not answer. Project and logstores have the same names there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "store-of-another-region")]
+    pub fallback: Option<String>,
     /// Name of the project at the upstream. Left out: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "project-at-the-store")]

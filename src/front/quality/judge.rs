@@ -410,6 +410,8 @@ impl Judged {
                 Judge::Schema => (Judge::Schema, Reason::SchemaInvalid),
                 Judge::Guard => (Judge::Guard, Reason::GuardRefused),
                 Judge::Transform => (Judge::Transform, Reason::TransformFailed),
+                // It judges what was kept, not what is.
+                Judge::Store => (Judge::Store, Reason::Internal),
             };
             match result.end {
                 EventEnd::Quarantined => metrics.events_quarantined.at(judge as usize).inc(),

@@ -6,13 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::{
+    CaptureConnection, Connected, Connection, HttpConnector,
+};
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -97,13 +101,13 @@ impl Base {
 }
 
 /// Makes the connector for an endpoint. With `https` in the endpoint it refuses to connect without
-/// TLS, whatever happens.
+/// TLS, whatever happens. A connection takes at most `timeout`, TLS included.
 pub(super) fn connector(
     base: &Base,
     address: Option<SocketAddr>,
     ca_file: Option<&Path>,
     timeout: Duration,
-) -> Result<HttpsConnector<Dial>, StoreClientError> {
+) -> Result<Connector, StoreClientError> {
     let mut by_name = HttpConnector::new();
     by_name.enforce_http(false);
     by_name.set_nodelay(true);
@@ -118,7 +122,10 @@ pub(super) fn connector(
     } else {
         builder.https_or_http()
     };
-    Ok(builder.enable_http1().wrap_connector(dial))
+    Ok(Connector {
+        secured: builder.enable_http1().wrap_connector(dial),
+        timeout,
+    })
 }
 
 /// TLS towards a server whose certificate is signed by an authority of `ca_file`, or by a public one.
@@ -157,31 +164,157 @@ fn read_roots(path: &Path) -> Result<RootCertStore, StoreClientError> {
     Ok(roots)
 }
 
-/// Dials fixed addresses, one after another, or else the host of the URL by name.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+type Pending<T> = Pin<Box<dyn Future<Output = Result<T, Failed>> + Send>>;
+
+/// Makes connections, within a time.
+#[derive(Clone, Debug)]
+pub(super) struct Connector {
+    secured: HttpsConnector<Dial>,
+    timeout: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<Dialled>;
+    type Error = Failed;
+    type Future = Pending<Self::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        self.secured.poll_ready(context)
+    }
+
+    fn call(&mut self, url: Uri) -> Self::Future {
+        let connecting = tokio::time::timeout(self.timeout, self.secured.call(url));
+        let timeout = self.timeout;
+        Box::pin(async move {
+            connecting.await.unwrap_or_else(|_| {
+                let message = format!("no connection within {} ms", timeout.as_millis());
+                Err(io::Error::new(io::ErrorKind::TimedOut, message).into())
+            })
+        })
+    }
+}
+
+/// Dials fixed addresses, one after another, or else the host of the URL by name, which is looked up
+/// for each connection.
 #[derive(Clone, Debug)]
 pub(super) struct Dial {
     fixed: Arc<[SocketAddr]>,
     by_name: HttpConnector,
 }
 
-type Dialled = Result<TokioIo<TcpStream>, Box<dyn std::error::Error + Send + Sync>>;
-
 impl Service<Uri> for Dial {
-    type Response = TokioIo<TcpStream>;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-    type Future = Pin<Box<dyn Future<Output = Dialled> + Send>>;
+    type Response = Dialled;
+    type Error = Failed;
+    type Future = Pending<Dialled>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         self.by_name.poll_ready(context).map_err(Into::into)
     }
 
     fn call(&mut self, url: Uri) -> Self::Future {
         if self.fixed.is_empty() {
             let connecting = self.by_name.call(url);
-            return Box::pin(async move { Ok(connecting.await?) });
+            return Box::pin(async move { Ok(Dialled::new(connecting.await?)) });
         }
         let addresses = Arc::clone(&self.fixed);
-        Box::pin(async move { Ok(TokioIo::new(dial_first(&addresses).await?)) })
+        Box::pin(async move { Ok(Dialled::new(TokioIo::new(dial_first(&addresses).await?))) })
+    }
+}
+
+/// A connection, which knows how old and how used it is.
+#[derive(Debug)]
+pub(super) struct Dialled {
+    stream: TokioIo<TcpStream>,
+    use_: Arc<Use>,
+}
+
+/// How a connection was used.
+#[derive(Debug)]
+pub(super) struct Use {
+    since: Instant,
+    requests: AtomicU32,
+}
+
+impl Use {
+    /// Counts a request on the connection that was captured. Whether it had carried others before;
+    /// one that is as old as `age` is not used for a further one.
+    pub(super) fn count(captured: &CaptureConnection, age: Duration) -> bool {
+        let connection = captured.connection_metadata();
+        let Some(connected) = connection.as_ref() else {
+            return false;
+        };
+        let mut facts = http::Extensions::new();
+        connected.get_extras(&mut facts);
+        let Some(use_) = facts.get::<Arc<Self>>() else {
+            return false;
+        };
+        if use_.since.elapsed() >= age {
+            connected.poison();
+        }
+        use_.requests.fetch_add(1, Ordering::Relaxed) > 0
+    }
+}
+
+impl Dialled {
+    fn new(stream: TokioIo<TcpStream>) -> Self {
+        let use_ = Use {
+            since: Instant::now(),
+            requests: AtomicU32::new(0),
+        };
+        Self {
+            stream,
+            use_: Arc::new(use_),
+        }
+    }
+}
+
+impl Connection for Dialled {
+    fn connected(&self) -> Connected {
+        self.stream
+            .inner()
+            .connected()
+            .extra(Arc::clone(&self.use_))
+    }
+}
+
+impl Read for Dialled {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl Write for Dialled {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
     }
 }
 

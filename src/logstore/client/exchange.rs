@@ -2,7 +2,9 @@
 //! success.
 //!
 //! Promise: success is status 200 from the store itself, after it could have read the whole body.
-//! An answer is read up to a cap; a redirect is an answer like any other, and never followed.
+//! An answer is read up to a cap; a redirect is an answer like any other, and never followed. Each
+//! phase has its time. When a connection that was used before breaks without an answer, the request is
+//! made once more on a fresh one: the store has most likely closed it for want of use.
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
@@ -11,17 +13,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::IgnoredAny;
+use tokio::sync::Notify;
 
-use super::connect::Dial;
+use super::Timeouts;
+use super::connect::{Connector, Use};
 use crate::logstore::error::{
     MAX_ERROR_BODY, StoreError, TransportFailure, parse_error, request_id,
 };
@@ -29,25 +35,155 @@ use crate::logstore::error::{
 /// A body is handed to the connection in pieces of so many bytes.
 const PIECE: usize = 64 * 1024;
 
-pub(super) type HttpClient = Client<HttpsConnector<Dial>, Pieces>;
+/// How long an idle connection is kept: less than servers commonly keep theirs.
+const IDLE: Duration = Duration::from_secs(20);
+/// Idle connections kept for each host.
+const MAX_IDLE: usize = 64;
+/// Bytes of an answer's head; hyper also reads bodies through a buffer of this size.
+pub(super) const MAX_HEAD: usize = 64 * 1024;
 
-/// A body in pieces, which tells when the connection has taken the last one: an answer before that
-/// is not about these events.
+type HttpClient = Client<Connector, Pieces>;
+
+/// Connections to one store.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pooled: HttpClient,
+    /// Makes a connection for each request.
+    fresh: HttpClient,
+    timeouts: Timeouts,
+}
+
+impl Wire {
+    pub(super) fn new(connector: &Connector, timeouts: Timeouts) -> Self {
+        let client = |idle: usize| {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(idle)
+                .http1_max_buf_size(MAX_HEAD)
+                .build(connector.clone())
+        };
+        Self {
+            pooled: client(MAX_IDLE),
+            fresh: client(0),
+            timeouts,
+        }
+    }
+
+    /// Sends a request, and reads the head of its answer. Whether all of the body was taken by then
+    /// comes along: an answer before that is not about these events.
+    pub(super) async fn request(
+        &self,
+        head: Request<()>,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, bool), StoreError> {
+        let first = self.ask(&self.pooled, head.clone(), body.clone()).await;
+        match first {
+            Err((_, true)) => {
+                let again = self.ask(&self.fresh, head, body).await;
+                again.map_err(|(error, _)| error)
+            }
+            first => first.map_err(|(error, _)| error),
+        }
+    }
+
+    /// One try. With the error: whether a used connection broke without an answer.
+    async fn ask(
+        &self,
+        client: &HttpClient,
+        head: Request<()>,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, bool), (StoreError, bool)> {
+        let (pieces, sent) = Pieces::new(body);
+        let mut request = head.map(|()| pieces);
+        let captured = capture_connection(&mut request);
+        let result = self.in_time(client.request(request), &sent).await;
+        let used = Use::count(&captured, self.timeouts.connection_age);
+        match result {
+            Ok(Ok(response)) => Ok((response, sent.all.load(Ordering::Acquire))),
+            Ok(Err(error)) => {
+                let told = transport_error(&error);
+                let broke = matches!(
+                    told,
+                    StoreError::Transport {
+                        failure: TransportFailure::Interrupted,
+                        ..
+                    }
+                );
+                Err((told, used && broke && !is_nonsense(&error)))
+            }
+            Err(detail) => {
+                let failure = TransportFailure::Timeout;
+                Err((StoreError::Transport { failure, detail }, false))
+            }
+        }
+    }
+
+    /// Waits for the head of an answer, as long as the phases allow.
+    async fn in_time<T>(&self, request: impl Future<Output = T>, sent: &Sent) -> Result<T, String> {
+        let mut request = std::pin::pin!(request);
+        let Timeouts {
+            connect,
+            write,
+            answer,
+            ..
+        } = self.timeouts;
+        let mut began = false;
+        loop {
+            let all = sent.all.load(Ordering::Acquire);
+            let (limit, what) = match (all, began) {
+                (true, true) => (answer, "no answer"),
+                (true, false) => (connect.saturating_add(answer), "no answer"),
+                (false, true) => (write, "nothing of the request was read"),
+                (false, false) => (connect.saturating_add(write), "nothing was sent"),
+            };
+            tokio::select! {
+                biased;
+                result = &mut request => return Ok(result),
+                () = sent.moved.notified() => began = true,
+                () = tokio::time::sleep(limit) => {
+                    return Err(format!("{what} for {} ms", limit.as_millis()));
+                }
+            }
+        }
+    }
+}
+
+/// Whether what came was no HTTP: then the connection was no victim of its age.
+fn is_nonsense(error: &ClientError) -> bool {
+    causes(error)
+        .iter()
+        .filter_map(|cause| cause.downcast_ref::<hyper::Error>())
+        .any(|error| error.is_parse() || error.is_parse_too_large())
+}
+
+/// How far a body is.
+#[derive(Debug, Default)]
+struct Sent {
+    /// The connection has taken the last piece.
+    all: AtomicBool,
+    /// It has taken one.
+    moved: Notify,
+}
+
+/// A body in pieces, which tells when the connection takes them.
 #[derive(Debug)]
 pub(super) struct Pieces {
     rest: Bytes,
-    taken: Arc<AtomicBool>,
+    sent: Arc<Sent>,
 }
 
 impl Pieces {
-    /// The body, and what becomes true when all of it was taken.
-    pub(super) fn new(body: Bytes) -> (Self, Arc<AtomicBool>) {
-        let taken = Arc::new(AtomicBool::new(body.is_empty()));
+    fn new(body: Bytes) -> (Self, Arc<Sent>) {
+        let sent = Arc::new(Sent {
+            all: AtomicBool::new(body.is_empty()),
+            moved: Notify::new(),
+        });
         let pieces = Self {
             rest: body,
-            taken: Arc::clone(&taken),
+            sent: Arc::clone(&sent),
         };
-        (pieces, taken)
+        (pieces, sent)
     }
 }
 
@@ -65,8 +201,9 @@ impl Body for Pieces {
         let length = self.rest.len().min(PIECE);
         let piece = self.rest.split_to(length);
         if self.rest.is_empty() {
-            self.taken.store(true, Ordering::Release);
+            self.sent.all.store(true, Ordering::Release);
         }
+        self.sent.moved.notify_one();
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -89,17 +226,12 @@ pub(super) struct Answer {
 
 /// Sends a signed request and reads its answer, of which a success may have `cap` bytes.
 pub(super) async fn exchange(
-    client: &HttpClient,
+    wire: &Wire,
     head: Request<()>,
     body: Bytes,
     cap: usize,
 ) -> Result<Answer, StoreError> {
-    let (pieces, taken) = Pieces::new(body);
-    let response = client
-        .request(head.map(|()| pieces))
-        .await
-        .map_err(|error| transport_error(&error))?;
-    let all_taken = taken.load(Ordering::Acquire);
+    let (response, all_taken) = wire.request(head, body).await?;
     let (head, body) = response.into_parts();
     let success = head.status == StatusCode::OK;
     let body = read_capped(body, if success { cap } else { MAX_ERROR_BODY }).await;

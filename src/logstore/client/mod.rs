@@ -3,8 +3,8 @@
 //! Promise: each call is signed (what is relayed, by its sender), takes at most the endpoint's timeout
 //! from dialling to the last byte of the answer, and succeeds only when the store itself said so. A
 //! call is made once; whoever holds the events decides with [`next_step`] whether to call again. The
-//! one exception: when a kept-alive connection turns out closed before anything was sent, a fresh
-//! one is dialled. Not here: queues, pauses, and how many calls of ours go at once.
+//! two exceptions: when a kept-alive connection turns out closed, a fresh one is dialled, once; and when
+//! the access key is refused and another one is to be had by now, that is used. Not here: queues, pauses, and how many calls of ours go at once.
 //!
 //! # Cancel safety
 //! A call that is dropped is closed, but the store may have taken its body all the same: what is
@@ -12,6 +12,7 @@
 
 mod connect;
 mod exchange;
+mod key;
 mod read;
 mod relay;
 #[cfg(test)]
@@ -25,14 +26,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderValue};
 use http::{HeaderMap, Method, Request};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 pub use self::connect::tls_config;
 use self::connect::{Base, connector};
-use self::exchange::{Answer, HttpClient, exchange, is_quiet};
+use self::exchange::{Answer, Wire, exchange, is_quiet};
+use self::key::Key;
+pub use self::key::KeySource;
 pub use self::read::{CursorFrom, MAX_PULL, Pulled, ShardInfo};
 use self::read::{json, read_pull, unexpected};
 use self::relay::MAX_RELAYS;
@@ -43,16 +44,10 @@ use super::error::{
 };
 use super::header;
 use super::signature::{AccessKey, Signer, Unsigned};
-use crate::config::SignatureVersion;
+use crate::config::{Delivery, SignatureVersion};
 use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
 
-/// How long an idle connection is kept: less than servers commonly keep theirs.
-const IDLE: Duration = Duration::from_secs(20);
-/// Idle connections kept for each host.
-const MAX_IDLE: usize = 64;
-/// Bytes of an answer's head; hyper also reads bodies through a buffer of this size.
-const MAX_HEAD: usize = 64 * 1024;
 /// Bytes of a list of shards or a cursor.
 const MAX_JSON: usize = 1024 * 1024;
 
@@ -71,8 +66,50 @@ pub struct StoreEndpoint {
     pub signature: SignatureVersion,
     /// PEM file with the certificate authorities to trust instead of the built-in ones.
     pub ca_file: Option<PathBuf>,
-    /// Time for one call, answer included.
-    pub timeout: Duration,
+    /// Times of one call.
+    pub timeouts: Timeouts,
+}
+
+/// How long the phases of a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// All of it, answer included.
+    pub whole: Duration,
+    /// A new connection: name, TCP and TLS.
+    pub connect: Duration,
+    /// Time in which the store reads nothing of the body.
+    pub write: Duration,
+    /// From the end of the body to the head of the answer.
+    pub answer: Duration,
+    /// Age of a connection that is not used again.
+    pub connection_age: Duration,
+}
+
+impl Timeouts {
+    /// Those of deliveries.
+    #[must_use]
+    pub fn of(delivery: &Delivery) -> Self {
+        Self {
+            whole: delivery.timeout.get(),
+            connect: delivery.connect_timeout.get(),
+            write: delivery.write_timeout.get(),
+            answer: delivery.answer_timeout.get(),
+            connection_age: delivery.connection_age.get(),
+        }
+    }
+}
+
+/// A whole call may take so long, and each phase of it.
+impl From<Duration> for Timeouts {
+    fn from(whole: Duration) -> Self {
+        Self {
+            whole,
+            connect: whole,
+            write: whole,
+            answer: whole,
+            connection_age: Duration::from_secs(300),
+        }
+    }
 }
 
 /// Why a client could not be made.
@@ -105,6 +142,7 @@ pub struct PutReceipt {
 }
 
 /// A request to be made.
+#[derive(Clone)]
 struct Call<'a> {
     method: Method,
     project: &'a ProjectName,
@@ -135,10 +173,10 @@ impl<'a> Call<'a> {
 pub struct StoreClient {
     base: Base,
     region: String,
-    key: AccessKey,
+    key: Key,
     signature: SignatureVersion,
-    timeout: Duration,
-    http: HttpClient,
+    timeouts: Timeouts,
+    wire: Wire,
     /// Seconds that the store's clock is ahead of ours, as it last told us.
     clock_ahead: AtomicI64,
     /// Requests of others that may be on their way at once.
@@ -156,24 +194,27 @@ impl StoreClient {
             &base,
             endpoint.address,
             endpoint.ca_file.as_deref(),
-            endpoint.timeout,
+            endpoint.timeouts.connect,
         )?;
-        let http = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .http1_max_buf_size(MAX_HEAD)
-            .build(connector);
         Ok(Self {
             base,
             region: endpoint.region,
-            key: endpoint.key,
+            key: Key::new(endpoint.key),
             signature: endpoint.signature,
-            timeout: endpoint.timeout,
-            http,
+            timeouts: endpoint.timeouts,
+            wire: Wire::new(&connector, endpoint.timeouts),
             clock_ahead: AtomicI64::new(0),
             relays: Semaphore::new(MAX_RELAYS),
         })
+    }
+
+    /// The same client, which reads its access key from `source` again when the store refuses it.
+    #[must_use]
+    pub fn reading_keys_from(self, source: KeySource) -> Self {
+        Self {
+            key: self.key.with_source(source),
+            ..self
+        }
     }
 
     /// Writes one LogGroup, to whichever shard the store likes. `body` is compressed as `codec`
@@ -275,21 +316,35 @@ impl StoreClient {
     }
 
     async fn send(&self, call: Call<'_>) -> Result<Answer, StoreError> {
+        let key = self.key.now();
+        let result = self.send_with(&key, call.clone()).await;
+        let refused = NextStep::Retry {
+            reason: RetryReason::Credential,
+        };
+        match result {
+            Err(error) if next_step(&error) == refused && self.key.refused(&key).await => {
+                self.send_with(&self.key.now(), call).await
+            }
+            result => result,
+        }
+    }
+
+    async fn send_with(&self, key: &AccessKey, call: Call<'_>) -> Result<Answer, StoreError> {
         let cap = call.cap;
         let body = call.body.clone();
-        let head = self.signed_head(call)?;
-        let exchange = exchange(&self.http, head, body, cap);
-        let result = match tokio::time::timeout(self.timeout, exchange).await {
+        let head = self.signed_head(key, call)?;
+        let exchange = exchange(&self.wire, head, body, cap);
+        let result = match tokio::time::timeout(self.timeouts.whole, exchange).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::Transport {
                 failure: TransportFailure::Timeout,
-                detail: format!("{} ms", self.timeout.as_millis()),
+                detail: format!("{} ms", self.timeouts.whole.as_millis()),
             }),
         };
         result.inspect_err(|error| self.learn_clock(error))
     }
 
-    fn signed_head(&self, call: Call<'_>) -> Result<Request<()>, StoreError> {
+    fn signed_head(&self, key: &AccessKey, call: Call<'_>) -> Result<Request<()>, StoreError> {
         let mut headers = call.headers;
         let host = self.base.host(call.project);
         headers.insert(HOST, HeaderValue::try_from(host).map_err(unaddressable)?);
@@ -301,7 +356,7 @@ impl StoreClient {
         };
         let signer = Signer {
             version: self.signature,
-            key: &self.key,
+            key,
             region: &self.region,
         };
         signer.sign(&request, &mut headers, self.store_time())?;

@@ -2,7 +2,7 @@
 //!
 //! Promise: method, path, query, body and every header that is signed go out byte for byte, or the
 //! request does not go out at all; what the store says comes back, up to a cap. Nothing of the client
-//! that is meant for us goes along: no cookie, no page it came from. Made once, within the endpoint's
+//! that is meant for us goes along: no cookie, no page it came from. Made within the endpoint's
 //! timeout, and its answer teaches the client nothing: anybody can send a wrong date.
 //! When too many are on their way: [`RelayError::Busy`] at once; nobody waits.
 //! Not here: whether the request may be relayed, and what its sender is told (`front`).
@@ -10,14 +10,12 @@
 //! # Cancel safety
 //! A relay that is dropped is closed; the store may have taken its events all the same.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use super::exchange::{Pieces, read_capped, transport_error};
+use super::exchange::read_capped;
 use super::{StoreClient, unaddressable};
 use crate::foundation::names::ProjectName;
 use crate::logstore::error::{StoreError, TransportFailure, request_id};
@@ -113,11 +111,11 @@ impl StoreClient {
         let _slot = self.relays.try_acquire().map_err(|_| RelayError::Busy)?;
         let body = relay.body.clone();
         let head = self.relayed_head(project, &relay)?;
-        match tokio::time::timeout(self.timeout, self.pass_on(head, body)).await {
+        match tokio::time::timeout(self.timeouts.whole, self.pass_on(head, body)).await {
             Ok(result) => result.map_err(RelayError::Store),
             Err(_) => Err(RelayError::Store(StoreError::Transport {
                 failure: TransportFailure::Timeout,
-                detail: format!("{} ms", self.timeout.as_millis()),
+                detail: format!("{} ms", self.timeouts.whole.as_millis()),
             })),
         }
     }
@@ -152,13 +150,7 @@ impl StoreClient {
     }
 
     async fn pass_on(&self, head: Request<()>, body: Bytes) -> Result<RelayedAnswer, StoreError> {
-        let (pieces, taken) = Pieces::new(body);
-        let response = self
-            .http
-            .request(head.map(|()| pieces))
-            .await
-            .map_err(|error| transport_error(&error))?;
-        let all_taken = taken.load(Ordering::Acquire);
+        let (response, all_taken) = self.wire.request(head, body).await?;
         let (head, body) = response.into_parts();
         let not_the_store = |what| StoreError::NotTheStore {
             status: head.status.as_u16(),

@@ -37,3 +37,15 @@ pub struct AccessKey {
     /// STS token that belongs to a temporary key; it goes with every request.
     pub security_token: Option<Secret>,
 }
+
+impl AccessKey {
+    /// Whether both are the same, compared in a time that does not depend on where they differ.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let token = match (&self.security_token, &other.security_token) {
+            (Some(one), Some(other)) => one.matches(other.expose()),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        self.id == other.id && self.secret.matches(other.secret.expose()) && token
+    }
+}

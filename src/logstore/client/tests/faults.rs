@@ -4,9 +4,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::logstore::client::exchange::MAX_HEAD;
 
 /// A server that does to each connection what `each` does.
-async fn raw_server<F>(each: impl Fn(TcpStream) -> F + Send + 'static) -> String
+pub(super) async fn raw_server<F>(each: impl Fn(TcpStream) -> F + Send + 'static) -> String
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -22,7 +23,7 @@ where
 }
 
 /// Reads the head of a request and no more of it than came along.
-async fn read_head(stream: &mut TcpStream) {
+pub(super) async fn read_head(stream: &mut TcpStream) {
     let mut read = Vec::new();
     while !read.windows(4).any(|window| window == b"\r\n\r\n") {
         stream.read_buf(&mut read).await.unwrap();
@@ -49,7 +50,7 @@ async fn failure_after(answer: impl Into<Vec<u8>>) -> StoreError {
 
 fn hasty(base: String, timeout: Duration) -> StoreClient {
     let mut endpoint = endpoint(base);
-    endpoint.timeout = timeout;
+    endpoint.timeouts = timeout.into();
     StoreClient::new(endpoint).unwrap()
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod calls;
 mod faults;
+mod phases;
 mod relay;
 mod tls;
 
@@ -66,7 +67,7 @@ fn endpoint(base: String) -> StoreEndpoint {
         key: key(),
         signature: SignatureVersion::V4,
         ca_file: None,
-        timeout: Duration::from_secs(20),
+        timeouts: Duration::from_secs(20).into(),
     }
 }
 

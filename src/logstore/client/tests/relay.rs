@@ -346,7 +346,7 @@ async fn an_answer_is_read_up_to_a_cap() {
 
 fn hasty(base: String) -> StoreClient {
     let mut endpoint = endpoint(base);
-    endpoint.timeout = Duration::from_millis(300);
+    endpoint.timeouts = Duration::from_millis(300).into();
     StoreClient::new(endpoint).unwrap()
 }
 

@@ -1,0 +1,93 @@
+//! What all lanes to one upstream share: whether it is up, and how often failed attempts are repeated.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::breaker::Breaker;
+use crate::config::Delivery;
+use crate::telemetry::UpstreamMetrics;
+
+/// One upstream, as all its lanes see it.
+#[derive(Debug)]
+pub struct Upstream {
+    breaker: Breaker,
+    retries: RetryBudget,
+    metrics: Arc<UpstreamMetrics>,
+}
+
+impl Upstream {
+    /// An upstream that is taken for up.
+    #[must_use]
+    pub fn new(name: &str, delivery: &Delivery, metrics: Arc<UpstreamMetrics>) -> Arc<Self> {
+        Arc::new(Self {
+            breaker: Breaker::new(name, &delivery.breaker, Arc::clone(&metrics)),
+            retries: RetryBudget::new(delivery.retries_per_second),
+            metrics,
+        })
+    }
+
+    pub(in crate::pipeline) fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
+    /// The store refused the access key of an attempt.
+    pub(in crate::pipeline) fn credential_refused(&self) {
+        self.metrics.credentials_refused.inc();
+    }
+
+    /// Waits for the turn of an attempt that repeats a failed one.
+    ///
+    /// # Cancel safety
+    /// A turn that is not waited for is lost.
+    pub(in crate::pipeline) async fn turn(&self) {
+        let now = Instant::now();
+        let turn = self.retries.next(now);
+        if turn > now {
+            self.metrics.retries_delayed.inc();
+            tokio::time::sleep_until(turn).await;
+        }
+    }
+}
+
+/// Turns at even distances, so that there are never more in a second than allowed, however many wait.
+#[derive(Debug)]
+struct RetryBudget {
+    distance: Duration,
+    next: Mutex<Option<Instant>>,
+}
+
+impl RetryBudget {
+    fn new(per_second: u32) -> Self {
+        Self {
+            distance: Duration::from_secs(1) / per_second.max(1),
+            next: Mutex::new(None),
+        }
+    }
+
+    /// The next turn, which is taken.
+    fn next(&self, now: Instant) -> Instant {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = next.map_or(now, |next| next.max(now));
+        *next = Some(turn + self.distance);
+        turn
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_come_at_even_distances_and_are_not_saved_up() {
+        let budget = RetryBudget::new(50);
+        let start = Instant::now();
+        let millis = |at: Instant| at.duration_since(start).as_millis();
+        let turns = [0; 5].map(|_| millis(budget.next(start)));
+        assert_eq!(turns, [0, 20, 40, 60, 80]);
+        let later = start + Duration::from_secs(10);
+        let turns = [0; 3].map(|_| millis(budget.next(later)));
+        assert_eq!(turns, [10_000, 10_020, 10_040]);
+    }
+}

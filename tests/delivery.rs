@@ -1,0 +1,365 @@
+//! Delivery by the real binary to stores on raw sockets: one that refuses single events, one that does
+//! all that a store should not do, and one that is away.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use support::{Data, OPEN, PROJECT, Tollgate, binary};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nx-log-requestid: 6A2F\r\ncontent-length: 0\r\n\r\n";
+
+/// What a store does with a request.
+enum Reply {
+    /// Says this, and waits for the next one.
+    Say(String),
+    /// Says this and closes.
+    Last(String),
+}
+
+fn refusal(status: &str, code: &str) -> Reply {
+    let body = format!(r#"{{"errorCode":"{code}","errorMessage":"not this one"}}"#);
+    Reply::Say(format!(
+        "HTTP/1.1 {status}\r\nx-log-requestid: 6A2F\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+/// A store that does as `rule` says, by the number of the request, its head and its body.
+struct Store {
+    address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+type Rule = dyn Fn(usize, &str, &[u8]) -> Reply + Send + Sync;
+
+impl Store {
+    fn start(rule: impl Fn(usize, &str, &[u8]) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), rule)
+    }
+
+    fn start_at(
+        address: SocketAddr,
+        rule: impl Fn(usize, &str, &[u8]) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (rule, requests) = (
+            Arc::<Rule>::from(Box::new(rule) as Box<Rule>),
+            Arc::default(),
+        );
+        let count: Arc<AtomicUsize> = Arc::clone(&requests);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (rule, count) = (Arc::clone(&rule), Arc::clone(&count));
+                std::thread::spawn(move || serve(stream.unwrap(), &*rule, &count));
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+fn serve(mut stream: TcpStream, rule: &Rule, requests: &AtomicUsize) {
+    while let Some((head, body)) = read(&mut stream) {
+        let number = requests.fetch_add(1, Ordering::SeqCst);
+        match rule(number, &head, &body) {
+            Reply::Say(answer) => {
+                if stream.write_all(answer.as_bytes()).is_err() {
+                    return;
+                }
+            }
+            Reply::Last(answer) => {
+                drop(stream.write_all(answer.as_bytes()));
+                return;
+            }
+        }
+    }
+}
+
+fn read(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 65536];
+    loop {
+        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+        if let Some(end) = end {
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+            let length = head.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                let named = name.eq_ignore_ascii_case("content-length");
+                named.then(|| value.trim().parse::<usize>().unwrap())
+            });
+            let body = &bytes[end + 4..];
+            if body.len() >= length.unwrap_or(0) {
+                return Some((head, body.to_vec()));
+            }
+        }
+        let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&piece[..read]);
+    }
+}
+
+/// A node that delivers to a store, with short pauses.
+fn start(store: SocketAddr) -> Tollgate {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "of yesterday").unwrap();
+    let config = format!(
+        r#"
+[admin]
+listen = "127.0.0.1:1"
+[ingest]
+default_project = "{PROJECT}"
+[batch]
+max_age = "20ms"
+[delivery]
+backoff_min = "5ms"
+backoff_max = "50ms"
+[delivery.breaker]
+pause_min = "50ms"
+pause_max = "100ms"
+[[upstream]]
+name = "store"
+kind = "sls"
+endpoint = "http://{store}"
+region = "cn-x"
+compression = "none"
+access_key_id = "file:{secret}"
+access_key_secret = "file:{secret}"
+[[project]]
+name = "{PROJECT}"
+upstream = "store"
+[[project.logstore]]
+name = "{OPEN}"
+accept = ["anonymous"]
+"#,
+        secret = folder.path().join("secret").display(),
+    );
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    Tollgate::start_with(Data::Own(folder), &["--config", &path])
+}
+
+fn send(tollgate: &Tollgate, names: &[&str]) {
+    let logs: Vec<_> = names
+        .iter()
+        .map(|name| serde_json::json!({ "event": name }))
+        .collect();
+    let body = serde_json::json!({ "__logs__": logs }).to_string();
+    let answer = tollgate.track(OPEN, "", body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn of(metric: &str, label: &str) -> String {
+    format!("tollgate_{metric}{{project=\"{PROJECT}\",logstore=\"{OPEN}\"{label}}}")
+}
+
+fn has(body: &[u8], text: &str) -> bool {
+    body.windows(text.len())
+        .any(|window| window == text.as_bytes())
+}
+
+#[test]
+fn delivery_sets_a_refused_event_aside_and_a_replay_sends_it_once_more() {
+    let mended = Arc::new(AtomicUsize::new(0));
+    let (told, seen) = (Arc::clone(&mended), Arc::<Mutex<Vec<u8>>>::default());
+    let kept = Arc::clone(&seen);
+    let store = Store::start(move |_, _, body| {
+        if told.load(Ordering::SeqCst) == 0 && has(body, "poison") {
+            return refusal("400 Bad Request", "PostBodyInvalid");
+        }
+        kept.lock().unwrap().extend_from_slice(body);
+        Reply::Say(OK.to_owned())
+    });
+    let tollgate = start(store.address);
+    send(&tollgate, &["a", "b", "poison", "c", "d", "e", "f", "g"]);
+    until("all but one are delivered", || {
+        tollgate.metric(&of("events_delivered_total", "")) == 7
+    });
+    until("one is set aside", || {
+        tollgate.metric(&of("events_quarantined_total", ",judge=\"store\"")) == 1
+    });
+    assert_eq!(tollgate.metric(&of("events_held", "")), 0);
+    assert_eq!(store.requests(), 7, "one, and three times two halves");
+    assert!(tollgate.metrics().contains(&of("delivery_concurrency", "")));
+
+    let quarantine = |arguments: &[&str]| {
+        let mut command = binary();
+        command.arg("quarantine").args(arguments);
+        command.args(["--logstore", OPEN, "--format", "json", "--data-dir"]);
+        command.arg(tollgate.data_dir()).output().unwrap()
+    };
+    let mut listed = String::new();
+    until("its record is written", || {
+        listed = String::from_utf8(quarantine(&["ls"]).stdout).unwrap();
+        listed.contains("poison")
+    });
+    let record: serde_json::Value = serde_json::from_str(listed.trim()).unwrap();
+    assert_eq!(
+        (&record["cause"], &record["check"]),
+        (&"store".into(), &"PostBodyInvalid".into())
+    );
+    assert!(listed.contains("not this one"), "{listed}");
+
+    mended.store(1, Ordering::SeqCst);
+    let url = format!("http://{}", tollgate.admin);
+    let replayed = quarantine(&["replay", "--admin-url", &url]);
+    let report: serde_json::Value = serde_json::from_slice(&replayed.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&replayed.stderr)));
+    assert_eq!(report["taken"], 1);
+    until("it is delivered too", || {
+        tollgate.metric(&of("events_delivered_total", "")) == 8
+    });
+    assert!(has(&seen.lock().unwrap(), "poison"));
+}
+
+#[test]
+fn delivery_outlives_a_store_that_does_everything_wrong() {
+    let elsewhere = Store::start(|_, _, _| Reply::Say(OK.to_owned()));
+    let redirect = format!(
+        "HTTP/1.1 307 Go\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n",
+        elsewhere.address
+    );
+    let with = |head: &str, body: &str| {
+        let length = body.len();
+        format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\n\r\n{body}")
+    };
+    let id = "x-log-requestid: 6A2F";
+    let wrong = vec![
+        String::new(),
+        "HTTP/1.1 200 OK\r\n".to_owned(),
+        with("200 OK", "<html>Log in to the network</html>"),
+        with(&format!("200 OK\r\n{id}"), "<html>Log in</html>"),
+        with("200 OK", ""),
+        with(&format!("200 OK\r\n{id}"), r#"{"errorCode":"ServerBusy"}"#),
+        with("204 No Content", ""),
+        redirect,
+        with("502 Bad Gateway", "<html>no</html>"),
+        with("503 Unavailable", &"x".repeat(200_000)),
+        with("403 Forbidden", "<html>blocked</html>"),
+        "HTTP/1.1 200 OK\r\nx-log-requestid: a\r\ncontent-length: 900000000\r\n\r\nx".to_owned(),
+        "HTTP/1.1 200 OK\r\nx-log-requestid: a\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+            .to_owned(),
+        format!("HTTP/1.1 200 OK\r\nx-long: {}\r\n\r\n", "x".repeat(300_000)),
+        "\u{15}\u{3}\u{1}\u{0}\u{2}\u{2}F".to_owned(),
+        "HTTP/1.1 100 Continue\r\n\r\n".repeat(2000),
+    ];
+    let count = wrong.len();
+    let store = Store::start(move |number, _, _| match wrong.get(number) {
+        Some(answer) => Reply::Last(answer.clone()),
+        None => Reply::Say(OK.to_owned()),
+    });
+    let tollgate = start(store.address);
+    send(&tollgate, &["a", "b", "c"]);
+    until("all is delivered at last", || {
+        tollgate.metric(&of("events_delivered_total", "")) == 3
+    });
+    assert_eq!(store.requests(), count + 1, "{}", tollgate.stderr());
+    assert_eq!(elsewhere.requests(), 0, "a redirect is not followed");
+    assert_eq!(
+        tollgate.metric(&of("delivery_retries_total", "")),
+        count as u64
+    );
+    assert!(
+        !tollgate
+            .metrics()
+            .contains("tollgate_events_dropped_total{")
+    );
+}
+
+#[test]
+fn delivery_reads_a_refused_key_again_and_loses_nothing_meanwhile() {
+    let store = Store::start(|_, head, _| {
+        if head.contains("of-today") {
+            return Reply::Say(OK.to_owned());
+        }
+        refusal("401 Unauthorized", "SignatureNotMatch")
+    });
+    let tollgate = start(store.address);
+    send(&tollgate, &["a", "b"]);
+    let refused = "tollgate_upstream_credentials_refused_total{upstream=\"store\"}";
+    until("the key is refused", || tollgate.metric(refused) > 0);
+    assert_eq!(tollgate.metric(&of("events_held", "")), 2);
+    let secret = tollgate.data_dir().join("secret");
+    std::fs::write(secret, "of-today\n").unwrap();
+    until("the new key is used", || {
+        tollgate.metric(&of("events_delivered_total", "")) == 2
+    });
+    assert!(
+        !tollgate.stderr().contains("of yesterday"),
+        "no key in a log"
+    );
+}
+
+#[test]
+fn delivery_shows_that_an_upstream_is_down_and_goes_on_when_it_is_back() {
+    // A port that nobody listens on, until later.
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let tollgate = start(address);
+    let state = |state: &str| {
+        let name = "tollgate_upstream_breaker_state";
+        tollgate.metric(&format!("{name}{{upstream=\"store\",state=\"{state}\"}}"))
+    };
+    assert_eq!((state("closed"), state("open")), (1, 0));
+    send(&tollgate, &["a", "b", "c"]);
+    until("it is found to be down", || state("closed") == 0);
+    until("it is probed", || {
+        tollgate.metric("tollgate_upstream_probes_total{upstream=\"store\"}") > 2
+    });
+    let _store = Store::start_at(address, |_, _, _| Reply::Say(OK.to_owned()));
+    until("it is back", || {
+        tollgate.metric(&of("events_delivered_total", "")) == 3
+    });
+    assert_eq!(state("closed"), 1);
+    assert_eq!(
+        tollgate.metric("tollgate_upstream_breaker_opened_total{upstream=\"store\"}"),
+        1
+    );
+}
+
+#[test]
+fn delivery_goes_to_a_fallback_by_configuration() {
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let second = "fallback = \"second\"";
+    let upstream = "[[upstream]]\nname = \"second\"\nkind = \"embedded\"\n";
+    let project = format!(
+        "[[project]]\nname = \"{PROJECT}\"\nupstream = \"store\"\n{second}\n[[project.logstore]]"
+    );
+    let config = format!(
+        "[admin]\nlisten = \"127.0.0.1:1\"\n[ingest]\ndefault_project = \"{PROJECT}\"\n\
+         [batch]\nmax_age = \"20ms\"\n[delivery]\nbackoff_min = \"5ms\"\nbackoff_max = \"50ms\"\n\
+         [[upstream]]\nname = \"store\"\nkind = \"sls\"\nendpoint = \"http://{address}\"\nregion = \"cn-x\"\n\
+         access_key_id = \"id\"\naccess_key_secret = \"env:PATH\"\n{upstream}{project}\n\
+         name = \"{OPEN}\"\naccept = [\"anonymous\"]\n"
+    );
+    let mut tollgate = Tollgate::start_config(&config);
+    send(&tollgate, &["a", "b", "c"]);
+    assert_eq!(tollgate.events(OPEN, 3).len(), 3);
+    assert_eq!(
+        tollgate.metric(&of("delivery_fallback_groups_total", "")),
+        1
+    );
+    assert!(tollgate.stop().success());
+}
