@@ -162,6 +162,9 @@ impl Lane {
         if let Some(batches) = self.lock().as_mut() {
             batches.seal_aged(Instant::now());
         }
+        if let Some(spool) = &self.safety.spool {
+            spool.tend();
+        }
         self.admission.settle();
     }
 
