@@ -44,6 +44,9 @@ impl Lane {
     ) -> Self {
         let sealed = Arc::new(SealedQueue::new());
         let safety = safety(&sealed);
+        if let Some(spool) = &safety.spool {
+            admission.use_disk(spool);
+        }
         let open = OpenBatches::new(limits, metrics, Arc::clone(&sealed), safety.clone());
         Self {
             project,

@@ -113,6 +113,8 @@ pub(super) struct LaneSpool {
     probed: Mutex<Instant>,
     runtime: Handle,
     tasks: TaskTracker,
+    /// Bytes of events that memory may hold, by how fast the store takes them.
+    most_held: AtomicU64,
     /// Whether anything was done since the disk was last looked after.
     changed: AtomicBool,
     /// When the disk was last looked after, unix milliseconds.
@@ -155,6 +157,7 @@ impl LaneSpool {
             probed: Mutex::new(Instant::now()),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
+            most_held: AtomicU64::new(u64::MAX),
             changed: AtomicBool::new(false),
             checked: AtomicU64::new(0),
             shed: AtomicU64::new(0),
@@ -195,6 +198,16 @@ impl LaneSpool {
         Ok(())
     }
 
+    /// Whether the disk takes events.
+    pub(super) fn is_well(&self) -> bool {
+        self.state.load(Ordering::Acquire) == State::Well as u8
+    }
+
+    /// Memory holds no more than so many bytes of events from now on; the rest goes to disk.
+    pub(super) fn hold_at_most(&self, bytes: u64) {
+        self.most_held.store(bytes, Ordering::Relaxed);
+    }
+
     /// Adds a job, and sees to it that somebody does it.
     pub(super) fn push(self: &Arc<Self>, job: Job) {
         let mut jobs = self.jobs();
@@ -213,8 +226,11 @@ impl LaneSpool {
     /// Whether a batch that was sealed goes to disk and not to the workers: because memory is short, or
     /// since older ones wait there.
     pub(super) fn wants(&self) -> bool {
-        if self.state.load(Ordering::Acquire) != State::Well as u8 {
+        if !self.is_well() {
             return false;
+        }
+        if self.metrics.load.bytes_held.get() > self.most_held.load(Ordering::Relaxed) {
+            return true;
         }
         let behind = self.backlog.load(Ordering::Acquire) > 0;
         let limit = percent_of(self.budget.limit(), self.used.spill_at);
