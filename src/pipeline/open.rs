@@ -320,7 +320,7 @@ mod tests {
             .map(|g| g.log_tags[0].value.clone())
             .collect();
         assert_eq!(ids[0][..16], ids[1][..16]);
-        assert_eq!((&ids[0][16..], &ids[1][16..]), (&b"-0"[..], &b"-1"[..]));
+        assert_eq!((&ids[0][16..], &ids[1][16..]), (&b"-1"[..], &b"-2"[..]));
     }
 
     #[tokio::test]
