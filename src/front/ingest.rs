@@ -289,7 +289,6 @@ impl Front {
             principal = self.turn_away(arrival, check, Box::new(denied))?;
         }
         arrival.note_caller(&principal);
-        arrival.enter(Stage::Caller);
         toll.charges
             .of_caller(&arrival.quota_facts(Some(&principal)))?;
         arrival.note_limits(toll.charges);

@@ -56,7 +56,10 @@ impl Front {
             return self.misframed(&parts, &refusal);
         }
         let unix_seconds = clock::unix_seconds();
-        let trace = self.sampler.begin(unix_seconds);
+        let trace = match is_sampled(&parts) {
+            true => self.sampler.begin(unix_seconds),
+            false => None,
+        };
         let visit = Visit {
             sender,
             unix_seconds,
@@ -249,4 +252,11 @@ impl Front {
         let logstore = found.logstore(route.logstore)?;
         Ok((found.project.as_str(), logstore))
     }
+}
+
+/// Whether a request may be kept in the sample: what asks for credentials holds secrets, and preflights
+/// say nothing.
+fn is_sampled(parts: &Parts) -> bool {
+    let target = || Target::parse(parts.uri.path());
+    parts.method != http::Method::OPTIONS && matches!(target(), None | Some(Target::Logstore(_)))
 }

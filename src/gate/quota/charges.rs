@@ -468,7 +468,12 @@ impl Charges {
                     let [own, _] = hashes;
                     if banned || limit.consequence(own, facts) == Consequence::Refused {
                         limit.cells.refused.inc();
-                        self.note(limit, (1, &text), Consequence::Refused.told());
+                        let told = if banned {
+                            "banned"
+                        } else {
+                            Consequence::Refused.told()
+                        };
+                        self.note(limit, (1, &text), told);
                         self.tell(limit, own, false, now);
                         self.bit = Some(Arc::clone(&limit.name));
                         return Err(refusal(limit, &too_much, now));
