@@ -115,7 +115,8 @@ fn token(config: &Config) -> String {
 }
 
 async fn asked(config: &Config, setup: TrialSetup<'_>, request: TrialRequest) -> TrialAnswer {
-    Trial::start(config, setup).unwrap().ask(request).await
+    let mut trial = Trial::start(config, setup).await.unwrap();
+    trial.ask(request).await
 }
 
 fn session() -> Presumed {
@@ -201,7 +202,7 @@ async fn a_data_directory_is_only_read() {
         limits: true,
         fetch: false,
     };
-    let mut trial = Trial::start(&config, setup).unwrap();
+    let mut trial = Trial::start(&config, setup).await.unwrap();
     for _ in 0..3 {
         trial
             .ask(request(&token(&config), good(Some("shop"))))
@@ -218,13 +219,13 @@ async fn limits_are_asked_where_that_is_wanted_and_without_stand_ins_secrets_are
         stand_ins: true,
         ..TrialSetup::default()
     };
-    let mut free = Trial::start(&config, setup).unwrap();
+    let mut free = Trial::start(&config, setup).await.unwrap();
     assert_eq!(free.stand_ins(), ["identity.access_key[0].secret"]);
     let limited = TrialSetup {
         limits: true,
         ..setup
     };
-    let mut limited = Trial::start(&config, limited).unwrap();
+    let mut limited = Trial::start(&config, limited).await.unwrap();
     let again = || request(&token(&config), good(Some("shop")));
     for _ in 0..2 {
         assert!(limited.ask(again()).await.status.is_success());
@@ -237,6 +238,8 @@ async fn limits_are_asked_where_that_is_wanted_and_without_stand_ins_secrets_are
         let answer = free.ask(again()).await;
         assert_eq!((answer.reason, answer.stored.len()), (None, 1));
     }
-    let missing = Trial::start(&config, TrialSetup::default()).unwrap_err();
+    let missing = Trial::start(&config, TrialSetup::default())
+        .await
+        .unwrap_err();
     assert!(missing.to_string().contains("server.key"), "{missing}");
 }

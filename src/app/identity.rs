@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -165,7 +166,7 @@ impl Identity {
         let stop = self.stop.child_token();
         self.tasks
             .spawn(Arc::clone(trust.jwt()).refresh(stop.clone()));
-        let missing = wait_for_sets(trust.jwt());
+        let missing = Handle::current().block_on(wait_for_sets(trust.jwt()));
         let told = self.state.reload(&config.data_dir, &config.identity);
         if let Err(error) = told {
             stop.cancel();
@@ -211,7 +212,7 @@ fn figures(authenticator: &Authenticator) -> Vec<JwksFigures> {
 
 /// Waits until every set of keys that nothing is had of was asked for once, and says which of them
 /// could not be had.
-pub(super) fn wait_for_sets(jwt: &JwtVerifier) -> Vec<String> {
+pub(super) async fn wait_for_sets(jwt: &JwtVerifier) -> Vec<String> {
     let mut waited = Duration::ZERO;
     loop {
         let mut sources = jwt.sources();
@@ -227,7 +228,7 @@ pub(super) fn wait_for_sets(jwt: &JwtVerifier) -> Vec<String> {
             });
             return missing.collect();
         }
-        std::thread::sleep(LOOK);
+        tokio::time::sleep(LOOK).await;
         waited += LOOK;
     }
 }

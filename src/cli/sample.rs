@@ -119,7 +119,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<Exit, Failure> {
 pub(super) fn read(line: &[u8]) -> Result<SampledRequest, Failure> {
     serde_json::from_slice(line).map_err(|error| {
         Failure::new(
-            Exit::Partial,
+            Exit::CommandLine,
             format!("this is no line of a sample: {error}"),
         )
     })

@@ -15,9 +15,29 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal as Number};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::{Exit, Failure};
+
 /// Time for the runtime to pass on what the door has let in. It looks at signals whenever it looks at
 /// timers, so any sleep is long enough.
 const PASSED_ON: Duration = Duration::from_millis(1);
+
+/// Does work that leaves something behind when it is cut off: on SIGINT or SIGTERM it is dropped, and
+/// cleans up after itself.
+///
+/// # Errors
+/// Those of the work; and when it was stopped.
+pub(super) async fn until_stopped<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let failed = |error| Failure::new(Exit::Internal, format!("signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    tokio::select! {
+        done = work => done,
+        _ = terminate.recv() => Err(Failure::new(Exit::Partial, "stopped")),
+        _ = interrupt.recv() => Err(Failure::new(Exit::Partial, "stopped")),
+    }
+}
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

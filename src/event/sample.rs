@@ -28,6 +28,9 @@ pub struct SampledRequest {
     pub headers: Vec<(String, String)>,
     /// The body before compression.
     pub body: SampledBody,
+    /// Whether personal data in the query or the body was replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
     /// The credential, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<SampledCredential>,
@@ -72,8 +75,10 @@ pub struct SampledCredential {
 pub enum SampledProof {
     /// It was good.
     Good,
-    /// It was not, or there was nothing to check it with.
+    /// It was not.
     Bad,
+    /// It was not looked at, or there was nothing to check it with.
+    Unchecked,
 }
 
 /// What temporary credentials are.

@@ -75,10 +75,12 @@ pub(super) fn accepted(
         _ => replier.accepted(),
     };
     kept.tell(reply.headers_mut());
-    let ack = match arrival.logstore.lane.ack() {
-        Ack::Memory => return reply,
-        Ack::Disk => "disk",
-        Ack::Logstore => "logstore",
+    let ack = match kept.ack {
+        // What is set aside is on its way to the disk.
+        _ if kept.sets_aside() => return reply,
+        None | Some(Ack::Memory) => return reply,
+        Some(Ack::Disk) => "disk",
+        Some(Ack::Logstore) => "logstore",
     };
     let ack = HeaderValue::from_static(ack);
     reply.headers_mut().insert(X_TOLLGATE_ACK, ack);

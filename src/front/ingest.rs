@@ -289,7 +289,6 @@ impl Front {
             principal = self.turn_away(arrival, check, Box::new(denied))?;
         }
         arrival.note_caller(&principal);
-        arrival.enter(Stage::Caller);
         toll.charges
             .of_caller(&arrival.quota_facts(Some(&principal)))?;
         arrival.note_limits(toll.charges);
@@ -325,8 +324,9 @@ impl Front {
             let (_, receipts) = self.keep_events(arrival, principal, group, toll)?;
             return Ok(Kept {
                 events,
-                others: Vec::new(),
+                ack: receipts.weakest(),
                 receipts,
+                ..Kept::default()
             });
         }
         arrival.enter(Stage::Quality);
@@ -348,11 +348,13 @@ impl Front {
                 judged.forget_names();
             }
         }
-        let others = judged.commit(arrival);
+        let (others, names) = judged.commit(arrival);
         Ok(Kept {
             events,
             others,
+            ack: receipts.weakest(),
             receipts,
+            names,
         })
     }
 

@@ -55,7 +55,9 @@ impl Front {
     ) -> Result<u32, Refusal> {
         with_buffers(|buffers| {
             let Buffers { plain, group, .. } = buffers;
+            let sent_bytes = sent.bytes.len();
             let plain = sent.decode(self.unverified_body.cap, plain)?;
+            arrival.note_body(sent_bytes, plain);
             // The store reads it by its content type, not by how it looks.
             let context = self.context(arrival, check, b"");
             let read = if arrival.says_json() {
@@ -64,6 +66,7 @@ impl Front {
                 transcode::protobuf(plain, &context, group)
             };
             read.map_err(|refusal| arrival.count_refused(refusal, group))?;
+            arrival.note_events(group);
             if group.attached_names > 0 {
                 let detail = "a relayed request cannot be changed, so it may hold no field or tag that only the edge gives";
                 let refusal = Refusal::new(Reason::InvalidKey, detail);

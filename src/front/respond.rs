@@ -21,6 +21,7 @@ use crate::event::{Reason, Refusal};
 use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::Check;
+use crate::gate::quota::Charges;
 use crate::telemetry::RouteLabel;
 
 /// Who asks when, and who listens.
@@ -57,7 +58,10 @@ impl Front {
             return self.misframed(&parts, &refusal);
         }
         let unix_seconds = clock::unix_seconds();
-        let trace = self.sampler.begin(unix_seconds);
+        let trace = match is_sampled(&parts) {
+            true => self.sampler.begin(unix_seconds),
+            false => None,
+        };
         let visit = Visit {
             sender,
             unix_seconds,
@@ -137,7 +141,7 @@ impl Front {
             Some(nanos) => self.quotas.begin_trial(unix_seconds, nanos),
         };
         let taken = self.ingest(&arrival, &check, body, &mut charges).await;
-        let taken = settled(taken).await;
+        let taken = settled(taken, &mut charges).await;
         arrival.note_end(taken.as_ref(), &mut charges);
         let mut reply = match taken {
             Ok(taken) => accepted(taken, &arrival, &charges, &replier),
@@ -253,14 +257,25 @@ impl Front {
     }
 }
 
-/// What was taken, once its events are as safe as their logstores ask.
+/// What was taken, once its events are as safe as their logstores ask. Of events that are not, `charges`
+/// keep what they took: they may be stored all the same.
 ///
 /// # Cancel safety
 /// The events are held whoever listens.
-async fn settled(taken: Result<Taken, Refusal>) -> Result<Taken, Refusal> {
+async fn settled(taken: Result<Taken, Refusal>, charges: &mut Charges) -> Result<Taken, Refusal> {
     let mut taken = taken?;
     if let Taken::Held(kept) = &mut taken {
-        std::mem::take(&mut kept.receipts).settled().await?;
+        let settled = std::mem::take(&mut kept.receipts).settled().await;
+        settled.inspect_err(|_| charges.keep())?;
+        // Before that, a second copy would be told that the first is safe.
+        std::mem::take(&mut kept.names).confirm();
     }
     Ok(taken)
+}
+
+/// Whether a request may be kept in the sample: what asks for credentials holds secrets, and preflights
+/// say nothing.
+fn is_sampled(parts: &Parts) -> bool {
+    let target = || Target::parse(parts.uri.path());
+    parts.method != http::Method::OPTIONS && matches!(target(), None | Some(Target::Logstore(_)))
 }

@@ -11,13 +11,13 @@ use super::service::Front;
 use super::site::SiteLogstore;
 use super::trace::Stage;
 use super::transcode;
-use crate::config::ClientAddress;
+use crate::config::{Ack, ClientAddress};
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::gate::identity::Principal;
 use crate::gate::quota::{Charges, Facts, Sorted, Words};
 use crate::gate::transform::Routed;
-use crate::pipeline::Receipt;
+use crate::pipeline::{Lane, Receipt};
 
 const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -39,13 +39,24 @@ pub(super) struct Toll<'c> {
 
 /// What says when the events of a request are as safe as their logstores ask.
 #[derive(Debug, Default)]
-pub(super) struct Receipts(SmallVec<[Receipt; 1]>);
+pub(super) struct Receipts {
+    awaited: SmallVec<[Receipt; 1]>,
+    /// The least that any of the logstores promises.
+    weakest: Option<Ack>,
+}
 
 impl Receipts {
-    fn add(&mut self, receipt: Receipt) {
+    fn add(&mut self, lane: &Lane, receipt: Receipt) {
+        let ack = lane.ack();
+        self.weakest = Some(self.weakest.map_or(ack, |weakest| weakest.min(ack)));
         if matches!(receipt, Receipt::Awaited(_)) {
-            self.0.push(receipt);
+            self.awaited.push(receipt);
         }
+    }
+
+    /// The least that any of the logstores promises that got events.
+    pub(super) fn weakest(&self) -> Option<Ack> {
+        self.weakest
     }
 
     /// Waits until all of them are.
@@ -53,7 +64,7 @@ impl Receipts {
     /// # Errors
     /// Why some are not. They may be delivered all the same.
     pub(super) async fn settled(self) -> Result<(), Refusal> {
-        for receipt in self.0 {
+        for receipt in self.awaited {
             receipt.settled().await?;
         }
         Ok(())
@@ -145,7 +156,7 @@ impl Front {
                 None => Ok(()),
             };
             match kept.and_then(|()| lane.submit(group, lease)) {
-                Ok(receipt) => receipts.add(receipt),
+                Ok(receipt) => receipts.add(lane, receipt),
                 Err(refusal) => {
                     // Nothing was handed to anybody: it may be sent again, whole.
                     group.events = all;
@@ -166,8 +177,8 @@ impl Front {
         for (target, mut events) in sorted.diverted {
             arrival.put_tags(charges, &mut events);
             match self.divert(arrival, target.as_str(), &events) {
-                Ok(receipt) => {
-                    receipts.add(receipt);
+                Ok((lane, receipt)) => {
+                    receipts.add(&lane, receipt);
                     diverted += events.events;
                 }
                 Err(refusal) => {
@@ -233,7 +244,7 @@ impl Front {
         arrival: &Arrival<'_>,
         target: &str,
         group: &EventGroup,
-    ) -> Result<Receipt, Refusal> {
+    ) -> Result<(Arc<Lane>, Receipt), Refusal> {
         let target = self
             .site
             .logstore(arrival.project, target)
@@ -242,7 +253,7 @@ impl Front {
         let lease = target.lane.admit(bytes, target.priority)?;
         let receipt = target.lane.submit(group, lease)?;
         target.metrics.events_accepted.add(u64::from(group.events));
-        Ok(receipt)
+        Ok((Arc::clone(&target.lane), receipt))
     }
 }
 
@@ -260,7 +271,7 @@ fn submit_to(target: &SiteLogstore, group: &EventGroup, lease: Lease, receipts: 
     let events = u64::from(group.events);
     match target.lane.submit(group, lease) {
         Ok(receipt) => {
-            receipts.add(receipt);
+            receipts.add(&target.lane, receipt);
             target.metrics.events_accepted.add(events);
         }
         Err(refusal) => {

@@ -180,6 +180,8 @@ pub struct Trace {
     traced: Mutex<Traced>,
     /// Bytes of a body that are kept.
     max_body: usize,
+    /// When the request came, unix milliseconds.
+    begun: u64,
     body: Mutex<SeenBody>,
 }
 
@@ -192,10 +194,11 @@ impl fmt::Debug for Trace {
 }
 
 impl Trace {
-    /// One that keeps bodies of so many bytes.
-    pub(super) fn with_body(max_body: usize) -> Self {
+    /// One for the sample, that keeps bodies of so many bytes.
+    pub(super) fn for_sample(max_body: usize, begun: u64) -> Self {
         Self {
             max_body,
+            begun,
             ..Self::default()
         }
     }
@@ -206,12 +209,13 @@ impl Trace {
         self.finish_with_body().0
     }
 
-    /// What was written down, and the body.
-    pub(super) fn finish_with_body(self) -> (Traced, SeenBody) {
+    /// What was written down, the body, and when the request came.
+    pub(super) fn finish_with_body(self) -> (Traced, SeenBody, u64) {
         let (traced, body) = (self.traced.into_inner(), self.body.into_inner());
         (
             traced.unwrap_or_else(PoisonError::into_inner),
             body.unwrap_or_else(PoisonError::into_inner),
+            self.begun,
         )
     }
 
@@ -283,6 +287,12 @@ impl Trace {
     }
 }
 
+/// What is known of a proof: the key of a token, the id of a ticket.
+fn key_of(principal: &Principal) -> Option<String> {
+    let of_token = principal.bearer().map(|it| it.key_name().to_owned());
+    of_token.or_else(|| principal.ticket().map(|pass| pass.id().to_string()))
+}
+
 /// What is written down of a request whose logstore is known.
 impl Arrival<'_> {
     /// A stage begins.
@@ -343,7 +353,7 @@ impl Arrival<'_> {
             kind: principal.kind(),
             source: Some(principal.source()),
             name: principal.key().map(String::from),
-            key: principal.bearer().map(|it| it.key_name().to_owned()),
+            key: key_of(principal),
             session: principal.session(),
             denied: None,
         };
@@ -376,8 +386,11 @@ impl Arrival<'_> {
         let reason = denied.refusal.reason();
         trace.change(|traced| {
             // What was proven before it was turned away stays known.
-            let proven = traced.caller.take().filter(|it| it.kind == denied.kind);
-            let (key, session) = proven.map_or((None, None), |it| (it.key, it.session));
+            let before = traced.caller.take().filter(|it| it.kind == denied.kind);
+            let (key, session) = match denied.proven.as_deref() {
+                Some(proven) => (key_of(proven), proven.session()),
+                None => before.map_or((None, None), |it| (it.key, it.session)),
+            };
             traced.caller = Some(TracedCaller {
                 kind: denied.kind,
                 source: None,

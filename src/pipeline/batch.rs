@@ -289,6 +289,7 @@ impl OpenBatch {
         lease.shrink_to((raw.capacity() + BATCH_OVERHEAD) as u64);
         SealedBatch {
             raw,
+            events: u32::try_from(held.events()).unwrap_or(u32::MAX),
             held,
             lease,
             id,
@@ -309,6 +310,8 @@ pub(super) struct SealedBatch {
     pub(super) lease: Lease,
     /// Its id, which is also its pack id.
     pub(super) id: BundleId,
+    /// How many events `raw` holds.
+    pub(super) events: u32,
     /// Where topic, source and tags stand in `raw`, without the pack id.
     pub(super) key: Range<usize>,
     /// Whether parts of it were given to the disk.

@@ -155,6 +155,7 @@ impl Forwarder {
             mut held,
             lease,
             id,
+            events,
             key,
             logged,
             waiters,
@@ -189,7 +190,7 @@ impl Forwarder {
             return;
         }
         // What has not ended by then goes to disk.
-        self.keep(parcel, held, (id, key, logged)).await;
+        self.keep(parcel, held, (id, events, key, logged)).await;
     }
 
     /// The deadline has come: the disk gets what it can, the rest is lost.
@@ -197,7 +198,7 @@ impl Forwarder {
         &self,
         parcel: Parcel,
         held: Held,
-        (id, key, logged): (BundleId, Range<usize>, bool),
+        (id, events, key, logged): (BundleId, u32, Range<usize>, bool),
     ) {
         let Some(spool) = self.lane.spool() else {
             held.dropped(DropReason::Stopped);
@@ -224,6 +225,7 @@ impl Forwarder {
             held,
             lease,
             id,
+            events,
             key,
             logged,
             waiters: Vec::new(),

@@ -44,7 +44,12 @@ impl Lane {
     ) -> Self {
         let sealed = Arc::new(SealedQueue::new());
         let safety = safety(&sealed);
-        if let Some(spool) = &safety.spool {
+        // Who waits for the store is refused when it is slow.
+        if let Some(spool) = safety
+            .spool
+            .as_ref()
+            .filter(|_| safety.ack != Ack::Logstore)
+        {
             admission.use_disk(spool);
         }
         let open = OpenBatches::new(limits, metrics, Arc::clone(&sealed), safety.clone());
@@ -184,6 +189,9 @@ impl Lane {
 
     /// Refuses what comes from now on, and seals what is open. Again does nothing.
     pub(super) fn close(&self) {
+        if let Some(spool) = &self.safety.spool {
+            spool.close();
+        }
         if let Some(mut batches) = self.lock().take() {
             batches.seal_all();
         }

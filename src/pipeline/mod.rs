@@ -32,6 +32,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -266,11 +267,21 @@ impl Pipeline {
             self.signals.deadline.cancel();
             self.tasks.wait().await;
         }
-        let mut on_disk = 0;
-        for (lane, metrics) in self.lanes.iter().zip(&self.metrics) {
+        // Side by side: a disk that hangs does not hold up the others.
+        let mut finishing = Vec::new();
+        for lane in &self.lanes {
             if let Some(spool) = lane.spool() {
-                on_disk += to_disk(lane, spool).await;
+                finishing.push((Arc::clone(spool), to_disk(lane, spool).await));
             }
+        }
+        let mut on_disk = 0;
+        for (spool, finished) in finishing {
+            if let Err(error) = finished.await {
+                tracing::error!(%error, "the spool of a logstore was not finished");
+            }
+            on_disk += spool.waiting();
+        }
+        for (lane, metrics) in self.lanes.iter().zip(&self.metrics) {
             while let Some(batch) = lane.sealed().pop().await {
                 metrics.batches_waiting.sub(1);
                 batch.held.dropped(DropReason::Stopped);
@@ -295,7 +306,8 @@ impl Pipeline {
             let lanes = self.lanes.iter().zip(&self.endings).zip(&mut down);
             for ((lane, ending), down) in lanes {
                 let is_down = |it: &Arc<Upstream>| !it.breaker().is_closed();
-                *down = match lane.spool().is_some() && ending.upstreams.iter().all(is_down) {
+                let has_disk = lane.spool().is_some_and(|spool| spool.is_well());
+                *down = match has_disk && ending.upstreams.iter().all(is_down) {
                     true => down.saturating_add(1),
                     false => 0,
                 };
@@ -330,17 +342,13 @@ impl Pipeline {
 /// A store counts as dead for a stop when its breaker was not closed for so long.
 const DEAD_STORE: Duration = Duration::from_secs(1);
 
-/// Gives what the workers have left of a lane to its disk. How many events wait there then.
-async fn to_disk(lane: &Arc<Lane>, spool: &Arc<LaneSpool>) -> u64 {
+/// Gives what the workers have left of a lane to its disk. Ends when the disk has it, or does not take it.
+async fn to_disk(lane: &Arc<Lane>, spool: &Arc<LaneSpool>) -> JoinHandle<()> {
     while let Some(batch) = lane.sealed().pop().await {
         spool.push(Job::Spill(batch));
     }
     let finishing = Arc::clone(spool);
-    let finished = tokio::task::spawn_blocking(move || finishing.finish());
-    if let Err(error) = finished.await {
-        tracing::error!(%error, "the spool of a logstore was not finished");
-    }
-    spool.waiting()
+    tokio::task::spawn_blocking(move || finishing.finish())
 }
 
 /// The memory of each lane, in the order of their weights.

@@ -114,6 +114,11 @@ impl OpenBatches {
         {
             return Err(Reason::BodyTooLarge);
         }
+        if self.safety.ack == Ack::Disk
+            && let Some(spool) = &self.safety.spool
+        {
+            spool.enter()?;
+        }
         // Paid in front, as if each part opened a batch, so that nothing can fail half-way.
         let batches = OpenBatch::fixed_cost(self.key.len()) * parts.clone().count();
         let price = (group.logs.len() + batches) as u64;
@@ -267,7 +272,7 @@ fn log_part(spool: &Arc<LaneSpool>, batch: &mut OpenBatch, part: Logs<'_>, waite
         id: batch.id(),
         number,
         events: part.events,
-        key: (number == 0).then(|| Arc::clone(batch.key())),
+        key: Arc::clone(batch.key()),
         logs: part.bytes.to_vec(),
         waiter,
     }));

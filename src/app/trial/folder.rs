@@ -131,9 +131,12 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
             continue;
         }
         let mut bytes = Vec::new();
-        File::open(entry.path())?
-            .take(MAX_FILE)
-            .read_to_end(&mut bytes)?;
+        let mut file = File::open(entry.path())?.take(MAX_FILE + 1);
+        file.read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_FILE {
+            let message = format!("{} is too large to be copied", entry.path().display());
+            return Err(io::Error::other(message));
+        }
         write_new(&to.join(entry.file_name()), bytes)?;
     }
     Ok(())

@@ -105,7 +105,7 @@ impl Trial {
     ///
     /// # Errors
     /// What a start would fail with.
-    pub fn start(config: &Config, setup: TrialSetup<'_>) -> Result<Self, StartError> {
+    pub async fn start(config: &Config, setup: TrialSetup<'_>) -> Result<Self, StartError> {
         let folder = TrialFolder::make().map_err(|source| StartError::DataDir {
             path: std::env::temp_dir(),
             source,
@@ -124,7 +124,7 @@ impl Trial {
             false => Vec::new(),
         };
         let metrics = Metrics::new();
-        let trust = trust(&config, setup.fetch)?;
+        let trust = trust(&config, setup.fetch).await?;
         let state = IdentityState::open(&config.data_dir, &config.identity, &metrics);
         let state = Arc::new(state.map_err(super::IdentityError::from)?);
         let quotas = Quotas::new(&config, 7).map_err(super::IdentityError::from)?;
@@ -223,7 +223,7 @@ async fn whole(mut body: Full<Bytes>) -> Bytes {
     data.unwrap_or_default()
 }
 
-fn trust(config: &Config, fetch: bool) -> Result<Trust, super::IdentityError> {
+async fn trust(config: &Config, fetch: bool) -> Result<Trust, super::IdentityError> {
     let window = config.identity.signed.window.get();
     let nonces = Arc::new(ReplayWindow::new(window, ReplayWindow::USUAL));
     let trust = Trust::load(config, &nonces)?;
@@ -231,7 +231,7 @@ fn trust(config: &Config, fetch: bool) -> Result<Trust, super::IdentityError> {
         let stop = tokio_util::sync::CancellationToken::new();
         let tasks = tokio_util::task::TaskTracker::new();
         let fetching = tasks.spawn(Arc::clone(trust.jwt()).refresh(stop.clone()));
-        let missing = tokio::task::block_in_place(|| wait_for_sets(trust.jwt()));
+        let missing = wait_for_sets(trust.jwt()).await;
         for missing in missing {
             tracing::warn!("{missing}");
         }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::signals::until_stopped;
 use super::source::ConfigSource;
 use super::{Exit, Failure, moment, output, traced};
 use crate::app::{Trial, TrialAnswer, TrialRequest, TrialSetup, existing_data_dir};
@@ -47,8 +48,16 @@ pub(super) struct ExplainArgs {
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     headers: Vec<String>,
     /// With a URL: the body; `@FILE` reads it from a file.
-    #[arg(short = 'd', long = "data", visible_aliases = ["data-raw", "data-binary"], value_name = "DATA|@FILE")]
+    #[arg(
+        short = 'd',
+        long = "data",
+        visible_alias = "data-binary",
+        value_name = "DATA|@FILE"
+    )]
     data: Option<String>,
+    /// With a URL: the body, whatever it begins with.
+    #[arg(long, value_name = "DATA", conflicts_with = "data")]
+    data_raw: Option<String>,
     /// Address that the request comes from.
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
@@ -99,11 +108,11 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
         fetch: !asked.recorded,
         stand_ins: asked.recorded,
     };
-    let answer = runtime.block_on(async {
-        let mut trial = Trial::start(&config, setup)?;
-        Ok::<_, crate::app::StartError>(trial.ask(asked.request).await)
-    });
-    let answer = answer.map_err(|error| Failure::new(Exit::Config, error))?;
+    let answer = runtime.block_on(until_stopped(async {
+        let started = Trial::start(&config, setup).await;
+        let mut trial = started.map_err(|error| Failure::new(Exit::Config, error))?;
+        Ok(trial.ask(asked.request).await)
+    }))?;
     match args.format {
         Format::Json => output::line(traced::as_json(&answer))?,
         Format::Text => show(&asked.shown, asked.bodyless.as_deref(), &answer)?,
@@ -117,7 +126,10 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
 fn show(shown: &str, bodyless: Option<&str>, answer: &TrialAnswer) -> Result<(), Failure> {
     output::line(output::escape(shown))?;
     traced::print(&answer.traced)?;
-    let reason = answer.reason.map(|it| format!(", {}", it.label()));
+    // What no stage has told of says it in its head.
+    let in_head = || answer.headers.get("x-tollgate-reason")?.to_str().ok();
+    let reason = answer.reason.map(|it| it.label()).or_else(in_head);
+    let reason = reason.map(|it| format!(", {}", output::escape(it)));
     let taken = if answer.status.is_success() {
         "taken"
     } else {
@@ -160,19 +172,20 @@ fn asked(args: &ExplainArgs) -> Result<Asked, Failure> {
                 Some(path) => read(path)?,
                 None => data.as_bytes().to_vec(),
             }),
-            None => None,
+            None => args.data_raw.as_ref().map(|data| data.as_bytes().to_vec()),
         };
         let request = curl::request(&args.what, args.request.as_deref(), &args.headers, data);
         return written(args, request.map_err(wrong)?);
     }
-    if args.request.is_some() || args.data.is_some() || !args.headers.is_empty() {
+    let given = args.data.is_some() || args.data_raw.is_some();
+    if args.request.is_some() || given || !args.headers.is_empty() {
         return Err(wrong(
             "-X, -H and -d go with a URL; a file holds all of its request".to_owned(),
         ));
     }
     let bytes = read(&args.what)?;
     if bytes.trim_ascii_start().first() == Some(&b'{') {
-        return recorded(&bytes);
+        return recorded(args, &bytes);
     }
     written(args, raw::request(&bytes).map_err(wrong)?)
 }
@@ -210,7 +223,7 @@ fn written(args: &ExplainArgs, written: Written) -> Result<Asked, Failure> {
 }
 
 /// A line of the sample: the first, where there are several.
-fn recorded(bytes: &[u8]) -> Result<Asked, Failure> {
+fn recorded(args: &ExplainArgs, bytes: &[u8]) -> Result<Asked, Failure> {
     let mut lines = serde_json::Deserializer::from_slice(bytes).into_iter::<SampledRequest>();
     let sampled = match lines.next() {
         Some(Ok(sampled)) => sampled,
@@ -222,6 +235,12 @@ fn recorded(bytes: &[u8]) -> Result<Asked, Failure> {
     };
     if lines.next().is_some() {
         output::note("note: this is the first of several; `tollgate replay` tries all of them out");
+    }
+    let mut sampled = sampled;
+    sampled.client = args.from.unwrap_or(sampled.client);
+    sampled.secure |= args.tls;
+    if let Some(at) = args.at {
+        sampled.time = at.saturating_mul(1000);
     }
     let shown = format!(
         "{} {} from {}, {}",

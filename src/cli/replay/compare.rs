@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::app::Stage;
 use crate::app::TrialAnswer;
-use crate::event::{Reason, SampledRequest};
+use crate::event::{Reason, SampledProof, SampledRequest};
 
 /// What becomes of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,14 @@ fn change(
     let verdict = &request.verdict;
     let before = verdict.reason.as_deref();
     let after = answer.reason.map(Reason::label);
+    // Refusals that no stage has told of.
+    if before.is_none() && after.is_none() && verdict.status != answer.status.as_u16() {
+        return Change::Undecided("its answer has another status, and no reason");
+    }
+    let busy = |reason: Reason| reason.is_quota() || reason.status().is_server_error();
+    if before != after && answer.reason.is_some_and(busy) {
+        return Change::Undecided("it was tried out without what its verdict depends on");
+    }
     if before == after && !(bodyless && after.is_some() && came_to >= Stage::Events) {
         return match before.is_some() || ends_before(request) == ends_after(answer) {
             true => Change::Same,
@@ -93,6 +101,17 @@ fn change(
             Some(_) if was_at.is_some_and(|was_at| was_at >= Stage::Body) => Change::Same,
             Some(_) => Change::Undecided("it would come to its body, which is not in the sample"),
         };
+    }
+    let at_credential = |stage| matches!(stage, Stage::Credential | Stage::Policy);
+    let unchecked = request
+        .credential
+        .as_ref()
+        .is_some_and(|it| it.proof == SampledProof::Unchecked);
+    if unchecked && was_at.is_some_and(at_credential) {
+        return Change::Undecided("its credential was not checked when it was recorded");
+    }
+    if request.hidden && came_to >= Stage::Events {
+        return Change::Undecided("personal data in it is hidden");
     }
     let unproven = request.credential.is_none() && came_to == Stage::Credential;
     if unproven && after.and_then(reason).is_some_and(asks_for_proof) {

@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use self::compare::compare;
 use self::report::Report;
 use super::node::NodeArgs;
+use super::signals::until_stopped;
 use super::{Exit, Failure, output, sample, source};
 use crate::app::{StartError, Trial, TrialRequest, TrialSetup};
 use crate::config::{Config, Overrides};
@@ -80,7 +81,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Internal, error))?;
-    let report = runtime.block_on(try_out(&config, requests))?;
+    let report = runtime.block_on(until_stopped(try_out(&config, requests)))?;
     match args.format {
         Format::Text => report.text()?,
         Format::Json => report.json()?,
@@ -96,7 +97,7 @@ async fn try_out(config: &Config, requests: Vec<SampledRequest>) -> Result<Repor
         stand_ins: true,
         ..TrialSetup::default()
     };
-    let started = Trial::start(config, setup);
+    let started = Trial::start(config, setup).await;
     let mut trial = started.map_err(|error: StartError| Failure::new(Exit::Config, error))?;
     for key in trial.stand_ins() {
         output::note(format_args!(
@@ -108,7 +109,7 @@ async fn try_out(config: &Config, requests: Vec<SampledRequest>) -> Result<Repor
         let trying = TrialRequest::recorded(&request);
         let (trying, bodyless) = trying.map_err(|error| {
             let message = format!("request {}: {error}", request.id);
-            Failure::new(Exit::Partial, message)
+            Failure::new(Exit::CommandLine, message)
         })?;
         let answer = trial.ask(trying).await;
         let verdict = compare(&request, bodyless.is_some(), &answer);
@@ -143,7 +144,7 @@ fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
     use std::io::Read as _;
     let failed = |error: std::io::Error| {
         let message = format!("cannot read {}: {error}", path.display());
-        Failure::new(Exit::Partial, message)
+        Failure::new(Exit::CommandLine, message)
     };
     let input: Box<dyn std::io::Read> = if path == std::path::Path::new("-") {
         Box::new(std::io::stdin())
@@ -157,7 +158,7 @@ fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
         .map_err(failed)?;
     if bytes.len() as u64 > MAX_SAMPLE {
         let message = format!("{} is longer than {} MiB", path.display(), MAX_SAMPLE >> 20);
-        return Err(Failure::new(Exit::Partial, message));
+        return Err(Failure::new(Exit::CommandLine, message));
     }
     Ok(bytes)
 }

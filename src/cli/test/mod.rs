@@ -23,6 +23,7 @@ use self::outcome::{Unmet, unmet};
 use self::prepare::{Prepared, prepare};
 use self::report::Tally;
 use super::run::start_failure;
+use super::signals::until_stopped;
 use super::{Exit, Failure, output, source};
 use crate::app::{Trial, TrialAnswer, TrialSetup};
 use crate::config::{Config, Document, DocumentForm, Overrides};
@@ -121,7 +122,7 @@ pub(super) fn run(args: &TestArgs) -> Result<Exit, Failure> {
     let mut tally = Tally::new(args.format);
     let mut stand_ins = BTreeSet::new();
     for (file, config, test) in &tests {
-        let failed = runtime.block_on(try_out(config, test, &mut stand_ins))?;
+        let failed = runtime.block_on(until_stopped(try_out(config, test, &mut stand_ins)))?;
         tally.test(file.document.origin(), test, failed.as_ref())?;
     }
     tally.end()
@@ -198,7 +199,8 @@ async fn try_out(
         fetch: false,
         stand_ins: true,
     };
-    let mut trial = Trial::start(config, setup).map_err(|error| start_failure(&error))?;
+    let started = Trial::start(config, setup).await;
+    let mut trial = started.map_err(|error| start_failure(&error))?;
     let stand_ins = trial.stand_ins().iter();
     let new: Vec<&str> = stand_ins
         .filter(|key| told.insert((*key).clone()))

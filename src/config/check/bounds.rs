@@ -1,7 +1,7 @@
 //! Sizes and times that must fit into each other.
 
 use super::{Findings, runs_embedded};
-use crate::config::Config;
+use crate::config::{Ack, Config};
 use crate::foundation::units::{ByteSize, Span};
 
 /// The most that SLS takes as one LogGroup before compression.
@@ -16,6 +16,37 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     sizes(config, findings);
     times(config, findings);
     shares(config, findings);
+    spool(config, findings);
+}
+
+fn spool(config: &Config, findings: &mut Findings) {
+    let spool = &config.spool;
+    if spool.commit_interval >= config.delivery.ack_timeout {
+        findings
+            .error(
+                "spool.commit_interval",
+                "must be shorter than delivery.ack_timeout",
+            )
+            .beside("delivery.ack_timeout");
+    }
+    if !(1..=60).contains(&spool.spill_at) {
+        findings.error(
+            "spool.spill_at",
+            "must be from 1 to 60: above that requests are refused before anything goes to disk",
+        );
+    }
+    for (i, project) in config.projects.iter().enumerate() {
+        for (j, logstore) in project.logstores.iter().enumerate() {
+            if logstore.ack == Ack::Disk && !spool.enabled {
+                findings
+                    .error(
+                        format!("project[{i}].logstore[{j}].ack"),
+                        "`disk` needs the spool, which is off",
+                    )
+                    .beside("spool.enabled");
+            }
+        }
+    }
 }
 
 fn sizes(config: &Config, findings: &mut Findings) {

@@ -28,8 +28,8 @@ pub struct Spool {
     pub max_age: Span,
     /// The least time between two syncs of a logstore: what comes meanwhile shares the second. A request of `ack = "disk"` waits for it at most once.
     pub commit_interval: Span,
-    /// Batches go to disk when a logstore holds more than this part of the memory that it may hold, in percent.
-    #[schemars(range(min = 1, max = 99))]
+    /// Batches go to disk when a logstore holds more than this part of the memory that it may hold now, in percent.
+    #[schemars(range(min = 1, max = 60))]
     pub spill_at: u8,
     /// How events are packed on disk.
     pub compression: super::Compression,
@@ -55,7 +55,9 @@ impl Default for Spool {
 }
 
 /// How safe the events of a request are when its client is told that they were taken; `x-tollgate-ack` of the answer says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Ack {
     /// They are held in memory. They outlive a store that is down and a stop, but not the death of the process.

@@ -391,8 +391,8 @@ impl Judged {
     }
 
     /// The request is kept: what was set aside is handed over, and every event is counted that is not
-    /// stored. What became of those, in their order.
-    pub(in crate::front) fn commit(self, arrival: &Arrival<'_>) -> Vec<EventResult> {
+    /// stored. What became of those, in their order; and what is to be remembered once the others are safe.
+    pub(in crate::front) fn commit(self, arrival: &Arrival<'_>) -> (Vec<EventResult>, Reservation) {
         let Self {
             mut results,
             aside,
@@ -422,8 +422,7 @@ impl Judged {
             }
         }
         aside.commit(arrival);
-        reservation.confirm();
-        results
+        (results, reservation)
     }
 }
 

@@ -3,8 +3,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
+use crate::config::Ack;
 use crate::event::Violation;
 use crate::front::toll::Receipts;
+use crate::gate::guard::Reservation;
 use crate::telemetry::Judge;
 
 const X_TOLLGATE_QUARANTINED_EVENTS: HeaderName =
@@ -20,9 +22,18 @@ pub(in crate::front) struct Kept {
     pub(in crate::front) others: Vec<EventResult>,
     /// What says when those that are kept are safe.
     pub(in crate::front) receipts: Receipts,
+    /// How safe they are then, where they are.
+    pub(in crate::front) ack: Option<Ack>,
+    /// What guards remember of them, once they are.
+    pub(in crate::front) names: Reservation,
 }
 
 impl Kept {
+    /// Whether some of them are set aside.
+    pub(in crate::front) fn sets_aside(&self) -> bool {
+        self.others.iter().any(|it| it.end == EventEnd::Quarantined)
+    }
+
     /// Says in the head of the answer how many are not stored.
     pub(in crate::front) fn tell(&self, headers: &mut HeaderMap) {
         for (name, end) in [

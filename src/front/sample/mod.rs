@@ -23,13 +23,16 @@ use crate::config::{Identity, Sample};
 use crate::event::Reason;
 use crate::foundation::clock;
 
+/// Requests of a second that are looked at, for each that may be kept.
+const BEGUN: u32 = 8;
+
 /// Keeps a few requests.
 #[derive(Debug)]
 pub(super) struct Sampler {
     rules: Sample,
     parameter: String,
     cookies: [String; 2],
-    /// The second in which no more is kept, and of which nothing is asked of the lock.
+    /// The second in which no more is begun, and of which nothing is asked of the lock.
     full_at: AtomicU64,
     state: Mutex<State>,
 }
@@ -38,6 +41,9 @@ pub(super) struct Sampler {
 struct State {
     /// The second that is counted.
     second: u64,
+    /// Requests of which it was written down what becomes of them: more than are kept, since how a request
+    /// ends is not known before.
+    begun: u32,
     taken: u32,
     refused: u32,
     /// Reasons of this second, a bit each.
@@ -69,7 +75,7 @@ impl State {
     fn begin(&mut self, second: u64) {
         if self.second != second {
             self.second = second;
-            (self.taken, self.refused) = (0, 0);
+            (self.begun, self.taken, self.refused) = (0, 0, 0);
             self.reasons = Default::default();
         }
     }
@@ -98,11 +104,15 @@ impl Sampler {
         }
         let mut state = self.lock();
         state.begin(unix_seconds);
-        if state.taken >= per_second && state.refused >= per_second {
+        state.begun += 1;
+        let all_kept = state.taken >= per_second && state.refused >= per_second;
+        if all_kept || state.begun > per_second.saturating_mul(BEGUN) {
             self.full_at.store(unix_seconds, Ordering::Relaxed);
             return None;
         }
-        Some(Trace::with_body(self.rules.max_body.as_usize()))
+        drop(state);
+        let begun = clock::unix_millis();
+        Some(Trace::for_sample(self.rules.max_body.as_usize(), begun))
     }
 
     /// Keeps a request, if there is room for one that ended so.
@@ -113,7 +123,7 @@ impl Sampler {
         unix_seconds: u64,
         reply: &Reply,
     ) {
-        let (traced, body) = trace.finish_with_body();
+        let (traced, body, unix_millis) = trace.finish_with_body();
         let reason = traced.refused_for();
         {
             let mut state = self.lock();
@@ -149,7 +159,6 @@ impl Sampler {
             cookies: [&self.cookies[0], &self.cookies[1]],
             personal: self.rules.hide_personal,
         };
-        let unix_millis = clock::unix_millis();
         let seen = Seen {
             parts,
             sender,
@@ -178,5 +187,29 @@ impl Sampler {
         drop(state);
         lines.sort_by_key(|(unix_millis, _)| *unix_millis);
         lines.into_iter().map(|(_, line)| line).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_looked_at_in_a_second_than_a_few_for_each_that_may_be_kept() {
+        let rules = Sample {
+            per_second: 3,
+            ..Sample::default()
+        };
+        let sampler = Sampler::new(&rules, &Identity::default());
+        for second in [100, 101] {
+            let begun = (0..1000).filter(|_| sampler.begin(second).is_some());
+            assert_eq!(begun.count(), 3 * BEGUN as usize);
+        }
+        let none = Sample {
+            per_second: 0,
+            ..rules
+        };
+        let sampler = Sampler::new(&none, &Identity::default());
+        assert!(sampler.begin(100).is_none());
     }
 }

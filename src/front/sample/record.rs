@@ -38,6 +38,11 @@ impl Seen<'_> {
         } = self;
         let id = reply.headers().get(X_LOG_REQUESTID);
         let target = parts.uri.path_and_query().map_or("/", |it| it.as_str());
+        let (body, hidden) = match parts.method == Method::POST || parts.method == Method::PUT {
+            true => body_of(body, redactor),
+            false => (SampledBody::Text(String::new()), false),
+        };
+        let kept = redactor.target(target);
         let request = SampledRequest {
             id: id
                 .and_then(|id| id.to_str().ok())
@@ -47,36 +52,41 @@ impl Seen<'_> {
             client: sender.address,
             secure: sender.secure,
             method: parts.method.as_str().to_owned(),
-            target: redactor.target(target),
+            hidden: hidden || (kept != target && kept.len() == target.len() && !kept.contains('*')),
+            target: kept,
             headers: redactor.headers(&parts.headers),
-            body: match parts.method == Method::POST || parts.method == Method::PUT {
-                true => body_of(body, redactor),
-                false => SampledBody::Text(String::new()),
-            },
+            body,
             credential: traced.caller.as_ref().and_then(credential_of),
             verdict: verdict_of(reply.status().as_u16(), &traced),
         };
-        serde_json::to_vec(&request).ok().map(Bytes::from)
+        let line = serde_json::to_vec(&request).ok()?;
+        // Without what the text has grown by.
+        Some(Bytes::from(line.into_boxed_slice()))
     }
 }
 
-fn body_of(body: SeenBody, redactor: &Redactor<'_>) -> SampledBody {
-    let left_out = |why: &str| SampledBody::LeftOut(why.to_owned());
+/// The body, and whether personal data in it is hidden.
+fn body_of(body: SeenBody, redactor: &Redactor<'_>) -> (SampledBody, bool) {
+    let left_out = |why: &str| (SampledBody::LeftOut(why.to_owned()), false);
     let Some(mut plain) = body.plain else {
         return match body.too_long {
             true => left_out("it is longer than sample.max_body"),
             false => left_out("it was not read"),
         };
     };
-    // In one that cannot be read a token may stand in any disguise.
-    let disguised = !body.readable && memchr::memmem::find(&plain, b"\\u").is_some();
-    if !redactor.body(&mut plain, &body.token) || disguised {
+    // Behind escapes a token may stand in any disguise.
+    let may_hold_token = !body.readable || !body.token.is_empty();
+    if may_hold_token && memchr::memmem::find(&plain, b"\\u").is_some() {
         return left_out("a secret in it could not be hidden");
     }
-    match String::from_utf8(plain) {
+    let Some(hidden) = redactor.body(&mut plain, &body.token) else {
+        return left_out("a secret in it could not be hidden");
+    };
+    let kept = match String::from_utf8(plain) {
         Ok(text) => SampledBody::Text(text),
         Err(error) => SampledBody::Base64(STANDARD.encode(error.into_bytes())),
-    }
+    };
+    (kept, hidden)
 }
 
 fn credential_of(caller: &TracedCaller) -> Option<SampledCredential> {
@@ -92,28 +102,31 @@ fn credential_of(caller: &TracedCaller) -> Option<SampledCredential> {
         kind: caller.kind.label().to_owned(),
         name: caller.name.clone(),
         key: caller.key.clone(),
-        proof: match caller.denied.is_none_or(proof_was_good) {
-            true => SampledProof::Good,
-            false => SampledProof::Bad,
-        },
+        proof: caller.denied.map_or(SampledProof::Good, proof_of),
         session,
     })
 }
 
-/// Whether a credential that was turned away for this had proven what it is.
-fn proof_was_good(reason: Reason) -> bool {
-    matches!(
-        reason,
+/// What was found of the proof of a credential that was turned away for this.
+fn proof_of(reason: Reason) -> SampledProof {
+    match reason {
         Reason::TokenExpired
-            | Reason::TokenNotYetValid
-            | Reason::TokenClaims
-            | Reason::TokenScope
-            | Reason::PolicyDenied
-            | Reason::PlatformMismatch
-            | Reason::TokenAmbiguous
-            | Reason::CredentialNotAccepted
-            | Reason::CredentialMissing
-    )
+        | Reason::TokenNotYetValid
+        | Reason::TokenClaims
+        | Reason::TokenScope
+        | Reason::PolicyDenied
+        | Reason::PlatformMismatch
+        | Reason::CredentialRevoked
+        | Reason::RoleUnknown
+        | Reason::CredentialMissing => SampledProof::Good,
+        Reason::CredentialNotAccepted
+        | Reason::TokenAmbiguous
+        | Reason::TokenUnknownKey
+        | Reason::TokenKeysUnavailable
+        | Reason::AccessKeyUnknown
+        | Reason::AccessKeyDisabled => SampledProof::Unchecked,
+        _ => SampledProof::Bad,
+    }
 }
 
 fn verdict_of(status: u16, traced: &Traced) -> SampledVerdict {

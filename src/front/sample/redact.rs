@@ -7,8 +7,11 @@
 use http::header::{AUTHORIZATION, COOKIE, REFERER};
 use http::{HeaderMap, HeaderName};
 
+use prost::Message as _;
+
 use super::super::platform;
 use crate::gate::transform::PersonalFinder;
+use crate::logstore::proto::LogGroup;
 
 /// Takes the place of what proves a credential.
 const STAR: u8 = b'*';
@@ -112,31 +115,72 @@ impl Redactor<'_> {
         format!("{path}?{}", pairs.join("&"))
     }
 
-    /// A body, in place and without changing its length. `secret` is the token that was found in it.
-    /// Whether nothing of that is left.
-    pub(super) fn body(&self, body: &mut Vec<u8>, secret: &[u8]) -> bool {
+    /// A body, in place. `secret` is the token that was found in it. Whether personal data was hidden;
+    /// `None` when what is secret of it cannot be hidden: then it is not to be kept.
+    pub(super) fn body(&self, body: &mut Vec<u8>, secret: &[u8]) -> Option<bool> {
         hide_tokens(body);
-        if self.personal {
-            let mut hidden = Vec::with_capacity(body.len());
-            for chunk in body.utf8_chunks() {
-                let mut text = chunk.valid().to_owned();
-                PersonalFinder::default().hide(&mut text);
-                hidden.extend_from_slice(text.as_bytes());
-                hidden.extend_from_slice(chunk.invalid());
-            }
-            *body = hidden;
-        }
-        // Nothing proves a token but its last part; one without parts is hidden whole, or not kept.
+        // Nothing proves a token but its last part; one without parts is nothing else.
         let proof = secret.rsplit(|b| *b == b'.').next().unwrap_or_default();
-        proof.is_empty() || memchr::memmem::find(body, proof).is_none()
+        if !proof.is_empty() && memchr::memmem::find(body, proof).is_some() {
+            return None;
+        }
+        if !self.personal {
+            return Some(false);
+        }
+        match std::str::from_utf8(body) {
+            Ok(text) if text.trim_start().starts_with(['{', '[']) || text.is_empty() => {
+                let mut text = text.to_owned();
+                let hidden = PersonalFinder::default().hide(&mut text);
+                *body = text.into_bytes();
+                Some(hidden)
+            }
+            _ => {
+                // Texts of a LogGroup stand between lengths, which must stay as they are.
+                let mut group = LogGroup::decode(body.as_slice()).ok()?;
+                let hidden = hide_in_group(&mut group);
+                if hidden {
+                    *body = group.encode_to_vec();
+                }
+                Some(hidden)
+            }
+        }
     }
 
     /// Any text: without what proves a token, and without personal data.
     pub(super) fn text(&self, text: &str) -> String {
         let mut bytes = text.as_bytes().to_vec();
-        self.body(&mut bytes, b"");
-        String::from_utf8_lossy(&bytes).into_owned()
+        hide_tokens(&mut bytes);
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
+        if self.personal {
+            PersonalFinder::default().hide(&mut text);
+        }
+        text
     }
+}
+
+/// Hides personal data in the values of a LogGroup. Whether there was any.
+fn hide_in_group(group: &mut LogGroup) -> bool {
+    let mut finder = PersonalFinder::default();
+    let mut hidden = false;
+    let mut hide = |bytes: &mut bytes::Bytes| {
+        if let Ok(text) = std::str::from_utf8(bytes) {
+            let mut text = text.to_owned();
+            if finder.hide(&mut text) {
+                *bytes = text.into_bytes().into();
+                hidden = true;
+            }
+        }
+    };
+    for log in &mut group.logs {
+        log.contents
+            .iter_mut()
+            .for_each(|content| hide(&mut content.value));
+    }
+    group
+        .log_tags
+        .iter_mut()
+        .for_each(|tag| hide(&mut tag.value));
+    hidden
 }
 
 /// An `Authorization` header without what proves it.
@@ -204,6 +248,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::logstore::proto::{Log, log::Content};
 
     const REDACTOR: Redactor<'_> = Redactor {
         parameter: "token",
@@ -274,19 +319,38 @@ mod tests {
         );
         let mut body =
             b"{\"t\":\"eyJh.eyJp.SEC-_ET\",\"phone\":\"138 1234 5678\",\"x\":\"eyJ\"}".to_vec();
-        assert!(REDACTOR.body(&mut body, b"eyJh.eyJp.SEC-_ET"));
+        assert_eq!(REDACTOR.body(&mut body, b"eyJh.eyJp.SEC-_ET"), Some(true));
         assert_eq!(
             String::from_utf8(body).unwrap(),
-            "{\"t\":\"eyJh.eyJp.*******\",\"phone\":\"000 0000 0000\",\"x\":\"eyJ\"}"
+            "{\"t\":\"eyJh.eyJp.*******\",\"phone\":\"138 0000 0000\",\"x\":\"eyJ\"}"
         );
+        let mut number = b"{\"phone\":13812345678}".to_vec();
+        assert_eq!(REDACTOR.body(&mut number, b""), Some(true));
+        assert_eq!(number, b"{\"phone\":13800000000}", "it is a number still");
         let mut opaque = b"{\"t\":\"opaque-secret\"}".to_vec();
-        assert!(
-            !REDACTOR.body(&mut opaque, b"opaque-secret"),
+        assert_eq!(
+            REDACTOR.body(&mut opaque, b"opaque-secret"),
+            None,
             "it is not kept"
         );
-        let mut binary = b"\x0a\x05eyJh.eyJp.SECRET\xff\x0012".to_vec();
-        let length = binary.len();
-        assert!(REDACTOR.body(&mut binary, b"eyJh.eyJp.SECRET"));
-        assert_eq!(binary.len(), length);
+        // A LogGroup stays one, whatever its lengths look like.
+        let value = format!("a.user@shop.example{}", "-".repeat(30));
+        let group = LogGroup {
+            logs: vec![Log {
+                time: 1,
+                contents: vec![Content {
+                    key: "mail".into(),
+                    value: value.clone().into(),
+                }],
+                time_ns: None,
+            }],
+            ..LogGroup::default()
+        };
+        let mut binary = group.encode_to_vec();
+        assert_eq!(REDACTOR.body(&mut binary, b""), Some(true));
+        let read = LogGroup::decode(binary.as_slice()).unwrap();
+        let hidden = value.replace("a.user", "x.xxxx");
+        assert_eq!(&read.logs[0].contents[0].value[..], hidden.as_bytes());
+        assert_eq!(REDACTOR.body(&mut b"\xff no group".to_vec(), b""), None);
     }
 }

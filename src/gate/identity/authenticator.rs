@@ -151,7 +151,11 @@ impl<'a> Check<'a> {
             let bearer = self.bearer(token)?;
             bearer
                 .may(facts.project, facts.logstore, facts.action.names())
-                .map_err(|refusal| of_bearer(&bearer, refusal))?;
+                .map_err(|refusal| {
+                    let denied = of_bearer(&bearer, refusal);
+                    let holder = Holder::Bearer(bearer.clone());
+                    denied.proven_for(&Principal::of_token(kind, place, holder))
+                })?;
             Holder::Bearer(bearer)
         };
         self.settled(Principal::of_token(kind, place, holder))
@@ -412,7 +416,8 @@ impl<'a> Check<'a> {
     pub(super) fn settled(&self, mut principal: Principal) -> Result<Principal, Denied> {
         let project = self.trust.projects.get(self.facts.project);
         let project = project.map(|policy| &**policy);
-        principal.settled = authority::authorize(&principal, project, self.facts, None)?;
+        let settled = authority::authorize(&principal, project, self.facts, None);
+        principal.settled = settled.map_err(|denied| denied.proven_for(&principal))?;
         Ok(principal)
     }
 
@@ -432,7 +437,9 @@ impl<'a> Check<'a> {
         }
         let project = self.trust.projects.get(self.facts.project);
         let project = project.map(|policy| &**policy);
-        authority::authorize(principal, project, self.facts, Some(body)).map(|_| ())
+        let settled = authority::authorize(principal, project, self.facts, Some(body));
+        settled.map_err(|denied| denied.proven_for(principal))?;
+        Ok(())
     }
 }
 

@@ -205,6 +205,8 @@ pub struct Denied {
     /// The name of the credential, for the books; what an unverified credential says of itself is
     /// not to be believed.
     pub key: Option<Box<str>>,
+    /// Whose credential was good, and is turned away for what it may do.
+    pub proven: Option<Box<Principal>>,
 }
 
 impl Denied {
@@ -215,7 +217,15 @@ impl Denied {
             refusal: refusal.into(),
             kind,
             key: None,
+            proven: None,
         }
+    }
+
+    /// Notes whose credential it is, whose proof was good.
+    #[must_use]
+    pub fn proven_for(mut self, principal: &Principal) -> Self {
+        self.proven = Some(Box::new(principal.clone()));
+        self
     }
 
     /// Names the credential.

@@ -317,6 +317,11 @@ impl Charges {
         &self.set.classes
     }
 
+    /// Whatever becomes of the request, what was taken stays taken.
+    pub fn keep(&mut self) {
+        self.taken.clear();
+    }
+
     /// The request was refused: gives back what is fair.
     pub fn refused(&mut self, reason: Reason) {
         if self.taken.is_empty() {
@@ -468,7 +473,12 @@ impl Charges {
                     let [own, _] = hashes;
                     if banned || limit.consequence(own, facts) == Consequence::Refused {
                         limit.cells.refused.inc();
-                        self.note(limit, (1, &text), Consequence::Refused.told());
+                        let told = if banned {
+                            "banned"
+                        } else {
+                            Consequence::Refused.told()
+                        };
+                        self.note(limit, (1, &text), told);
                         self.tell(limit, own, false, now);
                         self.bit = Some(Arc::clone(&limit.name));
                         return Err(refusal(limit, &too_much, now));

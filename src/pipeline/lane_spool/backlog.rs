@@ -9,7 +9,6 @@ use crate::event::put_tag;
 use crate::foundation::budget::Lease;
 use crate::pipeline::batch::{BATCH_OVERHEAD, Held, SealedBatch};
 use crate::pipeline::spool::{ReadError, Taken};
-use crate::telemetry::DropReason;
 
 /// Pause when memory or the disk has no room for a bundle that is to come back.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,50 +34,45 @@ impl LaneSpool {
     /// Not safe: a bundle that was taken would not be given to anybody else.
     pub(in crate::pipeline) async fn bring_back(self: &Arc<Self>) -> Option<SealedBatch> {
         let spool = Arc::clone(self);
-        let taking = tokio::task::spawn_blocking(move || spool.take());
-        let taken = taking.await.ok().flatten();
-        let Some(taken) = taken else {
-            tokio::time::sleep(PAUSE).await;
-            return None;
-        };
-        let Ok(lease) = self.budget.lease(taken.raw_bytes + BATCH_OVERHEAD as u64) else {
-            self.put_back(&taken);
-            tokio::time::sleep(PAUSE).await;
-            return None;
-        };
-        let spool = Arc::clone(self);
-        let reading = tokio::task::spawn_blocking(move || spool.read(&taken, lease));
-        let read = reading.await.ok().flatten();
-        if read.is_none() {
+        let taking = tokio::task::spawn_blocking(move || {
+            let taken = spool.take()?;
+            let room = taken.raw_bytes + BATCH_OVERHEAD as u64;
+            match spool.budget.lease(room) {
+                Ok(lease) => spool.read(&taken, lease),
+                Err(_) => {
+                    spool.put_back(&taken);
+                    None
+                }
+            }
+        });
+        let batch = taking.await.ok().flatten();
+        if batch.is_none() {
             tokio::time::sleep(PAUSE).await;
         }
-        read
+        batch
     }
 
     /// The next bundle in the lane's order.
     fn take(&self) -> Option<Taken> {
         let mut log = self.log();
-        let next = log.take_next();
-        let recovering = log.is_recovering();
-        drop(log);
-        match next {
+        match log.take_next() {
             Ok(Some(taken)) => {
-                let known = |known: u64| Some(known.saturating_sub(1));
-                // `known` always gives a number.
-                if self
+                let less = |known: u64| Some(known.saturating_sub(1));
+                // It always gives a number.
+                let changed = self
                     .backlog
-                    .fetch_update(Ordering::AcqRel, Ordering::Acquire, known)
-                    .is_err()
-                {}
+                    .fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+                debug_assert!(changed.is_ok());
                 Some(taken)
             }
             Ok(None) => {
-                if !recovering {
+                if !log.is_recovering() {
                     self.backlog.store(0, Ordering::Release);
                 }
                 None
             }
             Err(error) => {
+                drop(log);
                 tracing::warn!(%error, "events that wait on disk cannot be read now");
                 None
             }
@@ -86,8 +80,10 @@ impl LaneSpool {
     }
 
     fn put_back(&self, taken: &Taken) {
-        if self.log().release(taken.id) {
+        let mut log = self.log();
+        if log.release(taken.id) {
             self.backlog.fetch_add(1, Ordering::AcqRel);
+            drop(log);
             self.ready.notify_one();
         }
     }
@@ -95,28 +91,25 @@ impl LaneSpool {
     fn read(&self, taken: &Taken, mut lease: Lease) -> Option<SealedBatch> {
         let plan = self.log().plan(taken.id)?;
         let reading = plan.read();
-        let result = self.log().settle(reading);
-        let waiting = &self.metrics.spool.waiting;
-        let lost = |events: u64| {
-            waiting.sub(events);
-            let dropped = &self.metrics.events_dropped;
-            dropped.at(DropReason::Lost as usize).add(events);
-        };
-        let bundle = match result {
-            Ok(bundle) => bundle,
-            Err(ReadError::Disk { source, .. }) => {
-                tracing::warn!(error = %source, "events that wait on disk cannot be read now");
-                self.backlog.fetch_add(1, Ordering::AcqRel);
-                return None;
-            }
-            Err(error @ (ReadError::Lost | ReadError::Unknown)) => {
-                tracing::error!(%error, events = taken.events, "events on disk were lost");
-                lost(taken.events);
-                return None;
+        let bundle = {
+            let mut log = self.log();
+            match log.settle(reading) {
+                Ok(bundle) => bundle,
+                Err(ReadError::Disk { source, .. }) => {
+                    self.backlog.fetch_add(1, Ordering::AcqRel);
+                    drop(log);
+                    tracing::warn!(error = %source, "events that wait on disk cannot be read now");
+                    return None;
+                }
+                Err(error @ (ReadError::Lost | ReadError::Unknown)) => {
+                    drop(log);
+                    tracing::error!(%error, events = taken.events, "events on disk were lost");
+                    self.mirror();
+                    return None;
+                }
             }
         };
-        lost(taken.events.saturating_sub(bundle.events));
-        waiting.sub(bundle.events);
+        self.metrics.spool.waiting.sub(bundle.events);
         let logs_bytes = bundle.logs_bytes;
         let mut raw = bundle.log_group;
         let key = logs_bytes..raw.len();
@@ -131,6 +124,7 @@ impl LaneSpool {
             held,
             lease,
             id: bundle.id,
+            events: u32::try_from(bundle.events).unwrap_or(u32::MAX),
             logged: true,
             waiters: Vec::new(),
         })

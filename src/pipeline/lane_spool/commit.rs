@@ -1,14 +1,14 @@
 //! The jobs of a lane's disk, done.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Job, Jobs, LaneSpool, PartJob, State, UPKEEP};
 use crate::event::Reason;
 use crate::foundation::clock;
 use crate::pipeline::batch::{Held, SealedBatch};
-use crate::pipeline::spool::{AppendError, BundleId, Counts, Fault, InDoubt, Log, Part, PartId};
+use crate::pipeline::spool::{AppendError, BundleId, Fault, InDoubt, Log, Part, PartId};
 use crate::telemetry::DropReason;
 
 /// Bytes of parts that share a sync, at most.
@@ -40,7 +40,8 @@ impl Appended {
 /// What is done once the rest is on disk.
 #[derive(Default)]
 struct Then {
-    released: Vec<(BundleId, Held)>,
+    /// Batches of which the parts were appended before.
+    released: Vec<SealedBatch>,
     done: Vec<BundleId>,
     recover: bool,
 }
@@ -48,6 +49,7 @@ struct Then {
 impl LaneSpool {
     /// Does the jobs until there are none.
     pub(super) fn work(self: &Arc<Self>) {
+        let _running = Running(self);
         let mut last = None::<Instant>;
         loop {
             if let Some(last) = last
@@ -110,8 +112,13 @@ impl LaneSpool {
                 Appended::Batch(batch) => self.let_go(batch),
             }
         }
-        for (id, held) in then.released {
-            self.wait_on_disk(id, held);
+        for batch in then.released {
+            if self.partial().contains(&batch.id) {
+                // Only memory has all of it.
+                self.sealed.push(batch);
+            } else {
+                self.let_go(batch);
+            }
         }
         {
             let mut log = self.log();
@@ -124,17 +131,23 @@ impl LaneSpool {
     }
 
     fn append_part(&self, log: &mut Log, part: PartJob, now: u64, appended: &mut Vec<Appended>) {
-        let result = log.append(
-            &Part {
+        let append = |log: &mut Log, key| {
+            let part = Part {
                 bundle: part.id,
                 number: part.number,
                 last: false,
                 events: part.events,
-                key: part.key.as_deref(),
+                key,
                 logs: &part.logs,
-            },
-            now,
-        );
+            };
+            log.append(&part, now)
+        };
+        let first = (part.number == 0).then_some(&*part.key);
+        let result = match append(log, first) {
+            // The disk has not taken the first one.
+            Err(AppendError::Keyless) => append(log, Some(&*part.key)),
+            other => other,
+        };
         match result {
             Ok(()) => {
                 self.now(State::Well);
@@ -158,14 +171,7 @@ impl LaneSpool {
         (appended, then): (&mut Vec<Appended>, &mut Then),
     ) {
         if batch.logged {
-            if self.partial().contains(&batch.id) {
-                // Only memory has all of it.
-                self.sealed.push(batch);
-            } else {
-                self.metrics.batches_waiting.sub(1);
-                let (id, held) = batch.into_held();
-                then.released.push((id, held));
-            }
+            then.released.push(batch);
             return;
         }
         let (logs, key) = batch.parts();
@@ -174,7 +180,7 @@ impl LaneSpool {
                 bundle: batch.id,
                 number: 0,
                 last: true,
-                events: u32::try_from(batch.held.events()).unwrap_or(u32::MAX),
+                events: batch.events,
                 key: Some(key),
                 logs,
             },
@@ -195,6 +201,9 @@ impl LaneSpool {
     /// A sync failed: what it was for is written once more, to another file.
     fn append_again(&self, doubt: &InDoubt, now: u64, appended: &mut Vec<Appended>) {
         tracing::warn!(error = %doubt, "the disk did not take what was written; it is written again");
+        // What is withdrawn is whole in memory alone, if it is there.
+        self.partial()
+            .extend(doubt.parts.iter().map(|part| part.bundle));
         let (good, doubtful): (Vec<Appended>, Vec<Appended>) = std::mem::take(appended)
             .into_iter()
             .partition(|it| doubt.parts.binary_search(&it.part_id()).is_err());
@@ -205,8 +214,12 @@ impl LaneSpool {
             let mut nothing = Then::default();
             for it in doubtful {
                 match it {
-                    Appended::Part(part) => self.append_part(&mut log, part, now, appended),
+                    Appended::Part(part) => {
+                        self.partial().remove(&part.id);
+                        self.append_part(&mut log, part, now, appended);
+                    }
                     Appended::Batch(batch) => {
+                        self.partial().remove(&batch.id);
                         self.spill(&mut log, batch, now, (appended, &mut nothing));
                     }
                 }
@@ -241,35 +254,37 @@ impl LaneSpool {
 
     /// A bundle waits on disk from now on.
     fn wait_on_disk(&self, id: BundleId, held: Held) {
-        if self.log().release(id) {
+        let mut log = self.log();
+        if log.release(id) {
             held.to_disk();
+            // Under the lock, as in all places: no bundle is forgotten.
             self.backlog.fetch_add(1, Ordering::AcqRel);
+            drop(log);
             self.ready.notify_one();
-        } else {
-            tracing::error!(bundle = %id, "a batch that was to wait on disk is not there");
-            held.dropped(DropReason::Lost);
+            return;
         }
+        drop(log);
+        tracing::error!(bundle = %id, "a batch that was to wait on disk is not there");
+        held.dropped(DropReason::Lost);
     }
 
     /// Looks through some of what earlier lives have left. Whether there is more.
     fn recover(&self) -> bool {
         let mut log = self.log();
         let before = log.counts();
-        let through = match log.recover(RECOVERED) {
-            Ok(through) => through,
-            Err(error) => {
-                tracing::warn!(%error, "what an earlier life has left cannot be read; it is tried again");
-                std::thread::sleep(Duration::from_millis(200));
-                false
-            }
-        };
+        let recovered = log.recover(RECOVERED);
         let after = log.counts();
-        drop(log);
         let events = after.recovered_events - before.recovered_events;
         self.metrics.spool.recovered.add(events);
         self.metrics.spool.waiting.add(events);
         let bundles = after.recovered_bundles - before.recovered_bundles;
         self.backlog.fetch_add(bundles, Ordering::AcqRel);
+        drop(log);
+        let through = recovered.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what an earlier life has left cannot be read; it is tried again");
+            std::thread::sleep(Duration::from_millis(200));
+            false
+        });
         if through {
             self.ready.notify_waiters();
             if after.recovered_events > 0 {
@@ -282,45 +297,28 @@ impl LaneSpool {
 
     /// What is due from time to time.
     fn upkeep(&self) {
-        let now = clock::unix_millis();
-        let last = self.checked.swap(now, Ordering::AcqRel);
-        if now.saturating_sub(last) < UPKEEP {
-            self.checked.store(last, Ordering::Release);
-            self.changed.store(true, Ordering::Release);
-            return;
+        self.changed.store(true, Ordering::Release);
+        {
+            let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+            if checked.elapsed() < UPKEEP {
+                return;
+            }
+            *checked = Instant::now();
         }
         self.changed.store(false, Ordering::Release);
-        let mut log = self.log();
-        let before = log.counts();
-        log.expire(now);
-        if let Err(error) = log.checkpoint() {
-            tracing::debug!(%error, "what was delivered could not be noted now");
+        let ticket = {
+            let mut log = self.log();
+            log.expire(clock::unix_millis());
+            log.begin_checkpoint()
+        };
+        if let Some(ticket) = ticket {
+            let outcome = ticket.run();
+            let noted = self.log().finish_checkpoint(outcome);
+            if let Err(error) = noted {
+                tracing::debug!(%error, "what was delivered could not be noted now");
+            }
         }
-        let after = log.counts();
-        drop(log);
-        let gone = |before: u64, after: u64| after.saturating_sub(before);
-        let expired = gone(before.expired_events, after.expired_events);
-        let shown = &self.metrics.spool;
-        shown.expired.add(expired);
-        shown.waiting.sub(expired);
-        self.note_shed(&after);
-        shown.bytes.set(after.disk_bytes);
-        shown.segments.set(after.segments);
-        shown.parts.set(after.appended_parts);
-        shown
-            .damaged
-            .set(after.damaged_records + after.garbage + after.torn_tails);
-        shown
-            .failures
-            .set(after.failed_appends + after.failed_syncs);
-    }
-
-    /// Events that made room for newer ones are held no longer.
-    fn note_shed(&self, counts: &Counts) {
-        let before = self.shed.swap(counts.dropped_events, Ordering::AcqRel);
-        let shed = counts.dropped_events.saturating_sub(before);
-        self.metrics.spool.shed.add(shed);
-        self.metrics.spool.waiting.sub(shed);
+        self.mirror();
     }
 
     /// What an error of the disk means for clients.
@@ -331,7 +329,12 @@ impl LaneSpool {
                 fault: Fault::NoSpace,
                 ..
             } => (State::Full, Reason::SpoolFull),
-            _ => (State::Failing, Reason::SpoolFailed),
+            AppendError::Disk { .. } => (State::Failing, Reason::SpoolFailed),
+            // Nothing is wrong with the disk.
+            AppendError::TooLarge | AppendError::Keyless | AppendError::Repeated(_) => {
+                tracing::error!(%error, "a part was not written to disk");
+                return Reason::SpoolFailed;
+            }
         };
         if self.now(state) {
             tracing::error!(%error, "the disk takes no events; it is tried again");
@@ -341,9 +344,23 @@ impl LaneSpool {
 
     /// Whether that is news.
     fn now(&self, state: State) -> bool {
-        let before = self.state.swap(state as u8, Ordering::AcqRel);
-        self.metrics.spool.state.set(state as u64);
-        before != state as u8
+        self.state.store(state as u8, Ordering::Release);
+        let shown = &self.metrics.spool.state;
+        let before = shown.get();
+        shown.set(state as u64);
+        before != state as u64
+    }
+}
+
+/// A task works on the jobs. When it dies, the next job gets another.
+struct Running<'a>(&'a LaneSpool);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the task of a logstore's disk has died: what it was at is lost");
+            self.0.jobs().running = false;
+        }
     }
 }
 

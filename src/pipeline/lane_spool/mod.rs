@@ -25,19 +25,18 @@ use tokio_util::task::TaskTracker;
 use super::batch::SealedBatch;
 use super::queue::SealedQueue;
 use super::receipt::Waiter;
-use super::spool::{BundleId, Log, Order};
+use super::spool::{BundleId, Counts, Log, Order};
 use crate::config;
 use crate::event::Reason;
 use crate::foundation::budget::{Budget, percent_of};
-use crate::foundation::clock;
-use crate::telemetry::LogstoreMetrics;
+use crate::telemetry::{DropReason, LogstoreMetrics};
 
 /// Bytes of parts that wait for the disk, at most; what comes then is refused.
-const MAX_PENDING: u64 = 32 << 20;
-/// How often the disk is looked after, in milliseconds.
-const UPKEEP: u64 = 1000;
-/// How often a disk that failed is asked for again before clients are answered.
-const PROBE: Duration = Duration::from_secs(1);
+const MAX_PENDING: u64 = 8 << 20;
+/// How often the disk is looked after, and one that failed is tried again.
+const UPKEEP: Duration = Duration::from_secs(1);
+/// How long a stop waits for the job that the disk is at.
+const LAST_JOB: Duration = Duration::from_secs(10);
 
 /// How a lane uses its disk.
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +79,8 @@ pub(super) struct PartJob {
     pub(super) id: BundleId,
     pub(super) number: u16,
     pub(super) events: u32,
-    /// Topic, source and tags, in the first part.
-    pub(super) key: Option<Arc<[u8]>>,
+    /// Topic, source and tags: written with the first part that the disk takes.
+    pub(super) key: Arc<[u8]>,
     pub(super) logs: Vec<u8>,
     pub(super) waiter: Waiter,
 }
@@ -109,20 +108,26 @@ pub(super) struct LaneSpool {
     backlog: AtomicU64,
     ready: Notify,
     state: AtomicU8,
-    /// When a failing disk was last tried for a client.
-    probed: Mutex<Instant>,
+    /// Batches stay in memory from now on, for the workers.
+    closing: AtomicBool,
+    /// What the log has counted, as far as it is shown.
+    seen: Mutex<Counts>,
     runtime: Handle,
     tasks: TaskTracker,
     /// Bytes of events that memory may hold, by how fast the store takes them.
     most_held: AtomicU64,
     /// Whether anything was done since the disk was last looked after.
     changed: AtomicBool,
-    /// When the disk was last looked after, unix milliseconds.
-    checked: AtomicU64,
-    /// Events that made room for newer ones, as far as they were counted.
-    shed: AtomicU64,
+    /// When the disk was last looked after.
+    checked: Mutex<Instant>,
     /// Bundles of which a part is not on disk.
     partial: Mutex<HashSet<BundleId>>,
+}
+
+impl std::fmt::Debug for LaneSpool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LaneSpool").finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]
@@ -154,13 +159,13 @@ impl LaneSpool {
             backlog: AtomicU64::new(0),
             ready: Notify::new(),
             state: AtomicU8::new(State::Well as u8),
-            probed: Mutex::new(Instant::now()),
+            closing: AtomicBool::new(false),
+            seen: Mutex::default(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
             most_held: AtomicU64::new(u64::MAX),
             changed: AtomicBool::new(false),
-            checked: AtomicU64::new(0),
-            shed: AtomicU64::new(0),
+            checked: Mutex::new(Instant::now()),
             partial: Mutex::default(),
         });
         spool.push(Job::Recover);
@@ -182,20 +187,14 @@ impl LaneSpool {
     /// Whether a client of a lane that answers from disk may come in at all.
     ///
     /// # Errors
-    /// What is wrong with the disk. Once a second one is let in, to see whether it is still so.
+    /// What is wrong with the disk.
     pub(super) fn enter(&self) -> Result<(), Reason> {
-        let reason = match self.state.load(Ordering::Acquire) {
-            state if state == State::Full as u8 => Reason::SpoolFull,
-            state if state == State::Failing as u8 => Reason::SpoolFailed,
-            _ if self.jobs().bytes > MAX_PENDING => return Err(Reason::SpoolBusy),
-            _ => return Ok(()),
-        };
-        let mut probed = self.probed.lock().unwrap_or_else(PoisonError::into_inner);
-        if probed.elapsed() < PROBE {
-            return Err(reason);
+        match self.state.load(Ordering::Acquire) {
+            state if state == State::Full as u8 => Err(Reason::SpoolFull),
+            state if state == State::Failing as u8 => Err(Reason::SpoolFailed),
+            _ if self.jobs().bytes > MAX_PENDING => Err(Reason::SpoolBusy),
+            _ => Ok(()),
         }
-        *probed = Instant::now();
-        Ok(())
     }
 
     /// Whether the disk takes events.
@@ -226,24 +225,36 @@ impl LaneSpool {
     /// Whether a batch that was sealed goes to disk and not to the workers: because memory is short, or
     /// since older ones wait there.
     pub(super) fn wants(&self) -> bool {
-        if !self.is_well() {
+        if !self.is_well() || self.closing.load(Ordering::Acquire) {
             return false;
         }
         if self.metrics.load.bytes_held.get() > self.most_held.load(Ordering::Relaxed) {
             return true;
         }
         let behind = self.backlog.load(Ordering::Acquire) > 0;
-        let limit = percent_of(self.budget.limit(), self.used.spill_at);
+        // Of what it may hold now, which is less the more is held by others.
+        let limit = percent_of(self.budget.allowed(), self.used.spill_at);
         (behind && self.used.order == Order::OldestFirst) || self.budget.used() > limit
     }
 
-    /// Looks after the disk, where that is due: to be called now and then.
+    /// Looks after the disk, where that is due: to be called now and then. A disk that is full or fails
+    /// counts as well again once a second: the next job finds out.
     pub(super) fn tend(self: &Arc<Self>) {
-        let since = clock::unix_millis().saturating_sub(self.checked.load(Ordering::Acquire));
-        let due = self.changed.load(Ordering::Acquire) || self.waiting() > 0;
-        if due && since >= UPKEEP && !self.jobs().running {
-            self.push(Job::Tend);
+        let due = {
+            let checked = self.checked.lock();
+            checked.unwrap_or_else(PoisonError::into_inner).elapsed() >= UPKEEP
+        };
+        if due && !self.jobs().running {
+            self.state.store(State::Well as u8, Ordering::Release);
+            if self.changed.load(Ordering::Acquire) || self.waiting() > 0 {
+                self.push(Job::Tend);
+            }
         }
+    }
+
+    /// What is sealed from now on stays in memory, for the workers.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
     }
 
     /// Events that wait on disk.
@@ -253,19 +264,45 @@ impl LaneSpool {
 
     /// Ends: does what is left to do, and writes down what is done. Blocks on the disk.
     pub(super) fn finish(self: &Arc<Self>) {
-        {
-            let mut jobs = self.jobs();
-            jobs.closed = true;
-            if jobs.running {
-                drop(jobs);
-                while self.jobs().running {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+        let deadline = Instant::now() + LAST_JOB;
+        self.jobs().closed = true;
+        while self.jobs().running {
+            if Instant::now() >= deadline {
+                tracing::error!("the disk does not answer; what waits for it is lost");
+                return;
             }
+            std::thread::sleep(Duration::from_millis(1));
         }
         self.work();
         if let Err(error) = self.log().checkpoint() {
             tracing::warn!(%error, "what was delivered could not be noted: it may be sent again");
         }
+        self.mirror();
+    }
+
+    /// Shows what the log has counted since the last time of events that are held no longer.
+    fn mirror(&self) {
+        let log = self.log();
+        let now = log.counts();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *seen, now);
+        drop(seen);
+        drop(log);
+        let shown = &self.metrics.spool;
+        let expired = now.expired_events.saturating_sub(before.expired_events);
+        let shed = now.dropped_events.saturating_sub(before.dropped_events);
+        let lost = now.lost_events.saturating_sub(before.lost_events);
+        shown.expired.add(expired);
+        shown.shed.add(shed);
+        let dropped = &self.metrics.events_dropped;
+        dropped.at(DropReason::Lost as usize).add(lost);
+        shown.waiting.sub(expired + shed + lost);
+        shown.bytes.set(now.disk_bytes);
+        shown.segments.set(now.segments);
+        shown.parts.set(now.appended_parts);
+        shown
+            .damaged
+            .set(now.damaged_records + now.garbage + now.torn_tails);
+        shown.failures.set(now.failed_appends + now.failed_syncs);
     }
 }

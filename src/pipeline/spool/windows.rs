@@ -56,12 +56,12 @@ impl Log {
             || self.closing.iter().any(|closing| closing.number == number)
     }
 
-    /// Whether nothing of the bundle lies outside the segment, or may yet come.
+    /// Whether nothing of the bundle lies outside the segment, or may yet come: of one that waits its
+    /// holder has said so, or its holder is gone and all of its parts were looked through.
     fn may_sleep(&self, number: u64, entry: &Entry) -> bool {
         entry.waiting
             && entry.places.iter().all(|place| place.segment == number)
-            && ((entry.is_whole() && entry.is_keyed())
-                || (number < self.born && !self.is_recovering()))
+            && ((entry.is_whole() && entry.is_keyed()) || !self.is_recovering())
     }
 
     fn put_to_sleep(&mut self, number: u64) {

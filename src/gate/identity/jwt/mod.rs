@@ -167,8 +167,8 @@ impl JwtVerifier {
     }
 
     /// Whom a token speaks for whose signature is taken as given, by the rules of the
-    /// `[[identity.jwt]]` with this `kid`; without one, by that which its header names. Everything else is
-    /// checked.
+    /// `[[identity.jwt]]` with this `kid`; without one, by that which its header or its issuer names.
+    /// Everything else is checked.
     ///
     /// # Errors
     /// As [`Self::verify`].
@@ -176,14 +176,23 @@ impl JwtVerifier {
         let parts = Parts::of(token)?;
         let mut buffer = [0u8; MAX_HEADER];
         let header = TokenHeader::read(parts.header, &mut buffer)?;
-        let name = name.or(header.kid.as_deref()).unwrap_or_default();
+        let (mut usual, mut longer) = ([0u8; USUAL_PAYLOAD], Vec::new());
+        let payload = payload(&parts, &mut usual, &mut longer)?;
         let table = self.table.load();
-        let mut rules = table.keys().iter().map(|key| key.shared_rules());
-        let of_sources = || {
-            let sources = self.sources.iter();
-            sources.map(Source::rules).find(|rules| rules.kid == name)
+        let of_keys = table.keys().iter().map(|key| key.shared_rules());
+        let all: Vec<_> = of_keys
+            .chain(self.sources.iter().map(Source::rules))
+            .collect();
+        let named = |name: &str| all.iter().find(|rules| rules.kid == name).copied();
+        // Keys of fetched sets have names of their own: their issuer tells.
+        let by_issuer = || {
+            let issuer = claimed_issuer(payload)?;
+            all.iter().find(|rules| rules.issuer == issuer).copied()
         };
-        let rules = rules.find(|rules| rules.kid == name).or_else(of_sources);
+        let rules = match name {
+            Some(name) => named(name),
+            None => header.kid.as_deref().and_then(named).or_else(by_issuer),
+        };
         let allowed = rules.filter(|rules| {
             algorithm_named(&header.alg).is_some_and(|it| rules.algorithms.contains(&it))
         });
@@ -191,8 +200,6 @@ impl JwtVerifier {
         if !header.has_type(rules.typ.as_deref()) {
             return Err(Refusal::new(Reason::TokenClaims, "typ"));
         }
-        let (mut usual, mut longer) = ([0u8; USUAL_PAYLOAD], Vec::new());
-        let payload = payload(&parts, &mut usual, &mut longer)?;
         // Never put among those that verify: it knows no signature.
         let key = Arc::new(Key::of_secret(rules, b""));
         Bearer::admit(&key, payload, now)

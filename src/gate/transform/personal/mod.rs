@@ -68,7 +68,7 @@ impl PersonalFinder {
 
 impl PersonalFinder {
     /// Puts another character of its kind and length in the place of each that carries personal data:
-    /// the text keeps its length, its letters and its digits. Whether there was any.
+    /// the text keeps its length, its letters and its digits. Whether that changed it.
     pub fn hide(&mut self, text: &mut String) -> bool {
         let mut hidden = false;
         for kind in [
@@ -82,18 +82,30 @@ impl PersonalFinder {
                 let Some(found) = text.get(find.start..find.end) else {
                     continue;
                 };
+                // The first digits of a number stay: it begins with no zero, and has the prefix of its kind.
+                let mut kept = match kind {
+                    PersonalPattern::Email => 0,
+                    _ => PREFIX,
+                };
                 let filled = found.chars().map(|c| match is_separator(kind, c) {
                     true => c,
+                    false if kept > 0 => {
+                        kept -= 1;
+                        c
+                    }
                     false => filler(c),
                 });
                 let filled: String = filled.collect();
+                hidden |= filled != found;
                 text.replace_range(find.start..find.end, &filled);
-                hidden = true;
             }
         }
         hidden
     }
 }
+
+/// Digits of a number that stay when it is hidden.
+const PREFIX: u8 = 3;
 
 /// A character of the same kind, with as many bytes.
 fn filler(character: char) -> char {
