@@ -274,7 +274,9 @@ impl ObjectRules {
             Additional::Node(node) if !matched => judge(node, teller.as_deref_mut(), tools),
             Additional::None if !matched => {
                 good = false;
-                if let Some(teller) = teller.as_deref_mut() {
+                if let Some(teller) = teller.as_deref_mut()
+                    && !teller.passes_over()
+                {
                     teller.say(&below("", field.name), "additionalProperties", || {
                         wording::UNKNOWN.to_owned()
                     });

@@ -40,6 +40,14 @@ impl<'a> Teller<'a> {
         self.told > 0
     }
 
+    /// Counts something wrong that would not be told any more; false while there is room to tell it. Spares
+    /// its caller the words.
+    pub(super) fn passes_over(&mut self) -> bool {
+        let full = self.told >= MAX_VIOLATIONS;
+        self.hidden = self.hidden.saturating_add(u32::from(full));
+        full
+    }
+
     /// Takes back what was said.
     pub(super) fn forget(&mut self) {
         self.out.truncate(self.out.len() - self.told);
