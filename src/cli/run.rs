@@ -289,6 +289,14 @@ fn end(report: &StopReport, unwritten: u64) -> Exit {
         ));
         return Exit::EventsLost;
     }
+    if report.on_disk > 0 {
+        tracing::info!(
+            delivered = report.delivered,
+            on_disk = report.on_disk,
+            "stopped; nothing was lost: what is on disk is delivered by the next start"
+        );
+        return Exit::Success;
+    }
     tracing::info!(delivered = report.delivered, "stopped; nothing was lost");
     Exit::Success
 }
