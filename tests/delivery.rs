@@ -1,11 +1,6 @@
 //! Delivery by the real binary to stores on raw sockets: one that refuses single events, one that does
 //! all that a store should not do, and one that is away.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 

@@ -30,7 +30,15 @@ impl Written {
     /// Writes the fields of an event.
     pub fn write<'a>(&mut self, fields: impl Iterator<Item = (&'a str, Kind, &'a str)>) {
         self.logs.clear();
-        self.places.clear();
+        let fields: Vec<(&str, Kind, &str)> = fields.collect();
+        let mut names: Vec<&str> = fields.iter().map(|field| field.0).collect();
+        names.sort_unstable();
+        // As the reader of JSON does, which takes no name twice, and that of protobuf, which does.
+        if names.array_windows().any(|[one, other]| one == other) {
+            self.places.clear();
+        } else {
+            self.places.clear_for_distinct();
+        }
         for (name, kind, value) in fields {
             let mut content = Vec::new();
             wire::put_bytes(&mut content, 0x0a, name.as_bytes());

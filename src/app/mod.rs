@@ -40,7 +40,8 @@ use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
 pub use self::trial::{
-    BadRequest, Trial, TrialAnswer, TrialRequest, TrialSetup, existing_data_dir,
+    BadRequest, Stage, Step, Traced, TracedEvent, Trial, TrialAnswer, TrialRequest, TrialSetup,
+    existing_data_dir,
 };
 use self::upstreams::{account_of, embedded_key, region_of, upstream_names, upstream_project};
 use crate::admin::{Admin, AdminApi, Readiness};

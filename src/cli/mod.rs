@@ -24,6 +24,7 @@ mod send;
 mod signals;
 mod source;
 mod tail;
+mod test;
 mod ticket;
 mod token;
 mod traced;
@@ -54,6 +55,7 @@ Examples:
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
   tollgate schema infer events.ndjson      propose a schema from events
+  tollgate test policy-tests.toml          does the configuration decide as it should?
   tollgate explain request.http            what would become of a request, and why
   tollgate replay --config new.toml --live who would be refused by a new configuration
 
@@ -63,14 +65,14 @@ Exit codes:
       ticket, revoke, limits, quarantine: it was refused, or something is left; policy
       test: denied; explain: refused; explain-ip: the connection would be closed; schema
       test: an event is not valid; schema diff: something would newly fail; replay: a
-      verdict would change)
+      verdict would change; test: a test does not hold)
   2   the command line is wrong
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
   73  the data directory, a key file or a certificate cannot be made or read
   75  stopped with events that were not delivered, or set aside and not written; standard error
       says how many
-  78  the configuration or a schema is wrong
+  78  the configuration, a schema or a file of tests is wrong
 ";
 
 /// The edge in front of Simple Log Service web tracking: checks tokens, applies limits, packs
@@ -116,6 +118,8 @@ enum Command {
     Quarantine(quarantine::QuarantineCommand),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
+    /// Run tests of the configuration: which requests are taken, which refused, and what is stored.
+    Test(test::TestArgs),
     /// Tell what would become of a request, stage by stage, and why.
     Explain(explain::ExplainArgs),
     /// Read the sample of requests that a running node keeps.
@@ -144,6 +148,7 @@ pub fn main() -> ExitCode {
         Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Quarantine(command)) => quarantine::run(&command),
         Some(Command::Tail(args)) => tail::run(&args),
+        Some(Command::Test(args)) => test::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Sample(args)) => sample::run(&args),
         Some(Command::Replay(args)) => replay::run(&args),

@@ -293,7 +293,8 @@ fn end(report: &StopReport, unwritten: u64) -> Exit {
     Exit::Success
 }
 
-fn start_failure(error: &StartError) -> Failure {
+/// The failure of a service that could not start.
+pub(super) fn start_failure(error: &StartError) -> Failure {
     let exit = match error {
         StartError::Bind(_)
         | StartError::Edge(EdgeError::Bind(_))

@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Failure, output};
-use crate::app::TrialAnswer;
+use crate::app::{Traced, TrialAnswer};
 use crate::event::Refusal;
-use crate::front::Traced;
 use crate::logstore::proto::LogGroup;
 
 /// Prints the stages that a request came to, each on a line with what was found below it.

@@ -6,31 +6,38 @@
 use std::ops::Range;
 
 use super::problems::Place;
-use super::schema::{KeyNature, nature};
+use super::schema::{KeyNature, Shape, nature};
 
 /// A text with its place names.
 pub(super) struct Source<'t> {
     text: &'t str,
+    /// The top table of the document: it says which keys may hold secrets.
+    root: Shape,
 }
 
 impl<'t> Source<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        Self { text }
+    pub(super) fn new(text: &'t str, root: Shape) -> Self {
+        Self { text, root }
+    }
+
+    /// The top table of the document.
+    pub(super) fn root(&self) -> Shape {
+        self.root
     }
 
     /// The place of a span in a text that TOML could read.
     pub(super) fn place(&self, span: &Range<usize>) -> Place {
-        self.locate(span, showable)
+        self.locate(span, |line| showable(self.root, line))
     }
 
     /// The place of a span in a text that TOML could not read.
     pub(super) fn place_of_syntax(&self, span: &Range<usize>) -> Place {
         self.locate(span, |line| {
             let understood = match first_key(line) {
-                Some(key) => nature(key) != KeyNature::Unknown,
+                Some(key) => nature(self.root, key) != KeyNature::Unknown,
                 None => line.trim_start().starts_with('['),
             };
-            understood.then(|| showable(line)).flatten()
+            understood.then(|| showable(self.root, line)).flatten()
         })
     }
 
@@ -57,7 +64,7 @@ impl<'t> Source<'t> {
 }
 
 /// The part of a line that holds no secret.
-fn showable(line: &str) -> Option<String> {
+fn showable(root: Shape, line: &str) -> Option<String> {
     // A URL with a user may have a password, under whatever key.
     if line
         .split_once("://")
@@ -68,7 +75,7 @@ fn showable(line: &str) -> Option<String> {
     }
     for (at, _) in line.match_indices('=') {
         let (before, after) = line.split_at(at);
-        match nature(key_before(before)) {
+        match nature(root, key_before(before)) {
             KeyNature::Plain => {}
             KeyNature::Mixed if !may_be_secret(after) => {}
             KeyNature::Secret | KeyNature::Mixed | KeyNature::Unknown => {
@@ -103,13 +110,14 @@ fn key_before(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::schema::root;
 
     fn shown(text: &str) -> Option<String> {
-        Source::new(text).place(&(0..1)).excerpt
+        Source::new(text, root()).place(&(0..1)).excerpt
     }
 
     fn shown_broken(text: &str) -> Option<String> {
-        Source::new(text).place_of_syntax(&(0..1)).excerpt
+        Source::new(text, root()).place_of_syntax(&(0..1)).excerpt
     }
 
     #[test]
@@ -150,13 +158,13 @@ mod tests {
     fn columns_count_characters() {
         let text = "level = \"ok\"\nlevel = \"äöü\" x";
         let at = text.find('x').unwrap();
-        let place = Source::new(text).place(&(at..at + 1));
+        let place = Source::new(text, root()).place(&(at..at + 1));
         assert_eq!((place.line, place.column, place.width), (2, 15, 1));
     }
 
     #[test]
     fn an_offset_past_the_end_or_inside_a_character_is_a_place_too() {
-        assert_eq!(Source::new("").place(&(9..12)).line, 1);
-        assert_eq!(Source::new("ä").place(&(1..1)).column, 1);
+        assert_eq!(Source::new("", root()).place(&(9..12)).line, 1);
+        assert_eq!(Source::new("ä", root()).place(&(1..1)).column, 1);
     }
 }

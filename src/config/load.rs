@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -67,7 +68,7 @@ impl Checked {
     /// # Errors
     /// Everything that is wrong, warnings included.
     pub fn parse(text: &str, origin: &str, overrides: &Overrides) -> Result<Self, Problems> {
-        let source = Source::new(text);
+        let source = Source::new(text, schema::root());
         let mut table = DeTable::parse(text).map_err(|error| {
             let problem = Problem::error("", format!("not TOML: {}", error.message()));
             let span = error.span().unwrap_or_default();
@@ -81,7 +82,7 @@ impl Checked {
             mut places,
             ..
         } = walk;
-        let mut config = match read(table, &source) {
+        let mut config: Config = match read(table, &source) {
             Ok(config) => config,
             // After other problems, what the walk took out may be all that is missing now.
             Err(problem) => {
@@ -108,7 +109,10 @@ impl Checked {
     }
 }
 
-fn read(table: Spanned<DeTable<'_>>, source: &Source<'_>) -> Result<Config, Box<Problem>> {
+pub(super) fn read<T: DeserializeOwned>(
+    table: Spanned<DeTable<'_>>,
+    source: &Source<'_>,
+) -> Result<T, Box<Problem>> {
     let deserializer = toml::de::Deserializer::from(table);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let (path, error) = (error.path().to_string(), error.into_inner());

@@ -8,6 +8,7 @@
 //! `config/tollgate.schema.json` are made from the structs; a test fails when they are stale.
 
 mod check;
+mod document;
 mod endpoint;
 mod excerpt;
 pub mod generate;
@@ -25,6 +26,7 @@ mod secrets;
 mod transform_rule;
 mod walk;
 
+pub use self::document::{Document, DocumentForm, Scalar};
 pub use self::endpoint::region_of;
 pub use self::guard_rule::{KeyPattern, PatternError, RecentShape};
 pub use self::hosts::{HostAdvice, Platform, render_host_advice};
@@ -41,3 +43,4 @@ pub use self::transform_rule::{
     MAX_GLOB, MAX_TRANSFORMS, MIN_HASH_KEY, Piece, TemplateError, TemplateFact, compile_regex,
     parse_template,
 };
+pub use self::walk::nearest as nearest_word;

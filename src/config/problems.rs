@@ -73,7 +73,9 @@ impl Problem {
         }
     }
 
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    /// The same, with a way to mend it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }

@@ -1,11 +1,12 @@
 //! The keys of the configuration, their types, ranges and defaults, read from the JSON Schema that
-//! the structs of [`super::model`] derive. Nothing else lists keys.
+//! the structs of [`super::model`] derive. Nothing else lists keys. Other documents in TOML
+//! ([`super::document`]) are described in the same way.
 
 use std::sync::LazyLock;
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
-use schemars::{Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::Value;
 
 use super::Config;
@@ -13,13 +14,19 @@ use super::Config;
 /// The key that tells which keys a tagged table has.
 pub(super) const TAG: &str = "type";
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+/// Stands for any value at all.
+static ANYTHING: Value = Value::Bool(true);
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(schema_of::<Config>);
+
+/// The JSON Schema of a document. Every type stands in its place: it has no `$ref`.
+pub(super) fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12()
         .with(|settings| settings.inline_subschemas = true)
         .with_transform(RecursiveTransform(remove_null));
-    let schema: Schema = SchemaGenerator::new(settings).into_root_schema_for::<Config>();
+    let schema: Schema = SchemaGenerator::new(settings).into_root_schema_for::<T>();
     schema.to_value()
-});
+}
 
 /// The JSON Schema of the configuration. Every type stands in its place: it has no `$ref`.
 pub(super) fn document() -> &'static Value {
@@ -52,6 +59,13 @@ fn remove_null(schema: &mut Schema) {
 #[derive(Clone, Copy)]
 pub(super) struct Shape(&'static Value);
 
+impl Shape {
+    /// The top table of a schema that [`schema_of`] made.
+    pub(super) fn of(schema: &'static Value) -> Self {
+        Self(schema)
+    }
+}
+
 /// What a value must be.
 pub(super) enum Kind {
     /// A table with these keys and no others.
@@ -74,6 +88,10 @@ pub(super) enum Kind {
     Float(f64, f64),
     /// True or false.
     Boolean,
+    /// A text, a number, true or false.
+    Scalar,
+    /// What JSON can say.
+    Any,
 }
 
 impl Shape {
@@ -147,6 +165,9 @@ impl Shape {
 
     /// What a value must be.
     pub(super) fn kind(self) -> Kind {
+        if *self.0 == ANYTHING {
+            return Kind::Any;
+        }
         if self.variants().next().is_some() {
             return Kind::Tagged;
         }
@@ -156,6 +177,7 @@ impl Shape {
         match self.text("type") {
             Some("object") => match self.0.get("additionalProperties") {
                 Some(values @ Value::Object(_)) => Kind::Map(Self(values)),
+                Some(Value::Bool(true)) => Kind::Map(Self(&ANYTHING)),
                 _ => Kind::Table,
             },
             Some("array") => Kind::Array(Self(self.0.get("items").unwrap_or(&Value::Null))),
@@ -181,8 +203,14 @@ impl Shape {
             }
             Some("boolean") => Kind::Boolean,
             None if self.format() == Some("byte-size") => Kind::Size,
+            None if self.format() == Some("scalar") => Kind::Scalar,
             _ => Kind::Text,
         }
+    }
+
+    /// Whether a list of one table may be written as that table: `x-alone` of the schema.
+    pub(super) fn may_stand_alone(self) -> bool {
+        self.0.get("x-alone") == Some(&Value::Bool(true))
     }
 
     /// Whether the value is a table or a list of tables, and so has a `[header]`.
@@ -210,10 +238,10 @@ pub(super) enum KeyNature {
     Unknown,
 }
 
-/// What a key of this name holds.
-pub(super) fn nature(name: &str) -> KeyNature {
+/// What a key of this name holds, in the document whose top table is `root`.
+pub(super) fn nature(root: Shape, name: &str) -> KeyNature {
     let (mut secret, mut plain) = (false, false);
-    for (_, shape) in keys_named(name) {
+    for (_, shape) in keys_named(root, name) {
         match shape.format() {
             Some("secret-reference") => secret = true,
             _ => plain = true,
@@ -228,7 +256,7 @@ pub(super) fn nature(name: &str) -> KeyNature {
 }
 
 /// The dotted sections that have a key of this name, with the key's shape.
-pub(super) fn keys_named(name: &str) -> Vec<(String, Shape)> {
+pub(super) fn keys_named(root: Shape, name: &str) -> Vec<(String, Shape)> {
     fn visit(table: Shape, path: &str, name: &str, found: &mut Vec<(String, Shape)>) {
         for (key, shape) in table.properties() {
             if key == name {
@@ -240,7 +268,7 @@ pub(super) fn keys_named(name: &str) -> Vec<(String, Shape)> {
         }
     }
     let mut found = Vec::new();
-    visit(root(), "", name, &mut found);
+    visit(root, "", name, &mut found);
     found
 }
 
@@ -282,6 +310,7 @@ mod tests {
 
     #[test]
     fn secret_keys_are_known_as_such() {
+        let nature = |name| nature(root(), name);
         assert_eq!(nature("access_key_secret"), KeyNature::Secret);
         assert_eq!(nature("key"), KeyNature::Mixed);
         assert_eq!(nature("max_bytes"), KeyNature::Plain);

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeFloat, DeInteger, DeString, DeTable, DeValue};
 
 use super::excerpt::Source;
 use super::problems::Problem;
@@ -22,7 +22,7 @@ use crate::foundation::secret::SecretRef;
 use crate::foundation::units::{ByteSize, Span};
 
 /// Where keys stand in a text.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Places(BTreeMap<String, Range<usize>>);
 
 impl Places {
@@ -129,7 +129,7 @@ impl<'s, 't> Walk<'s, 't> {
 
     fn unknown(&mut self, shape: Shape, path: &str, name: &str, span: &Range<usize>) {
         let known: Vec<&str> = shape.properties().map(|(key, _)| key).collect();
-        let elsewhere = keys_named(name);
+        let elsewhere = keys_named(self.source.root(), name);
         let help = if let Some(near) = nearest(name, &known) {
             format!("did you mean `{near}`?")
         } else if let Some((section, _)) = elsewhere.first() {
@@ -148,6 +148,11 @@ impl<'s, 't> Walk<'s, 't> {
     fn value(&mut self, shape: Shape, path: &str, value: &mut Spanned<DeValue<'_>>) -> bool {
         let span = value.span();
         self.places.0.insert(path.to_owned(), span.clone());
+        if shape.may_stand_alone() && matches!(value.get_ref(), DeValue::Table(_)) {
+            let alone = std::mem::replace(value.get_mut(), DeValue::Boolean(false));
+            let list = vec![Spanned::new(span.clone(), alone)];
+            *value.get_mut() = DeValue::Array(list.into_iter().collect());
+        }
         let outcome = match (shape.kind(), value.get_mut()) {
             (Kind::Table, DeValue::Table(table)) => {
                 self.table(shape, path, table, &span);
@@ -169,17 +174,47 @@ impl<'s, 't> Walk<'s, 't> {
                 }
                 return sound;
             }
+            (Kind::Any, _) => return self.anything(path, value),
             (_, value) => scalar(shape, value),
         };
-        match outcome {
-            Ok(()) => true,
-            Err(fault) => {
-                let mut problem = Problem::error(path, fault.message).at(self.source.place(&span));
-                problem.help = fault.help;
-                self.problems.push(problem);
-                false
+        self.told(path, &span, outcome)
+    }
+
+    /// Writes down what is wrong with a value; false if it cannot be used.
+    fn told(&mut self, path: &str, span: &Range<usize>, outcome: Result<(), Fault>) -> bool {
+        let Err(fault) = outcome else { return true };
+        let mut problem = Problem::error(path, fault.message).at(self.source.place(span));
+        problem.help = fault.help;
+        self.problems.push(problem);
+        false
+    }
+
+    /// Checks a value that may be all that JSON can say.
+    fn anything(&mut self, path: &str, value: &Spanned<DeValue<'_>>) -> bool {
+        let outcome = match value.get_ref() {
+            DeValue::Table(table) => {
+                let mut sound = true;
+                for (key, value) in table.iter() {
+                    sound &= self.anything(&join(path, key.get_ref()), value);
+                }
+                return sound;
             }
-        }
+            DeValue::Array(array) => {
+                let mut sound = true;
+                for (index, item) in array.iter().enumerate() {
+                    sound &= self.anything(&format!("{path}[{index}]"), item);
+                }
+                return sound;
+            }
+            DeValue::Integer(number) => in_i64(number),
+            DeValue::Float(number) => finite(number),
+            DeValue::String(_) | DeValue::Boolean(_) => Ok(()),
+            DeValue::Datetime(_) => Err(Fault {
+                message: "JSON has no dates".to_owned(),
+                help: Some("put it into quotes".to_owned()),
+            }),
+        };
+        self.told(path, &value.span(), outcome)
     }
 }
 
@@ -220,6 +255,9 @@ fn scalar(shape: Shape, value: &DeValue<'_>) -> Result<(), Fault> {
         (Kind::Size, DeValue::String(text)) => parsed::<ByteSize>(text),
         (Kind::Choice, DeValue::String(word)) => choice(shape, word),
         (Kind::Boolean, DeValue::Boolean(_)) => Ok(()),
+        (Kind::Scalar, DeValue::Integer(number)) => in_i64(number),
+        (Kind::Scalar, DeValue::Float(number)) => finite(number),
+        (Kind::Scalar, DeValue::String(_) | DeValue::Boolean(_)) => Ok(()),
         (Kind::Size, DeValue::Integer(number)) => {
             match u64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(_) => Ok(()),
@@ -252,6 +290,20 @@ fn scalar(shape: Shape, value: &DeValue<'_>) -> Result<(), Fault> {
     }
 }
 
+fn in_i64(number: &DeInteger<'_>) -> Result<(), Fault> {
+    match i64::from_str_radix(number.as_str(), number.radix()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Fault::new(format!("{number} is too large"))),
+    }
+}
+
+fn finite(number: &DeFloat<'_>) -> Result<(), Fault> {
+    match number.as_str().parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(()),
+        _ => Err(Fault::new(format!("{number} is no number of JSON"))),
+    }
+}
+
 fn wrong_type(shape: Shape, value: &DeValue<'_>) -> Fault {
     let kind = shape.kind();
     let wanted = match kind {
@@ -262,6 +314,8 @@ fn wrong_type(shape: Shape, value: &DeValue<'_>) -> Fault {
         Kind::Integer(..) => "a whole number",
         Kind::Float(..) => "a number",
         Kind::Boolean => "true or false",
+        Kind::Scalar => "a text, a number, true or false",
+        Kind::Any => "what JSON can say",
     };
     let found = match value {
         DeValue::String(_) => "a string",
@@ -275,6 +329,9 @@ fn wrong_type(shape: Shape, value: &DeValue<'_>) -> Fault {
     let help = match (&kind, value, shape.format()) {
         (_, DeValue::Integer(number), Some("time-span")) => {
             Some(format!("say the unit: `\"{number}s\"` or `\"{number}ms\"`"))
+        }
+        (Kind::Scalar | Kind::Any, DeValue::Datetime(_), _) => {
+            Some("put it into quotes".to_owned())
         }
         (Kind::Size, ..) => Some("write bytes (`4096`) or `\"512KiB\"`, `\"10MiB\"`".to_owned()),
         (Kind::Array(items), DeValue::Table(_), _)
@@ -354,7 +411,8 @@ fn words(list: &[&str], joint: &str) -> String {
 }
 
 /// The word that was most likely meant: at most a third of its letters differ.
-pub(super) fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
+#[must_use]
+pub fn nearest<'w>(word: &str, known: &[&'w str]) -> Option<&'w str> {
     let word = word.to_lowercase().replace('-', "_");
     known
         .iter()

@@ -44,8 +44,8 @@ pub(super) struct Arrival<'a> {
     pub(super) quality: Arc<Quality>,
     /// Where it is written down what becomes of it.
     pub(super) trace: Option<&'a Trace>,
-    /// Whether it is only tried out.
-    pub(super) is_trial: bool,
+    /// For one that is only tried out: nanoseconds since the first of its kind.
+    pub(super) trial: Option<u64>,
 }
 
 impl<'a> Arrival<'a> {

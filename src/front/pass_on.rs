@@ -23,7 +23,7 @@ impl Front {
         charges: &mut Charges,
     ) -> Result<Relayed, Refusal> {
         let events = self.read_relayed(arrival, check, principal, &mut sent, charges)?;
-        if arrival.is_trial {
+        if arrival.trial.is_some() {
             arrival.enter(Stage::Delivery);
             arrival.note(|| format!("{events} events would be passed on to the store as they are"));
             return Ok(Relayed::untried());

@@ -30,7 +30,7 @@ pub(super) struct Visit<'a> {
     pub(super) unix_seconds: u64,
     /// Where it is written down what becomes of it.
     pub(super) trace: Option<&'a Trace>,
-    /// For a request that is only tried out: its time on the clock of limits, in nanoseconds.
+    /// For a request that is only tried out: its time on the clocks of limits and guards, in nanoseconds.
     pub(super) trial: Option<u64>,
 }
 
@@ -192,7 +192,7 @@ impl Front {
             id: replier.id,
             quality: logstore.quality.load_full(),
             trace: visit.trace,
-            is_trial: visit.trial.is_some(),
+            trial: visit.trial,
         })
     }
 

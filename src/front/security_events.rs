@@ -229,7 +229,7 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::config::{Batch, Config, Delivery, Limits, Overload, SignatureVersion};
+    use crate::config::{Ack, Batch, Config, Delivery, Limits, Overload, SignatureVersion, Spool};
     use crate::foundation::names::{LogstoreName, ProjectName};
     use crate::foundation::secret::Secret;
     use crate::foundation::units::{ByteSize, Span};
@@ -259,6 +259,8 @@ mod tests {
             LogstoreName::new("security").unwrap(),
         );
         let spec = LaneSpec {
+            ack: Ack::Memory,
+            log: None,
             upstream_project: project.clone(),
             upstream_logstore: logstore.clone(),
             project,
@@ -282,6 +284,7 @@ mod tests {
             ..Limits::default()
         };
         let rules = PipelineRules {
+            spool: &Spool::default(),
             batch: &batch,
             delivery: &Delivery::default(),
             limits: &limits,

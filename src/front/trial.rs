@@ -16,7 +16,7 @@ use super::trace::{Stage, Trace};
 pub struct TrialTime {
     /// On the wall clock, unix seconds.
     pub unix_seconds: u64,
-    /// On the clock of limits: nanoseconds since the first request that is tried out with them.
+    /// On the clocks of limits and guards: nanoseconds since the first request that is tried out with them.
     pub nanos: u64,
 }
 

@@ -374,7 +374,7 @@ impl Forwarder {
         let began = Instant::now();
         let result = self.put(route, parcel).await;
         let (sign, verdict) = meaning(&result);
-        slot.ended(sign, began);
+        slot.ended(sign, parcel.body.len(), began);
         pass.ended(verdict);
         match &result {
             Ok(()) if !std::ptr::eq(route, &self.store) => {

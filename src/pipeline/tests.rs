@@ -72,7 +72,8 @@ async fn a_batch_is_tried_again_until_the_store_takes_it() {
     running.submit(0, &events("a", ["1", "2"])).unwrap();
     let metrics = running.metrics(0);
     running.until(|| metrics.events_delivered.get() == 2).await;
-    assert!(metrics.delivery_retries.get() >= failures.len() as u64);
+    // A used connection that breaks is replaced at once, which is no retry.
+    assert!(metrics.delivery_retries.get() + 1 >= failures.len() as u64);
     assert_eq!(store.names(), ["1", "2"]);
     assert_eq!(running.stop(PATIENCE).await, StopReport::default());
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use prometheus::proto::MetricType::{COUNTER, GAUGE};
+use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
 
 use super::families::{Family, base};
 use super::labels::BreakerState;
@@ -50,6 +50,58 @@ type Logstores = [((String, String), Arc<LogstoreMetrics>)];
 type OfLogstore = fn(&LogstoreDelivery) -> u64;
 type OfUpstream = fn(&UpstreamMetrics) -> u64;
 
+/// Metrics of a logstore.
+const OF_LOGSTORE: &[(&str, &str, MetricType, OfLogstore)] = &[
+    (
+        "tollgate_delivery_concurrency",
+        "LogGroups that may be on their way at once now. Bound: delivery.concurrency. It falls when the store has too much to do.",
+        GAUGE,
+        (|it| it.concurrency.get()),
+    ),
+    (
+        "tollgate_delivery_splits_total",
+        "Times that a LogGroup refused for its content was halved, to find the events that are refused.",
+        COUNTER,
+        |it| it.splits.get(),
+    ),
+    (
+        "tollgate_delivery_splits_exhausted_total",
+        "Parts of refused LogGroups that were given up whole, good events among them. Bound: delivery.max_splits. Alert on any.",
+        COUNTER,
+        |it| it.splits_exhausted.get(),
+    ),
+    (
+        "tollgate_delivery_fallback_groups_total",
+        "LogGroups delivered to the project's fallback, while its upstream was down.",
+        COUNTER,
+        |it| it.fallback_groups.get(),
+    ),
+];
+
+/// Metrics of an upstream.
+const OF_UPSTREAM: &[(&str, &str, OfUpstream)] = &[
+    (
+        "tollgate_upstream_breaker_opened_total",
+        "Times that the breaker opened because the upstream was down.",
+        |it| it.opened.get(),
+    ),
+    (
+        "tollgate_upstream_probes_total",
+        "Single attempts to see whether an upstream that was down is back.",
+        |it| it.probes.get(),
+    ),
+    (
+        "tollgate_upstream_retries_delayed_total",
+        "Repeated attempts that waited because of delivery.retries_per_second.",
+        |it| it.retries_delayed.get(),
+    ),
+    (
+        "tollgate_upstream_credentials_refused_total",
+        "Attempts whose access key the store refused, or that may not write. Nothing is lost; alert on any, since an operator has to mend it.",
+        |it| it.credentials_refused.get(),
+    ),
+];
+
 impl Metrics {
     /// The cells of one configured upstream; made on first use.
     #[must_use]
@@ -62,35 +114,8 @@ impl Metrics {
     }
 
     pub(super) fn upstream_families(&self, logstores: &Logstores) -> Vec<Family> {
-        let of_logstore = [
-            (
-                "tollgate_delivery_concurrency",
-                "LogGroups that may be on their way at once now. Bound: delivery.concurrency. It falls when the store has too much to do.",
-                GAUGE,
-                (|it| it.concurrency.get()) as OfLogstore,
-            ),
-            (
-                "tollgate_delivery_splits_total",
-                "Times that a LogGroup refused for its content was halved, to find the events that are refused.",
-                COUNTER,
-                |it| it.splits.get(),
-            ),
-            (
-                "tollgate_delivery_splits_exhausted_total",
-                "Parts of refused LogGroups that were given up whole, good events among them. Bound: delivery.max_splits. Alert on any.",
-                COUNTER,
-                |it| it.splits_exhausted.get(),
-            ),
-            (
-                "tollgate_delivery_fallback_groups_total",
-                "LogGroups delivered to the project's fallback, while its upstream was down.",
-                COUNTER,
-                |it| it.fallback_groups.get(),
-            ),
-        ]
-        .into_iter()
-        .map(|(name, help, kind, read)| {
-            let mut family = Family::new(name, help, kind);
+        let of_logstore = OF_LOGSTORE.iter().map(|(name, help, kind, read)| {
+            let mut family = Family::new(name, help, *kind);
             for ((project, logstore), cells) in logstores {
                 family.push(base(project, logstore), read(&cells.delivery));
             }
@@ -114,29 +139,7 @@ impl Metrics {
             }
         }
         families.push(state);
-        let plain: [(&str, &str, OfUpstream); 4] = [
-            (
-                "tollgate_upstream_breaker_opened_total",
-                "Times that the breaker opened because the upstream was down.",
-                |it| it.opened.get(),
-            ),
-            (
-                "tollgate_upstream_probes_total",
-                "Single attempts to see whether an upstream that was down is back.",
-                |it| it.probes.get(),
-            ),
-            (
-                "tollgate_upstream_retries_delayed_total",
-                "Repeated attempts that waited because of delivery.retries_per_second.",
-                |it| it.retries_delayed.get(),
-            ),
-            (
-                "tollgate_upstream_credentials_refused_total",
-                "Attempts whose access key the store refused, or that may not write. Nothing is lost; alert on any, since an operator has to mend it.",
-                |it| it.credentials_refused.get(),
-            ),
-        ];
-        for (name, help, read) in plain {
+        for (name, help, read) in OF_UPSTREAM {
             let mut family = Family::new(name, help, COUNTER);
             for (upstream, cells) in &*upstreams {
                 family.push(vec![("upstream", upstream.as_str())], read(cells));

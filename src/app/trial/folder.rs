@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Identity};
 use crate::foundation::secret::SecretRef;
 
 /// Folders of a data directory that hold keys and what is remembered of callers; all else is events.
@@ -14,6 +14,8 @@ const REMEMBERED: [&str; 3] = ["keys", "identity", "quota"];
 const MAX_FILE: u64 = 256 << 20;
 /// Name of the file that stands in for secrets.
 const STAND_IN: &str = "stand-in";
+/// A URL of keys that leads nowhere (RFC 2606).
+const NO_KEYS: &str = "https://keys.invalid/";
 
 /// A folder that only its owner can read, deleted when it is dropped.
 #[derive(Debug)]
@@ -42,13 +44,13 @@ impl TrialFolder {
     }
 
     /// Puts a made-up secret in the place of each that cannot be read. The keys of the configuration
-    /// where one stands.
+    /// where one stands. Private keys in PEM have none.
     pub(super) fn stand_in(&self, config: &mut Config) -> Vec<String> {
         let path = self.0.join(STAND_IN);
         let mut replaced = Vec::new();
         let written = write_new(
             &path,
-            "stand-in-for-a-secret-that-cannot-be-read-here-0123456789",
+            "stand-in-for-a-secret-that-cannot-be-read-here-0123456789-as-long-as-any-hash",
         );
         if written.is_err() {
             return replaced; // what needs a secret then says which one it misses
@@ -76,6 +78,16 @@ impl TrialFolder {
         for (index, key) in identity.ticket.keys.iter_mut().enumerate() {
             look(format!("identity.ticket.keys[{index}]"), key);
         }
+        for (index, project) in config.projects.iter_mut().enumerate() {
+            for (inner, logstore) in project.logstores.iter_mut().enumerate() {
+                for (place, step) in logstore.transforms.iter_mut().enumerate() {
+                    let key = step.text_key_mut().into_iter();
+                    let name = format!("project[{index}].logstore[{inner}].transform[{place}].key");
+                    key.for_each(|it| look(name.clone(), it));
+                }
+            }
+        }
+        replaced.extend(stand_in_for_keys(&mut config.identity));
         replaced
     }
 }
@@ -86,6 +98,23 @@ impl Drop for TrialFolder {
             tracing::warn!(%error, path = %self.0.display(), "the folder of a trial cannot be deleted");
         }
     }
+}
+
+/// Takes the public keys that cannot be read for such as are fetched, and have not been: what is signed
+/// with them can be presumed, and not be verified.
+fn stand_in_for_keys(identity: &mut Identity) -> Vec<String> {
+    let mut replaced = Vec::new();
+    for (index, jwt) in identity.jwt.iter_mut().enumerate() {
+        for (name, path) in [("public_key", &mut jwt.public_key), ("jwks", &mut jwt.jwks)] {
+            let missing = |path: &PathBuf| File::open(path).is_err();
+            if path.as_ref().is_some_and(missing) {
+                *path = None;
+                jwt.jwks_url = Some(NO_KEYS.to_owned());
+                replaced.push(format!("identity.jwt[{index}].{name}"));
+            }
+        }
+    }
+    replaced
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {

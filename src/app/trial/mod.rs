@@ -10,6 +10,7 @@ mod request;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -25,18 +26,23 @@ use crate::event::Reason;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
 use crate::front::{
-    Front, FrontParts, SecurityEvents, Site, SiteLogstore, SiteParts, Trace, Traced, TrialTime,
+    Front, FrontParts, SecurityEvents, Site, SiteLogstore, SiteParts, Trace, TrialTime,
 };
+pub use crate::front::{Stage, Step, Traced, TracedEvent};
 use crate::gate::identity::state::IdentityState;
 use crate::gate::identity::sts::ReplayWindow;
 use crate::gate::identity::{Authenticator, Trust};
 use crate::gate::policy::resource_name;
 use crate::gate::quota::{Overrides, Quotas};
-use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
+use crate::logstore::client::{StoreClient, StoreEndpoint};
 use crate::logstore::proto::LogGroup;
 use crate::logstore::signature::AccessKey;
+use crate::pipeline::quarantine::Quarantine;
 use crate::pipeline::{IdleLane, Lane, PipelineRules, idle_lanes};
 use crate::telemetry::Metrics;
+
+/// Time for the last records of a trial, before their folder goes.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// How a trial is set up.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,8 +65,16 @@ pub struct Trial {
     stand_ins: Vec<String>,
     /// The time of the first request, unix milliseconds.
     first: Option<u64>,
+    /// Its writer writes to the folder.
+    quarantine: Arc<Quarantine>,
     _metrics: Arc<Metrics>,
     _folder: TrialFolder,
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        self.quarantine.stop(LAST_WRITES);
+    }
 }
 
 impl std::fmt::Debug for Trial {
@@ -123,12 +137,13 @@ impl Trial {
         let quality = QualityControl::start(&config)?;
         let prepared = quality.prepare(&config, trust.attached())?;
         let lanes = lanes(&config, &metrics);
+        let quarantine = aside::open(&config, &metrics)?;
         let front = Front::new(
             &config,
             FrontParts {
                 site: site(&config, &lanes, &metrics)?,
                 guards: Arc::clone(quality.guards()),
-                quarantine: aside::open(&config, &metrics)?,
+                quarantine: Arc::clone(&quarantine),
                 authenticator: Arc::new(Authenticator::new(trust, state)),
                 quotas,
                 security_events: SecurityEvents::new(
@@ -145,12 +160,13 @@ impl Trial {
             lanes,
             stand_ins,
             first: None,
+            quarantine,
             _metrics: metrics,
             _folder: folder,
         })
     }
 
-    /// Keys of the configuration whose secrets could not be read, and have a stand-in.
+    /// Keys of the configuration whose secrets and keys could not be read, and have a stand-in.
     #[must_use]
     pub fn stand_ins(&self) -> &[String] {
         &self.stand_ins
@@ -314,7 +330,7 @@ fn client_of_nobody(
         },
         signature: SignatureVersion::V1,
         ca_file: None,
-        timeouts: Timeouts::of(&crate::config::Delivery::default()),
+        timeouts: Duration::from_secs(1).into(),
     })
 }
 

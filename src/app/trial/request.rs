@@ -14,7 +14,7 @@ use crate::front::Sender;
 use crate::gate::identity::{Presumed, PresumedSession};
 
 /// A request that is tried out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct TrialRequest {
     request: Request<Bytes>,
     sender: Sender,

@@ -89,7 +89,7 @@ struct PlaceArgs {
 #[derive(Debug, Args)]
 struct FilterArgs {
     /// Only what was set aside for this.
-    #[arg(long, value_parser = cause, value_name = "schema|guard|transform")]
+    #[arg(long, value_parser = cause, value_name = "schema|guard|transform|store")]
     cause: Option<Cause>,
     /// Only what this check found bad: a schema, with or without `@` and its version, a guard or a step.
     #[arg(long, value_name = "NAME")]
@@ -188,9 +188,9 @@ pub(super) fn run(command: &QuarantineCommand) -> Result<Exit, Failure> {
 }
 
 fn cause(text: &str) -> Result<Cause, String> {
-    let all = [Cause::Schema, Cause::Guard, Cause::Transform];
+    let all = [Cause::Schema, Cause::Guard, Cause::Transform, Cause::Store];
     let found = all.into_iter().find(|cause| cause.label() == text);
-    found.ok_or_else(|| "write schema, guard or transform".to_owned())
+    found.ok_or_else(|| "write schema, guard, transform or store".to_owned())
 }
 
 impl PlaceArgs {

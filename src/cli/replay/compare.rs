@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::app::Stage;
 use crate::app::TrialAnswer;
 use crate::event::{Reason, SampledRequest};
-use crate::front::Stage;
 
 /// What becomes of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]

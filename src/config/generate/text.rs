@@ -216,5 +216,7 @@ pub(super) fn type_name(shape: Shape) -> String {
         Kind::Integer(least, most) => format!("whole number, {least} to {most}"),
         Kind::Float(least, most) => format!("number, {least} to {most}"),
         Kind::Boolean => "boolean".to_owned(),
+        Kind::Scalar => "text, number or boolean".to_owned(),
+        Kind::Any => "any value".to_owned(),
     }
 }

@@ -136,6 +136,14 @@ pub enum TokenAlgorithm {
     ES512,
 }
 
+impl TokenAlgorithm {
+    /// Whether its key is a secret, and no key in PEM.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
+    }
+}
+
 impl Default for TokenOptions {
     fn default() -> Self {
         Self {

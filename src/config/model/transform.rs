@@ -525,6 +525,21 @@ impl Transform {
         }
     }
 
+    /// The secret that it refers to, where any text can be one: not a key in PEM.
+    pub fn text_key_mut(&mut self) -> Option<&mut SecretRef> {
+        match self {
+            Self::ClientAddress(step) => step.key.as_mut(),
+            Self::Hash(step) => Some(&mut step.key),
+            Self::PrivacySignals(step) => step.key.as_mut(),
+            Self::Sample(step) => step.key.as_mut(),
+            Self::JwtEncoding(step) if step.algorithm.is_secret() => Some(&mut step.key),
+            Self::JwtDecoding(step) if step.algorithms.iter().all(|it| it.is_secret()) => {
+                step.key.as_mut()
+            }
+            _ => None,
+        }
+    }
+
     /// The secret that it refers to.
     #[must_use]
     pub fn key(&self) -> Option<&SecretRef> {

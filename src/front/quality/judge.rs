@@ -166,6 +166,12 @@ impl Front {
         self.guards.sender(&[kind.as_bytes(), name.as_bytes()])
     }
 
+    /// When it comes, on the clock of guards.
+    fn millis_of(&self, arrival: &Arrival<'_>) -> u64 {
+        let given = arrival.trial.map(|nanos| nanos / 1_000_000);
+        given.unwrap_or_else(|| self.guards.millis())
+    }
+
     fn judge_guards(
         &self,
         (arrival, principal): (&Arrival<'_>, &Principal),
@@ -180,7 +186,7 @@ impl Front {
             stamp,
             attached: trust.attached(),
             received: arrival.unix_seconds,
-            millis: self.guards.millis(),
+            millis: self.millis_of(arrival),
             sender: self.sender_of(arrival, principal),
         };
         let mut judged = GUARD_WORK.with_borrow_mut(|(work, _)| guards.judge(&ask, work));

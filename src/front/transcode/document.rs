@@ -7,15 +7,7 @@ use super::rules::Context;
 use super::scan::{Scanned, Scanner};
 use super::scratch::Scratch;
 use super::seen::Key;
-use crate::event::{EventGroup, Reason};
-
-/// What a value is, as far as it matters here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Null,
-    Scalar,
-    Nested,
-}
+use crate::event::{EventGroup, Kind, Reason};
 
 /// The text of a value as it is stored.
 #[derive(Clone, Copy, Debug)]
@@ -121,41 +113,49 @@ impl<'a> Document<'a> {
         let token = self.scan.string()?;
         let raw = self.scan.slice(token.start, token.end);
         if !token.escaped {
-            return Ok((Kind::Scalar, Text::Plain(raw)));
+            return Ok((Kind::Text, Text::Plain(raw)));
         }
         self.scratch.text.clear();
         unescape(raw, &mut self.scratch.text);
-        Ok((Kind::Scalar, Text::Scratch))
+        Ok((Kind::Text, Text::Scratch))
     }
 
     #[inline(never)]
     fn value_without_quotes(&mut self, depth: usize) -> Scanned<(Kind, Text<'a>)> {
         let start = self.scan.offset();
         let kind = match self.scan.significant() {
-            Some(b'{' | b'[') => {
+            Some(open @ (b'{' | b'[')) => {
                 let Scratch {
                     containers, text, ..
                 } = &mut *self.scratch;
                 let limit = self.context.rules.depth;
                 nested(&mut self.scan, depth, limit, containers, text)?;
+                let kind = match open {
+                    b'{' => Kind::Object,
+                    _ => Kind::Array,
+                };
                 if !self.scratch.text.is_empty() {
-                    return Ok((Kind::Nested, Text::Scratch));
+                    return Ok((kind, Text::Scratch));
                 }
-                Kind::Nested
+                kind
             }
             Some(b'n') => {
                 self.scan.literal(b"null")?;
                 Kind::Null
             }
-            other => {
-                match other {
-                    Some(b'-' | b'0'..=b'9') => self.scan.number()?,
-                    Some(b't') => self.scan.literal(b"true")?,
-                    Some(b'f') => self.scan.literal(b"false")?,
-                    _ => return Err(self.scan.unexpected("expected a JSON value")),
-                }
-                Kind::Scalar
+            Some(b'-' | b'0'..=b'9') => {
+                self.scan.number()?;
+                Kind::Number
             }
+            Some(b't') => {
+                self.scan.literal(b"true")?;
+                Kind::Boolean
+            }
+            Some(b'f') => {
+                self.scan.literal(b"false")?;
+                Kind::Boolean
+            }
+            _ => return Err(self.scan.unexpected("expected a JSON value")),
         };
         let text = self.scan.slice(start, self.scan.offset());
         Ok((kind, Text::Plain(text)))

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::document::{Document, Kind as Form, named_before};
+use super::document::{Document, named_before};
 use super::fault::Fault;
 use super::names::{EnvelopeName, FieldName, MAX_TOKEN, TagName};
 use super::open_log::OpenLog;
@@ -167,9 +167,11 @@ impl Document<'_> {
         let (kind, text) = self.value(ENVELOPE_DEPTH + 1)?;
         let text = text.resolve(&self.scratch.text);
         match kind {
-            Form::Null => Ok(()),
-            Form::Nested => Err(Fault::new(Reason::WrongShape, offset, "expected text")),
-            Form::Scalar => {
+            Kind::Null => Ok(()),
+            Kind::Object | Kind::Array => {
+                Err(Fault::new(Reason::WrongShape, offset, "expected text"))
+            }
+            Kind::Text | Kind::Number | Kind::Boolean => {
                 within(text.len(), self.context.rules.topic, offset)?;
                 place(self.out).extend_from_slice(text);
                 Ok(())
@@ -214,7 +216,7 @@ impl Document<'_> {
         match name {
             TagName::Reserved => self.out.reserved_fields += 1,
             TagName::Attached => self.out.leave_out_attached(),
-            _ if kind == Form::Null => {}
+            _ if kind == Kind::Null => {}
             TagName::Token => {
                 within(text.len(), MAX_TOKEN, offset)?;
                 self.out.token.extend_from_slice(text);
@@ -268,7 +270,7 @@ impl Document<'_> {
         let mut log = OpenLog::begin(self.out);
         let mut fields = 0;
         self.scratch.seen.begin();
-        self.scratch.places.clear();
+        self.scratch.places.clear_for_distinct();
         self.object(LOG_DEPTH, |document, key| {
             fields += 1;
             let read = document.field(key, fields, &mut log);
@@ -298,7 +300,7 @@ impl Document<'_> {
         self.new_key(key)?;
         self.scan.significant();
         let offset = self.scan.offset();
-        let (_, text) = self.value(LOG_DEPTH + 1)?;
+        let (kind, text) = self.value(LOG_DEPTH + 1)?;
         let text = text.resolve(&self.scratch.text);
         within(text.len(), rules.value, offset)?;
         let name = self.scratch.seen.name(body, key);
@@ -306,7 +308,6 @@ impl Document<'_> {
             FieldName::Plain => {
                 put_content(&mut self.out.logs, name, text);
                 if self.context.check.is_some() {
-                    let kind = Kind::of_first_byte(body.get(offset).copied().unwrap_or(b'"'));
                     let (logs, places) = (&self.out.logs, &mut self.scratch.places);
                     places.push(logs, name.len(), text.len(), kind);
                 }

@@ -249,7 +249,12 @@ impl<'a> Check<'a> {
         bearer.expires().min(by_age)
     }
 
-    fn is_revoked(&self, kind: RevocationKind, value: Option<&str>, issued: Option<u64>) -> bool {
+    pub(super) fn is_revoked(
+        &self,
+        kind: RevocationKind,
+        value: Option<&str>,
+        issued: Option<u64>,
+    ) -> bool {
         let revocations = self.authenticator.state.revocations();
         let now = self.facts.unix_seconds;
         value.is_some_and(|value| revocations.is_revoked(kind, value, issued, now))

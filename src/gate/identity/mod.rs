@@ -10,6 +10,7 @@ mod facts;
 mod holder;
 mod jwt;
 mod keys;
+mod made_up;
 mod origin;
 mod presumed;
 mod principal;
@@ -28,6 +29,7 @@ pub use self::jwt::{
     Bearer, JwtVerifier, MintError, Minted, NewToken, SourceStatus, mint, mint_token,
 };
 pub use self::keys::{KeyError, KeyFault, SigningKey, load_jwt_keys, load_or_make};
+pub use self::made_up::{unsigned_ticket, unsigned_token};
 pub use self::origin::Origin;
 pub use self::presumed::{Presumed, PresumedSession};
 pub use self::principal::{Denied, Principal};

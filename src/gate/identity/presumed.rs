@@ -1,5 +1,5 @@
 //! Credentials whose proof is taken as given: of a request that was recorded without its secrets, or
-//! made up for a test.
+//! made up for a test. All else is checked: what it says, whether it was revoked, what it may do.
 //!
 //! Promise: nothing that comes over a connection can say so. A [`Presumed`] is a Rust value that whoever
 //! tries a request out puts among its extensions, in this process.
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::authenticator::Check;
 use super::jwt::Bearer;
 use super::principal::{Denied, Holder, Principal};
+use super::state::RevocationKind;
 use super::sts::{Grant, Session};
 use crate::config::TokenPlace;
 use crate::event::{Reason, Refusal};
@@ -66,6 +67,9 @@ impl Check<'_> {
         let denied =
             |refusal| Denied::new(kind, refusal).named(presumed.key.as_deref().map(Into::into));
         presumed.proof.clone().map_err(denied)?;
+        if self.is_revoked(RevocationKind::Ticket, presumed.key.as_deref(), None) {
+            return Err(denied(Reason::CredentialRevoked.into()));
+        }
         Ok(Principal::of_token(kind, place, Holder::Nobody))
     }
 
@@ -89,11 +93,27 @@ impl Check<'_> {
         let trust = self.trust();
         let holder = match &presumed.session {
             None => {
-                let held = trust.held.get(key_id.as_deref().unwrap_or_default());
+                let id = key_id.as_deref().unwrap_or_default();
+                let known = trust.access_keys.find(id);
+                known.map_err(|error| denied(error.into()))?;
+                if self.is_revoked(RevocationKind::AccessKey, Some(id), None) {
+                    return Err(denied(Reason::CredentialRevoked.into()));
+                }
+                let held = trust.held.get(id);
                 let held = held.ok_or_else(|| denied(Reason::AccessKeyUnknown.into()))?;
                 Holder::Key(Arc::clone(held))
             }
             Some(session) => {
+                let revoked = [
+                    (RevocationKind::AccessKey, key_id.as_deref()),
+                    (RevocationKind::Session, Some(session.session_name.as_str())),
+                    (RevocationKind::Role, Some(session.role_arn.as_str())),
+                ];
+                let issued = Some(session.issued_at);
+                let is_revoked = |(kind, value)| self.is_revoked(kind, value, issued);
+                if revoked.into_iter().any(is_revoked) {
+                    return Err(denied(Reason::CredentialRevoked.into()));
+                }
                 let policies = trust.roles.get(session.role_arn.as_str());
                 let policies = policies.ok_or_else(|| denied(Reason::RoleUnknown.into()))?;
                 if session.expires_at <= self.facts().unix_seconds {

@@ -75,6 +75,17 @@ impl Names {
         }
     }
 
+    /// Whether this is the name of a number.
+    #[inline]
+    pub(super) fn is(&self, index: usize, name: &[u8]) -> bool {
+        self.names.get(index).is_some_and(|known| same(known, name))
+    }
+
+    /// How many names there are.
+    pub(super) fn count(&self) -> usize {
+        self.names.len()
+    }
+
     /// The hash of a name, under the table's seed.
     pub(super) fn hash(&self, name: &[u8]) -> u64 {
         hash(&self.seed, name)
@@ -89,6 +100,27 @@ impl Names {
     pub(super) fn get(&self, index: usize) -> &[u8] {
         self.names.get(index).map_or(&[], |name| &**name)
     }
+}
+
+/// Whether two texts are the same. Up to 16 bytes, as names have, are compared in two words.
+#[inline]
+pub(super) fn same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    if one.len() <= 16 {
+        let words = (one.first_chunk(), one.last_chunk());
+        if let (Some(first), Some(last)) = words {
+            let (first, last): (&[u8; 8], &[u8; 8]) = (first, last);
+            return other.first_chunk() == Some(first) && other.last_chunk() == Some(last);
+        }
+        let words = (one.first_chunk(), one.last_chunk());
+        if let (Some(first), Some(last)) = words {
+            let (first, last): (&[u8; 4], &[u8; 4]) = (first, last);
+            return other.first_chunk() == Some(first) && other.last_chunk() == Some(last);
+        }
+    }
+    one == other
 }
 
 #[inline]

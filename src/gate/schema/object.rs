@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::kinds::coerced;
 use super::node::{Node, Tools};
+use super::quick::Quick;
 use super::shape::Shape;
 use super::tell::{Teller, below};
 use super::wording;
@@ -28,20 +29,28 @@ pub(super) struct Known {
     pub first: Option<Arc<Node>>,
     /// The others, of patterns that match the name.
     pub more: Vec<Arc<Node>>,
+    /// It must be there.
+    pub required: bool,
     /// The name is required, but no schema describes it, and others are not allowed.
     pub unwelcome: bool,
     /// The schema of `propertyNames` refuses the name.
     pub bad_name: bool,
+    /// Which values pass without asking the schemas.
+    pub quick: Quick,
     /// For people.
     pub pointer: String,
 }
 
 /// What is checked of an event.
 pub(super) struct ObjectRules {
+    /// Tells apart what [`super::Work`] remembers of schemas.
+    pub number: usize,
     /// By number of the name.
     pub known: Vec<Known>,
     /// A bit for each required name.
     pub required: Vec<u64>,
+    /// How many names are required.
+    pub required_count: usize,
     /// In the order of [`Shape::patterns`].
     pub patterns: Vec<Arc<Node>>,
     pub additional: Additional,
@@ -54,6 +63,9 @@ pub(super) struct ObjectRules {
 pub(super) struct Pass<'a> {
     /// A bit for each known name that was seen.
     pub seen: &'a mut Vec<u64>,
+    /// The known name that came after each one when it was last seen, and in the first place the one
+    /// that came first. Clients send their fields in the same order again and again.
+    pub order: &'a mut Vec<u16>,
     /// Hash of each unknown name.
     pub unknown: &'a mut Vec<u64>,
     /// No name comes twice.
@@ -66,6 +78,40 @@ pub(super) enum Passed {
     Done(bool),
     /// A name came twice: only the last of each is to be looked at.
     Twice,
+}
+
+impl Pass<'_> {
+    /// The number of a name that comes after the one of the number `last` - 1, or first.
+    #[inline]
+    fn find(&mut self, last: usize, shape: &Shape, name: &[u8]) -> Option<usize> {
+        let place = self.order.get_mut(last)?;
+        let next = usize::from(*place);
+        if shape.names.is(next, name) {
+            return Some(next);
+        }
+        let found = shape.names.find(name)?;
+        *place = u16::try_from(found).unwrap_or_default();
+        Some(found)
+    }
+
+    /// No name has been seen, of so many words of bits.
+    fn forget(&mut self, words: usize) {
+        self.seen.clear();
+        self.seen.resize(words, 0);
+        self.unknown.clear();
+    }
+
+    /// Notes the number of a name. `false`: it was seen before.
+    #[inline]
+    fn note(&mut self, index: usize) -> bool {
+        let bit = 1 << (index % 64);
+        let Some(word) = self.seen.get_mut(index / 64) else {
+            return true;
+        };
+        let before = *word;
+        *word |= bit;
+        before & bit == 0
+    }
 }
 
 impl ObjectRules {
@@ -91,27 +137,38 @@ impl ObjectRules {
         tools: &mut Tools<'_>,
         mut teller: Option<&mut Teller<'_>>,
     ) -> Passed {
-        pass.seen.clear();
-        pass.seen.resize(self.required.len(), 0);
-        pass.unknown.clear();
+        let distinct = pass.distinct;
+        if !distinct {
+            pass.forget(self.required.len());
+        }
+        if pass.order.len() <= shape.names.count() {
+            pass.order.resize(shape.names.count() + 1, 0);
+        }
         let minds = self.minds_unknown();
-        let (mut valid, mut count) = (true, 0_usize);
-        let mut rest = fields;
+        let (mut valid, mut count, mut required) = (true, 0_usize, 0_usize);
+        let mut last = 0_usize;
+        let mut rest = fields.clone();
         while let Some(field) = rest.next() {
             count += 1;
-            let good = match shape.names.find(field.name) {
+            let good = match pass.find(last, shape, field.name) {
                 Some(index) => {
-                    if let Some(word) = pass.seen.get_mut(index / 64) {
-                        let bit = 1 << (index % 64);
-                        if *word & bit != 0 {
-                            return Passed::Twice;
-                        }
-                        *word |= bit;
+                    last = index + 1;
+                    if !distinct && !pass.note(index) {
+                        return Passed::Twice;
+                    }
+                    let Some(known) = self.known.get(index) else {
+                        continue;
+                    };
+                    required += usize::from(known.required);
+                    if known.quick.passes(field.kind, field.value) {
+                        continue;
                     }
                     self.known_field(index, shape, field, tools, teller.as_deref_mut())
                 }
                 None if minds => {
-                    pass.unknown.push(shape.names.hash(field.name));
+                    if !distinct {
+                        pass.unknown.push(shape.names.hash(field.name));
+                    }
                     self.unknown_field(shape, field, tools, teller.as_deref_mut())
                 }
                 None => true,
@@ -119,7 +176,7 @@ impl ObjectRules {
             if !good {
                 valid = false;
                 if teller.is_none() {
-                    return if rest.any(|later| later.name == field.name) {
+                    return if !distinct && rest.any(|later| later.name == field.name) {
                         Passed::Twice
                     } else {
                         Passed::Done(false)
@@ -127,15 +184,27 @@ impl ObjectRules {
                 }
             }
         }
-        if !pass.distinct && has_twice(pass.unknown) {
+        if !distinct && has_twice(pass.unknown) {
             return Passed::Twice;
         }
-        valid &= self.all_there(shape, pass.seen, teller.as_deref_mut());
+        if required < self.required_count {
+            valid = false;
+            if let Some(teller) = teller.as_deref_mut() {
+                pass.forget(self.required.len());
+                for field in fields {
+                    if let Some(index) = shape.names.find(field.name) {
+                        pass.note(index);
+                    }
+                }
+                self.tell_missing(shape, pass.seen, teller);
+            }
+        }
         valid &= self.count_fits(count, teller);
         Passed::Done(valid)
     }
 
-    #[inline]
+    /// What the quick look does not say of a field.
+    #[inline(never)]
     fn known_field(
         &self,
         index: usize,
@@ -242,17 +311,9 @@ impl ObjectRules {
         });
     }
 
-    fn all_there(&self, shape: &Shape, seen: &[u64], mut teller: Option<&mut Teller<'_>>) -> bool {
-        let mut good = true;
+    fn tell_missing(&self, shape: &Shape, seen: &[u64], teller: &mut Teller<'_>) {
         for (at, (required, seen)) in self.required.iter().zip(seen).enumerate() {
             let mut missing = required & !seen;
-            if missing == 0 {
-                continue;
-            }
-            good = false;
-            let Some(teller) = teller.as_deref_mut() else {
-                return false;
-            };
             while missing != 0 {
                 let index = at * 64 + missing.trailing_zeros() as usize;
                 teller.say(&below("", shape.names.get(index)), "required", || {
@@ -261,12 +322,15 @@ impl ObjectRules {
                 missing &= missing - 1;
             }
         }
-        good
     }
 
+    #[inline]
     fn count_fits(&self, count: usize, teller: Option<&mut Teller<'_>>) -> bool {
         let number = count as u64;
         let (few, many) = (number < self.min, number > self.max);
+        if !few && !many {
+            return true;
+        }
         if let Some(teller) = teller {
             if few {
                 teller.say("", "minProperties", || {
@@ -279,7 +343,7 @@ impl ObjectRules {
                 });
             }
         }
-        !few && !many
+        false
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use jsonschema::{Draft, Validator, ValidatorMap};
 use serde_json::{Map, Value};
@@ -13,12 +14,16 @@ use super::names::Names;
 use super::node::{Node, Tools};
 use super::object::{Additional, Known, ObjectRules};
 use super::problem::SchemaProblem;
+use super::quick::Quick;
 use super::shape::{FieldNotes, Shape, UnknownFields};
 use super::tell::below;
 use crate::event::Kind;
 
 /// Names in `properties` and `required` of one schema.
 const MAX_NAMES: usize = 4096;
+
+/// How many schemas have been compiled.
+static COMPILED: AtomicUsize = AtomicUsize::new(0);
 
 /// Keywords of an event that are checked in the one pass.
 const FAST: [&str; 8] = [
@@ -140,6 +145,9 @@ fn settled(mut rules: ObjectRules, shape: &Shape, trees: Option<&ValidatorMap>) 
         for (known, name) in rules.known.iter_mut().zip(shape.names.iter()) {
             known.bad_name = !names.accepts(Kind::Text, name, &mut tools);
         }
+    }
+    for (known, notes) in rules.known.iter_mut().zip(&shape.notes) {
+        known.quick = Quick::new(known, notes.coerce);
     }
     rules
 }
@@ -316,8 +324,10 @@ impl<'a> Event<'a> {
         let at = |key: &str| below(&self.pointer, key.as_bytes());
         let limit = |key: &str| self.members.get(key).and_then(Value::as_u64);
         let mut rules = ObjectRules {
+            number: COMPILED.fetch_add(1, Ordering::Relaxed),
             known: Vec::new(),
             required: vec![0; self.names.len().div_ceil(64)],
+            required_count: self.required.len(),
             patterns: Vec::new(),
             additional: Additional::Any,
             property_names: None,
@@ -371,8 +381,10 @@ impl<'a> Event<'a> {
             rules.known.push(Known {
                 first: nodes.next(),
                 more: nodes.collect(),
+                required: self.required.contains(name),
                 unwelcome: bare && matches!(rules.additional, Additional::None),
                 bad_name: false,
+                quick: Quick::default(),
                 pointer: below("", name.as_bytes()),
             });
         }

@@ -130,11 +130,17 @@ impl SchemaSet {
         out: &mut Vec<Violation>,
     ) -> SetVerdict {
         let named = self.event_field.as_deref().map(|field| {
-            let value = event.get(field.as_bytes()).map(|found| found.value);
-            (field, value)
+            let value = event.get_near(field.as_bytes(), &mut work.event);
+            (field, value.map(|found| found.value))
         });
         let own = named
-            .and_then(|(_, value)| self.events.find(value?))
+            .and_then(|(_, value)| {
+                let value = value?;
+                if !self.events.is(work.of_event, value) {
+                    work.of_event = self.events.find(value)?;
+                }
+                Some(work.of_event)
+            })
             .and_then(|place| self.of_event.get(place));
         let live = own.unwrap_or(&self.of_others);
         let Some(newest) = live.first() else {

@@ -3,7 +3,7 @@
 //! Promise: at least one and at most the configured number. The limit grows by one with each round of
 //! good answers while all of it is in use, and faster until it has first fallen. It is halved when the
 //! store says that it has too much to do, breaks or does not answer, and cut by a quarter when answers
-//! take much longer than the fastest of the last minutes; each at most once for the attempts that
+//! take much longer than the fastest of the last minutes to LogGroups of like size; each at most once for the attempts that
 //! were on their way together.
 //! Not here: pauses (`retry`), and when nothing is sent at all (`breaker`).
 
@@ -27,6 +27,9 @@ const SLOW_BY: Duration = Duration::from_millis(500);
 /// The fastest answer is forgotten after two of these.
 const FLOOR_AGE: Duration = Duration::from_secs(60);
 
+/// Classes of sizes that are compared with each other, each eight times the one before.
+const SIZES: usize = 8;
+
 /// What an attempt says of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pipeline) enum Sign {
@@ -45,7 +48,8 @@ struct Aimd {
     most: f64,
     /// It has fallen before.
     fell: Option<Instant>,
-    floor: Floor,
+    /// By the size of what was sent: large LogGroups take their time.
+    floors: [Floor; SIZES],
 }
 
 /// The fastest answer of the last one or two spans of [`FLOOR_AGE`].
@@ -81,7 +85,7 @@ impl Aimd {
             limit: START.min(most),
             most,
             fell: None,
-            floor: Floor::default(),
+            floors: Default::default(),
         }
     }
 
@@ -96,17 +100,24 @@ impl Aimd {
         allowed.max(1)
     }
 
-    /// An attempt ended; `full`: the limit was in use when it began.
-    fn ended(&mut self, sign: Sign, began: Instant, now: Instant, full: bool) {
+    /// An attempt with so many bytes ended; `full`: the limit was in use when it began.
+    fn ended(&mut self, sign: Sign, bytes: usize, (began, now): (Instant, Instant), full: bool) {
         let took = now.duration_since(began);
         match sign {
             Sign::None => {}
             Sign::Congested => self.fall(HALF, began, now),
             Sign::Well => {
-                let slow = self.floor.get().is_some_and(|floor| {
-                    took > floor.saturating_mul(SLOW_TIMES) && took > floor + SLOW_BY
-                });
-                self.floor.add(took, now);
+                let class = (usize::BITS - bytes.leading_zeros()) as usize / 3;
+                let slow = self
+                    .floors
+                    .get_mut(class.min(SIZES - 1))
+                    .is_some_and(|floor| {
+                        let fastest = floor.get();
+                        floor.add(took, now);
+                        fastest.is_some_and(|fastest| {
+                            took > fastest.saturating_mul(SLOW_TIMES) && took > fastest + SLOW_BY
+                        })
+                    });
                 if slow {
                     self.fall(SLOWER, began, now);
                 } else if full {
@@ -197,10 +208,11 @@ impl Concurrency {
 }
 
 impl Slot<'_> {
-    /// The attempt that began then has ended.
-    pub(in crate::pipeline) fn ended(&self, sign: Sign, began: Instant) {
+    /// The attempt with so many bytes that began then has ended.
+    pub(in crate::pipeline) fn ended(&self, sign: Sign, bytes: usize, began: Instant) {
         let mut state = self.lane.lock();
-        state.aimd.ended(sign, began, Instant::now(), self.full);
+        let times = (began, Instant::now());
+        state.aimd.ended(sign, bytes, times, self.full);
         self.lane.settle(&mut state);
     }
 }
@@ -228,7 +240,7 @@ mod tests {
         let began = *at;
         *at += took;
         for _ in 0..aimd.allowed() {
-            aimd.ended(sign, began, *at, true);
+            aimd.ended(sign, 1000, (began, *at), true);
         }
         aimd.allowed()
     }
@@ -247,7 +259,7 @@ mod tests {
         assert_eq!(grown, [4, 8, 10, 10]);
         let (mut aimd, at) = started(10);
         for _ in 0..100 {
-            aimd.ended(Sign::Well, at, at + TICK, false);
+            aimd.ended(Sign::Well, 1000, (at, at + TICK), false);
         }
         assert_eq!(aimd.allowed(), 2, "what is not used does not grow");
         assert_eq!(Aimd::new(1).allowed(), 1);
@@ -295,6 +307,18 @@ mod tests {
     }
 
     #[test]
+    fn large_groups_are_compared_with_large_ones() {
+        let (mut aimd, at) = started(4);
+        let times = |took| (at, at + took);
+        aimd.ended(Sign::Well, 500, times(TICK), true);
+        aimd.ended(Sign::Well, 500_000, times(40 * TICK), true);
+        assert_eq!(aimd.allowed(), 4);
+        aimd.ended(Sign::Well, usize::MAX, times(TICK), true);
+        aimd.ended(Sign::Well, usize::MAX, times(40 * TICK), true);
+        assert_eq!(aimd.allowed(), 3);
+    }
+
+    #[test]
     fn what_says_nothing_changes_nothing() {
         let (mut aimd, mut at) = started(4);
         round(&mut aimd, &mut at, Sign::None, TICK);
@@ -311,13 +335,13 @@ mod tests {
         assert!(!a.full && b.full);
         let soon = tokio::time::timeout(TICK, lane.slot()).await;
         assert!(soon.is_err(), "two at first");
-        b.ended(Sign::Well, began);
+        b.ended(Sign::Well, 1000, began);
         drop(b);
         assert_eq!(gauge(), 3);
         let taken = [lane.slot().await, lane.slot().await];
         assert_eq!(lane.slots.available_permits(), 0);
         tokio::time::advance(TICK).await;
-        a.ended(Sign::Congested, began);
+        a.ended(Sign::Congested, 1000, began);
         assert_eq!(gauge(), 1);
         drop(a);
         assert!(

@@ -16,7 +16,7 @@ pub struct Record<'a> {
     pub id: &'a str,
     /// When it was received, in unix seconds.
     pub received: u64,
-    /// What found it wanting: `schema`, `guard`, `transform`.
+    /// What found it wanting: `schema`, `guard`, `transform`, `store`.
     pub cause: &'a str,
     /// The check: a schema with its version, a guard, a step.
     pub check: &'a str,

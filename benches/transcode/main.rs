@@ -4,12 +4,15 @@
 //! 100 events. Instructions are counted by valgrind, which this binary runs on itself
 //! (`transcode run VARIANT EVENTS REPEATS`) with two numbers of repeats: the difference leaves out
 //! what starting costs. Instructions do not depend on what else the machine does; times do.
+//! `-- schema` prints only what a schema adds, `-- hostile` what bodies cost that are made to cost much.
 
 #![expect(
     clippy::print_stdout,
     clippy::expect_used,
     reason = "a bench prints, and one that cannot go on stops"
 )]
+
+mod hostile;
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
@@ -38,16 +41,19 @@ enum Variant {
     Tree,
     /// This project, with a schema of all ten fields.
     Checked,
-    /// The same with one schema of a thousand, by the type of the event.
+    /// The same with a schema for the type of the event, the only one.
+    CheckedByType,
+    /// The same with one schema of a thousand.
     CheckedOfMany,
     /// `serde_json::Value`, the `jsonschema` crate, then prost.
     CheckedTree,
 }
 
-const VARIANTS: [Variant; 5] = [
+const VARIANTS: [Variant; 6] = [
     Variant::Transcode,
     Variant::Tree,
     Variant::Checked,
+    Variant::CheckedByType,
     Variant::CheckedOfMany,
     Variant::CheckedTree,
 ];
@@ -58,20 +64,21 @@ impl Variant {
             Self::Transcode => "transcode",
             Self::Tree => "tree",
             Self::Checked => "checked",
+            Self::CheckedByType => "checked-by-type",
             Self::CheckedOfMany => "checked-of-many",
             Self::CheckedTree => "checked-tree",
         }
     }
 
     fn run(self, body: &[u8], repeats: u64) -> usize {
-        let schemas = match self {
-            Self::Checked => 1,
-            Self::CheckedOfMany => 1000,
-            _ => 0,
-        };
         match self {
-            Self::Transcode | Self::Checked | Self::CheckedOfMany => {
-                let judge = (schemas > 0).then(|| judge(schemas));
+            Self::Transcode | Self::Checked | Self::CheckedByType | Self::CheckedOfMany => {
+                let judge = match self {
+                    Self::Checked => Some(judge(1, false)),
+                    Self::CheckedByType => Some(judge(1, true)),
+                    Self::CheckedOfMany => Some(judge(1000, true)),
+                    _ => None,
+                };
                 let rules = Rules::new(&Limits::default(), &TimeWindow::default());
                 let mut out = EventGroup::default();
                 (0..repeats).fold(0, |total, _| {
@@ -133,8 +140,8 @@ fn schema(coerces: bool) -> Value {
     })
 }
 
-/// The schemas of a logstore, of which one is for [`EVENT`].
-fn judge(schemas: usize) -> SchemaJudge {
+/// The schemas of a logstore, of which one is for [`EVENT`]: for its type, or for events of all types.
+fn judge(schemas: usize, by_type: bool) -> SchemaJudge {
     let options = Options {
         coerce: true,
         assert_formats: true,
@@ -143,13 +150,13 @@ fn judge(schemas: usize) -> SchemaJudge {
     let entries = (0..schemas).map(|index| SetEntry {
         name: "events".to_owned(),
         version: index.to_string(),
-        event: (schemas > 1).then(|| match index {
+        event: by_type.then(|| match index {
             0 => "page_view".to_owned(),
             index => format!("type-{index}"),
         }),
         schema: Arc::clone(&schema),
     });
-    let field = (schemas > 1).then(|| "event".to_owned());
+    let field = by_type.then(|| "event".to_owned());
     let set = SchemaSet::new(entries.collect(), field, None, UnknownEvent::Accept);
     let rule = toml::from_str("use = [\"events\"]").expect("a rule");
     SchemaJudge::new(set, rule)
@@ -217,19 +224,23 @@ fn body(events: usize) -> Vec<u8> {
 fn instructions(variant: Variant, events: usize) -> Option<f64> {
     let repeats = (2000 / events as u64).max(20);
     let (few, many) = (
-        count(variant, events, repeats)?,
-        count(variant, events, repeats * 2)?,
+        count_events(variant, events, repeats)?,
+        count_events(variant, events, repeats * 2)?,
     );
     Some((many - few) as f64 / (repeats * events as u64) as f64)
 }
 
+fn count_events(variant: Variant, events: usize, repeats: u64) -> Option<u64> {
+    let (events, repeats) = (events.to_string(), repeats.to_string());
+    count(&["run", variant.name(), &events, &repeats])
+}
+
 /// Instructions of a run of this binary under valgrind.
-fn count(variant: Variant, events: usize, repeats: u64) -> Option<u64> {
+fn count(arguments: &[&str]) -> Option<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe().ok()?)
-        .args(["run", variant.name()])
-        .args([events.to_string(), repeats.to_string()])
+        .args(arguments)
         .output()
         .ok()?;
     let report = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -277,25 +288,26 @@ fn report() {
 /// What a schema adds, in instructions.
 fn report_schemas() {
     println!("\nwith a schema of all ten fields, instructions an event");
-    println!("events  transcode  checked  adds   of 1,000  tree+crate+prost  fewer by");
+    println!("events  transcode  checked  adds    by type   of 1,000  tree+crate+prost  fewer by");
     for events in [1, 10, 100] {
         let counts: Option<Vec<f64>> = [
             Variant::Transcode,
             Variant::Checked,
+            Variant::CheckedByType,
             Variant::CheckedOfMany,
             Variant::CheckedTree,
         ]
         .into_iter()
         .map(|variant| instructions(variant, events))
         .collect();
-        let Some([plain, checked, many, tree]) = counts.as_deref() else {
+        let Some([plain, checked, typed, many, tree]) = counts.as_deref() else {
             println!("{events:>6}  valgrind is not here");
             continue;
         };
         let adds = (checked / plain - 1.0) * 100.0;
         let fewer = tree / checked;
         println!(
-            "{events:>6}  {plain:>9.0} {checked:>8.0} {adds:>4.0} % {many:>9.0} {tree:>17.0} {fewer:>8.1}x"
+            "{events:>6}  {plain:>9.0} {checked:>8.0} {adds:>4.0} % {typed:>10.0} {many:>10.0} {tree:>17.0} {fewer:>8.1}x"
         );
     }
 }
@@ -307,9 +319,22 @@ fn main() -> ExitCode {
         report_schemas();
         return ExitCode::SUCCESS;
     }
+    if let ["hostile", name, repeats] = *arguments {
+        let case = hostile::CASES.into_iter().find(|(known, _)| *known == name);
+        let (Some((_, make)), Ok(repeats)) = (case, repeats.parse()) else {
+            return ExitCode::FAILURE;
+        };
+        black_box(hostile::run(&make(), repeats));
+        return ExitCode::SUCCESS;
+    }
+    if arguments.contains(&"hostile") {
+        hostile::report();
+        return ExitCode::SUCCESS;
+    }
     let [first, variant, events, repeats] = *arguments else {
         report();
         report_schemas();
+        hostile::report();
         return ExitCode::SUCCESS;
     };
     let variant = VARIANTS.into_iter().find(|known| known.name() == variant);
