@@ -213,6 +213,11 @@ impl LaneSpool {
         (behind && self.used.order == Order::OldestFirst) || self.budget.used() > limit
     }
 
+    /// Whether what earlier lives have left is still being looked through.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.log().is_recovering()
+    }
+
     /// Events that wait on disk.
     pub(super) fn waiting(&self) -> u64 {
         self.metrics.spool.waiting.get()
