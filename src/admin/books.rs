@@ -14,7 +14,9 @@ pub(super) fn read(api: &AdminApi, query: &str) -> Result<Response<Full<Bytes>>,
     let books = api.metrics.books();
     for book in books.logstores.iter().filter(|book| !book.balanced) {
         tracing::warn!(
-            project = book.project, logstore = book.logstore, difference = book.difference,
+            project = book.project,
+            logstore = book.logstore,
+            difference = book.difference,
             "the books of a logstore do not balance; while events move they are read again"
         );
     }

@@ -14,7 +14,7 @@ use super::{Running, StartError, Stopped, aside, make_data_dir};
 use crate::config::{Config, UpstreamKind};
 use crate::pipeline::quarantine::Quarantine;
 use crate::pipeline::{Pipeline, PipelineRules, Remaining};
-use crate::telemetry::Books;
+use crate::telemetry::Metrics;
 
 /// Time to find out whether the embedded logstore runs in another process.
 const LOOK: Duration = Duration::from_secs(2);
@@ -77,10 +77,10 @@ impl Draining {
         pipeline.map(Pipeline::remaining).unwrap_or_default()
     }
 
-    /// What became of the events so far.
+    /// What became of the events so far, and after the end as well.
     #[must_use]
-    pub fn books(&self) -> Books {
-        self.running.metrics.books()
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.running.metrics)
     }
 
     /// Waits until a part of the pipeline dies, which is a bug.

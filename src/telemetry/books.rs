@@ -146,7 +146,12 @@ mod tests {
         for (counter, count) in [
             (&cells.events_delivered, 50),
             (cells.events_quarantined.at(Judge::Store as usize), 1),
-            (cells.events_dropped.at(DropReason::UpstreamRefused as usize), 2),
+            (
+                cells
+                    .events_dropped
+                    .at(DropReason::UpstreamRefused as usize),
+                2,
+            ),
             (&cells.spool.expired, 3),
             (&cells.spool.shed, 4),
         ] {

@@ -202,7 +202,10 @@ impl SpoolDirectory {
             }
         }
         let copies = folder.join(damaged::FOLDER);
-        if listed.iter().any(|it| it.folder && it.name == damaged::FOLDER) {
+        if listed
+            .iter()
+            .any(|it| it.folder && it.name == damaged::FOLDER)
+        {
             for file in self.files.list(&copies)?.iter().filter(|it| !it.folder) {
                 self.files.remove(&copies.join(&file.name))?;
                 deleted.bytes += file.bytes;
@@ -210,7 +213,10 @@ impl SpoolDirectory {
             self.files.sync_folder(&copies)?;
         }
         self.files.sync_folder(folder)?;
-        if let Some(file) = listed.iter().find(|it| !it.folder && it.name == checkpoint::FILE) {
+        if let Some(file) = listed
+            .iter()
+            .find(|it| !it.folder && it.name == checkpoint::FILE)
+        {
             self.files.remove(&folder.join(checkpoint::FILE))?;
             deleted.bytes += file.bytes;
             self.files.sync_folder(folder)?;

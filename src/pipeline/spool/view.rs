@@ -72,6 +72,8 @@ pub enum SegmentState {
     Headerless,
     /// It says that it is of another lane.
     Foreign,
+    /// Nothing was ever confirmed in it: no records, or zeros.
+    Empty,
 }
 
 /// A spool, or a copy of one.
@@ -217,6 +219,18 @@ struct Readable {
 }
 
 impl LaneView {
+    /// The file of a segment.
+    #[must_use]
+    pub fn segment_path(&self, number: u64) -> PathBuf {
+        self.folder.join(segment_name(number))
+    }
+
+    /// The file of the checkpoint.
+    #[must_use]
+    pub fn checkpoint_path(&self) -> PathBuf {
+        self.folder.join(super::checkpoint::FILE)
+    }
+
     /// Reads every record of the lane, and checks it. Memory: one record.
     ///
     /// # Errors
@@ -367,6 +381,9 @@ impl LaneView {
             head.truncate(read);
             let (state, header) = match SegmentHeader::decode(&head) {
                 HeaderRead::Newer(version) => (SegmentState::Newer(version), None),
+                HeaderRead::Bad if bytes <= DATA_START || head.iter().all(|byte| *byte == 0) => {
+                    (SegmentState::Empty, None)
+                }
                 HeaderRead::Bad => (SegmentState::Headerless, None),
                 HeaderRead::Good(header)
                     if (&header.project, &header.logstore) != (&self.names.0, &self.names.1) =>
