@@ -650,6 +650,8 @@ fn a_full_memory_budget_answers_503_and_says_when_to_try_again() {
         memory = "2MiB"
         body = "512KiB"
         unverified_body = "64KiB"
+        [spool]
+        enabled = false
         [batch]
         max_bytes = "256KiB"
         [delivery]

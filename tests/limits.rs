@@ -19,6 +19,7 @@ fn config(limits: &str) -> String {
 [admin]
 listen = "127.0.0.1:1"
 [ingest]
+refusal_delay = "0s"
 default_project = "{PROJECT}"
 [[upstream]]
 name = "store"

@@ -23,12 +23,19 @@ fn body(bytes: usize) -> String {
 
 /// A configuration with the logstores `flood` and `quiet` on the embedded store.
 fn two_logstores(sections: &str) -> String {
+    two_logstores_with(sections, false)
+}
+
+fn two_logstores_with(sections: &str, disk: bool) -> String {
     format!(
         r#"
         [ingest]
         default_project = "{PROJECT}"
         # The floods come from one address, with a connection for each request.
         connection_rate_per_prefix = 0
+        # Memory and time alone: what a disk changes has tests of its own.
+        [spool]
+        enabled = {disk}
         {sections}
         [[upstream]]
         name = "embedded"
@@ -222,6 +229,36 @@ fn a_slow_store_is_noticed_before_memory_is_full_and_the_wait_that_is_told_is_ab
     let took = start.elapsed().as_secs();
     assert!(took <= 3 * told + 4, "told {told} s, took {took} s");
     assert!(told <= 3 * took + 4, "told {told} s, took {took} s");
+}
+
+#[test]
+fn with_a_disk_a_slow_store_refuses_nobody_and_memory_holds_no_more_than_the_delay() {
+    let tollgate = Tollgate::start_config(&two_logstores_with(
+        r#"
+        [limits]
+        memory = "128MiB"
+        [batch]
+        max_bytes = "64KiB"
+        max_age = "200ms"
+        [delivery]
+        concurrency = 2
+        [overload]
+        max_delay = "2s"
+        max_lag = "1m"
+        [embedded.faults]
+        delay = "250ms"
+    "#,
+        true,
+    ));
+    for _ in 0..200 {
+        let answer = tollgate.track("flood", "", body(50_000));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let waiting = tollgate.metric(&of("tollgate_spool_events", "flood"));
+    assert!(waiting > 0, "{}", tollgate.metrics());
+    assert!(tollgate.metric("tollgate_memory_leased_bytes") < 16 << 20);
+    assert_eq!(tollgate.track("quiet", "", body(50)).status, 200);
 }
 
 #[test]

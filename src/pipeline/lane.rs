@@ -44,6 +44,9 @@ impl Lane {
     ) -> Self {
         let sealed = Arc::new(SealedQueue::new());
         let safety = safety(&sealed);
+        if let Some(spool) = &safety.spool {
+            admission.use_disk(spool);
+        }
         let open = OpenBatches::new(limits, metrics, Arc::clone(&sealed), safety.clone());
         Self {
             project,
@@ -161,6 +164,9 @@ impl Lane {
     pub(super) fn seal_aged(&self) {
         if let Some(batches) = self.lock().as_mut() {
             batches.seal_aged(Instant::now());
+        }
+        if let Some(spool) = &self.safety.spool {
+            spool.tend();
         }
         self.admission.settle();
     }

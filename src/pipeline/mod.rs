@@ -120,7 +120,16 @@ pub struct Pipeline {
     hurry: Duration,
     tasks: TaskTracker,
     signals: Signals,
+    /// How each lane is ended, in their order.
+    endings: Vec<Ending>,
     failed: CancellationToken,
+}
+
+/// How a lane is ended before its time.
+#[derive(Debug)]
+struct Ending {
+    deadline: CancellationToken,
+    upstreams: Vec<Arc<Upstream>>,
 }
 
 /// How stopping went. Counts are of events, from the call of [`Pipeline::stop`] on.
@@ -169,6 +178,7 @@ impl Pipeline {
             hurry: delivery.backoff_min.get(),
             tasks: TaskTracker::new(),
             signals: Signals::default(),
+            endings: Vec::with_capacity(specs.len()),
             failed: CancellationToken::new(),
         };
         let admission = AdmissionRules::new(rules.overload, delivery.timeout.get());
@@ -197,7 +207,15 @@ impl Pipeline {
             let lane = Lane::new(names, admission, batch, Arc::clone(&metrics), safety);
             let lane = Arc::new(lane);
             pipeline.lanes.push(Arc::clone(&lane));
-            let signals = pipeline.signals.clone();
+            let signals = Signals {
+                deadline: pipeline.signals.deadline.child_token(),
+                ..pipeline.signals.clone()
+            };
+            let routes = std::iter::once(&spec.store).chain(&spec.fallback);
+            pipeline.endings.push(Ending {
+                deadline: signals.deadline.clone(),
+                upstreams: routes.map(|route| Arc::clone(&route.upstream)).collect(),
+            });
             let forwarder = Forwarder::new(spec, lane, delivery, aside.clone(), signals);
             let forwarder = Arc::new(forwarder);
             for _ in 0..delivery.concurrency.max(1) {
@@ -264,10 +282,13 @@ impl Pipeline {
             lane.close();
         }
         self.tasks.close();
-        if tokio::time::timeout_at(deadline, self.tasks.wait())
-            .await
-            .is_err()
-        {
+        let waiting = async {
+            tokio::select! {
+                () = self.tasks.wait() => {}
+                () = self.end_lanes_of_dead_stores() => {}
+            }
+        };
+        if tokio::time::timeout_at(deadline, waiting).await.is_err() {
             self.signals.deadline.cancel();
             self.tasks.wait().await;
         }
@@ -287,6 +308,27 @@ impl Pipeline {
             dropped: after.dropped - before.dropped,
             lost: after.lost - before.lost,
             on_disk,
+        }
+    }
+
+    /// What a lane holds whose stores are down goes to its disk, where it has one: nothing is gained by
+    /// waiting for the deadline. Never ends.
+    async fn end_lanes_of_dead_stores(&self) {
+        let mut ticks = tokio::time::interval(DEAD_STORE / 10);
+        let mut down = vec![0u8; self.endings.len()];
+        loop {
+            ticks.tick().await;
+            let lanes = self.lanes.iter().zip(&self.endings).zip(&mut down);
+            for ((lane, ending), down) in lanes {
+                let is_down = |it: &Arc<Upstream>| !it.breaker().is_closed();
+                *down = match lane.spool().is_some() && ending.upstreams.iter().all(is_down) {
+                    true => down.saturating_add(1),
+                    false => 0,
+                };
+                if *down == 10 {
+                    ending.deadline.cancel();
+                }
+            }
         }
     }
 
@@ -310,6 +352,9 @@ impl Pipeline {
         totals
     }
 }
+
+/// A store counts as dead for a stop when its breaker was not closed for so long.
+const DEAD_STORE: Duration = Duration::from_secs(1);
 
 /// Gives what the workers have left of a lane to its disk. How many events wait there then.
 async fn to_disk(lane: &Arc<Lane>, spool: &Arc<LaneSpool>) -> u64 {

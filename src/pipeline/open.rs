@@ -320,7 +320,7 @@ mod tests {
             .map(|g| g.log_tags[0].value.clone())
             .collect();
         assert_eq!(ids[0][..16], ids[1][..16]);
-        assert_eq!((&ids[0][16..], &ids[1][16..]), (&b"-0"[..], &b"-1"[..]));
+        assert_eq!((&ids[0][16..], &ids[1][16..]), (&b"-1"[..], &b"-2"[..]));
     }
 
     #[tokio::test]
@@ -440,7 +440,7 @@ mod tests {
     async fn a_lease_that_is_larger_than_what_is_kept_goes_back() {
         let lane = IdleLane::new(&wide(), MEMORY);
         let lease = lane.lane.budget().lease(MEMORY).unwrap();
-        lane.lane.submit(&some_events("a", 1), lease).unwrap();
+        drop(lane.lane.submit(&some_events("a", 1), lease).unwrap());
         assert!(lane.lane.budget().used() < 2000);
         lane.rest().await;
     }

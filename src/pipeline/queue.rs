@@ -1,9 +1,6 @@
 //! Sealed batches of one lane on their way from the lock of the lane to its workers, first in,
 //! first out.
 //!
-//! This is the seam where a disk spool belongs: sealed batches go in, workers take them out, and
-//! nothing else knows what is between. The interface stays this small for its sake.
-//!
 //! Promise: what is pushed is popped once. Its bound is memory: each batch carries the lease that
 //! pays for it, so a store that is down makes leases fail in front, not pushes here.
 

@@ -14,7 +14,7 @@ mod turnstile;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ pub(super) use self::drain::DelayRules;
 use self::drain::{Drain, time_for};
 use self::turnstile::Turnstile;
 pub(super) use self::watch::watch_machine;
+use super::lane_spool::LaneSpool;
 use crate::config::Overload;
 use crate::event::{Priority, Reason, Refusal, retry_seconds};
 use crate::foundation::budget::{Budget, Lease, percent_of};
@@ -90,6 +91,8 @@ pub(super) struct Admission {
     bound: AtomicU64,
     bound_by_quota: AtomicBool,
     metrics: Arc<LogstoreMetrics>,
+    /// Takes what would wait for too long, where there is one.
+    disk: OnceLock<Arc<LaneSpool>>,
 }
 
 impl Admission {
@@ -108,7 +111,13 @@ impl Admission {
             bound: AtomicU64::new(UNBOUND),
             bound_by_quota: AtomicBool::new(false),
             metrics,
+            disk: OnceLock::new(),
         }
+    }
+
+    /// What would wait for too long goes to this disk from now on.
+    pub(super) fn use_disk(&self, spool: &Arc<LaneSpool>) {
+        self.disk.get_or_init(|| Arc::clone(spool));
     }
 
     /// Counts the lane's requests.
@@ -189,8 +198,11 @@ impl Admission {
         change(&mut drain, now);
         let bound = drain.bound(now, &self.rules.delay);
         self.bound_by_quota.store(bound.by_quota, Ordering::Relaxed);
-        self.bound
-            .store(bound.bytes.unwrap_or(UNBOUND), Ordering::Relaxed);
+        let most = bound.bytes.unwrap_or(UNBOUND);
+        self.bound.store(most, Ordering::Relaxed);
+        if let Some(disk) = self.disk.get() {
+            disk.hold_at_most(most);
+        }
         self.metrics.load.drain_rate.set(bound.rate.unwrap_or(0));
     }
 
@@ -202,7 +214,8 @@ impl Admission {
         }
         let most = percent_of(bound, percent);
         let sum = self.metrics.load.bytes_held.get().saturating_add(bytes);
-        if sum <= most {
+        // What memory holds for too long goes to disk.
+        if sum <= most || self.disk.get().is_some_and(|disk| disk.is_well()) {
             return Ok(());
         }
         let reason = if self.bound_by_quota.load(Ordering::Relaxed) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::{Job, Jobs, LaneSpool, PartJob, State};
+use super::{Job, Jobs, LaneSpool, PartJob, State, UPKEEP};
 use crate::event::Reason;
 use crate::foundation::clock;
 use crate::pipeline::batch::{Held, SealedBatch};
@@ -15,9 +15,6 @@ use crate::telemetry::DropReason;
 const MAX_GROUP: u64 = 8 << 20;
 /// Bytes of earlier lives that are looked through between other jobs.
 const RECOVERED: u64 = 16 << 20;
-
-/// How often the disk is looked after, in milliseconds.
-const UPKEEP: u64 = 1000;
 
 /// What was appended, and is told once it is synced.
 enum Appended {
@@ -95,6 +92,7 @@ impl LaneSpool {
                     }
                     Job::Done(id) => then.done.push(id),
                     Job::Recover => then.recover = true,
+                    Job::Tend => {}
                 }
             }
             log.begin_sync()
@@ -288,8 +286,10 @@ impl LaneSpool {
         let last = self.checked.swap(now, Ordering::AcqRel);
         if now.saturating_sub(last) < UPKEEP {
             self.checked.store(last, Ordering::Release);
+            self.changed.store(true, Ordering::Release);
             return;
         }
+        self.changed.store(false, Ordering::Release);
         let mut log = self.log();
         let before = log.counts();
         log.expire(now);
@@ -360,7 +360,7 @@ fn take_group(jobs: &mut Jobs) -> Vec<Job> {
                 part.logs.len() as u64
             }
             Job::Spill(batch) => batch.raw.len() as u64,
-            Job::Done(_) | Job::Recover => 0,
+            Job::Done(_) | Job::Recover | Job::Tend => 0,
         };
         group.push(job);
     }

@@ -14,7 +14,7 @@ mod backlog;
 mod commit;
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,10 +29,13 @@ use super::spool::{BundleId, Log, Order};
 use crate::config;
 use crate::event::Reason;
 use crate::foundation::budget::{Budget, percent_of};
+use crate::foundation::clock;
 use crate::telemetry::LogstoreMetrics;
 
 /// Bytes of parts that wait for the disk, at most; what comes then is refused.
 const MAX_PENDING: u64 = 32 << 20;
+/// How often the disk is looked after, in milliseconds.
+const UPKEEP: u64 = 1000;
 /// How often a disk that failed is asked for again before clients are answered.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -68,6 +71,8 @@ pub(super) enum Job {
     Done(BundleId),
     /// What earlier lives have left is to be looked through.
     Recover,
+    /// What is done is to be written down, and what is too old given up.
+    Tend,
 }
 
 /// Some events of an open batch.
@@ -108,6 +113,10 @@ pub(super) struct LaneSpool {
     probed: Mutex<Instant>,
     runtime: Handle,
     tasks: TaskTracker,
+    /// Bytes of events that memory may hold, by how fast the store takes them.
+    most_held: AtomicU64,
+    /// Whether anything was done since the disk was last looked after.
+    changed: AtomicBool,
     /// When the disk was last looked after, unix milliseconds.
     checked: AtomicU64,
     /// Events that made room for newer ones, as far as they were counted.
@@ -148,6 +157,8 @@ impl LaneSpool {
             probed: Mutex::new(Instant::now()),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
+            most_held: AtomicU64::new(u64::MAX),
+            changed: AtomicBool::new(false),
             checked: AtomicU64::new(0),
             shed: AtomicU64::new(0),
             partial: Mutex::default(),
@@ -187,6 +198,16 @@ impl LaneSpool {
         Ok(())
     }
 
+    /// Whether the disk takes events.
+    pub(super) fn is_well(&self) -> bool {
+        self.state.load(Ordering::Acquire) == State::Well as u8
+    }
+
+    /// Memory holds no more than so many bytes of events from now on; the rest goes to disk.
+    pub(super) fn hold_at_most(&self, bytes: u64) {
+        self.most_held.store(bytes, Ordering::Relaxed);
+    }
+
     /// Adds a job, and sees to it that somebody does it.
     pub(super) fn push(self: &Arc<Self>, job: Job) {
         let mut jobs = self.jobs();
@@ -205,8 +226,11 @@ impl LaneSpool {
     /// Whether a batch that was sealed goes to disk and not to the workers: because memory is short, or
     /// since older ones wait there.
     pub(super) fn wants(&self) -> bool {
-        if self.state.load(Ordering::Acquire) != State::Well as u8 {
+        if !self.is_well() {
             return false;
+        }
+        if self.metrics.load.bytes_held.get() > self.most_held.load(Ordering::Relaxed) {
+            return true;
         }
         let behind = self.backlog.load(Ordering::Acquire) > 0;
         let limit = percent_of(self.budget.limit(), self.used.spill_at);
@@ -216,6 +240,15 @@ impl LaneSpool {
     /// Whether what earlier lives have left is still being looked through.
     pub(super) fn is_recovering(&self) -> bool {
         self.log().is_recovering()
+    }
+
+    /// Looks after the disk, where that is due: to be called now and then.
+    pub(super) fn tend(self: &Arc<Self>) {
+        let since = clock::unix_millis().saturating_sub(self.checked.load(Ordering::Acquire));
+        let due = self.changed.load(Ordering::Acquire) || self.waiting() > 0;
+        if due && since >= UPKEEP && !self.jobs().running {
+            self.push(Job::Tend);
+        }
     }
 
     /// Events that wait on disk.
