@@ -125,6 +125,12 @@ pub(super) struct LaneSpool {
     partial: Mutex<HashSet<BundleId>>,
 }
 
+impl std::fmt::Debug for LaneSpool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LaneSpool").finish_non_exhaustive()
+    }
+}
+
 #[derive(Default)]
 struct Jobs {
     queue: VecDeque<Job>,
