@@ -435,6 +435,11 @@ fn a_node_that_runs_is_looked_at_and_keeps_its_spool_to_itself() {
         "{}",
         err(&follows)
     );
+    assert!(
+        err(&follows).contains(", 10 are in memory") || err(&follows).contains("10 events wait"),
+        "{}",
+        err(&follows)
+    );
     let missing = command(&["audit"], folder, &[]);
     assert_eq!(missing.status.code(), Some(69), "{}", err(&missing));
 }

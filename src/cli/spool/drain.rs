@@ -28,40 +28,59 @@ pub(super) fn drain(args: &DrainArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// A node that runs delivers by itself.
+/// How far a node that runs is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Far {
+    waiting: u64,
+    held: u64,
+    ended: u64,
+}
+
+/// A node that runs delivers by itself. What it has taken back from disk to be sent is in memory and on
+/// disk, so it is done when nothing waits, and as many events have ended as there were at first.
 fn follow(api: &Api, args: &DrainArgs) -> Result<Exit, Failure> {
     if args.spool_dir.is_some() {
         let why = "a node runs here; --spool-dir is for one that does not";
         return Err(Failure::new(Exit::CommandLine, why));
     }
     let until = args.timeout.map(|timeout| Instant::now() + timeout.get());
-    let mut told = None;
+    let first = far(&api.books()?, &args.places);
+    let (mut now, mut told) = (first, None);
     loop {
-        let books = api.books()?;
-        let waiting = waiting(&books, &args.places);
-        if told != Some(waiting) {
-            output::note(format_args!("{waiting} events wait on disk"));
-            told = Some(waiting);
+        if told != Some((now.waiting, now.held)) {
+            let (waiting, held) = (now.waiting, now.held);
+            output::note(format_args!(
+                "{waiting} events wait on disk, {held} are in memory"
+            ));
+            told = Some((waiting, held));
         }
-        if waiting == 0 {
+        let ended = now.ended.saturating_sub(first.ended);
+        if now.waiting == 0 && (now.held == 0 || ended >= first.waiting + first.held) {
             return Ok(Exit::Success);
         }
         if until.is_some_and(|until| Instant::now() >= until) {
             return Ok(Exit::Partial);
         }
         std::thread::sleep(TELL / 4);
+        now = far(&api.books()?, &args.places);
     }
 }
 
-fn waiting(books: &Books, places: &[Place]) -> u64 {
+fn far(books: &Books, places: &[Place]) -> Far {
     let meant = |book: &&LogstoreBook| {
         let is = |place: &Place| {
             place.project.as_str() == book.project && place.logstore.as_str() == book.logstore
         };
         places.is_empty() || places.iter().any(is)
     };
-    let books = books.logstores.iter().filter(meant);
-    books.map(|book| book.waiting).sum()
+    let mut far = Far::default();
+    for book in books.logstores.iter().filter(meant) {
+        far.waiting = far.waiting.saturating_add(book.waiting);
+        far.held = far.held.saturating_add(book.held);
+        let dropped: u64 = book.dropped.values().sum();
+        far.ended += book.delivered + book.quarantined + dropped + book.expired + book.shed;
+    }
+    far
 }
 
 /// What waits now, of the logstores that are meant: configured, and not.
