@@ -1,4 +1,4 @@
-//! `/api/v1`: tickets, revocations, limits, events that were set aside, the sample of requests, and the reload of the configuration, as JSON.
+//! `/api/v1`: tickets, revocations, limits, events that were set aside, the sample of requests, the books, and the reload of the configuration, as JSON.
 //!
 //! Promise: who is not let in learns nothing, not even which calls there are; a change is answered
 //! when it is on disk; every change is logged, without a token, and every call is counted. A wrong

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::ApiError;
 use super::api::{AdminApi, json, sample};
-use super::{aside, limits};
+use super::{aside, books, limits};
 use crate::gate::identity::state::{MAX_PAGE, RevocationKind, TicketId};
 use crate::telemetry::AdminCall;
 
@@ -33,6 +33,7 @@ pub(super) enum Call {
     ReplayQuarantine,
     PurgeQuarantine,
     ReadSample,
+    ReadBooks,
 }
 
 /// The call of a method and a path.
@@ -73,6 +74,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, ApiError> {
         ["quarantine", "replay" | "purge"] => Err(ApiError::method("POST")),
         ["sample"] if get => Ok(Call::ReadSample),
         ["sample"] => Err(ApiError::method("GET")),
+        ["books"] if get => Ok(Call::ReadBooks),
+        ["books"] => Err(ApiError::method("GET")),
         ["identity", "reload"] if post => Ok(Call::Reload),
         ["identity", "reload"] => Err(ApiError::method("POST")),
         _ => Err(no_such()),
@@ -84,8 +87,8 @@ fn no_such() -> ApiError {
                    /api/v1/tickets/{id}/extend, /api/v1/revocations, \
                    /api/v1/revocations/{kind}/{value}, /api/v1/limits, /api/v1/limits/{name}, \
                    /api/v1/limits/{name}/overrides, /api/v1/limits/{name}/overrides/{key}, \
-                   /api/v1/quarantine/replay, /api/v1/quarantine/purge, /api/v1/sample \
-                   and /api/v1/identity/reload.";
+                   /api/v1/quarantine/replay, /api/v1/quarantine/purge, /api/v1/sample, \
+                   /api/v1/books and /api/v1/identity/reload.";
     ApiError::new(StatusCode::NOT_FOUND, "NotExist", message)
 }
 
@@ -125,6 +128,7 @@ impl Call {
             Self::ReplayQuarantine => AdminCall::ReplayQuarantine,
             Self::PurgeQuarantine => AdminCall::PurgeQuarantine,
             Self::ReadSample => AdminCall::ReadSample,
+            Self::ReadBooks => AdminCall::ReadBooks,
         }
     }
 
@@ -198,6 +202,7 @@ impl Call {
             Self::LiftOverride(name, key) => limits::lift(&api.limits, &name, &key, query),
             Self::ReplayQuarantine => aside::replay(api, query, body),
             Self::PurgeQuarantine => aside::purge(api, query, body),
+            Self::ReadBooks => books::read(api, query),
             Self::ReadSample => {
                 Query::read(query, &[])?;
                 Ok(sample(api))

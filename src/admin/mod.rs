@@ -5,6 +5,7 @@ mod answer;
 mod api;
 mod aside;
 mod body;
+mod books;
 mod calls;
 mod guard;
 mod limits;

@@ -2,6 +2,7 @@
 //! down. No logic of its own.
 
 mod aside;
+mod drain;
 mod identity;
 mod lanes;
 mod limits;
@@ -30,12 +31,14 @@ use tokio_util::task::TaskTracker;
 
 use self::aside::Aside;
 pub use self::aside::purge;
+pub use self::drain::{Draining, drain};
 pub use self::identity::{Identity, IdentityError, LoadConfig};
 use self::lanes::{Clients, LaneParts};
 pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
 pub use self::reading::{EventReader, LookAtEvent, TextForm};
 pub use self::sockets::KeptSockets;
 use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
+pub use self::spool::{command_log_rules, lock_spool, spool_dir, spool_keys};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
@@ -175,6 +178,15 @@ impl std::fmt::Debug for Running {
     }
 }
 
+fn make_data_dir(config: &Config) -> Result<(), StartError> {
+    let path = config.data_dir.clone();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)
+        .map_err(|source| StartError::DataDir { path, source })
+}
+
 /// Starts the parts that the configuration and `only` ask for.
 ///
 /// # Errors
@@ -185,28 +197,8 @@ pub async fn start(
     load: LoadConfig,
     mut passed: PassedSockets,
 ) -> Result<Running, StartError> {
-    let path = config.data_dir.clone();
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&path)
-        .map_err(|source| StartError::DataDir { path, source })?;
-    let mut running = Running {
-        addresses: Addresses::default(),
-        identity: None,
-        metrics: Metrics::new(),
-        readiness: Arc::default(),
-        tasks: TaskTracker::new(),
-        certificates: Vec::new(),
-        ingest: None,
-        sharing: None,
-        pipeline: None,
-        spool: None,
-        aside: None,
-        logstore: None,
-        admin: None,
-        kept: KeptSockets::default(),
-    };
+    make_data_dir(config)?;
+    let mut running = Running::nothing();
     let descriptors = edge::descriptors::raise();
     let watched = &running.metrics.edge;
     watched.descriptor_limit.set(descriptors.unwrap_or(0));
@@ -255,6 +247,26 @@ pub async fn start(
 }
 
 impl Running {
+    /// No part of a service yet.
+    fn nothing() -> Self {
+        Self {
+            addresses: Addresses::default(),
+            identity: None,
+            metrics: Metrics::new(),
+            readiness: Arc::default(),
+            tasks: TaskTracker::new(),
+            certificates: Vec::new(),
+            ingest: None,
+            sharing: None,
+            pipeline: None,
+            spool: None,
+            aside: None,
+            logstore: None,
+            admin: None,
+            kept: KeptSockets::default(),
+        }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {

@@ -1,10 +1,11 @@
 //! The spool of a configuration: its folder, its keys, and the log of each lane.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::{Compression, Config, Logstore, Project, SpoolOrder, WhenFull};
+use crate::config::{Compression, Config, Logstore, Project, SpoolOrder, SpoolUse, WhenFull};
+use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
 use crate::pipeline::spool::{
     KeyRing, Log, LogRules, Order, Packing, RealFiles, Space, SpoolDirectory,
@@ -73,13 +74,40 @@ impl OpenSpool {
         project: &Project,
         logstore: &Logstore,
     ) -> Result<Log, StartError> {
-        let rules = log_rules(config, logstore);
+        let rules = log_rules(config, &logstore.spool);
         Ok(self.directory.log(&project.name, &logstore.name, rules)?)
     }
 }
 
-fn log_rules(config: &Config, logstore: &Logstore) -> LogRules {
-    let (spool, used) = (&config.spool, &logstore.spool);
+/// Takes the lock of the spool of a configuration, whether it is enabled or not: for commands on a node
+/// that does not run.
+///
+/// # Errors
+/// When another process has it, or a key cannot be read.
+pub fn lock_spool(config: &Config, dir: &Path) -> Result<SpoolDirectory, StartError> {
+    let rules = &config.spool;
+    let space = Arc::new(Space::new(rules.max_size.get(), rules.reserve.get()));
+    let keys = spool_keys(config)?;
+    Ok(SpoolDirectory::open(Arc::new(RealFiles), dir, space, keys)?)
+}
+
+/// How a command may write to the log of a lane, configured or not: nothing gives way to what it brings.
+#[must_use]
+pub fn command_log_rules(
+    config: &Config,
+    project: &ProjectName,
+    logstore: &LogstoreName,
+) -> LogRules {
+    let of_project = config.projects.iter().find(|it| it.name == *project);
+    let known = of_project.and_then(|it| it.logstores.iter().find(|it| it.name == *logstore));
+    LogRules {
+        when_full: LogWhenFull::Refuse,
+        ..log_rules(config, known.map_or(&SpoolUse::default(), |it| &it.spool))
+    }
+}
+
+fn log_rules(config: &Config, used: &SpoolUse) -> LogRules {
+    let spool = &config.spool;
     let max_age = spool.max_age.get().as_millis();
     LogRules {
         segment_bytes: spool.segment_size.get(),

@@ -2,6 +2,7 @@
 //!
 //! Results go to standard output; logs, progress and errors to standard error.
 
+mod audit;
 mod cert;
 mod check;
 mod exit;
@@ -23,6 +24,7 @@ mod schema;
 mod send;
 mod signals;
 mod source;
+mod spool;
 mod tail;
 mod test;
 mod ticket;
@@ -52,6 +54,8 @@ Examples:
   tollgate revoke add session d-001
   tollgate limits ban per-address address=203.0.113.7 --for 1h --reason flood
   tollgate quarantine ls                   events that were set aside, and why
+  tollgate spool ls                        events that wait on disk for the store
+  tollgate audit                           whether every event is somewhere, once
   tollgate tail --follow                   watch events arrive
   tollgate send events.ndjson              send events through the front
   tollgate schema infer events.ndjson      propose a schema from events
@@ -62,7 +66,8 @@ Examples:
 Exit codes:
   0   all went well, nothing was lost
   1   the work was done, but not all of it succeeded (send: events were refused;
-      ticket, revoke, limits, quarantine: it was refused, or something is left; policy
+      ticket, revoke, limits, quarantine, spool: it was refused, is
+      damaged, or something is left; audit: the books do not balance; policy
       test: denied; explain: refused; explain-ip: the connection would be closed; schema
       test: an event is not valid; schema diff: something would newly fail; replay: a
       verdict would change; test: a test does not hold)
@@ -116,6 +121,11 @@ enum Command {
     /// Look after events that were set aside: see, replay, export and delete them.
     #[command(subcommand)]
     Quarantine(quarantine::QuarantineCommand),
+    /// Look after events that wait on disk: see, check, export, import, deliver and delete them.
+    #[command(subcommand)]
+    Spool(spool::SpoolCommand),
+    /// Print the books of a running node: what came in, and where it is or how it ended.
+    Audit(audit::AuditArgs),
     /// Read events from a logstore, by the read API of SLS.
     Tail(tail::TailArgs),
     /// Run tests of the configuration: which requests are taken, which refused, and what is stored.
@@ -147,6 +157,8 @@ pub fn main() -> ExitCode {
         Some(Command::Revoke(command)) => revoke::run(&command),
         Some(Command::Limits(args)) => limits::run(&args),
         Some(Command::Quarantine(command)) => quarantine::run(&command),
+        Some(Command::Spool(command)) => spool::run(&command),
+        Some(Command::Audit(args)) => audit::run(&args),
         Some(Command::Tail(args)) => tail::run(&args),
         Some(Command::Test(args)) => test::run(&args),
         Some(Command::Explain(args)) => explain::run(&args),

@@ -39,7 +39,7 @@ use crate::gate::quota::{
     KeyView, LimitControl, LimitDetail, LimitList, NewOverride, OverrideView, Overrides, Quotas,
 };
 use crate::pipeline::quarantine::Quarantine;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Books, Metrics};
 
 /// Time to find out whether somebody listens.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -114,6 +114,25 @@ impl NodeArgs {
 
     /// The configuration, and the node that is to be changed.
     pub(super) fn find(&self) -> Result<(Config, Node), Failure> {
+        let (config, api) = self.running()?;
+        if let Some(api) = api {
+            return Ok((config, Node::Running(api)));
+        }
+        let state = open(&config)?;
+        output::note(format_args!(
+            "nothing listens at {}: working on the files in {}; a node reads them when it starts",
+            reachable(config.admin.listen),
+            config.data_dir.display()
+        ));
+        let stopped = Stopped {
+            state,
+            config: config.clone(),
+        };
+        Ok((config, Node::Stopped(Box::new(stopped))))
+    }
+
+    /// The configuration, and the running node, if one listens.
+    pub(super) fn running(&self) -> Result<(Config, Option<Box<Api>>), Failure> {
         let config = self.source.load()?;
         let token = known_admin_token(&config.admin, &config.data_dir)
             .map_err(|error| Failure::new(Exit::DataDir, error))?;
@@ -122,16 +141,7 @@ impl NodeArgs {
             None => {
                 let address = reachable(config.admin.listen);
                 if !listens(address)? {
-                    let state = open(&config)?;
-                    output::note(format_args!(
-                        "nothing listens at {address}: working on the files in {}; a node reads them when it starts",
-                        config.data_dir.display()
-                    ));
-                    let stopped = Stopped {
-                        state,
-                        config: config.clone(),
-                    };
-                    return Ok((config, Node::Stopped(Box::new(stopped))));
+                    return Ok((config, None));
                 }
                 Uri::try_from(format!("http://{address}"))
                     .map_err(|error| Failure::new(Exit::Internal, error))?
@@ -146,7 +156,7 @@ impl NodeArgs {
         })?;
         let api = Api::new(&url, &token)?;
         output::note(format_args!("by the admin API of the running node, {url}"));
-        Ok((config, Node::Running(Box::new(api))))
+        Ok((config, Some(Box::new(api))))
     }
 }
 
@@ -422,6 +432,11 @@ impl Api {
             base: url.to_string().trim_end_matches('/').to_owned(),
             authorization,
         })
+    }
+
+    /// What came in, and where it is or how it ended.
+    pub(super) fn books(&self) -> Result<Books, Failure> {
+        self.call(Method::GET, "books", None)
     }
 
     fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {

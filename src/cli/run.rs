@@ -454,7 +454,11 @@ fn tail_arguments(config: &Config, running: &Running) -> String {
     arguments
 }
 
-fn start_log(log: &Log) -> Result<(), Failure> {
+/// Writes the log of this process to standard error.
+///
+/// # Errors
+/// When `log.level` cannot be read.
+pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&log.level)
         .map_err(|error| Failure::new(Exit::Config, format!("log.level: {error}")))?;
     let builder = tracing_subscriber::fmt()

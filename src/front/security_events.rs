@@ -162,6 +162,9 @@ impl SecurityEvents {
         let kept = lease.is_ok_and(|lease| lane.submit(&group, lease).is_ok());
         if kept {
             self.metrics.security_events.inc();
+            let (project, logstore) = (lane.project().as_str(), lane.logstore().as_str());
+            let books = self.metrics.logstore(project, logstore);
+            books.events_accepted.inc();
         } else {
             self.dropped.fetch_add(before, Ordering::Relaxed);
             self.count_dropped(1);

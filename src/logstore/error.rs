@@ -49,6 +49,25 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the store may have taken the events all the same, so that sending them again may
+    /// bring them there twice.
+    #[must_use]
+    pub fn leaves_doubt(&self) -> bool {
+        use TransportFailure::{Connect, Interrupted, Timeout, Tls};
+        match self {
+            Self::Transport { failure, .. } => match failure {
+                Timeout | Interrupted => true,
+                Connect | Tls => false,
+            },
+            // Whatever stands between may have passed it on.
+            Self::NotTheStore { status, .. } => *status < 300 || *status >= 500,
+            Self::Refused(answer) => answer.status == 500,
+            Self::Unsendable { .. } => false,
+        }
+    }
+}
+
 impl From<SignError> for StoreError {
     fn from(error: SignError) -> Self {
         Self::Unsendable {

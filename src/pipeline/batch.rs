@@ -75,7 +75,7 @@ impl Held {
     }
 
     /// The disk has them, and memory holds them no longer.
-    pub(super) fn to_disk(mut self) {
+    pub(super) fn moved_to_disk(mut self) {
         self.metrics.spool.waiting.add(self.events);
         self.let_go();
     }

@@ -451,6 +451,9 @@ impl Forwarder {
 
     fn on_failure(&self, error: &StoreError, reason: RetryReason) {
         self.metrics.delivery_retries.inc();
+        if error.leaves_doubt() {
+            self.metrics.delivery.resends_in_doubt.inc();
+        }
         self.lane
             .admission()
             .on_failure(reason == RetryReason::Quota);

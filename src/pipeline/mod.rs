@@ -146,6 +146,17 @@ pub struct StopReport {
     pub on_disk: u64,
 }
 
+/// What a pipeline has still to deliver, in events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remaining {
+    /// In memory.
+    pub held: u64,
+    /// On disk, as far as it was looked through.
+    pub waiting: u64,
+    /// What earlier lives have left on disk is still being looked through.
+    pub recovering: bool,
+}
+
 impl Pipeline {
     /// Starts the lanes, each with its workers. To be called in a runtime.
     #[must_use]
@@ -232,6 +243,21 @@ impl Pipeline {
     #[must_use]
     pub fn memory(&self) -> &Arc<Budget> {
         &self.memory
+    }
+
+    /// What is still to be delivered.
+    #[must_use]
+    pub fn remaining(&self) -> Remaining {
+        let mut remaining = Remaining::default();
+        for (lane, metrics) in self.lanes.iter().zip(&self.metrics) {
+            // In this order: what comes back from disk in between counts twice, and not at all.
+            if let Some(spool) = lane.spool() {
+                remaining.recovering |= spool.is_recovering();
+                remaining.waiting = remaining.waiting.saturating_add(spool.waiting());
+            }
+            remaining.held += metrics.events_held.get();
+        }
+        remaining
     }
 
     /// Waits until a task of the pipeline dies, which is a bug: some events would then stay here for

@@ -176,6 +176,8 @@ label_enum! {
         ReplayQuarantine => "replay_quarantine",
         /// `POST /api/v1/quarantine/purge`.
         PurgeQuarantine => "purge_quarantine",
+        /// `GET /api/v1/books`.
+        ReadBooks => "read_books",
         /// `GET /api/v1/sample`.
         ReadSample => "read_sample",
         /// `POST /api/v1/revocations`.

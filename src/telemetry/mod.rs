@@ -4,6 +4,7 @@
 //! and from closed enums, never from a client. Counting is one atomic addition on a cell that was
 //! resolved when the configuration was loaded.
 
+mod books;
 mod certificates;
 mod edge_families;
 mod families;
@@ -18,6 +19,7 @@ mod spool;
 mod transforms;
 mod upstreams;
 
+pub use self::books::{Books, LogstoreBook};
 pub use self::certificates::CertificateMetrics;
 pub use self::guards::{GuardFigures, GuardedValues};
 pub use self::labels::{

@@ -19,6 +19,8 @@ pub struct LogstoreDelivery {
     pub splits_exhausted: Counter,
     /// LogGroups that the second upstream has taken in place of the first.
     pub fallback_groups: Counter,
+    /// Attempts that failed so that the store may have taken the LogGroup, before it is sent again.
+    pub resends_in_doubt: Counter,
 }
 
 /// How one upstream is.
@@ -75,6 +77,12 @@ const OF_LOGSTORE: &[(&str, &str, MetricType, OfLogstore)] = &[
         "LogGroups delivered to the project's fallback, while its upstream was down.",
         COUNTER,
         |it| it.fallback_groups.get(),
+    ),
+    (
+        "tollgate_delivery_resends_in_doubt_total",
+        "LogGroups sent again although the store may have taken them: the answer was lost. They can be there twice, with the same __pack_id__.",
+        COUNTER,
+        |it| it.resends_in_doubt.get(),
     ),
 ];
 

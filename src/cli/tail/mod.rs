@@ -17,6 +17,7 @@ use clap::{Args, ValueEnum};
 use self::follow::{Pauses, follow};
 use self::reader::{Reader, passes};
 use self::record::in_order;
+pub(super) use self::record::lines;
 pub(super) use self::start::Start;
 use self::store::Readable;
 pub(super) use self::store::StoreArgs;

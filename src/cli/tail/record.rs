@@ -36,6 +36,24 @@ pub(super) fn in_order(groups: &[LogGroup]) -> Vec<Record<'_>> {
     records
 }
 
+/// Appends a line of JSON for each event of a LogGroup, as they stand in it, with the place that they
+/// are for, where that is to be told.
+pub(in crate::cli) fn lines(group: &LogGroup, place: Option<(&str, &str)>, out: &mut String) {
+    for log in &group.logs {
+        let mut line = String::new();
+        Record { group, log }.json(&mut line);
+        let Some((project, logstore)) = place else {
+            out.push_str(&line);
+            continue;
+        };
+        out.push_str("{\"__project__\":");
+        json_text(out, project);
+        member(out, "__logstore__", logstore.as_bytes());
+        out.push(',');
+        out.push_str(line.strip_prefix('{').unwrap_or_default());
+    }
+}
+
 impl Record<'_> {
     /// Appends a line of JSON, flattened as SLS clients do.
     pub(super) fn json(&self, out: &mut String) {

@@ -254,9 +254,11 @@ impl LaneSpool {
 
     /// A bundle waits on disk from now on.
     fn wait_on_disk(&self, id: BundleId, held: Held) {
+        let events = held.events();
         let mut log = self.log();
+        // Before anybody can take it.
+        held.moved_to_disk();
         if log.release(id) {
-            held.to_disk();
             // Under the lock, as in all places: no bundle is forgotten.
             self.backlog.fetch_add(1, Ordering::AcqRel);
             drop(log);
@@ -264,8 +266,10 @@ impl LaneSpool {
             return;
         }
         drop(log);
-        tracing::error!(bundle = %id, "a batch that was to wait on disk is not there");
-        held.dropped(DropReason::Lost);
+        tracing::error!(bundle = %id, events, "a batch that was to wait on disk is not there");
+        let dropped = &self.metrics.events_dropped;
+        dropped.at(DropReason::Lost as usize).add(events);
+        self.metrics.spool.waiting.sub(events);
     }
 
     /// Looks through some of what earlier lives have left. Whether there is more.

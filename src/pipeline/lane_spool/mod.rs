@@ -237,18 +237,24 @@ impl LaneSpool {
         (behind && self.used.order == Order::OldestFirst) || self.budget.used() > limit
     }
 
+    /// Whether what earlier lives have left is still being looked through.
+    pub(super) fn is_recovering(&self) -> bool {
+        self.log().is_recovering()
+    }
+
     /// Looks after the disk, where that is due: to be called now and then. A disk that is full or fails
     /// counts as well again once a second: the next job finds out.
     pub(super) fn tend(self: &Arc<Self>) {
-        let due = {
-            let checked = self.checked.lock();
-            checked.unwrap_or_else(PoisonError::into_inner).elapsed() >= UPKEEP
-        };
-        if due && !self.jobs().running {
-            self.state.store(State::Well as u8, Ordering::Release);
-            if self.changed.load(Ordering::Acquire) || self.waiting() > 0 {
-                self.push(Job::Tend);
-            }
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.elapsed() < UPKEEP || self.jobs().running {
+            return;
+        }
+        self.state.store(State::Well as u8, Ordering::Release);
+        if self.changed.load(Ordering::Acquire) || self.waiting() > 0 {
+            drop(checked);
+            self.push(Job::Tend);
+        } else {
+            *checked = Instant::now();
         }
     }
 

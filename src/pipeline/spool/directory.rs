@@ -13,7 +13,7 @@ use super::keys::KeyRing;
 use super::log::{Log, LogRules};
 use super::opening::Ground;
 use super::space::Space;
-use super::{folder_of, number_of};
+use super::{checkpoint, damaged, folder_of, number_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
 
 /// Name of the lock file; no project can be so named.
@@ -53,6 +53,15 @@ pub struct FoundLane {
     /// Its segments.
     pub segments: u64,
     /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What was deleted of a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of all files.
     pub bytes: u64,
 }
 
@@ -156,6 +165,63 @@ impl SpoolDirectory {
         })?;
         open.insert(names);
         Ok(log)
+    }
+
+    /// Deletes everything of a lane whose log is not open: segments, the checkpoint and what is in
+    /// `damaged/`. Other files stay. What goes is gone for good.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. What was deleted before that is gone; the rest is there, and may be tried
+    /// again.
+    pub fn purge(
+        &self,
+        project: &ProjectName,
+        logstore: &LogstoreName,
+    ) -> Result<Deleted, OpenError> {
+        let names = (project.clone(), logstore.clone());
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.contains(&names) {
+            return Err(OpenError::Twice(names.0, names.1));
+        }
+        let folder = folder_of(&self.path, project, logstore);
+        self.delete_in(&folder).map_err(|source| OpenError::Files {
+            path: folder,
+            source,
+        })
+    }
+
+    /// Segments first, the checkpoint last: whatever is left half-way is told right.
+    fn delete_in(&self, folder: &Path) -> io::Result<Deleted> {
+        let mut deleted = Deleted::default();
+        let listed = self.files.list(folder)?;
+        for file in listed.iter().filter(|it| !it.folder) {
+            if number_of(&file.name).is_some() {
+                self.files.remove(&folder.join(&file.name))?;
+                deleted.segments += 1;
+                deleted.bytes += file.bytes;
+            }
+        }
+        let copies = folder.join(damaged::FOLDER);
+        if listed
+            .iter()
+            .any(|it| it.folder && it.name == damaged::FOLDER)
+        {
+            for file in self.files.list(&copies)?.iter().filter(|it| !it.folder) {
+                self.files.remove(&copies.join(&file.name))?;
+                deleted.bytes += file.bytes;
+            }
+            self.files.sync_folder(&copies)?;
+        }
+        self.files.sync_folder(folder)?;
+        if let Some(file) = listed
+            .iter()
+            .find(|it| !it.folder && it.name == checkpoint::FILE)
+        {
+            self.files.remove(&folder.join(checkpoint::FILE))?;
+            deleted.bytes += file.bytes;
+            self.files.sync_folder(folder)?;
+        }
+        Ok(deleted)
     }
 
     /// What all open lanes take together.

@@ -66,6 +66,7 @@
 //! ```
 
 mod append;
+mod bundle_set;
 mod bytes;
 mod checkpoint;
 mod counts;
@@ -94,8 +95,9 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use append::{AppendError, Fault, Part};
+pub use bundle_set::BundleSet;
 pub use counts::Counts;
-pub use directory::{FoundLane, OpenError, SpoolDirectory};
+pub use directory::{Deleted, FoundLane, OpenError, SpoolDirectory};
 pub use files::{Files, Handle, Listed, LockError, RealFiles};
 pub use format::{BundleId, Packing};
 pub use keys::{KeyRing, KeyRingError};

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bundle_set::BundleSet;
 use super::checkpoint::Checkpoint;
 use super::directory::{FoundLane, lanes_in};
 use super::files::{Files, read_full_at};
@@ -22,6 +23,8 @@ use crate::foundation::names::{LogstoreName, ProjectName};
 /// Unfinished bundles that are held in memory while a lane is read, in bytes; what is beyond is
 /// given without the parts that may follow.
 const MAX_OPEN: usize = 256 << 20;
+/// Places of damage that are told of one segment.
+const MAX_PLACES: usize = 16;
 
 /// What is known of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct SegmentView {
     pub created: u64,
     /// Whether it is encrypted.
     pub sealed: bool,
+    /// It is encrypted, and its key is not at hand.
+    pub locked: bool,
     /// Whole records, whether they are done or not.
     pub records: u64,
     /// Events in them.
@@ -48,6 +53,8 @@ pub struct SegmentView {
     pub damaged_records: u64,
     /// Bytes between records that are none.
     pub garbage_bytes: u64,
+    /// Where the damage is: offset and length in bytes, of the first finds.
+    pub damage: Vec<(u64, u64)>,
     /// Bytes behind the last whole record. Not damage where the spool is in use.
     pub tail_bytes: u64,
     /// Bytes behind a cut: written in vain.
@@ -65,6 +72,8 @@ pub enum SegmentState {
     Headerless,
     /// It says that it is of another lane.
     Foreign,
+    /// Nothing was ever confirmed in it: no records, or zeros.
+    Empty,
 }
 
 /// A spool, or a copy of one.
@@ -91,6 +100,8 @@ pub struct LaneReport {
     pub segments: Vec<SegmentView>,
     /// The checkpoint is there and cannot be read.
     pub bad_checkpoint: bool,
+    /// Bundles of which something is not done, as far as the checkpoint tells.
+    pub waiting_bundles: u64,
     /// Parts that could not be opened, for want of a key or because they are damaged.
     pub unopened_parts: u64,
     /// Bundles that were not given because no part says where they belong.
@@ -108,6 +119,25 @@ impl LaneReport {
         };
         self.bad_checkpoint || self.segments.iter().any(bad)
     }
+
+    /// Events that are not done, as far as the checkpoint tells.
+    #[must_use]
+    pub fn waiting_events(&self) -> u64 {
+        self.segments.iter().map(|it| it.waiting_events).sum()
+    }
+
+    /// When the oldest record that is not done was appended, in Unix milliseconds.
+    #[must_use]
+    pub fn oldest(&self) -> Option<u64> {
+        self.segments.iter().filter_map(|it| it.oldest).min()
+    }
+}
+
+/// Ids that a pass has met.
+#[derive(Default)]
+struct Met {
+    waiting: BundleSet,
+    done: BundleSet,
 }
 
 impl SpoolView {
@@ -189,16 +219,50 @@ struct Readable {
 }
 
 impl LaneView {
+    /// The file of a segment.
+    #[must_use]
+    pub fn segment_path(&self, number: u64) -> PathBuf {
+        self.folder.join(segment_name(number))
+    }
+
+    /// The file of the checkpoint.
+    #[must_use]
+    pub fn checkpoint_path(&self) -> PathBuf {
+        self.folder.join(super::checkpoint::FILE)
+    }
+
     /// Reads every record of the lane, and checks it. Memory: one record.
     ///
     /// # Errors
     /// When a file cannot be read. One that is deleted meanwhile is left out.
     pub fn verify(&self) -> io::Result<LaneReport> {
+        self.meet().map(|(report, _)| report)
+    }
+
+    /// The ids of all bundles of which a whole record is there, whether they are done or not.
+    ///
+    /// # Errors
+    /// As [`LaneView::verify`].
+    pub fn ids(&self) -> io::Result<BundleSet> {
+        let (_, met) = self.meet()?;
+        let mut ids = met.waiting;
+        ids.merge(met.done);
+        Ok(ids)
+    }
+
+    fn meet(&self) -> io::Result<(LaneReport, Met)> {
         let (mut report, checkpoint, readable) = self.look()?;
+        let mut met = Met::default();
         for segment in readable {
-            self.pass(&segment, &checkpoint, &mut report, |_, _, _, _| {})?;
+            self.pass(
+                &segment,
+                &checkpoint,
+                (&mut report, &mut met),
+                |_, _, _, _| {},
+            )?;
         }
-        Ok(report)
+        report.waiting_bundles = met.waiting.count();
+        Ok((report, met))
     }
 
     /// Reads the bundles that are not done, as far as the checkpoint tells, and gives each to
@@ -211,23 +275,22 @@ impl LaneView {
         mut take: impl FnMut(Bundle) -> io::Result<()>,
     ) -> io::Result<LaneReport> {
         let (mut report, checkpoint, readable) = self.look()?;
+        let mut met = Met::default();
         let mut open: HashMap<BundleId, Unfinished, foldhash::fast::RandomState> =
             HashMap::default();
         // Oldest first, so that what is beyond the bound can be given up in order.
         let mut order: std::collections::VecDeque<BundleId> = std::collections::VecDeque::new();
         let mut held = 0_usize;
         for segment in readable {
-            let mut unopened = 0;
             let mut whole = Vec::new();
             let mut result = Ok(());
             let mut headless = 0;
             self.pass(
                 &segment,
                 &checkpoint,
-                &mut report,
+                (&mut report, &mut met),
                 |id, time, found, content| {
                     let Some(content) = content else {
-                        unopened += 1;
                         return;
                     };
                     let entry = open.entry(id).or_insert_with(|| {
@@ -276,7 +339,6 @@ impl LaneView {
                     }
                 },
             )?;
-            report.unopened_parts += unopened;
             report.headless_bundles += headless;
             result?;
         }
@@ -290,6 +352,7 @@ impl LaneView {
                 None => report.headless_bundles += 1,
             }
         }
+        report.waiting_bundles = met.waiting.count();
         Ok(report)
     }
 
@@ -318,6 +381,9 @@ impl LaneView {
             head.truncate(read);
             let (state, header) = match SegmentHeader::decode(&head) {
                 HeaderRead::Newer(version) => (SegmentState::Newer(version), None),
+                HeaderRead::Bad if bytes <= DATA_START || head.iter().all(|byte| *byte == 0) => {
+                    (SegmentState::Empty, None)
+                }
                 HeaderRead::Bad => (SegmentState::Headerless, None),
                 HeaderRead::Good(header)
                     if (&header.project, &header.logstore) != (&self.names.0, &self.names.1) =>
@@ -332,12 +398,14 @@ impl LaneView {
                 state,
                 created: header.as_ref().map_or(0, |header| header.created),
                 sealed: header.as_ref().is_some_and(|header| header.key != 0),
+                locked: header.as_ref().is_some_and(|header| self.lacks(header.key)),
                 records: 0,
                 events: 0,
                 waiting_events: 0,
                 oldest: None,
                 damaged_records: 0,
                 garbage_bytes: 0,
+                damage: Vec::new(),
                 tail_bytes: 0,
                 cut_bytes: 0,
             });
@@ -352,6 +420,10 @@ impl LaneView {
         }
         self.apply_cuts(&checkpoint, &mut readable, &mut report);
         Ok((report, checkpoint, readable))
+    }
+
+    fn lacks(&self, key: u64) -> bool {
+        key != 0 && !self.keys.as_ref().is_some_and(|keys| keys.has(key))
     }
 
     fn apply_cuts(
@@ -382,9 +454,10 @@ impl LaneView {
         &self,
         segment: &Readable,
         checkpoint: &Checkpoint,
-        report: &mut LaneReport,
+        (report, met): (&mut LaneReport, &mut Met),
         mut take: impl FnMut(BundleId, u64, &super::format::RecordHeader, Option<Content>),
     ) -> io::Result<()> {
+        let unopened = &mut report.unopened_parts;
         let Some(view) = report.segments.get_mut(segment.at) else {
             return Ok(());
         };
@@ -404,20 +477,37 @@ impl LaneView {
                     let (id, time) = (header.bundle(&record), header.time(&record));
                     let done =
                         known.is_some_and(|p| offset < p.as_of && p.done.contains(id.number));
-                    if !done {
+                    if done {
+                        met.done.insert(id);
+                    } else {
+                        met.waiting.insert(id);
                         view.waiting_events += u64::from(record.events);
                         view.oldest = Some(view.oldest.map_or(time, |oldest| oldest.min(time)));
                         let payload = bytes.get(RECORD_HEADER..).unwrap_or_default();
                         let keys = self.keys.as_deref();
                         let content = unpack(header, keys, &record, bytes, offset, payload);
+                        *unopened += u64::from(content.is_none());
                         take(id, time, &record, content);
                     }
                 }
-                Found::Damaged { .. } => view.damaged_records += 1,
-                Found::Garbage { length, .. } => view.garbage_bytes += length,
+                Found::Damaged { offset, header } => {
+                    view.damaged_records += 1;
+                    let length = RECORD_HEADER as u64 + u64::from(header.stored);
+                    note_place(view, offset, length);
+                }
+                Found::Garbage { offset, length } => {
+                    view.garbage_bytes += length;
+                    note_place(view, offset, length);
+                }
                 Found::Tail { length, .. } => view.tail_bytes += length,
             }
         }
         Ok(())
+    }
+}
+
+fn note_place(view: &mut SegmentView, offset: u64, length: u64) {
+    if view.damage.len() < MAX_PLACES {
+        view.damage.push((offset, length));
     }
 }

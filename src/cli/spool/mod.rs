@@ -1,0 +1,312 @@
+//! `tollgate spool`: events that wait on disk for the store.
+//!
+//! Promise: what only looks takes no lock and changes nothing, so it may be used while a node runs.
+//! What changes something holds the spool's lock, and says who has it where it cannot be had.
+
+mod carry;
+mod change;
+mod drain;
+mod import;
+mod look;
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::node::NodeArgs;
+use super::run::start_failure;
+use super::source::ConfigSource;
+use super::{Exit, Failure};
+use crate::app;
+use crate::config::Config;
+use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::units::Span;
+use crate::pipeline::spool::{FoundLane, LaneView, RealFiles, SpoolDirectory, SpoolView};
+
+const LS_EXAMPLES: &str = "\
+Every record is read, and checked. Safe while a node runs: it may be a second behind then.
+
+Exit codes: 0 done, 73 the files cannot be read, 78 the configuration is wrong.";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  tollgate spool show shop/web                 the bundles: each becomes one LogGroup
+  tollgate spool show shop/web --events        their events, one JSON object a line, as `tail` shows them
+
+Exit codes: 0 done, 1 some cannot be read, 73 the files cannot be read, 78 the configuration is wrong.";
+
+const VERIFY_EXAMPLES: &str = "\
+Prints a line for each file with something wrong in it. A torn end is none: a crash leaves it, and
+nothing in it was ever confirmed. What is damaged costs the records that it hits, no others.
+
+Exit codes: 0 all is well, 1 something is damaged or cannot be read, 73 the files cannot be read, 78 the
+configuration is wrong.";
+
+const EXPORT_EXAMPLES: &str = "\
+Bundles are whole: `import` puts them into another spool with their ids. With --events: for people and
+other programs. An encrypted spool is exported in plain. Of a node that runs it is what waits at that
+moment, and what is delivered from there as well would come twice.
+
+Examples:
+  tollgate spool export -o spool.ndjson
+  tollgate spool export shop/web --events | jq -c .event
+  tollgate spool export --spool-dir /mnt/dead-node/spool -o spool.ndjson
+
+Exit codes: 0 done, 1 some cannot be read, 73 a file cannot be read or written, 78 the configuration is
+wrong.";
+
+const IMPORT_EXAMPLES: &str = "\
+The node must not run. A bundle whose id is in the spool, delivered or not, is left out, so a file may be
+imported again after an import that was broken off.
+
+Examples:
+  tollgate spool import spool.ndjson
+  tollgate spool import spool.ndjson --to shop/web     to another logstore
+
+Exit codes: 0 done, 1 some were left out or are damaged, 73 the files cannot be read or written or another
+process has the spool, 78 the configuration is wrong.";
+
+const DRAIN_EXAMPLES: &str = "\
+On a node that does not run: delivers what waits, by the upstreams of the configuration, without listening
+to clients. On a node that runs, which does so by itself: says how much waits until it is nothing.
+
+Exit codes: 0 nothing waits any more, 1 something is left or was refused by the store, 69 the node did not
+answer, 73 another process has the spool, 75 events were lost, 78 the configuration is wrong.";
+
+const PURGE_EXAMPLES: &str = "\
+The node must not run. What is deleted is gone; `tollgate spool export` keeps a copy.
+
+Exit codes: 0 done, 1 nothing is there or --yes is missing, 73 the files cannot be deleted or another
+process has the spool, 78 the configuration is wrong.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SpoolCommand {
+    /// List the logstores with how much waits for each.
+    Ls(LsArgs),
+    /// Show what waits for a logstore: bundles or events.
+    Show(ShowArgs),
+    /// Read every record and say what is damaged, and where.
+    Verify(VerifyArgs),
+    /// Write what waits to a file, for `import` or for other programs.
+    Export(ExportArgs),
+    /// Put bundles that were exported into the spool of a node that does not run.
+    Import(ImportArgs),
+    /// Deliver what waits on a node that does not run; follow one that does.
+    Drain(DrainArgs),
+    /// Delete what waits for a logstore, on a node that does not run.
+    Purge(PurgeArgs),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table, for people.
+    #[default]
+    Table,
+    /// A JSON object a line.
+    Json,
+}
+
+/// A logstore: `PROJECT/LOGSTORE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    project: ProjectName,
+    logstore: LogstoreName,
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = || "write PROJECT/LOGSTORE".to_owned();
+        let (project, logstore) = text.split_once('/').ok_or_else(form)?;
+        Ok(Self {
+            project: ProjectName::new(project).map_err(|error| error.to_string())?,
+            logstore: LogstoreName::new(logstore).map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.project, self.logstore)
+    }
+}
+
+/// Which spool.
+#[derive(Debug, Args)]
+struct SpoolArgs {
+    #[command(flatten)]
+    source: ConfigSource,
+    /// The spool's folder, or a copy of one. Without it: that of the configuration.
+    #[arg(long, value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = LS_EXAMPLES)]
+pub(super) struct LsArgs {
+    #[command(flatten)]
+    spool: SpoolArgs,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SHOW_EXAMPLES)]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    spool: SpoolArgs,
+    /// The logstore.
+    #[arg(value_name = "PROJECT/LOGSTORE")]
+    place: Place,
+    /// The events, one JSON object a line, in the place of the bundles.
+    #[arg(long, conflicts_with = "format")]
+    events: bool,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    spool: SpoolArgs,
+    /// Form of the output.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    spool: SpoolArgs,
+    /// Only these logstores. Without one: all.
+    #[arg(value_name = "PROJECT/LOGSTORE")]
+    places: Vec<Place>,
+    /// Write to a file, which only its owner may read. Without it: standard output.
+    #[arg(short = 'o', long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Events and not bundles, one JSON object a line: flat, with topic, source, tags and their
+    /// logstore. `import` does not take these.
+    #[arg(long)]
+    events: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub(super) struct ImportArgs {
+    #[command(flatten)]
+    spool: SpoolArgs,
+    /// What `export` has written; `-` is standard input.
+    file: PathBuf,
+    /// The logstore that takes them. Without it: the ones that they are from.
+    #[arg(long, value_name = "PROJECT/LOGSTORE")]
+    to: Option<Place>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = DRAIN_EXAMPLES)]
+pub(super) struct DrainArgs {
+    #[command(flatten)]
+    node: NodeArgs,
+    /// The spool's folder, of a node that does not run. Without it: that of the configuration.
+    #[arg(long, value_name = "DIR")]
+    spool_dir: Option<PathBuf>,
+    /// Only these logstores, of a node that does not run. Without one: all.
+    #[arg(value_name = "PROJECT/LOGSTORE")]
+    places: Vec<Place>,
+    /// Give up after this time, such as `10m`; what is not delivered stays on disk.
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<Span>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = PURGE_EXAMPLES)]
+pub(super) struct PurgeArgs {
+    #[command(flatten)]
+    spool: SpoolArgs,
+    /// The logstore.
+    #[arg(value_name = "PROJECT/LOGSTORE")]
+    place: Place,
+    /// Delete. Without it: say what would be deleted.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn run(command: &SpoolCommand) -> Result<Exit, Failure> {
+    match command {
+        SpoolCommand::Ls(args) => look::list(args),
+        SpoolCommand::Show(args) => look::show(args),
+        SpoolCommand::Verify(args) => look::verify(args),
+        SpoolCommand::Export(args) => carry::export(args),
+        SpoolCommand::Import(args) => import::import(args),
+        SpoolCommand::Drain(args) => drain::drain(args),
+        SpoolCommand::Purge(args) => change::purge(args),
+    }
+}
+
+/// A spool that was found by its configuration.
+struct Spool {
+    config: Config,
+    dir: PathBuf,
+    view: SpoolView,
+}
+
+impl SpoolArgs {
+    fn find(&self) -> Result<Spool, Failure> {
+        Spool::of(self.source.load()?, self.spool_dir.clone())
+    }
+}
+
+impl Spool {
+    /// Nothing is read yet.
+    fn of(config: Config, dir: Option<PathBuf>) -> Result<Self, Failure> {
+        let dir = dir.unwrap_or_else(|| app::spool_dir(&config));
+        let keys = app::spool_keys(&config).map_err(|error| start_failure(&error))?;
+        let view = SpoolView::new(Arc::new(RealFiles), &dir, keys);
+        Ok(Self { config, dir, view })
+    }
+
+    /// The logstores that have a folder in it. None where there is no spool.
+    fn lanes(&self) -> Result<Vec<FoundLane>, Failure> {
+        match self.view.lanes() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            lanes => lanes.map_err(|error| unreadable(&error)),
+        }
+    }
+
+    fn lane(&self, lane: &FoundLane) -> LaneView {
+        self.view.lane(&lane.project, &lane.logstore)
+    }
+
+    /// The folder of a logstore, where it has one.
+    fn find_lane(&self, place: &Place) -> Result<Option<LaneView>, Failure> {
+        let found = self.lanes()?.into_iter().find(|lane| place.is(lane));
+        Ok(found.map(|lane| self.lane(&lane)))
+    }
+
+    /// Takes the lock.
+    fn lock(&self) -> Result<SpoolDirectory, Failure> {
+        app::lock_spool(&self.config, &self.dir).map_err(|error| {
+            let failure = start_failure(&error);
+            let hint = "a node that runs keeps its spool to itself; stop it first";
+            Failure::new(failure.exit(), format!("{error} ({hint})"))
+        })
+    }
+}
+
+impl Place {
+    fn is(&self, lane: &FoundLane) -> bool {
+        (&self.project, &self.logstore) == (&lane.project, &lane.logstore)
+    }
+}
+
+fn unreadable(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::DataDir, format!("the files of the spool: {error}"))
+}

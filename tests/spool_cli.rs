@@ -1,0 +1,493 @@
+//! `tollgate spool` and `tollgate audit` on the real binary: what waits on disk is seen, checked, carried
+//! over, delivered and deleted, of a node that runs and of one that does not; and the books balance.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Data, OPEN, PROJECT, Tollgate, binary};
+
+/// Nothing listens there.
+const AWAY: &str = "127.0.0.1:1";
+
+fn place() -> String {
+    format!("{PROJECT}/{OPEN}")
+}
+
+/// A store with the API of SLS.
+fn store() -> Tollgate {
+    let folder = Data::Own(tempfile::tempdir().unwrap());
+    Tollgate::start_with(folder, &["--only", "logstore"])
+}
+
+/// Writes the configuration of a node in `folder` that delivers to a store, or to nobody.
+fn configure(folder: &Path, store: Option<&Tollgate>, more: &str) {
+    let key = folder.join("secret");
+    let secret = match store {
+        Some(store) => std::fs::read_to_string(store.data_dir().join("keys/logstore.key")).unwrap(),
+        None => "of nobody".to_owned(),
+    };
+    std::fs::write(&key, secret.trim()).unwrap();
+    let id = folder.join("key-id");
+    std::fs::write(&id, "tollgate").unwrap();
+    let address: SocketAddr = match store {
+        Some(store) => store.logstore.unwrap(),
+        None => AWAY.parse().unwrap(),
+    };
+    let config = format!(
+        r#"
+data_dir = "{data}"
+[admin]
+listen = "127.0.0.1:1"
+[ingest]
+default_project = "{PROJECT}"
+[batch]
+max_age = "20ms"
+[delivery]
+stop_deadline = "1s"
+backoff_min = "5ms"
+backoff_max = "50ms"
+[delivery.breaker]
+pause_min = "50ms"
+pause_max = "100ms"
+[[upstream]]
+name = "store"
+kind = "sls"
+endpoint = "http://localhost:{port}"
+address = "{address}"
+region = "local"
+access_key_id = "file:{id}"
+access_key_secret = "file:{secret}"
+{more}
+[[project]]
+name = "{PROJECT}"
+upstream = "store"
+[[project.logstore]]
+name = "{OPEN}"
+accept = ["anonymous"]
+"#,
+        data = folder.display(),
+        port = address.port(),
+        id = id.display(),
+        secret = key.display(),
+    );
+    std::fs::write(folder.join("config.toml"), config).unwrap();
+}
+
+fn start(folder: &Path) -> Tollgate {
+    let config = folder.join("config.toml");
+    let arguments = ["--config", config.to_str().unwrap()];
+    Tollgate::start_with(Data::Kept(folder.to_owned()), &arguments)
+}
+
+fn send(tollgate: &Tollgate, first: u32, count: u32) {
+    for n in first..first + count {
+        let body = format!(
+            r#"{{"__topic__":"t","__source__":"app","__tags__":{{"build":"7"}},"__logs__":[{{"n":"{n}"}}]}}"#
+        );
+        let answer = tollgate.track(OPEN, "", body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+/// A stopped node that has left so many events on disk.
+fn stopped(folder: &Path, more: &str, count: u32) {
+    configure(folder, None, more);
+    let mut node = start(folder);
+    // Two batches, at least.
+    send(&node, 0, count / 2);
+    std::thread::sleep(Duration::from_millis(300));
+    send(&node, count / 2, count - count / 2);
+    let status = node.stop();
+    assert!(status.success(), "{status}\n{}", node.stderr());
+}
+
+fn command(words: &[&str], folder: &Path, more: &[&str]) -> Output {
+    let mut command = binary();
+    command.args(words).arg("--config");
+    command.arg(folder.join("config.toml")).args(more);
+    command.output().unwrap()
+}
+
+fn spool(folder: &Path, word: &str, more: &[&str]) -> Output {
+    command(&["spool", word], folder, more)
+}
+
+fn out(output: &Output) -> String {
+    assert!(output.status.success(), "{:?}\n{}", output, err(output));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn row(folder: &Path) -> Value {
+    let rows = lines(&out(&spool(folder, "ls", &["--format", "json"])));
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    rows[0].clone()
+}
+
+fn events(folder: &Path) -> Vec<Value> {
+    lines(&out(&spool(folder, "show", &[&place(), "--events"])))
+}
+
+fn numbers(events: &[Value]) -> BTreeSet<u32> {
+    let numbers = events.iter();
+    numbers
+        .map(|event| event["n"].as_str().unwrap().parse().unwrap())
+        .collect()
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let lane = folder.join("spool").join(PROJECT).join(OPEN);
+    let files = std::fs::read_dir(lane).unwrap();
+    let mut found: Vec<PathBuf> = files
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "seg"))
+        .collect();
+    found.sort();
+    found
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn url(node: &Tollgate) -> String {
+    format!("http://{}", node.admin)
+}
+
+fn audit(node: &Tollgate, folder: &Path) -> (Option<i32>, Value) {
+    let more = ["--admin-url", &url(node), "--format", "json"];
+    let output = command(&["audit"], folder, &more);
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let books = lines(&text);
+    let book = books.iter().find(|book| book["logstore"] == OPEN);
+    let book = book.unwrap_or_else(|| panic!("{}", err(&output)));
+    (output.status.code(), book.clone())
+}
+
+fn count(book: &Value, name: &str) -> u64 {
+    book[name].as_u64().unwrap()
+}
+
+#[test]
+fn what_a_stopped_node_left_is_seen_and_checked_and_drained_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    configure(folder, None, "");
+    assert_eq!(out(&spool(folder, "ls", &[])), "", "no spool yet");
+    stopped(folder, "", 20);
+
+    let lane = row(folder);
+    assert_eq!(
+        (lane["project"].as_str(), lane["logstore"].as_str()),
+        (Some(PROJECT), Some(OPEN))
+    );
+    assert_eq!(count(&lane, "events"), 20, "{lane}");
+    assert!(count(&lane, "bundles") >= 2 && count(&lane, "segments") >= 1);
+    assert!(count(&lane, "bytes") > 1024 && count(&lane, "oldest") > 1_700_000_000);
+    assert_eq!(lane["damaged"], false);
+    let table = out(&spool(folder, "ls", &[]));
+    assert!(table.contains(&place()), "{table}");
+
+    let shown = events(folder);
+    assert_eq!(numbers(&shown), (0..20).collect());
+    assert_eq!(shown[0]["__topic__"], "t");
+    assert_eq!(shown[0]["__source__"], "app");
+    assert_eq!(shown[0]["__tag__:build"], "7");
+    let ids: BTreeSet<_> = shown
+        .iter()
+        .map(|it| it["__tag__:__pack_id__"].as_str().unwrap().to_owned())
+        .collect();
+    let bundles = spool(folder, "show", &[&place(), "--format", "json"]);
+    let bundles = lines(&out(&bundles));
+    assert_eq!(bundles.len() as u64, count(&lane, "bundles"));
+    let told: BTreeSet<_> = bundles
+        .iter()
+        .map(|it| it["id"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(told, ids);
+    assert!(out(&spool(folder, "show", &[&place()])).contains(ids.first().unwrap()));
+    assert_eq!(spool(folder, "show", &["x"]).status.code(), Some(2));
+    let verified = spool(folder, "verify", &[]);
+    assert_eq!(out(&verified), "");
+    assert!(err(&verified).contains("all is well"), "{}", err(&verified));
+
+    // The store is still away: nothing is lost by trying.
+    let tried = spool(folder, "drain", &["--timeout", "1s"]);
+    assert_eq!(tried.status.code(), Some(1), "{}", err(&tried));
+    assert!(err(&tried).contains("20 are left"), "{}", err(&tried));
+    assert_eq!(numbers(&events(folder)), (0..20).collect());
+
+    let store = store();
+    configure(folder, Some(&store), "");
+    let drained = spool(folder, "drain", &["--timeout", "60s"]);
+    assert!(drained.status.success(), "{}", err(&drained));
+    assert!(
+        err(&drained).contains("delivered 20 events"),
+        "{}",
+        err(&drained)
+    );
+    let arrived = store.events(OPEN, 20);
+    assert_eq!(numbers(&arrived), (0..20).collect());
+    for event in &arrived {
+        assert!(ids.contains(event["__tag__:__pack_id__"].as_str().unwrap()));
+    }
+    assert_eq!(count(&row(folder), "events"), 0);
+    let again = spool(folder, "drain", &[]);
+    assert!(err(&again).contains("nothing waits"), "{}", err(&again));
+    assert!(again.status.success());
+    store.events(OPEN, 20);
+}
+
+#[test]
+fn bundles_are_carried_to_another_spool_once_and_purged() {
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (one, other) = (one.path(), other.path());
+    stopped(one, "", 10);
+    let file = other.join("export.ndjson");
+    let file = file.to_str().unwrap();
+    let exported = spool(one, "export", &["-o", file]);
+    assert!(
+        err(&exported).contains("exported 10 events"),
+        "{}",
+        err(&exported)
+    );
+    out(&exported);
+    let plain = lines(&out(&spool(one, "export", &["--events"])));
+    assert_eq!(plain[0]["__project__"], PROJECT);
+    assert_eq!(plain[0]["__logstore__"], OPEN);
+    assert_eq!(numbers(&plain), (0..10).collect());
+    let none = spool(one, "export", &["other/logstore", "--events"]);
+    assert_eq!(out(&none), "");
+
+    // To a node whose spool is encrypted.
+    let secret = other.join("spool.key");
+    std::fs::write(&secret, "a secret of thirty-two bytes, or more").unwrap();
+    let keys = format!("[spool]\nkeys = [\"file:{}\"]", secret.display());
+    configure(other, None, &keys);
+    let imported = spool(other, "import", &[file]);
+    assert!(
+        err(&imported).contains("imported 10 events"),
+        "{}",
+        err(&imported)
+    );
+    out(&imported);
+    assert_eq!(events(other), events(one), "whole, with their ids");
+    let bundles = count(&row(other), "bundles");
+    let again = spool(other, "import", &[file]);
+    assert_eq!(again.status.code(), Some(1));
+    let already = format!("imported 0 events in 0 bundles; {bundles} bundles were in the spool");
+    assert!(err(&again).contains(&already), "{}", err(&again));
+    assert_eq!(count(&row(other), "events"), 10);
+
+    // Lines that are none are told, and the others are taken.
+    let text = std::fs::read_to_string(file).unwrap();
+    let broken = text.replace("\"events\":", "\"events\":1");
+    std::fs::write(file, format!("{{}}\nno\n{broken}{text}")).unwrap();
+    let to = spool(other, "import", &[file, "--to", "else/where"]);
+    assert_eq!(to.status.code(), Some(1), "{}", err(&to));
+    assert!(
+        err(&to).contains("line 2: this is no bundle"),
+        "{}",
+        err(&to)
+    );
+    assert!(err(&to).contains("imported 10 events"), "{}", err(&to));
+    assert!(
+        err(&to).contains("else/where is not configured"),
+        "{}",
+        err(&to)
+    );
+
+    // Without its key it is counted, not read.
+    configure(other, None, "");
+    let rows = lines(&out(&spool(other, "ls", &["--format", "json"])));
+    let lane = rows.iter().find(|it| it["logstore"] == OPEN).unwrap();
+    assert_eq!((count(lane, "events"), count(lane, "locked")), (10, 1));
+    let locked = spool(other, "verify", &[]);
+    assert_eq!(locked.status.code(), Some(1));
+    let told = String::from_utf8(locked.stdout).unwrap();
+    assert!(told.contains("not in spool.keys"), "{told}");
+    configure(other, None, &keys);
+
+    let asked = spool(other, "purge", &["else/where"]);
+    assert_eq!(asked.status.code(), Some(1));
+    assert!(err(&asked).contains("--yes"), "{}", err(&asked));
+    out(&spool(other, "purge", &["else/where", "--yes"]));
+    let left = lines(&out(&spool(other, "ls", &["--format", "json"])));
+    let events_of = |logstore: &str| {
+        let lane = left.iter().find(|it| it["logstore"] == logstore);
+        lane.map(|lane| count(lane, "events"))
+    };
+    assert_eq!((events_of("where"), events_of(OPEN)), (Some(0), Some(10)));
+
+    // And the next node there delivers what was brought.
+    let store = store();
+    configure(other, Some(&store), &keys);
+    let mut node = start(other);
+    assert_eq!(numbers(&store.events(OPEN, 10)), (0..10).collect());
+    assert!(node.stop().success());
+}
+
+#[test]
+fn a_flipped_bit_is_told_with_its_place_and_costs_one_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    stopped(folder, "", 20);
+    let bundles = lines(&out(&spool(
+        folder,
+        "show",
+        &[&place(), "--format", "json"],
+    )));
+    assert!(bundles.len() >= 2);
+    let file = segments(folder)[0].clone();
+    let mut bytes = std::fs::read(&file).unwrap();
+    // In the payload of the first record: segment header 1024, record header 28.
+    bytes[1024 + 28 + 10] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+
+    let verified = spool(folder, "verify", &[]);
+    assert_eq!(verified.status.code(), Some(1));
+    let told = String::from_utf8(verified.stdout).unwrap();
+    assert!(told.contains(file.to_str().unwrap()), "{told}");
+    assert!(
+        told.contains("1 damaged records") && told.contains("at 1024 ("),
+        "{told}"
+    );
+    let json = spool(folder, "verify", &["--format", "json"]);
+    let json = lines(&String::from_utf8(json.stdout).unwrap());
+    assert_eq!(json[0]["file"], file.to_str().unwrap());
+    assert_eq!(row(folder)["damaged"], true);
+
+    let lost = bundles[0]["events"].as_u64().unwrap();
+    let shown = spool(folder, "show", &[&place(), "--events"]);
+    assert_eq!(shown.status.code(), Some(1), "{}", err(&shown));
+    let shown = lines(&String::from_utf8(shown.stdout).unwrap());
+    assert_eq!(shown.len() as u64, 20 - lost);
+    let exported = spool(folder, "export", &[]);
+    assert_eq!(exported.status.code(), Some(1));
+
+    let store = store();
+    configure(folder, Some(&store), "");
+    let drained = spool(folder, "drain", &["--timeout", "60s"]);
+    assert!(drained.status.success(), "{}", err(&drained));
+    let arrived = store.events(OPEN, 20 - usize::try_from(lost).unwrap());
+    assert_eq!(numbers(&arrived), numbers(&shown));
+}
+
+#[test]
+fn a_node_that_runs_is_looked_at_and_keeps_its_spool_to_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    stopped(folder, "", 10);
+    let file = folder.join("export.ndjson");
+    let file = file.to_str().unwrap();
+    out(&spool(folder, "export", &["-o", file]));
+    let node = start(folder);
+    until("what is there is found", || {
+        count(&audit(&node, folder).1, "recovered") == 10
+    });
+    assert_eq!(count(&row(folder), "events"), 10);
+    assert_eq!(numbers(&events(folder)), (0..10).collect());
+    out(&spool(folder, "verify", &[]));
+    out(&spool(folder, "export", &[]));
+    let holder = format!("process id {}", node.pid());
+    for (word, more) in [
+        ("import", vec![file]),
+        ("purge", vec![&*place(), "--yes"]),
+        ("drain", vec![]),
+    ] {
+        let refused = spool(folder, word, &more);
+        assert_eq!(refused.status.code(), Some(73), "{word}: {}", err(&refused));
+        let told = err(&refused);
+        assert!(told.contains(&holder) || word == "drain", "{told}");
+        assert!(told.contains("process"), "{told}");
+    }
+    let url = url(&node);
+    let more = ["--admin-url", &*url, "--timeout", "1s"];
+    let follows = spool(folder, "drain", &more);
+    assert_eq!(follows.status.code(), Some(1), "{}", err(&follows));
+    assert!(
+        err(&follows).contains("events wait on disk"),
+        "{}",
+        err(&follows)
+    );
+    assert!(
+        err(&follows).contains(", 10 are in memory") || err(&follows).contains("10 events wait"),
+        "{}",
+        err(&follows)
+    );
+    let missing = command(&["audit"], folder, &[]);
+    assert_eq!(missing.status.code(), Some(69), "{}", err(&missing));
+}
+
+#[test]
+fn the_books_balance_under_load_and_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let store = store();
+    configure(folder, None, "");
+    let mut node = start(folder);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let node = &node;
+            scope.spawn(move || send(node, thread * 100, 100));
+        }
+        for _ in 0..5 {
+            let (code, book) = audit(&node, folder);
+            assert_eq!(code, Some(0), "{book}");
+        }
+    });
+    let (code, book) = audit(&node, folder);
+    assert_eq!((code, count(&book, "accepted")), (Some(0), 300), "{book}");
+    assert_eq!(count(&book, "held") + count(&book, "waiting"), 300);
+    assert!(count(&book, "retries") > 0);
+    assert!(node.stop().success(), "{}", node.stderr());
+
+    configure(folder, Some(&store), "");
+    let mut node = start(folder);
+    std::thread::scope(|scope| {
+        let sending = &node;
+        scope.spawn(move || send(sending, 300, 200));
+        for _ in 0..5 {
+            let (code, book) = audit(&node, folder);
+            assert_eq!(code, Some(0), "{book}");
+        }
+    });
+    until("all is delivered", || {
+        let (code, book) = audit(&node, folder);
+        assert_eq!(code, Some(0), "{book}");
+        count(&book, "delivered") == 500
+    });
+    let (_, book) = audit(&node, folder);
+    assert_eq!(count(&book, "recovered"), 300, "{book}");
+    assert_eq!(count(&book, "accepted"), 200, "{book}");
+    assert_eq!(numbers(&store.events(OPEN, 500)), (0..500).collect());
+    let table = command(&["audit"], folder, &["--admin-url", &url(&node)]);
+    assert!(out(&table).contains(&place()));
+    assert!(node.stop().success());
+    assert_eq!(count(&row(folder), "events"), 0);
+}
