@@ -244,6 +244,7 @@ fn with_a_disk_a_slow_store_refuses_nobody_and_memory_holds_no_more_than_the_del
         concurrency = 2
         [overload]
         max_delay = "2s"
+        quota_delay = "1s"
         max_lag = "1m"
         [embedded.faults]
         delay = "250ms"

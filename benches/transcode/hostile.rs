@@ -12,8 +12,10 @@ use tollgate::gate::quota;
 /// About how many bytes a body has.
 const BYTES: usize = 32 << 10;
 
-/// A body. The first is the good one.
-pub const CASES: [(&str, fn() -> Vec<u8>); 15] = [
+type Body = fn() -> Vec<u8>;
+
+/// Bodies by name. The first is the good one.
+pub const CASES: [(&str, Body); 15] = [
     ("good", good),
     ("deep", deep),
     ("too-deep", || event(&[("a", nested(BYTES / 2))])),
