@@ -132,7 +132,7 @@ impl Comparison<'_> {
 
     /// Texts were read as what they say, and are not any more.
     fn texts_stay_texts(&mut self, new: &Members, pointer: &str) {
-        let wanted = new.get("type").map(Types::of_keyword);
+        let wanted = self.new.type_keyword(new).map(Types::of_keyword);
         if wanted.is_some_and(|types| !types.has(Types::STRING)) {
             let message = "texts are not read as numbers, booleans and the like any more";
             self.say(pointer.to_owned(), message.to_owned());

@@ -68,12 +68,24 @@ impl<'a> Side<'a> {
         self.root.pointer(&pointer.decode_utf8().ok()?)
     }
 
+    /// The `type` of a schema, or of what it refers to beside other keywords.
+    pub(super) fn type_keyword<'s>(&self, schema: &'s Map<String, Value>) -> Option<&'s Value>
+    where
+        'a: 's,
+    {
+        let referred = || {
+            let reference = schema.get("$ref")?.as_str()?;
+            self.follow(self.resolve(reference)?).get("type")
+        };
+        schema.get("type").or_else(referred)
+    }
+
     /// Whether a schema of a field, or the reference to it, reads texts as something else.
     pub(super) fn coerces(&self, outer: &Value, schema: &Map<String, Value>) -> bool {
         let asked = [outer.get(COERCE), schema.get(COERCE)];
         let asked = asked.into_iter().flatten().find_map(Value::as_bool);
         asked.unwrap_or(self.coerce)
-            && schema.get("type").is_some_and(|types| {
+            && self.type_keyword(schema).is_some_and(|types| {
                 let types = Types::of_keyword(types);
                 !types.is_empty() && !types.has(Types::STRING)
             })
@@ -85,7 +97,7 @@ impl<'a> Side<'a> {
         let mut look = |name: String, outer: &'a Value| {
             if let Some(schema) = self.follow(outer).as_object()
                 && self.coerces(outer, schema)
-                && let Some(types) = schema.get("type")
+                && let Some(types) = self.type_keyword(schema)
             {
                 found.insert(name, types);
             }
