@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
+use tokio::io::AsyncWrite as _;
 
 use super::connection::{Spoken, end};
 use super::lifetime::Lifetime;
@@ -131,7 +132,12 @@ impl Spoken for Http1<'_> {
     fn poll(&mut self, context: &mut Context<'_>, life: &Lifetime) -> Poll<ConnectionEnd> {
         if let State::Resting(rest) = &mut self.state {
             let most = most(&self.shared.bounds);
-            ready!(rest.transport.poll_more(context, most));
+            let more = rest.transport.poll_more(context, most);
+            // What TLS has to answer to what was read, such as an alert; whoever cannot be told is gone.
+            let told = Pin::new(&mut rest.transport).poll_flush(context);
+            if more.is_pending() && !matches!(told, Poll::Ready(Err(_))) {
+                return Poll::Pending;
+            }
             self.wake();
         }
         let State::Awake(connection) = &mut self.state else {
