@@ -81,12 +81,13 @@ def terminated_under_load(t):
     equal(sorted(set(stored) - set(accepted)), [], "the events stored that no client was told of")
 
 
-@case("after SIGTERM with the logstore out of reach the process ends with 75 and says how many events are lost")
+@case("after SIGTERM with the logstore out of reach and no spool the process ends with 75 and says how many events are lost")
 def terminated_without_store(t):
     [nobody] = free_ports(1)
     secret = t.folder / "secret"
     secret.write_text("of no use")
-    tollgate = t.tollgate(_config(nobody, secret, stop_deadline="1s"))
+    config = _config(nobody, secret, stop_deadline="1s") + "\n[spool]\nenabled = false\n"
+    tollgate = t.tollgate(config)
     _, events = marked(7)
     equal(tollgate.post(events).status_code, 200, "the status")
     equal(tollgate.stop(), EXIT_EVENTS_LOST, "the exit code")
