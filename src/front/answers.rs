@@ -65,6 +65,7 @@ pub(super) fn accepted(
         Taken::Relayed(relayed) => return relayed.reply(replier),
         Taken::Held(kept) => kept,
     };
+    arrival.logstore.metrics.requests_accepted.inc();
     let mut reply = match arrival.action {
         _ if arrival.wants_results() => {
             replier.accepted_results(results_of(&kept, charges.refused_events()))

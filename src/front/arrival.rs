@@ -184,9 +184,9 @@ impl<'a> Arrival<'a> {
         }
     }
 
+    /// Counts the events that were handed over, whatever their client is told.
     pub(super) fn count_accepted(&self, principal: &Principal, group: &EventGroup) {
         let metrics = &self.logstore.metrics;
-        metrics.requests_accepted.inc();
         metrics.events_accepted.add(u64::from(group.events));
         metrics.credential.at(principal.kind() as usize).inc();
         metrics.token_source.at(principal.source() as usize).inc();

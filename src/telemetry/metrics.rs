@@ -55,6 +55,15 @@ impl Gauge {
         self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
+    /// Takes `count` away, or all that there is.
+    pub fn sub_at_most(&self, count: u64) {
+        let less = |now: u64| Some(now.saturating_sub(count));
+        let changed = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        debug_assert!(changed.is_ok(), "it always gives a number");
+    }
+
     /// Sets the value.
     pub fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);

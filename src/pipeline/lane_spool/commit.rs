@@ -1,5 +1,6 @@
 //! The jobs of a lane's disk, done.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -172,8 +173,19 @@ impl LaneSpool {
     ) {
         if batch.logged {
             then.released.push(batch);
-            return;
+        } else {
+            self.append_batch(log, batch, now, appended);
         }
+    }
+
+    /// Appends a batch of which the disk has nothing; one that it does not take stays in memory.
+    fn append_batch(
+        &self,
+        log: &mut Log,
+        batch: SealedBatch,
+        now: u64,
+        appended: &mut Vec<Appended>,
+    ) {
         let (logs, key) = batch.parts();
         let result = log.append(
             &Part {
@@ -193,55 +205,73 @@ impl LaneSpool {
             }
             Err(error) => {
                 self.failed(&error);
-                self.sealed.push(batch);
+                self.keep_in_memory(batch);
             }
         }
+    }
+
+    /// The disk has nothing of a batch, and the workers get it.
+    fn keep_in_memory(&self, batch: SealedBatch) {
+        self.partial().remove(&batch.id);
+        self.sealed.push(batch);
     }
 
     /// A sync failed: what it was for is written once more, to another file.
     fn append_again(&self, doubt: &InDoubt, now: u64, appended: &mut Vec<Appended>) {
         tracing::warn!(error = %doubt, "the disk did not take what was written; it is written again");
-        // What is withdrawn is whole in memory alone, if it is there.
-        self.partial()
-            .extend(doubt.parts.iter().map(|part| part.bundle));
+        // What is withdrawn is whole in memory alone, until all of it is written again. A bundle that was
+        // not whole before stays so.
+        let mut missing: BTreeSet<PartId> = doubt.parts.iter().copied().collect();
+        let newly: Vec<BundleId> = {
+            let mut partial = self.partial();
+            let ids = missing.iter().map(|part| part.bundle);
+            ids.filter(|id| partial.insert(*id)).collect()
+        };
         let (good, doubtful): (Vec<Appended>, Vec<Appended>) = std::mem::take(appended)
             .into_iter()
-            .partition(|it| doubt.parts.binary_search(&it.part_id()).is_err());
+            .partition(|it| !missing.contains(&it.part_id()));
         *appended = good;
-        let before = appended.len();
+        let mut again = Vec::new();
         let ticket = {
             let mut log = self.log();
-            let mut nothing = Then::default();
             for it in doubtful {
                 match it {
-                    Appended::Part(part) => {
-                        self.partial().remove(&part.id);
-                        self.append_part(&mut log, part, now, appended);
-                    }
-                    Appended::Batch(batch) => {
-                        self.partial().remove(&batch.id);
-                        self.spill(&mut log, batch, now, (appended, &mut nothing));
-                    }
+                    Appended::Part(part) => self.append_part(&mut log, part, now, &mut again),
+                    Appended::Batch(batch) => self.append_batch(&mut log, batch, now, &mut again),
                 }
             }
             log.begin_sync()
         };
-        let Some(ticket) = ticket else { return };
-        let outcome = ticket.run();
-        let synced = self.log().finish_sync(outcome);
-        let Err(doubt) = synced else { return };
-        tracing::error!(error = %doubt, "the disk does not take what is written");
-        self.now(State::Failing);
-        let again = appended.split_off(before);
+        let synced = ticket.map_or(Ok(()), |ticket| {
+            let outcome = ticket.run();
+            self.log().finish_sync(outcome)
+        });
+        let lost = match synced {
+            Ok(()) => Vec::new(),
+            Err(doubt) => {
+                tracing::error!(error = %doubt, "the disk does not take what is written");
+                self.now(State::Failing);
+                doubt.parts
+            }
+        };
         for it in again {
+            if lost.binary_search(&it.part_id()).is_err() {
+                missing.remove(&it.part_id());
+                appended.push(it);
+                continue;
+            }
             match it {
-                it if doubt.parts.binary_search(&it.part_id()).is_err() => appended.push(it),
                 Appended::Part(part) => {
                     self.partial().insert(part.id);
                     part.waiter.failed(Reason::SpoolFailed);
                 }
-                Appended::Batch(batch) => self.sealed.push(batch),
+                Appended::Batch(batch) => self.keep_in_memory(batch),
             }
+        }
+        let is_whole = |id: &BundleId| !missing.iter().any(|part| part.bundle == *id);
+        let mut partial = self.partial();
+        for id in newly.iter().filter(|id| is_whole(id)) {
+            partial.remove(id);
         }
     }
 

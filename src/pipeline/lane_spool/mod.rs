@@ -302,7 +302,8 @@ impl LaneSpool {
         shown.shed.add(shed);
         let dropped = &self.metrics.events_dropped;
         dropped.at(DropReason::Lost as usize).add(lost);
-        shown.waiting.sub(expired + shed + lost);
+        // Of what was lost a part may have been in memory as well.
+        shown.waiting.sub_at_most(expired + shed + lost);
         shown.bytes.set(now.disk_bytes);
         shown.segments.set(now.segments);
         shown.parts.set(now.appended_parts);
