@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::lanes::LaneParts;
+use super::lanes::{LaneParts, pipeline_rules};
 use super::upstreams::reachable;
 use super::{Running, StartError, Stopped, aside, make_data_dir};
 use crate::config::{Config, UpstreamKind};
 use crate::pipeline::quarantine::Quarantine;
-use crate::pipeline::{Pipeline, PipelineRules, Remaining};
+use crate::pipeline::{Pipeline, Remaining};
 use crate::telemetry::Metrics;
 
 /// Time to find out whether the embedded logstore runs in another process.
@@ -48,15 +48,7 @@ pub async fn drain(config: &Config) -> Result<Draining, StartError> {
     let LaneParts { lanes, spool, .. } = running.lane_specs(config)?;
     running.spool = spool;
     let quarantine = aside::open(config, &running.metrics)?;
-    let rules = PipelineRules {
-        spool: &config.spool,
-        batch: &config.batch,
-        delivery: &config.delivery,
-        limits: &config.limits,
-        overload: &config.overload,
-        machine: &running.metrics.machine,
-        quarantine: Some(&quarantine),
-    };
+    let rules = pipeline_rules(config, &running.metrics, Some(&quarantine));
     running.pipeline = Some(Pipeline::start(lanes, rules));
     Ok(Draining {
         running,

@@ -10,14 +10,33 @@ use super::{Running, StartError, spool};
 use crate::config::{Config, Upstream, UpstreamKind};
 use crate::foundation::names::ProjectName;
 use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
+use crate::pipeline::quarantine::Quarantine;
 use crate::pipeline::spool::SpoolDirectory;
-use crate::pipeline::{self, LaneSpec, Route};
+use crate::pipeline::{self, LaneSpec, PipelineRules, Route};
+use crate::telemetry::Metrics;
 
 /// The clients of projects that go to SLS, for requests that are relayed.
 pub(super) type Clients = BTreeMap<ProjectName, Arc<StoreClient>>;
 
 /// What the lanes to each upstream share.
 type Shared<'c> = BTreeMap<&'c str, Arc<pipeline::Upstream>>;
+
+/// What the lanes of a configuration go by.
+pub(super) fn pipeline_rules<'a>(
+    config: &'a Config,
+    metrics: &'a Metrics,
+    quarantine: Option<&'a Arc<Quarantine>>,
+) -> PipelineRules<'a> {
+    PipelineRules {
+        batch: &config.batch,
+        delivery: &config.delivery,
+        limits: &config.limits,
+        overload: &config.overload,
+        machine: &metrics.machine,
+        quarantine,
+        spool: &config.spool,
+    }
+}
 
 /// Lanes, and what they share.
 pub(super) struct LaneParts {

@@ -33,7 +33,7 @@ use self::aside::Aside;
 pub use self::aside::purge;
 pub use self::drain::{Draining, drain};
 pub use self::identity::{Identity, IdentityError, LoadConfig};
-use self::lanes::{Clients, LaneParts};
+use self::lanes::{Clients, LaneParts, pipeline_rules};
 pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
 pub use self::reading::{EventReader, LookAtEvent, TextForm};
 pub use self::sockets::KeptSockets;
@@ -63,7 +63,7 @@ use crate::gate::policy::resource_name;
 use crate::logstore::client::StoreClientError;
 use crate::pipeline::quarantine::QuarantineError;
 use crate::pipeline::spool::SpoolDirectory;
-use crate::pipeline::{Lane, Pipeline, PipelineRules};
+use crate::pipeline::{Lane, Pipeline};
 use crate::telemetry::Metrics;
 
 /// Which parts run.
@@ -361,15 +361,7 @@ impl Running {
         } = self.lane_specs(config)?;
         self.spool = spool;
         let quarantine = aside::open(config, &self.metrics)?;
-        let rules = PipelineRules {
-            spool: &config.spool,
-            batch: &config.batch,
-            delivery: &config.delivery,
-            limits: &config.limits,
-            overload: &config.overload,
-            machine: &self.metrics.machine,
-            quarantine: Some(&quarantine),
-        };
+        let rules = pipeline_rules(config, &self.metrics, Some(&quarantine));
         let pipeline = Pipeline::start(lanes, rules);
         self.metrics.watch_memory(pipeline.memory());
         let site = self.site(config, &pipeline, &clients);

@@ -9,6 +9,7 @@ mod exit;
 mod explain;
 mod explain_ip;
 mod handover;
+mod input;
 mod limits;
 mod moment;
 mod node;

@@ -21,6 +21,20 @@ use super::{Exit, Failure};
 /// timers, so any sleep is long enough.
 const PASSED_ON: Duration = Duration::from_millis(1);
 
+/// Does the work of a command in a runtime of its own, as [`until_stopped`].
+///
+/// # Errors
+/// Those of the work; and when it was stopped.
+pub(super) fn run_until_stopped<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Internal, error))?;
+    runtime.block_on(until_stopped(work))
+}
+
 /// Does work that leaves something behind when it is cut off: on SIGINT or SIGTERM it is dropped, and
 /// cleans up after itself.
 ///

@@ -19,6 +19,7 @@ use prost::Message as _;
 use self::folder::TrialFolder;
 pub use self::request::{BadRequest, TrialRequest};
 use super::identity::wait_for_sets;
+use super::lanes::pipeline_rules;
 use super::quality::QualityControl;
 use super::{StartError, aside, upstreams};
 use crate::config::{Config, SignatureVersion, UpstreamKind};
@@ -38,7 +39,7 @@ use crate::logstore::client::{StoreClient, StoreEndpoint};
 use crate::logstore::proto::LogGroup;
 use crate::logstore::signature::AccessKey;
 use crate::pipeline::quarantine::Quarantine;
-use crate::pipeline::{IdleLane, Lane, PipelineRules, idle_lanes};
+use crate::pipeline::{IdleLane, Lane, idle_lanes};
 use crate::telemetry::Metrics;
 
 /// Time for the last records of a trial, before their folder goes.
@@ -253,15 +254,7 @@ fn lanes(config: &Config, metrics: &Metrics) -> Vec<(ProjectName, LogstoreName, 
         weight: *weight,
         metrics: metrics.logstore(project.as_str(), logstore.as_str()),
     });
-    let rules = PipelineRules {
-        batch: &config.batch,
-        delivery: &config.delivery,
-        limits: &config.limits,
-        overload: &config.overload,
-        machine: &metrics.machine,
-        quarantine: None,
-        spool: &config.spool,
-    };
+    let rules = pipeline_rules(config, metrics, None);
     let lanes = idle_lanes(given.collect(), rules);
     let named = names.into_iter().zip(lanes);
     named

@@ -6,15 +6,14 @@
 mod curl;
 mod raw;
 
-use std::io::Read as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 
-use super::signals::until_stopped;
+use super::signals::run_until_stopped;
 use super::source::ConfigSource;
-use super::{Exit, Failure, moment, output, traced};
+use super::{Exit, Failure, input, moment, output, traced};
 use crate::app::{Trial, TrialAnswer, TrialRequest, TrialSetup, existing_data_dir};
 use crate::event::SampledRequest;
 
@@ -96,11 +95,6 @@ struct Asked {
 pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
     let asked = asked(args)?;
     let config = args.source.load()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Internal, error))?;
     let data_dir = existing_data_dir(&config);
     let setup = TrialSetup {
         data_dir: data_dir.as_deref(),
@@ -108,11 +102,11 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
         fetch: !asked.recorded,
         stand_ins: asked.recorded,
     };
-    let answer = runtime.block_on(until_stopped(async {
+    let answer = run_until_stopped(async {
         let started = Trial::start(&config, setup).await;
         let mut trial = started.map_err(|error| Failure::new(Exit::Config, error))?;
         Ok(trial.ask(asked.request).await)
-    }))?;
+    })?;
     match args.format {
         Format::Json => output::line(traced::as_json(&answer))?,
         Format::Text => show(&asked.shown, asked.bodyless.as_deref(), &answer)?,
@@ -169,7 +163,7 @@ fn asked(args: &ExplainArgs) -> Result<Asked, Failure> {
     if is_url {
         let data = match args.data.as_deref() {
             Some(data) => Some(match data.strip_prefix('@') {
-                Some(path) => read(path)?,
+                Some(path) => input::whole(Path::new(path), MAX_REQUEST)?,
                 None => data.as_bytes().to_vec(),
             }),
             None => args.data_raw.as_ref().map(|data| data.as_bytes().to_vec()),
@@ -183,7 +177,7 @@ fn asked(args: &ExplainArgs) -> Result<Asked, Failure> {
             "-X, -H and -d go with a URL; a file holds all of its request".to_owned(),
         ));
     }
-    let bytes = read(&args.what)?;
+    let bytes = input::whole(Path::new(&args.what), MAX_REQUEST)?;
     if bytes.trim_ascii_start().first() == Some(&b'{') {
         return recorded(args, &bytes);
     }
@@ -257,24 +251,4 @@ fn recorded(args: &ExplainArgs, bytes: &[u8]) -> Result<Asked, Failure> {
         recorded: true,
         bodyless,
     })
-}
-
-fn read(path: &str) -> Result<Vec<u8>, Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::new(Exit::CommandLine, format!("cannot read {path}: {error}"))
-    };
-    let mut bytes = Vec::new();
-    let input: Box<dyn std::io::Read> = match path {
-        "-" => Box::new(std::io::stdin()),
-        _ => Box::new(std::fs::File::open(PathBuf::from(path)).map_err(failed)?),
-    };
-    input
-        .take(MAX_REQUEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_REQUEST {
-        let message = format!("{path} is longer than {} MiB", MAX_REQUEST >> 20);
-        return Err(Failure::new(Exit::CommandLine, message));
-    }
-    Ok(bytes)
 }

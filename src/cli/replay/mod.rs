@@ -14,8 +14,8 @@ use clap::{Args, ValueEnum};
 use self::compare::compare;
 use self::report::Report;
 use super::node::NodeArgs;
-use super::signals::until_stopped;
-use super::{Exit, Failure, output, sample, source};
+use super::signals::run_until_stopped;
+use super::{Exit, Failure, input, output, sample, source};
 use crate::app::{StartError, Trial, TrialRequest, TrialSetup};
 use crate::config::{Config, Overrides};
 use crate::event::SampledRequest;
@@ -76,12 +76,7 @@ const MAX_SAMPLE: u64 = 256 << 20;
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
     let config = source::load(args.config.as_deref(), &Overrides::default())?;
     let requests = requests(args)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(Exit::Internal, error))?;
-    let report = runtime.block_on(until_stopped(try_out(&config, requests)))?;
+    let report = run_until_stopped(try_out(&config, requests))?;
     match args.format {
         Format::Text => report.text()?,
         Format::Json => report.json()?,
@@ -121,7 +116,7 @@ async fn try_out(config: &Config, requests: Vec<SampledRequest>) -> Result<Repor
 /// The requests of the sample, in the order of their times.
 fn requests(args: &ReplayArgs) -> Result<Vec<SampledRequest>, Failure> {
     let bytes = match &args.sample {
-        Some(path) => read(path)?,
+        Some(path) => input::whole(path, MAX_SAMPLE)?,
         None => {
             let node = NodeArgs::of(
                 args.running_config.clone(),
@@ -138,27 +133,4 @@ fn requests(args: &ReplayArgs) -> Result<Vec<SampledRequest>, Failure> {
     }
     requests.sort_by_key(|request| request.time);
     Ok(requests)
-}
-
-fn read(path: &std::path::Path) -> Result<Vec<u8>, Failure> {
-    use std::io::Read as _;
-    let failed = |error: std::io::Error| {
-        let message = format!("cannot read {}: {error}", path.display());
-        Failure::new(Exit::CommandLine, message)
-    };
-    let input: Box<dyn std::io::Read> = if path == std::path::Path::new("-") {
-        Box::new(std::io::stdin())
-    } else {
-        Box::new(std::fs::File::open(path).map_err(failed)?)
-    };
-    let mut bytes = Vec::new();
-    input
-        .take(MAX_SAMPLE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > MAX_SAMPLE {
-        let message = format!("{} is longer than {} MiB", path.display(), MAX_SAMPLE >> 20);
-        return Err(Failure::new(Exit::CommandLine, message));
-    }
-    Ok(bytes)
 }
