@@ -11,7 +11,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("config", &["foundation"]),
     ("telemetry", &["event", "foundation"]),
     ("logstore", &["config", "event", "foundation"]),
-    ("embedded", &["config", "event", "foundation", "logstore"]),
+    (
+        "embedded",
+        &["config", "event", "foundation", "logstore", "telemetry"],
+    ),
     (
         "gate",
         &["config", "event", "foundation", "logstore", "telemetry"],

@@ -6,7 +6,7 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -110,8 +110,16 @@ fn read(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
 /// A node that delivers to a store, with short pauses.
 fn start(store: SocketAddr) -> Tollgate {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("secret"), "of yesterday").unwrap();
-    let config = format!(
+    let config = configuration(store, folder.path());
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    Tollgate::start_with(Data::Own(folder), &["--config", &path])
+}
+
+fn configuration(store: SocketAddr, folder: &std::path::Path) -> String {
+    std::fs::write(folder.join("secret"), "of yesterday").unwrap();
+    format!(
         r#"
 [admin]
 listen = "127.0.0.1:1"
@@ -140,12 +148,8 @@ upstream = "store"
 name = "{OPEN}"
 accept = ["anonymous"]
 "#,
-        secret = folder.path().join("secret").display(),
-    );
-    let path = folder.path().join("config.toml");
-    std::fs::write(&path, config).unwrap();
-    let path = path.to_str().unwrap().to_owned();
-    Tollgate::start_with(Data::Own(folder), &["--config", &path])
+        secret = folder.join("secret").display(),
+    )
 }
 
 fn send(tollgate: &Tollgate, names: &[&str]) {
@@ -362,4 +366,166 @@ fn delivery_goes_to_a_fallback_by_configuration() {
         1
     );
     assert!(tollgate.stop().success());
+}
+
+#[test]
+fn delivery_waits_as_long_as_the_store_asks_and_no_longer_than_it_may() {
+    for (asked, longest) in [("2", "10s"), ("3600", "1s")] {
+        let times = Arc::<Mutex<Vec<Instant>>>::default();
+        let seen = Arc::clone(&times);
+        let store = Store::start(move |number, _, _| {
+            seen.lock().unwrap().push(Instant::now());
+            match number {
+                0 => {
+                    let body = r#"{"errorCode":"ServerBusy","errorMessage":"later"}"#;
+                    let length = body.len();
+                    Reply::Say(format!(
+                        "HTTP/1.1 503 Busy\r\nx-log-requestid: a\r\nretry-after: {asked}\r\ncontent-length: {length}\r\n\r\n{body}"
+                    ))
+                }
+                _ => Reply::Say(OK.to_owned()),
+            }
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let config = configuration(store.address, folder.path());
+        let config = config.replace(
+            "backoff_max = \"50ms\"",
+            &format!("backoff_max = \"{longest}\""),
+        );
+        let tollgate = Tollgate::start_config(&config);
+        send(&tollgate, &["a"]);
+        until("it is delivered", || {
+            tollgate.metric(&of("events_delivered_total", "")) == 1
+        });
+        let times = times.lock().unwrap();
+        let pause = times[1].duration_since(times[0]);
+        let least = if asked == "2" { 2000 } else { 900 };
+        assert!(pause >= Duration::from_millis(least), "{asked}: {pause:?}");
+    }
+}
+
+#[test]
+fn delivery_says_how_an_upstream_is() {
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let tollgate = start(address);
+    let told = |format: &str| {
+        let url = format!("http://{}", tollgate.admin);
+        let mut command = binary();
+        command.args(["upstreams", "--format", format, "--admin-url", &url]);
+        command.arg("--data-dir").arg(tollgate.data_dir());
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let notes = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), text, notes)
+    };
+    let report = || -> (Option<i32>, serde_json::Value) {
+        let (code, text, notes) = told("json");
+        (
+            code,
+            serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("{text}{notes}")),
+        )
+    };
+    let (code, before) = report();
+    assert_eq!(code, Some(0), "{before}");
+    assert_eq!(
+        (&before["upstream"], &before["state"]),
+        (&"store".into(), &"closed".into())
+    );
+    assert_eq!(before["retries"]["perSecond"], 50);
+    assert!(before.get("since").is_none() && before.get("nextProbe").is_none());
+    let lane = &before["logstores"][0];
+    assert_eq!(
+        (&lane["logstore"], &lane["fallback"]),
+        (&OPEN.into(), &false.into())
+    );
+    assert_eq!(
+        (&lane["concurrency"], &lane["most"]),
+        (&2.into(), &4.into())
+    );
+
+    send(&tollgate, &["a", "b", "c"]);
+    until("it is found to be down", || report().1["opened"] == 1);
+    let (code, down) = report();
+    assert_eq!(code, Some(1), "{down}");
+    assert_ne!(down["state"], "closed");
+    assert!(down["failures"].as_u64().unwrap() >= 5, "{down}");
+    assert!(down["since"].as_u64().unwrap() > 1_700_000_000_000);
+    let words = down["lastFailure"].as_str().unwrap();
+    assert!(words.contains("cannot be reached"), "{words}");
+    until("a probe is waited for", || {
+        report().1.get("nextProbe").is_some()
+    });
+    let (_, table, notes) = told("table");
+    assert!(
+        table.contains("store") && table.contains(&format!("{PROJECT}/{OPEN} ")),
+        "{table}"
+    );
+    assert!(notes.contains("cannot be reached"), "{notes}");
+
+    let _store = Store::start_at(address, |_, _, _| Reply::Say(OK.to_owned()));
+    until("it is back", || report().1["state"] == "closed");
+    let (code, after) = report();
+    assert_eq!((code, &after["failures"]), (Some(0), &0.into()), "{after}");
+    // Without the token nobody is told.
+    let head = "GET /api/v1/upstreams HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    assert_eq!(support::exchange(tollgate.admin, head, b"").status, 401);
+}
+
+#[test]
+fn delivery_of_a_replayed_event_goes_to_the_store_that_refused_it_and_makes_no_second_copy() {
+    let mended = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&mended);
+    let store = Store::start(move |_, _, body| {
+        if !told.load(Ordering::SeqCst) && has(body, "poison") {
+            return refusal("400 Bad Request", "PostBodyInvalid");
+        }
+        Reply::Say(OK.to_owned())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(store.address, folder.path());
+    let project = format!("name = \"{PROJECT}\"\n");
+    let archive = folder.path().join("archive");
+    let config = config.replace(&project, &format!("{project}also = \"archive\"\n"))
+        + &format!(
+            "[[upstream]]\nname = \"archive\"\nkind = \"files\"\n[upstream.files]\ndir = \"{}\"\nreserve = 0\n",
+            archive.display()
+        );
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    let tollgate = Tollgate::start_with(Data::Own(folder), &["--config", &path]);
+    send(&tollgate, &["a", "poison", "b"]);
+    let of_copy = |metric: &str| {
+        let lane = format!("{OPEN}@archive");
+        let labels = format!("project=\"{PROJECT}\",logstore=\"{lane}\"");
+        tollgate.metric(&format!("tollgate_{metric}{{{labels}}}"))
+    };
+    until("the copy has all, and one is set aside", || {
+        of_copy("events_delivered_total") == 3
+            && tollgate.metric(&of("events_quarantined_total", ",judge=\"store\"")) == 1
+    });
+    mended.store(true, Ordering::SeqCst);
+    let url = format!("http://{}", tollgate.admin);
+    until("its record is replayed", || {
+        let mut command = binary();
+        command.args([
+            "quarantine",
+            "replay",
+            "--logstore",
+            OPEN,
+            "--format",
+            "json",
+        ]);
+        command.args(["--admin-url", &url, "--data-dir"]);
+        let replayed = command.arg(tollgate.data_dir()).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&replayed.stdout).unwrap();
+        report["taken"] == 1
+    });
+    until("it is delivered too", || {
+        tollgate.metric(&of("events_delivered_total", "")) == 3
+    });
+    assert_eq!(of_copy("events_accepted_total"), 3);
 }

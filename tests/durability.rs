@@ -26,6 +26,10 @@ const WEB: &str = "web";
 const UP: u8 = 0;
 const DOWN: u8 = 1;
 const SILENT: u8 = 2;
+/// Refuses LogGroups with an event whose id begins with `bad`.
+const PICKY: u8 = 3;
+/// The same; of the rest it answers for event 0 alone, and keeps the others without a word.
+const PICKY_AND_SILENT: u8 = 4;
 
 /// A store that keeps what it takes: the id of each event, with the pack ids that it came with.
 struct Store {
@@ -111,7 +115,25 @@ fn serve(mut stream: TcpStream, mode: &AtomicU8, taken: &Mutex<Vec<(String, Stri
             let id = log.contents.iter().find(|it| &it.key[..] == b"id").unwrap();
             (String::from_utf8(id.value.to_vec()).unwrap(), pack.clone())
         });
+        let ids: Vec<_> = ids.collect();
+        let mode = mode.load(Ordering::SeqCst);
+        if mode >= PICKY && ids.iter().any(|(id, _)| id.starts_with("bad")) {
+            let words = r#"{"errorCode":"PostBodyInvalid","errorMessage":"not this one"}"#;
+            let refusal = format!(
+                "HTTP/1.1 400 Bad Request\r\nx-log-requestid: 6A2F\r\ncontent-length: {}\r\n\r\n{words}",
+                words.len()
+            );
+            if stream.write_all(refusal.as_bytes()).is_err() {
+                return;
+            }
+            continue;
+        }
+        let first = ids.iter().any(|(id, _)| id == "0");
         taken.lock().unwrap().extend(ids);
+        if mode == PICKY_AND_SILENT && !first {
+            std::thread::sleep(Duration::from_secs(30));
+            return;
+        }
         let ok = "HTTP/1.1 200 OK\r\nx-log-requestid: 6A2F\r\ncontent-length: 0\r\n\r\n";
         if stream.write_all(ok.as_bytes()).is_err() {
             return;
@@ -683,4 +705,411 @@ fn a_second_process_does_not_get_the_spool() {
         told.contains("cannot be locked") && told.contains("process"),
         "{told}"
     );
+}
+
+/// What the quarantine holds, by id of the event.
+fn aside(node: &Node) -> Vec<String> {
+    let folder = node.data().join("quarantine").join(PROJECT).join(WEB);
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "ndjson") {
+            for line in std::fs::read_to_string(path).unwrap().lines() {
+                let record: serde_json::Value = serde_json::from_str(line).unwrap();
+                ids.push(record["event"]["id"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    ids
+}
+
+fn until(what: &str, tollgate: &Tollgate, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(
+            Instant::now() < deadline,
+            "{what}\n{}\n{}",
+            tollgate.stderr(),
+            tollgate.metrics()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// So many events in one LogGroup, the last one bad.
+fn with_a_bad_one(count: usize) -> String {
+    let id = |n: usize| match n + 1 == count {
+        true => "bad".to_owned(),
+        false => n.to_string(),
+    };
+    body((0..count).map(id))
+}
+
+#[test]
+fn an_event_that_a_split_sets_aside_outlives_a_kill_while_the_quarantine_cannot_be_written() {
+    let store = Store::start();
+    store.set(PICKY);
+    let node = Node::new(&store, "", "ack = \"disk\"");
+    let mut tollgate = node.start();
+    // A file where the quarantine wants a folder: no record can be written.
+    let folder = node.data().join("quarantine").join(PROJECT);
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(WEB), "in the way").unwrap();
+    assert_eq!(tollgate.track(WEB, "", with_a_bad_one(64)).status, 200);
+    store.wait_for(63, &tollgate);
+    until("it is set aside", &tollgate, || {
+        tollgate.metrics().lines().any(|line| {
+            line.starts_with("tollgate_events_quarantined_total{")
+                && line.contains("judge=\"store\"")
+                && line.ends_with(" 1")
+        })
+    });
+    // Longer than it takes until what is done is noted on disk.
+    std::thread::sleep(Duration::from_millis(2500));
+    tollgate.signal("-KILL");
+    tollgate.wait();
+    std::fs::remove_file(folder.join(WEB)).unwrap();
+
+    let mut tollgate = node.start();
+    until("the record is written", &tollgate, || {
+        aside(&node).len() == 1
+    });
+    assert_eq!(aside(&node), ["bad"]);
+    store.wait_for(126, &tollgate);
+    assert!(tollgate.stop().success());
+    // The others came again, under the ids that they had.
+    assert_eq!(store.each().len(), 63);
+    // Now it is done.
+    let mut tollgate = node.start();
+    assert_eq!(
+        of_web(&tollgate, "tollgate_spool_recovered_events_total"),
+        0
+    );
+    assert!(tollgate.stop().success());
+    assert_eq!((store.count(), aside(&node).len()), (126, 1));
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_split_keeps_what_has_not_ended_and_no_more() {
+    for ack in ["memory", "disk"] {
+        let store = Store::start();
+        store.set(PICKY_AND_SILENT);
+        let node = Node::new(&store, "", &format!("ack = \"{ack}\""));
+        let config = node.folder.path().join("config.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let text = text.replace("[delivery]\n", "[delivery]\nstop_deadline = \"1s\"\n");
+        std::fs::write(&config, text).unwrap();
+        let mut tollgate = node.start();
+        assert_eq!(tollgate.track(WEB, "", with_a_bad_one(64)).status, 200);
+        // The first half is delivered, the next quarter is on its way.
+        store.wait_for(48, &tollgate);
+        until("half is delivered", &tollgate, || {
+            of_web(&tollgate, "tollgate_events_delivered_total") == 32
+        });
+        assert_eq!(tollgate.stop().code(), Some(0), "{}", tollgate.stderr());
+        let output = support::binary()
+            .args(["spool", "ls", "--format", "json", "--config"])
+            .arg(&config)
+            .arg("--data-dir")
+            .arg(node.data())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let listed: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(listed["events"], 32, "{ack}: {text}");
+
+        store.set(PICKY);
+        let mut tollgate = node.start();
+        until("the rest is delivered", &tollgate, || {
+            of_web(&tollgate, "tollgate_events_delivered_total") == 31
+        });
+        assert_eq!(
+            of_web(&tollgate, "tollgate_spool_recovered_events_total"),
+            32
+        );
+        assert!(tollgate.stop().success());
+        assert_eq!(aside(&node), ["bad"], "{ack}");
+        // What the store had taken without a word came again with the same id, and nothing else did.
+        let each = store.each();
+        assert_eq!(each.len(), 63, "{ack}");
+        for (id, times) in each {
+            let twice = (32..48).contains(&id.parse::<usize>().unwrap());
+            assert_eq!(times, 1 + usize::from(twice), "{ack} {id}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_which_the_disk_took_a_part_is_kept_as_far_as_it_is_there() {
+    let store = Store::start();
+    store.set(DOWN);
+    let spool = "[spool]\nmax_size = \"256KiB\"\nsegment_size = \"16KiB\"\ncompression = \"none\"";
+    let node = Node::new(&store, spool, "ack = \"disk\"");
+    let config = node.folder.path().join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let text = text.replace("max_age = \"50ms\"", "max_age = \"1h\"");
+    let text = text.replace("[delivery]\n", "[delivery]\nstop_deadline = \"1s\"\n");
+    std::fs::write(&config, text).unwrap();
+    let mut tollgate = node.start();
+    let filler = "y".repeat(8000);
+    let large = |id: usize| format!("{{\"__logs__\":[{{\"id\":\"{id}\",\"f\":\"{filler}\"}}]}}");
+    // All of them go to one batch, which is open until the stop.
+    let mut taken = BTreeSet::new();
+    let mut refused = 0;
+    for id in 0..60 {
+        match tollgate.track(WEB, "", large(id)).status {
+            200 => drop(taken.insert(id.to_string())),
+            _ => refused += 1,
+        }
+    }
+    assert!(taken.len() > 10 && refused > 0, "{} taken", taken.len());
+    let code = tollgate.stop().code();
+    // Nobody was told that the others are safe, but they are not there any more.
+    assert!(
+        matches!(code, Some(0 | 75)),
+        "{code:?}\n{}",
+        tollgate.stderr()
+    );
+    store.set(UP);
+    let mut tollgate = node.start();
+    store.wait_for(taken.len(), &tollgate);
+    let recovered = of_web(&tollgate, "tollgate_spool_recovered_events_total");
+    assert_eq!(recovered, taken.len() as u64);
+    assert!(tollgate.stop().success());
+    let each = store.each();
+    assert!(taken.iter().all(|id| each.get(id) == Some(&1)));
+    assert_eq!(each.len(), taken.len());
+}
+
+#[test]
+fn a_backlog_drains_no_faster_than_it_may_and_new_events_do_not_wait_behind_it() {
+    let store = Store::start();
+    store.set(DOWN);
+    let of_logstore = "ack = \"disk\"\n[project.logstore.spool]\norder = \"newest\"";
+    let node = Node::new(&store, "[spool]\ndrain_rate = \"64KiB\"", of_logstore);
+    let mut tollgate = node.start();
+    let filler = "x".repeat(8000);
+    for id in 0..40 {
+        let large = format!("{{\"__logs__\":[{{\"id\":\"{id}\",\"f\":\"{filler}\"}}]}}");
+        assert_eq!(tollgate.track(WEB, "", large).status, 200);
+        // A batch of its own.
+        std::thread::sleep(Duration::from_millis(70));
+    }
+    tollgate.signal("-KILL");
+    tollgate.wait();
+    store.set(UP);
+    let began = Instant::now();
+    let mut tollgate = node.start();
+    assert_eq!(send(&tollgate, "new").status, 200);
+    until("the new one is there", &tollgate, || {
+        let taken = store.taken.lock().unwrap();
+        taken.iter().any(|(id, _)| id == "new")
+    });
+    assert!(store.count() < 41, "and the backlog is not");
+    store.wait_for(41, &tollgate);
+    // 320 KB at 64 KiB a second, but for one LogGroup of each worker ahead.
+    assert!(
+        began.elapsed() >= Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(tollgate.stop().success());
+    assert!(store.each().values().all(|times| *times == 1));
+}
+
+/// Fills a file system until it takes no more.
+fn fill(path: &Path) {
+    let mut file = std::fs::File::create(path).unwrap();
+    for size in [64 << 10, 4 << 10, 1] {
+        let piece = vec![0x5A; size];
+        while file.write_all(&piece).is_ok() {}
+    }
+}
+
+#[test]
+fn a_disk_without_space_refuses_what_is_to_be_there_and_heals_when_space_is_back() {
+    let store = Store::start();
+    store.set(DOWN);
+    let more =
+        "[[project.logstore]]\nname = \"mem\"\naccept = [\"anonymous\"]\nclient_address = \"off\"";
+    let spool = "[spool]\nreserve = \"0\"\nsegment_size = \"64KiB\"";
+    let node = Node::new(&store, spool, &format!("ack = \"disk\"\n{more}"));
+    let config = node.folder.path().join("config.toml");
+    let data = Data::Kept(node.folder.path().to_owned());
+    let arguments = ["--config", config.to_str().unwrap()];
+    let Some(mut tollgate) = Tollgate::start_small(data, "spool", "2m", &arguments) else {
+        return;
+    };
+    let state = format!("tollgate_spool_state{{project=\"{PROJECT}\",logstore=\"{WEB}\"}}");
+    let mut taken = BTreeSet::new();
+    for id in 0..10 {
+        assert_eq!(send(&tollgate, id).status, 200);
+        taken.insert(id.to_string());
+    }
+    let filler = tollgate.inside(&node.data().join("spool").join("filler"));
+    fill(&filler);
+    // What is left of the last page may still take some.
+    let filled: String = (0..8000_u64)
+        .map(|n| char::from(b'a' + (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 59) as u8 % 26))
+        .collect();
+    let refused = (0..10).find_map(|n| {
+        let event = format!("{{\"__logs__\":[{{\"id\":\"late-{n}\",\"f\":\"{filled}{n}\"}}]}}");
+        let answer = tollgate.track(WEB, "", event);
+        if answer.status == 200 {
+            taken.insert(format!("late-{n}"));
+            return None;
+        }
+        Some(answer.refusal())
+    });
+    let refused = refused.unwrap();
+    assert_eq!(
+        (refused.0, refused.1.as_str(), refused.2.as_str()),
+        (503, "ServerBusy", "spool_full")
+    );
+    assert_eq!(tollgate.metric(&state), 1);
+    // Who answers from memory goes on, and the process lives.
+    for id in 0..10 {
+        let answer = tollgate.track("mem", "", body([format!("mem-{id}")]));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        taken.insert(format!("mem-{id}"));
+    }
+    assert_eq!(tollgate.admin_get("/healthz").status, 200);
+    std::fs::remove_file(&filler).unwrap();
+    until("it heals by itself", &tollgate, || {
+        let answer = send(&tollgate, "healed");
+        answer.status == 200
+    });
+    taken.insert("healed".to_owned());
+    assert_eq!(tollgate.metric(&state), 0);
+    store.set(UP);
+    until("all that was taken is delivered", &tollgate, || {
+        let each = store.each();
+        taken.iter().all(|id| each.contains_key(id))
+    });
+    assert_eq!(tollgate.stop().code(), Some(0), "{}", tollgate.stderr());
+}
+
+#[test]
+fn an_embedded_logstore_goes_on_once_its_disk_has_space_again_and_says_when_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = Data::Kept(folder.path().to_owned());
+    let Some(mut tollgate) = Tollgate::start_small(data, "logstore", "160m", &[]) else {
+        return;
+    };
+    let send = |name: &str| {
+        let event = format!("{{\"__logs__\":[{{\"event\":\"{name}\"}}]}}");
+        assert_eq!(tollgate.track(support::OPEN, "", event).status, 200);
+    };
+    send("before");
+    assert_eq!(tollgate.events(support::OPEN, 1).len(), 1);
+    assert_eq!(tollgate.admin_get("/readyz").text(), "ready\n");
+    let filler = tollgate.inside(&folder.path().join("logstore").join("filler"));
+    fill(&filler);
+    let mut sent = 1;
+    until("a write fails", &tollgate, || {
+        // What was set aside for a file that exists may still be used.
+        let event = format!(
+            "{{\"__logs__\":[{{\"event\":\"{}\"}}]}}",
+            "z".repeat(60_000)
+        );
+        if tollgate.track(support::OPEN, "", event).status == 200 {
+            SENT.fetch_add(1, Ordering::SeqCst);
+        }
+        tollgate.metric("tollgate_embedded_failing") == 1
+    });
+    sent += SENT.load(Ordering::SeqCst) as usize;
+    let ready = tollgate.admin_get("/readyz");
+    assert_eq!(ready.status, 200, "the front still keeps events");
+    assert!(ready.text().contains("the embedded logstore cannot write"));
+    send("meanwhile");
+    sent += 1;
+    std::fs::remove_file(&filler).unwrap();
+    until("it is opened anew", &tollgate, || {
+        tollgate.metric("tollgate_embedded_reopened_total") == 1
+    });
+    assert_eq!(tollgate.metric("tollgate_embedded_failing"), 0);
+    assert_eq!(tollgate.admin_get("/readyz").text(), "ready\n");
+    // Nothing is missing; a write that failed may be there, and once more when it was sent again.
+    let tail = || {
+        let url = format!("http://{}", tollgate.logstore.unwrap());
+        let output = support::binary()
+            .args([
+                "tail",
+                "--project",
+                PROJECT,
+                "--logstore",
+                support::OPEN,
+                "--from",
+                "begin",
+            ])
+            .args(["--format", "json", "--logstore-url", &url, "--data-dir"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    until("all of it is there", &tollgate, || {
+        let text = tail();
+        text.lines().count() >= sent && text.contains("before") && text.contains("meanwhile")
+    });
+    assert!(tollgate.stop().success());
+}
+
+static SENT: AtomicU64 = AtomicU64::new(0);
+
+#[test]
+fn a_store_that_is_down_for_long_costs_disk_and_no_memory_and_new_events_are_served_while_it_catches_up()
+ {
+    let store = Store::start();
+    store.set(DOWN);
+    let limits = "[limits]\nmemory = \"16MiB\"\nmemory_share = 50\nbody = \"256KiB\"\nunverified_body = \"256KiB\"\n[overload]\nmax_delay = \"1h\"\n[spool]\nreserve = \"0\"";
+    let node = Node::new(
+        &store,
+        limits,
+        "ack = \"disk\"\n[project.logstore.spool]\norder = \"newest\"",
+    );
+    let mut tollgate = node.start();
+    // Text that packs by about half, as events do.
+    let filler: String = (0..2000_u32)
+        .map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 28) as u8))
+        .collect();
+    let mut sent = 0;
+    let mut early = 0;
+    for request in 0..600 {
+        let events = (0..40).map(|n| format!("{{\"id\":\"{request}-{n}\",\"f\":\"{filler}\"}}"));
+        let large = format!(
+            "{{\"__logs__\":[{}]}}",
+            events.collect::<Vec<_>>().join(",")
+        );
+        until("it is taken", &tollgate, || {
+            tollgate.track(WEB, "", &large).status == 200
+        });
+        sent += 40;
+        if request == 200 {
+            early = tollgate.resident();
+        }
+    }
+    // 48 MB in all, of which memory may hold 8; what was held after a third of it stays enough.
+    let late = tollgate.resident();
+    assert!(late < early + (16 << 20), "{early} {late}");
+    assert!(tollgate.metric("tollgate_memory_leased_bytes") <= 16 << 20);
+    store.set(UP);
+    let mut fresh = 0;
+    while store.count() < sent {
+        assert_eq!(send(&tollgate, format!("fresh-{fresh}")).status, 200);
+        fresh += 1;
+        assert!(
+            fresh < 10_000,
+            "{} of {sent}\n{}",
+            store.count(),
+            tollgate.metrics()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    store.wait_for(sent + fresh, &tollgate);
+    let after = tollgate.resident();
+    assert!(after < early + (32 << 20), "{early} {after}");
+    assert!(tollgate.stop().success());
+    let each = store.each();
+    assert_eq!(each.len(), sent + fresh);
 }

@@ -532,7 +532,7 @@ fn descriptors_are_taken_only_when_they_are_for_this_process_and_listen() {
 #[test]
 fn the_sockets_of_the_unit_files_are_taken() {
     let name_of = |file: &str| {
-        let path = format!("{}/deploy/{file}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/deploy/systemd/{file}", env!("CARGO_MANIFEST_DIR"));
         let unit = std::fs::read_to_string(path).unwrap();
         let name = unit
             .lines()
@@ -542,6 +542,8 @@ fn the_sockets_of_the_unit_files_are_taken() {
     let names = ["tollgate.socket", "tollgate-admin.socket"].map(name_of);
     let (mut service, addresses) = activated(&names.join(":"), None);
     assert_eq!(send(addresses[0], "activated"), Ok(200));
+    // The public socket is served a moment before the node says that it is ready.
+    service.wait_for("stdout", "Ctrl-C stops it", 1);
     let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     assert_eq!(exchange(addresses[1], request, b"").status, 200);
     assert_eq!(service.stop(), Some(0));

@@ -341,7 +341,7 @@ fn a_reload_keeps_what_is_counted_and_what_is_banned() {
     assert_eq!(made.status, 201, "{made:?}");
     let reload = |limits: &str| {
         std::fs::write(folder.path().join("config.toml"), config(limits)).unwrap();
-        let answer = api(&tollgate, "POST", "identity/reload", &Value::Null);
+        let answer = api(&tollgate, "POST", "reload", &Value::Null);
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.text()
     };
@@ -370,7 +370,7 @@ fn a_reload_keeps_what_is_counted_and_what_is_banned() {
         config("[[limit]]\nname = \"per-small\"\n"),
     )
     .unwrap();
-    let wrong = api(&tollgate, "POST", "identity/reload", &Value::Null);
+    let wrong = api(&tollgate, "POST", "reload", &Value::Null);
     assert_eq!(wrong.status, 409, "{wrong:?}");
     assert_eq!(key("per-small", "address=10.9.9.9")["passes"], false);
 }

@@ -163,7 +163,7 @@ fn gate() -> (tempfile::TempDir, Authenticator) {
     let nonces = ReplayWindow::new(Duration::from_secs(900), ReplayWindow::USUAL);
     let trust = Trust::load(&config, &Arc::new(nonces)).unwrap();
     let state = IdentityState::open(folder.path(), &config.identity, &Metrics::new()).unwrap();
-    (folder, Authenticator::new(trust, Arc::new(state)))
+    (folder, Authenticator::new(Arc::new(trust), Arc::new(state)))
 }
 
 fn keys() -> &'static Path {

@@ -785,23 +785,19 @@ fn the_example_of_the_page_runs_as_printed() {
         command.current_dir(folder.path());
         command.args(["test", "shop-tests.toml"]).output().unwrap()
     };
-    let outputs = blocks(&text, "\n```\n");
-    let printed: Vec<&str> = outputs
-        .into_iter()
-        .filter(|it| it.contains("shop-tests.toml: "))
-        .collect();
-    let [good, bad] = printed.as_slice() else {
-        panic!("{printed:?}")
+    let (printed, failed) = (blocks(&text, "```console\n"), blocks(&text, "```text\n"));
+    let ([good], [bad]) = (printed.as_slice(), failed.as_slice()) else {
+        panic!("{printed:?} {failed:?}")
     };
     let good = good
         .strip_prefix("$ tollgate test shop-tests.toml\n")
         .unwrap();
     let output = run(config);
-    assert_eq!(out(&output).trim_end(), good, "{}", err(&output));
+    assert_eq!(out(&output).trim_end(), good.trim_end(), "{}", err(&output));
     assert!(err(&output).contains("stand-in"), "{}", err(&output));
     let output = run(&config.replace("count = 10", "count = 5"));
     assert_eq!(output.status.code(), Some(1));
-    assert!(out(&output).contains(bad), "{}", out(&output));
+    assert!(out(&output).contains(bad.trim_end()), "{}", out(&output));
 }
 
 #[test]

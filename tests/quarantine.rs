@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -26,6 +26,11 @@ const STRICT: &str = r#"{"type":"object","required":["event","price"],
 
 /// A node in `folder`, which outlives it, whose logstore `web` is held to page.json there.
 fn start(folder: &Path, more: &str) -> Tollgate {
+    start_with(folder, "", more)
+}
+
+/// The same, with keys of the logstore as well.
+fn start_with(folder: &Path, of_logstore: &str, more: &str) -> Tollgate {
     let file = folder.join("page.json");
     if !file.exists() {
         std::fs::write(&file, STRICT).unwrap();
@@ -52,6 +57,7 @@ accept = ["anonymous"]
 [[project.logstore]]
 name = "{WEB}"
 accept = ["anonymous"]
+{of_logstore}
 [project.logstore.schema]
 use = ["page"]
 mode = "enforce"
@@ -66,7 +72,7 @@ mode = "enforce"
 
 /// Mends the schema of a running node.
 fn mend(tollgate: &Tollgate, schema: &str) {
-    let reloads = || tollgate.stderr().matches("identity reloaded").count();
+    let reloads = || tollgate.stderr().matches("configuration reloaded").count();
     let before = reloads();
     std::fs::write(tollgate.data_dir().join("page.json"), schema).unwrap();
     tollgate.signal("-HUP");
@@ -269,6 +275,9 @@ fn look(folder: &Path, kept: &[Value]) {
     let missing = files(folder, &["show", "none"]);
     assert_eq!(missing.status.code(), Some(1));
     let file = folder.join("out.ndjson");
+    // One that anyone could read is so no more.
+    std::fs::write(&file, "before").unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
     out(&files(folder, &["export", "-o", file.to_str().unwrap()]));
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -276,6 +285,105 @@ fn look(folder: &Path, kept: &[Value]) {
     let some = ["export", "--check", "page", "--since", "2026-01-01"];
     assert_eq!(lines(&out(&files(folder, &some))), kept);
     std::fs::remove_file(file).unwrap();
+}
+
+/// The same by the admin API: what the commands show of the files, they show of a node.
+fn look_there(tollgate: &Tollgate, kept: &[Value]) {
+    let data = tollgate.data_dir();
+    let id = kept[0]["id"].as_str().unwrap();
+    for arguments in [
+        &["ls"][..],
+        &["ls", "--output", "json"],
+        &["ls", "--logstore", WEB, "-n", "2"],
+        &["ls", "-n", "9", "--check", "page@1", "--output", "json"],
+        &["ls", "-n", "9", "--cause", "guard"],
+        &["show", id],
+        &["export"],
+        &["export", "--since", "2099-01-01"],
+    ] {
+        let (there, here) = (node(tollgate, arguments), files(data, arguments));
+        assert_eq!(out(&there), out(&here), "{arguments:?}");
+    }
+    let missing = node(tollgate, &["show", "none"]);
+    assert_eq!(missing.status.code(), Some(1));
+    let nobody = tempfile::tempdir().unwrap();
+    let mut other = binary();
+    other
+        .args(["quarantine", "ls", "--data-dir"])
+        .arg(nobody.path());
+    other.args(["--admin-url", &format!("http://{}", tollgate.admin)]);
+    assert_eq!(other.output().unwrap().status.code(), Some(73), "no token");
+}
+
+/// A call of the admin API.
+fn get(tollgate: &Tollgate, path: &str) -> Answer {
+    let key = std::fs::read_to_string(tollgate.data_dir().join("keys/admin.key")).unwrap();
+    let head = format!(
+        "GET /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        key.trim()
+    );
+    exchange(tollgate.admin, &head, b"")
+}
+
+#[test]
+fn the_api_shows_records_in_pages_that_are_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let tollgate = start(folder.path(), "");
+    let none = get(&tollgate, "quarantine");
+    assert_eq!((none.status, none.json()), (200, json!({"places": []})));
+    let place = format!("quarantine/{PROJECT}/{WEB}");
+    assert_eq!(get(&tollgate, &place).status, 404, "nothing was set aside");
+    // Ten megabytes and more: a page holds no more than four.
+    let long = "x".repeat(300_000);
+    for n in 0..36 {
+        let body = format!(r#"{{"__logs__":[{{"event":"order","n":{n},"long":"{long}"}}]}}"#);
+        send(&tollgate, &body);
+    }
+    let kept = records(folder.path(), 36);
+    let read = |query: &str| {
+        let (mut pages, mut ids, mut cursor) = (0, Vec::new(), String::new());
+        loop {
+            let answer = get(&tollgate, &format!("{place}?{query}{cursor}"));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert!(answer.body.len() < 5 << 20);
+            let page = answer.json();
+            let records = page["records"].as_array().unwrap();
+            ids.extend(records.iter().map(|it| it["record"]["id"].clone()));
+            pages += 1;
+            let Some(next) = page["next"].as_str() else {
+                return (pages, ids);
+            };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    let all: Vec<Value> = kept.iter().map(|it| it["id"].clone()).collect();
+    let (pages, ids) = read("limit=500");
+    assert_eq!(ids, all);
+    assert!(pages >= 3, "{pages}");
+    let (pages, ids) = read("limit=10");
+    assert_eq!((pages >= 4, ids), (true, all.clone()));
+    let one = all[30].as_str().unwrap();
+    assert_eq!(read(&format!("id={one}")).1, [all[30].clone()]);
+    assert_eq!(read("check=page").1, all);
+    assert_eq!(read("cause=guard").1, Vec::<Value>::new());
+    let places = get(&tollgate, "quarantine").json();
+    assert_eq!(places["places"][0]["logstore"], WEB);
+    assert!(places["places"][0]["bytes"].as_u64().unwrap() > 10 << 20);
+    for (path, status) in [
+        (format!("{place}?cursor=here"), 400),
+        (format!("{place}?cursor=99:0"), 200),
+        (format!("{place}?cause=whim"), 400),
+        (format!("{place}?since=now"), 400),
+        ("quarantine?cursor=web".to_owned(), 400),
+        (format!("quarantine/..%2F..%2F/{WEB}"), 404),
+        (format!("quarantine/{PROJECT}/..%2Fkeys"), 404),
+    ] {
+        let answer = get(&tollgate, &path);
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+    // Commands show records that are longer than a page of theirs.
+    let whole = node(&tollgate, &["export"]);
+    assert_eq!(lines(&out(&whole)), kept);
 }
 
 #[test]
@@ -292,6 +400,7 @@ fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     let id = kept[0]["id"].as_str().unwrap();
 
     look(data, &kept);
+    look_there(&tollgate, &kept);
     assert!(tollgate.stop().success());
     look(data, &kept);
 
@@ -302,7 +411,7 @@ fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     let refused = files(data, &[&dead[..], &[config]].concat());
     assert_eq!(refused.status.code(), Some(69), "{}", err(&refused));
     let mut tollgate = start(data, "");
-    let purge = ["purge", "--logstore", WEB];
+    let purge = ["purge", "--logstore", WEB, "--yes"];
     let held = files(data, &[&purge[..], &["--config", config]].concat());
     assert_eq!(
         held.status.code(),
@@ -329,13 +438,25 @@ fn records_are_seen_exported_and_deleted_on_a_live_node_and_on_a_dead_one() {
     mend(&tollgate, STRICT);
     send(&tollgate, r#"{"__logs__":[{"x":1},{"x":2}]}"#);
     assert!(tollgate.stop().success(), "what waits is written by then");
+    // Without --yes they are counted, and stay.
+    let asked = ["purge", "--logstore", WEB, "--config", config];
+    for _ in 0..2 {
+        let asked = files(data, &asked);
+        assert_eq!(asked.status.code(), Some(1), "{}", err(&asked));
+        let told = err(&asked);
+        assert!(
+            told.contains("2 records of") && told.contains("--yes"),
+            "{told}"
+        );
+    }
     let purged = files(data, &[&purge[..], &["--config", config]].concat());
     assert!(
         err(&purged).contains("deleted 2 records"),
         "{}",
         err(&purged)
     );
-    let none = files(data, &["purge", "--logstore", "other", "--config", config]);
+    let other = ["purge", "--logstore", "other", "--yes", "--config", config];
+    let none = files(data, &other);
     assert_eq!(none.status.code(), Some(1), "{}", err(&none));
 }
 
@@ -452,7 +573,7 @@ fn a_disk_that_takes_nothing_loses_nothing_in_silence() {
     assert_eq!(tollgate.events(WEB, 1).len(), 1);
     // What cannot be written when the process stops is told, and by the exit code.
     mend(&tollgate, STRICT);
-    let purged = node(&tollgate, &["purge", "--logstore", WEB]);
+    let purged = node(&tollgate, &["purge", "--logstore", WEB, "--yes"]);
     assert!(purged.status.success(), "{}", err(&purged));
     std::fs::remove_dir(&of_web).unwrap();
     std::fs::write(&of_web, "no folder").unwrap();
@@ -463,6 +584,39 @@ fn a_disk_that_takes_nothing_loses_nothing_in_silence() {
     assert_eq!(tollgate.stop().code(), Some(75), "{}", tollgate.stderr());
     let told = tollgate.stderr();
     assert!(told.contains("set aside and are not on disk"), "{told}");
+}
+
+#[test]
+fn an_answer_from_disk_waits_until_what_is_set_aside_is_synced() {
+    for ack in ["disk", "logstore"] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path();
+        let ack = format!("ack = \"{ack}\"");
+        let tollgate = start_with(data, &ack, "[delivery]\nack_timeout = \"3s\"\n");
+        // A file where the quarantine wants a folder: no record can be written.
+        let of_web = data.join("quarantine").join(PROJECT).join(WEB);
+        std::fs::create_dir_all(of_web.parent().unwrap()).unwrap();
+        std::fs::write(&of_web, "in the way").unwrap();
+        let body = |n: u32| {
+            let good = format!("{{\"event\":\"click\",\"price\":{n}}}");
+            format!("{{\"__logs__\":[{{\"n\":{n}}},{good}]}}")
+        };
+        let (status, _, reason) = tollgate.track(WEB, "", body(1)).refusal();
+        assert_eq!((status, reason.as_str()), (503, "quarantine_full"), "{ack}");
+        std::fs::remove_file(&of_web).unwrap();
+        assert_eq!(
+            send(&tollgate, &body(2)).header("x-tollgate-quarantined-events"),
+            Some("1")
+        );
+        // From the moment of the answer on.
+        kill(tollgate);
+        let mut kept: Vec<u64> = records(data, 2)
+            .iter()
+            .map(|it| it["event"]["n"].as_u64().unwrap())
+            .collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [1, 2], "{ack}");
+    }
 }
 
 #[test]

@@ -486,6 +486,82 @@ fn a_request_is_explained_stage_by_stage_and_changes_nothing() {
 }
 
 #[test]
+fn a_running_node_is_asked_what_would_become_of_a_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file(folder.path(), "config.toml", &config(folder.path(), ""));
+    let tollgate = Tollgate::start_config(&config(folder.path(), ""));
+    let there = format!("http://{}", tollgate.admin);
+    let data_dir = tollgate.data_dir();
+    let bearer = format!("Authorization: Bearer {}", tollgate.token());
+    let url = format!("http://localhost/logstores/{GUARDED}/track");
+    let (good, bad) = (event(",\"price\":3"), event(",\"price\":300"));
+    let open = format!("http://localhost/logstores/{OPEN}/track");
+    for (url, body, code, part) in [
+        (&url, &good, 0, "taken: 200"),
+        (&open, &bad, 1, "REFUSED schema_invalid"),
+    ] {
+        let request = [&**url, "-H", &bearer, "-d", body];
+        let here = explain(&path, data_dir, &request);
+        let asked = [&request[..], &["--admin", &there]].concat();
+        let asked = explain(&path, data_dir, &asked);
+        let told = text(&asked.stdout);
+        assert_eq!(
+            asked.status.code(),
+            Some(code),
+            "{told}{}",
+            text(&asked.stderr)
+        );
+        assert_eq!(here.status.code(), Some(code));
+        assert!(told.contains(part), "{part} in {told}");
+        let json = [&request[..], &["--admin", &there, "--output", "json"]].concat();
+        let json = lines(&explain(&path, data_dir, &json)).pop().unwrap();
+        let here = [&request[..], &["--output", "json"]].concat();
+        let here = lines(&explain(&path, data_dir, &here)).pop().unwrap();
+        assert_eq!(json["status"], here["status"]);
+        assert_eq!(
+            json["stages"].as_array().unwrap().len(),
+            here["stages"].as_array().unwrap().len()
+        );
+    }
+    assert_eq!(tollgate.metric("tollgate_events_held"), 0);
+    let accepted = tollgate.metrics();
+    let accepted = accepted
+        .lines()
+        .filter(|it| it.starts_with("tollgate_events_accepted_total{"));
+    assert!(
+        accepted.clone().all(|line| line.ends_with(" 0")),
+        "{accepted:?}"
+    );
+    let sampled = file(folder.path(), "sampled", "{\"time\":1}");
+    let sampled = explain(
+        &path,
+        data_dir,
+        &[sampled.to_str().unwrap(), "--admin", &there],
+    );
+    assert_eq!(sampled.status.code(), Some(2), "{}", text(&sampled.stderr));
+    let wrong = explain(
+        &path,
+        folder.path(),
+        &[&url, "-d", &good, "--admin", &there],
+    );
+    assert_eq!(
+        wrong.status.code(),
+        Some(73),
+        "no token: {}",
+        text(&wrong.stderr)
+    );
+    let large = file(folder.path(), "large", &"x".repeat(70_000));
+    let large = format!("@{}", large.display());
+    let large = explain(&path, data_dir, &[&url, "-d", &large, "--admin", &there]);
+    assert_eq!(
+        large.status.code(),
+        Some(1),
+        "a body past 64 KiB: {}",
+        text(&large.stderr)
+    );
+}
+
+#[test]
 fn what_is_revoked_is_explained_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = file(folder.path(), "config.toml", &config(folder.path(), ""));

@@ -89,7 +89,8 @@ impl Gate {
         ));
         let trust = Trust::load(&config, &nonces).expect("the keys");
         let state = IdentityState::open(folder.path(), &config.identity, &Metrics::new());
-        let authenticator = Authenticator::new(trust, Arc::new(state.expect("the journal")));
+        let authenticator =
+            Authenticator::new(Arc::new(trust), Arc::new(state.expect("the journal")));
         let resource = resource_name("cn-hangzhou", "1234567890123456", PROJECT, LOGSTORE);
         let facts = Facts {
             project: PROJECT,

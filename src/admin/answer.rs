@@ -3,10 +3,16 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use super::reload::{ReloadProblem, ReloadRefused};
+use crate::event::Reason;
 use crate::gate::identity::state::ChangeError;
 
 /// Why a call was refused.
@@ -15,7 +21,45 @@ pub(super) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: Cow<'static, str>,
-    allow: Option<&'static str>,
+    told: Box<Told>,
+}
+
+/// What else a refusal tells, where it is known.
+#[derive(Debug, Default)]
+struct Told {
+    place: Option<String>,
+    hint: Option<String>,
+    /// Why a credential was refused.
+    reason: Option<Reason>,
+    /// All that is wrong, where there may be more than one thing.
+    problems: Vec<ReloadProblem>,
+    /// Methods that the path has.
+    allow: Option<String>,
+    /// Seconds to wait.
+    after: Option<u64>,
+}
+
+/// The body of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ErrorView {
+    /// What kind of refusal it is, for programs.
+    error_code: String,
+    /// What is wrong, for people.
+    error_message: String,
+    /// Where: a parameter, a member of the body.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+    /// Why a credential was refused, as metrics name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// How to mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// All that is wrong, where there may be more than one thing: of a reload.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    problems: Vec<ReloadProblem>,
 }
 
 impl ApiError {
@@ -28,20 +72,52 @@ impl ApiError {
             status,
             code,
             message: message.into(),
-            allow: None,
+            told: Box::default(),
         }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The same, about a part of the request.
+    pub(super) fn at(mut self, place: impl Into<String>) -> Self {
+        self.told.place = Some(place.into());
+        self
+    }
+
+    /// The same, with a way to mend it.
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.told.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, with a time to wait.
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.told.after = Some(seconds);
+        self
     }
 
     pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "ParameterInvalid", message)
     }
 
-    pub(super) fn method(allow: &'static str) -> Self {
+    /// A credential that was refused for this reason, told as clients of the public listener are told.
+    pub(super) fn reasoned(reason: Reason) -> Self {
+        let mut error = Self::new(
+            reason.status(),
+            reason.code().as_str(),
+            format!("{}. {}", reason.what(), reason.fix()),
+        );
+        error.told.reason = Some(reason);
+        error
+    }
+
+    pub(super) fn method(allow: String) -> Self {
         let message = format!("this path does not take that method. Use {allow}.");
-        Self {
-            allow: Some(allow),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "InvalidMethod", message)
-        }
+        let mut error = Self::new(StatusCode::METHOD_NOT_ALLOWED, "InvalidMethod", message);
+        error.told.allow = Some(allow);
+        error
     }
 
     pub(super) fn internal() -> Self {
@@ -54,11 +130,23 @@ impl ApiError {
     }
 
     pub(super) fn response(&self) -> Response<Full<Bytes>> {
-        let body = serde_json::json!({"errorCode": self.code, "errorMessage": self.message});
-        let mut response = json(self.status, body.to_string().into_bytes());
+        let view = ErrorView {
+            error_code: self.code.to_owned(),
+            error_message: self.message.clone().into_owned(),
+            place: self.told.place.clone(),
+            reason: self.told.reason.map(|it| it.label().to_owned()),
+            hint: self.told.hint.clone(),
+            problems: self.told.problems.clone(),
+        };
+        let body = serde_json::to_vec(&view).unwrap_or_default();
+        let mut response = json(self.status, body);
         let headers = response.headers_mut();
-        if let Some(allow) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        let allow = self.told.allow.as_deref().map(HeaderValue::from_str);
+        if let Some(Ok(allow)) = allow {
+            headers.insert(ALLOW, allow);
+        }
+        if let Some(seconds) = self.told.after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer realm=\"tollgate admin\"");
@@ -81,6 +169,15 @@ impl From<ChangeError> for ApiError {
             }
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<ReloadRefused> for ApiError {
+    fn from(refused: ReloadRefused) -> Self {
+        let message = format!("nothing was reloaded: {refused}. What was in force stays in force.");
+        let mut error = Self::new(StatusCode::CONFLICT, "Conflict", message);
+        error.told.problems = refused.problems;
+        error
     }
 }
 

@@ -1,7 +1,9 @@
-//! `/api/v1`: tickets, revocations, limits, events that were set aside, the sample of requests, the books, and the reload of the configuration, as JSON.
+//! `/api/v1`: the node, its configuration and drain, tickets, revocations, limits, events that were set
+//! aside or wait on disk, the sample of requests and the books, as JSON. Which calls there are says `table`.
 //!
 //! Promise: who is not let in learns nothing, not even which calls there are; a change is answered
-//! when it is on disk; every change is logged, without a token, and every call is counted. A wrong
+//! when it is on disk; every change is logged with who has made it, without a token, and every call is
+//! counted. A wrong
 //! request is refused whole, with what is wrong, where, and how to mend it. No member of a request
 //! names a file or a URL that is fetched.
 
@@ -17,7 +19,11 @@ use super::answer::{self, ApiError};
 use super::aside::AsideControl;
 use super::body;
 use super::calls::{self, Call};
+use super::clients::{AdminClients, Visitor, Who};
 use super::guard;
+use super::node::NodeControl;
+use super::reload::{ReloadOrder, ReloadRefused, ReloadReport};
+use crate::config::AdminRole;
 use crate::foundation::secret::Secret;
 use crate::gate::identity::state::IdentityState;
 use crate::gate::quota::LimitControl;
@@ -26,9 +32,8 @@ use crate::telemetry::{AdminCall, AdminOutcome, Metrics};
 /// The path below which the API is.
 pub(super) const PREFIX: &str = "/api/";
 
-/// Reads the configuration again, as far as identity is concerned: says what is in force now, or
-/// why nothing has changed. It may block.
-pub type Reload = Box<dyn Fn() -> Result<String, String> + Send + Sync>;
+/// Takes over what the configuration says now: says what has changed, or why nothing has. It may block.
+pub type Reload = Box<dyn Fn(ReloadOrder) -> Result<ReloadReport, ReloadRefused> + Send + Sync>;
 
 /// Reads the sample of requests.
 pub type ReadSample = Box<dyn Fn() -> Vec<Bytes> + Send + Sync>;
@@ -41,14 +46,18 @@ pub struct AdminApi {
     pub limits: Arc<LimitControl>,
     /// Events that were set aside.
     pub aside: Box<dyn AsideControl>,
+    /// The node as a whole.
+    pub node: Box<dyn NodeControl>,
     /// The sample of requests, a JSON object each.
     pub sample: ReadSample,
     /// The bearer token that it asks for.
     pub token: Secret,
+    /// Who is let in by a certificate instead.
+    pub clients: Arc<AdminClients>,
     /// Names that clients may reach the private listener by, beside IP addresses and `localhost`;
     /// in lower case, without a port.
     pub hosts: Vec<String>,
-    /// Answers `POST /api/v1/identity/reload`.
+    /// Answers `POST /api/v1/reload`.
     pub reload: Reload,
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
@@ -64,37 +73,42 @@ impl std::fmt::Debug for AdminApi {
 
 impl AdminApi {
     /// Answers a request below [`PREFIX`].
-    pub(super) async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Full<Bytes>>
+    pub(super) async fn answer<B>(
+        self: Arc<Self>,
+        request: Request<B>,
+        visitor: Visitor,
+    ) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
         let metrics = Arc::clone(&self.metrics);
-        let (call, result) = match self.admit(&head.uri, &head.headers) {
+        let (call, result) = match self.admit(&head.uri, &head.headers, &visitor) {
             Err(error) => (AdminCall::Unknown, Err(error)),
-            Ok(()) => match calls::route(&head.method, head.uri.path()) {
+            Ok(who) => match calls::route(&head.method, head.uri.path()) {
                 Err(error) => (AdminCall::Unknown, Err(error)),
                 Ok(call) => {
-                    let label = call.label();
-                    (label, self.run(call, &head, body).await)
+                    let spec = call.spec;
+                    let result = match guard::with_role(&who, spec.role) {
+                        Ok(()) => self.run(call, &head, body).await,
+                        Err(error) => Err(error),
+                    };
+                    let status = status_of(&result);
+                    note(spec.label.label(), spec.role, (&who, &visitor), status);
+                    (spec.label, result)
                 }
             },
         };
         let response = result.unwrap_or_else(|error| error.response());
-        let outcome = match response.status() {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AdminOutcome::Denied,
-            status if status.is_success() => AdminOutcome::Done,
-            status if status.is_server_error() => AdminOutcome::Failed,
-            _ => AdminOutcome::Refused,
-        };
+        let outcome = AdminOutcome::of(response.status());
         metrics.admin_calls(call, outcome).inc();
         response
     }
 
-    fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn admit(&self, uri: &Uri, headers: &HeaderMap, visitor: &Visitor) -> Result<Who, ApiError> {
         guard::from_this_listener(uri, headers, &self.hosts)?;
         guard::not_from_a_page(headers)?;
-        guard::with_token(headers, &self.token)
+        guard::let_in(headers, &self.token, &self.clients, visitor)
     }
 
     async fn run<B>(
@@ -115,6 +129,30 @@ impl AdminApi {
             Err(ApiError::internal())
         })
     }
+}
+
+/// The status of an answer.
+pub(super) fn status_of<B>(result: &Result<Response<B>, ApiError>) -> StatusCode {
+    match result {
+        Ok(response) => response.status(),
+        Err(error) => error.status(),
+    }
+}
+
+/// Writes down who has changed something, or was kept from it, by a call that needs `role`.
+pub(super) fn note(
+    call: &'static str,
+    role: AdminRole,
+    (who, visitor): (&Who, &Visitor),
+    status: StatusCode,
+) {
+    if role <= AdminRole::Viewer {
+        return;
+    }
+    tracing::info!(
+        call, by = who.name(), role = who.role.label(),
+        peer = %visitor.address, status = status.as_u16(), "a call of the admin API"
+    );
 }
 
 /// The sample of requests: a JSON object a line.

@@ -15,7 +15,7 @@ pub(super) const MAX_BODY: usize = 64 << 10;
 /// Time for all of it.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads the body of a call. Only POST has one.
+/// Reads the body of a call. Only POST and PUT have one.
 pub(super) async fn read<B>(
     method: &Method,
     headers: &HeaderMap,
@@ -26,7 +26,8 @@ where
 {
     // A body that is not there has no type: some calls have nothing to say.
     let empty = body.is_end_stream();
-    if *method == Method::POST && !empty && !is_json(headers) {
+    let may_have = matches!(*method, Method::POST | Method::PUT);
+    if may_have && !empty && !is_json(headers) {
         let message = "the body must be JSON. Send Content-Type: application/json.";
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -46,7 +47,7 @@ where
             message,
         ))
     })?;
-    if *method != Method::POST && !bytes.is_empty() {
+    if !may_have && !bytes.is_empty() {
         return Err(ApiError::invalid(
             "this call takes no body. Name things in the path and the query.",
         ));

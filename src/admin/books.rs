@@ -1,4 +1,4 @@
-//! The call about the books.
+//! The calls about the books, and about where events go.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -6,11 +6,10 @@ use http_body_util::Full;
 
 use super::answer::ApiError;
 use super::api::{AdminApi, json};
-use super::calls::Query;
+use crate::foundation::clock;
 
 /// What came in, and where it is or how it ended.
-pub(super) fn read(api: &AdminApi, query: &str) -> Result<Response<Full<Bytes>>, ApiError> {
-    Query::read(query, &[])?;
+pub(super) fn read(api: &AdminApi) -> Result<Response<Full<Bytes>>, ApiError> {
     let books = api.metrics.books();
     for book in books.logstores.iter().filter(|book| !book.balanced) {
         tracing::warn!(
@@ -21,4 +20,10 @@ pub(super) fn read(api: &AdminApi, query: &str) -> Result<Response<Full<Bytes>>,
         );
     }
     json(StatusCode::OK, &books)
+}
+
+/// How the upstreams are: their breakers, their retries, and how many LogGroups go at once.
+pub(super) fn upstreams(api: &AdminApi) -> Result<Response<Full<Bytes>>, ApiError> {
+    let reports = api.metrics.upstream_reports(clock::unix_millis());
+    json(StatusCode::OK, &reports)
 }

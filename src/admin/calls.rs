@@ -1,4 +1,4 @@
-//! The calls of the API: which there are, what they take and what they do.
+//! The calls of the API, as they come: which one is meant, with what, and what it does.
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
@@ -6,9 +6,11 @@ use http_body_util::Full;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use super::answer::ApiError;
+use super::answer::{self, ApiError};
 use super::api::{AdminApi, json, sample};
-use super::{aside, books, limits};
+use super::openapi::openapi;
+use super::table::{BASE, CALLS, Spec, find};
+use super::{aside, books, limits, log, node, reload};
 use crate::gate::identity::state::{MAX_PAGE, RevocationKind, TicketId};
 use crate::telemetry::AdminCall;
 
@@ -16,92 +18,51 @@ use crate::telemetry::AdminCall;
 const PAGE: usize = 100;
 
 /// A call, with what its path names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Call {
-    CreateTicket,
-    ListTickets,
-    ExtendTicket(TicketId),
-    RevokeTicket(TicketId),
-    Revoke,
-    ListRevocations,
-    LiftRevocation(RevocationKind, String),
-    Reload,
-    ListLimits,
-    ShowLimit(String),
-    AddOverride(String),
-    LiftOverride(String, String),
-    ReplayQuarantine,
-    PurgeQuarantine,
-    ReadSample,
-    ReadBooks,
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) spec: &'static Spec,
+    /// What its path names, in the order of the path.
+    named: Vec<String>,
 }
 
 /// The call of a method and a path.
 pub(super) fn route(method: &Method, path: &str) -> Result<Call, ApiError> {
-    let rest = path.strip_prefix("/api/v1/").ok_or_else(no_such)?;
+    let rest = path
+        .strip_prefix(BASE)
+        .and_then(|rest| rest.strip_prefix('/'));
+    let rest = rest.ok_or_else(no_such)?;
     // A key of a limit may hold a `/`.
     let parts: Vec<&str> = rest.splitn(4, '/').collect();
-    let (get, post, delete) = (
-        *method == Method::GET,
-        *method == Method::POST,
-        *method == Method::DELETE,
-    );
-    match parts.as_slice() {
-        ["tickets"] if post => Ok(Call::CreateTicket),
-        ["tickets"] if get => Ok(Call::ListTickets),
-        ["tickets"] => Err(ApiError::method("GET, POST")),
-        ["tickets", id] if delete => ticket(id).map(Call::RevokeTicket),
-        ["tickets", _] => Err(ApiError::method("DELETE")),
-        ["tickets", id, "extend"] if post => ticket(id).map(Call::ExtendTicket),
-        ["tickets", _, "extend"] => Err(ApiError::method("POST")),
-        ["revocations"] if post => Ok(Call::Revoke),
-        ["revocations"] if get => Ok(Call::ListRevocations),
-        ["revocations"] => Err(ApiError::method("GET, POST")),
-        ["revocations", kind, value] if delete => revocation(kind, value),
-        ["revocations", _, _] => Err(ApiError::method("DELETE")),
-        ["limits"] if get => Ok(Call::ListLimits),
-        ["limits"] => Err(ApiError::method("GET")),
-        ["limits", name] if get => decoded(name).map(Call::ShowLimit),
-        ["limits", _] => Err(ApiError::method("GET")),
-        ["limits", name, "overrides"] if post => decoded(name).map(Call::AddOverride),
-        ["limits", _, "overrides"] => Err(ApiError::method("POST")),
-        ["limits", name, "overrides", key] if delete => {
-            Ok(Call::LiftOverride(decoded(name)?, decoded(key)?))
+    let (spec, named) = find(method, &parts).map_err(|others| {
+        if others.is_empty() {
+            return no_such();
         }
-        ["limits", _, "overrides", _] => Err(ApiError::method("DELETE")),
-        ["quarantine", "replay"] if post => Ok(Call::ReplayQuarantine),
-        ["quarantine", "purge"] if post => Ok(Call::PurgeQuarantine),
-        ["quarantine", "replay" | "purge"] => Err(ApiError::method("POST")),
-        ["sample"] if get => Ok(Call::ReadSample),
-        ["sample"] => Err(ApiError::method("GET")),
-        ["books"] if get => Ok(Call::ReadBooks),
-        ["books"] => Err(ApiError::method("GET")),
-        ["identity", "reload"] if post => Ok(Call::Reload),
-        ["identity", "reload"] => Err(ApiError::method("POST")),
-        _ => Err(no_such()),
-    }
+        let mut allow: Vec<&str> = others.iter().map(|method| method.as_str()).collect();
+        allow.sort_unstable();
+        ApiError::method(allow.join(", "))
+    })?;
+    let named = named.into_iter().map(decoded).collect::<Result<_, _>>()?;
+    Ok(Call { spec, named })
 }
 
 fn no_such() -> ApiError {
-    let message = "there is no such path. There are /api/v1/tickets, /api/v1/tickets/{id}, \
-                   /api/v1/tickets/{id}/extend, /api/v1/revocations, \
-                   /api/v1/revocations/{kind}/{value}, /api/v1/limits, /api/v1/limits/{name}, \
-                   /api/v1/limits/{name}/overrides, /api/v1/limits/{name}/overrides/{key}, \
-                   /api/v1/quarantine/replay, /api/v1/quarantine/purge, /api/v1/sample, \
-                   /api/v1/books and /api/v1/identity/reload.";
+    let mut paths: Vec<String> = CALLS
+        .iter()
+        .map(|spec| format!("{BASE}/{}", spec.path))
+        .collect();
+    paths.dedup();
+    let message = format!("there is no such path. There are {}.", paths.join(", "));
     ApiError::new(StatusCode::NOT_FOUND, "NotExist", message)
 }
 
 fn ticket(id: &str) -> Result<TicketId, ApiError> {
-    id.parse()
-        .map_err(|error| ApiError::invalid(format!("the id in the path: {error}.")))
+    let invalid = |error| ApiError::invalid(format!("the id in the path: {error}.")).at("id");
+    id.parse().map_err(invalid)
 }
 
-fn revocation(kind: &str, value: &str) -> Result<Call, ApiError> {
-    let kind = kind
-        .parse()
-        .map_err(|error| ApiError::invalid(format!("the kind in the path: {error}.")))?;
-    Ok(Call::LiftRevocation(kind, decoded(value)?))
+fn kind(kind: &str) -> Result<RevocationKind, ApiError> {
+    let invalid = |error| ApiError::invalid(format!("the kind: {error}.")).at("kind");
+    kind.parse().map_err(invalid)
 }
 
 fn decoded(value: &str) -> Result<String, ApiError> {
@@ -110,64 +71,84 @@ fn decoded(value: &str) -> Result<String, ApiError> {
     Ok(value.into_owned())
 }
 
+type Answer = Result<Response<Full<Bytes>>, ApiError>;
+
 impl Call {
-    pub(super) fn label(&self) -> AdminCall {
-        match self {
-            Self::CreateTicket => AdminCall::CreateTicket,
-            Self::ListTickets => AdminCall::ListTickets,
-            Self::ExtendTicket(_) => AdminCall::ExtendTicket,
-            Self::RevokeTicket(_) => AdminCall::RevokeTicket,
-            Self::Revoke => AdminCall::Revoke,
-            Self::ListRevocations => AdminCall::ListRevocations,
-            Self::LiftRevocation(..) => AdminCall::LiftRevocation,
-            Self::Reload => AdminCall::Reload,
-            Self::ListLimits => AdminCall::ListLimits,
-            Self::ShowLimit(_) => AdminCall::ShowLimit,
-            Self::AddOverride(_) => AdminCall::AddOverride,
-            Self::LiftOverride(..) => AdminCall::LiftOverride,
-            Self::ReplayQuarantine => AdminCall::ReplayQuarantine,
-            Self::PurgeQuarantine => AdminCall::PurgeQuarantine,
-            Self::ReadSample => AdminCall::ReadSample,
-            Self::ReadBooks => AdminCall::ReadBooks,
-        }
+    /// What the path names at a place.
+    fn name(&self, place: usize) -> &str {
+        self.named.get(place).map_or("", String::as_str)
     }
 
     /// Does it. Blocks on the disk.
-    pub(super) fn run(
-        self,
-        api: &AdminApi,
-        query: &str,
-        body: &[u8],
-    ) -> Result<Response<Full<Bytes>>, ApiError> {
+    pub(super) fn run(self, api: &AdminApi, query: &str, body: &[u8]) -> Answer {
+        let known: Vec<&str> = self.spec.in_query.iter().map(|it| it.name).collect();
+        let query = Query::read(query, &known)?;
+        if self.spec.body.is_none() && !body.is_empty() {
+            return Err(ApiError::invalid("this call takes no body."));
+        }
+        match self.spec.label {
+            AdminCall::ReadState => json(StatusCode::OK, &api.node.state()),
+            AdminCall::ReadConfig => json(StatusCode::OK, &api.node.config()),
+            AdminCall::Reload => reload::reload(api, body),
+            AdminCall::ReadDrain => json(StatusCode::OK, &api.node.drained()),
+            AdminCall::BeginDrain => node::drain(api, true),
+            AdminCall::EndDrain => node::drain(api, false),
+            AdminCall::Explain => node::explain(api, body),
+            AdminCall::ListLimits => limits::list(&api.limits),
+            AdminCall::ShowLimit => limits::show(&api.limits, self.name(0), &query),
+            AdminCall::AddOverride => limits::add(&api.limits, self.name(0), body),
+            AdminCall::LiftOverride => limits::lift(&api.limits, self.name(0), self.name(1)),
+            AdminCall::ListQuarantine => aside::list(api, &query),
+            AdminCall::ReadQuarantine => aside::records(api, (self.name(0), self.name(1)), &query),
+            AdminCall::ReplayQuarantine => aside::replay(api, body),
+            AdminCall::PurgeQuarantine => aside::purge(api, body),
+            AdminCall::ListSpool => node::list_spool(api, &query),
+            AdminCall::VerifySpool => {
+                let report = api.node.verify(self.name(0), self.name(1))?;
+                json(StatusCode::OK, &report)
+            }
+            AdminCall::PurgeSpool => node::purge_spool(api, body),
+            AdminCall::ReadBooks => books::read(api),
+            AdminCall::ShowLog => log::show(),
+            AdminCall::ChangeLog => log::change(body),
+            AdminCall::ResetLog => log::reset(),
+            AdminCall::ReadUpstreams => books::upstreams(api),
+            AdminCall::ReadSample => Ok(sample(api)),
+            AdminCall::ReadOpenApi => {
+                Ok(answer::json(StatusCode::OK, openapi().as_bytes().to_vec()))
+            }
+            _ => self.about_credentials(api, &query, body),
+        }
+    }
+
+    /// The calls about tickets and revocations.
+    fn about_credentials(&self, api: &AdminApi, query: &Query, body: &[u8]) -> Answer {
         let state = &api.state;
-        match self {
-            Self::CreateTicket => {
-                Query::read(query, &[])?;
+        match self.spec.label {
+            AdminCall::CreateTicket => {
                 let made = state.create_ticket(read(body)?)?;
                 let ticket = &made.ticket;
                 tracing::info!(id = %ticket.id, kind = ticket.grant.token_type(), by = ticket.created_by, expires = ticket.expires, "ticket made");
                 json(StatusCode::CREATED, &made)
             }
-            Self::ListTickets => {
-                let query = Query::read(query, &["limit", "cursor"])?;
+            AdminCall::ListTickets => {
                 let page = state.ticket_page(query.get("cursor"), query.limit()?)?;
                 json(StatusCode::OK, &page)
             }
-            Self::ExtendTicket(id) => {
-                Query::read(query, &[])?;
+            AdminCall::ExtendTicket => {
+                let id = ticket(self.name(0))?;
                 let ticket = state.extend_ticket(id, read(body)?)?;
                 tracing::info!(%id, expires = ticket.expires, "ticket extended");
                 json(StatusCode::OK, &ticket)
             }
-            Self::RevokeTicket(id) => {
-                let query = Query::read(query, &["reason", "by"])?;
+            AdminCall::RevokeTicket => {
+                let id = ticket(self.name(0))?;
                 let reason = query.get("reason").unwrap_or_default();
                 let revocation = state.revoke_ticket(id, reason, query.get("by"))?;
                 tracing::info!(%id, by = %revocation.by, reason, "ticket revoked");
                 json(StatusCode::OK, &*revocation)
             }
-            Self::Revoke => {
-                Query::read(query, &[])?;
+            AdminCall::Revoke => {
                 let revocation = state.revoke(read(body)?)?;
                 tracing::info!(
                     kind = %revocation.kind, value = ?revocation.value, by = ?revocation.by,
@@ -176,56 +157,18 @@ impl Call {
                 );
                 json(StatusCode::CREATED, &*revocation)
             }
-            Self::ListRevocations => {
-                let query = Query::read(query, &["kind", "limit", "cursor"])?;
-                let kind = query.get("kind").map(str::parse).transpose();
-                let kind = kind.map_err(|error| ApiError::invalid(format!("kind: {error}.")))?;
+            AdminCall::ListRevocations => {
+                let kind = query.get("kind").map(kind).transpose()?;
                 let page = state.revocation_page(kind, query.get("cursor"), query.limit()?)?;
                 json(StatusCode::OK, &page)
             }
-            Self::LiftRevocation(kind, value) => {
-                Query::read(query, &[])?;
-                let lifted = state.revocations().lift(kind, &value)?;
+            AdminCall::LiftRevocation => {
+                let (kind, value) = (kind(self.name(0))?, self.name(1));
+                let lifted = state.revocations().lift(kind, value)?;
                 tracing::info!(%kind, ?value, "revocation lifted");
                 json(StatusCode::OK, &*lifted)
             }
-            Self::Reload => {
-                Query::read(query, &[])?;
-                if !body.is_empty() {
-                    read::<Nothing>(body)?;
-                }
-                reload(api)
-            }
-            Self::ListLimits => limits::list(&api.limits, query),
-            Self::ShowLimit(name) => limits::show(&api.limits, &name, query),
-            Self::AddOverride(name) => limits::add(&api.limits, &name, query, body),
-            Self::LiftOverride(name, key) => limits::lift(&api.limits, &name, &key, query),
-            Self::ReplayQuarantine => aside::replay(api, query, body),
-            Self::PurgeQuarantine => aside::purge(api, query, body),
-            Self::ReadBooks => books::read(api, query),
-            Self::ReadSample => {
-                Query::read(query, &[])?;
-                Ok(sample(api))
-            }
-        }
-    }
-}
-
-/// `{}`.
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-fn reload(api: &AdminApi) -> Result<Response<Full<Bytes>>, ApiError> {
-    match (api.reload)() {
-        Ok(message) => {
-            tracing::info!(message, "identity reloaded");
-            json(StatusCode::OK, &serde_json::json!({"message": message}))
-        }
-        Err(why) => {
-            tracing::warn!(why, "identity not reloaded");
-            let message = format!("{why}. What was in force stays in force.");
-            Err(ApiError::new(StatusCode::CONFLICT, "Conflict", message))
+            _ => Err(no_such()),
         }
     }
 }
@@ -234,7 +177,7 @@ pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let (path, inner) = (error.path().to_string(), error.inner());
-        ApiError::invalid(format!("the body, at `{path}`: {inner}."))
+        ApiError::invalid(format!("the body, at `{path}`: {inner}.")).at(path)
     })?;
     json.end()
         .map_err(|error| ApiError::invalid(format!("the body: {error}.")))?;
@@ -254,7 +197,7 @@ impl Query {
                     known => format!("takes {}", known.join(", ")),
                 };
                 let message = format!("unknown parameter in the query. This call {known}.");
-                return Err(ApiError::invalid(message));
+                return Err(ApiError::invalid(message).at("query").hint("Leave it out."));
             }
             if members.iter().any(|(seen, _)| *seen == *name) {
                 let message = format!("{name} stands in the query more than once. Send it once.");
@@ -270,12 +213,13 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
-    fn limit(&self) -> Result<usize, ApiError> {
+    pub(super) fn limit(&self) -> Result<usize, ApiError> {
         let Some(limit) = self.get("limit") else {
             return Ok(PAGE);
         };
         let limit = limit.parse().ok();
         let limit = limit.filter(|limit| (1..=MAX_PAGE).contains(limit));
-        limit.ok_or_else(|| ApiError::invalid(format!("limit must be 1 to {MAX_PAGE}.")))
+        limit
+            .ok_or_else(|| ApiError::invalid(format!("limit must be 1 to {MAX_PAGE}.")).at("limit"))
     }
 }

@@ -1,16 +1,20 @@
-//! Who is let in: the bearer of the token, and never a page in somebody's browser.
+//! Who is let in: the bearer of the token, a client whose certificate has a role, and never a page in
+//! somebody's browser.
 //!
 //! A page could reach a private listener through the browser of somebody inside: by a request
 //! across origins, or under a name of its own that it lets point here (DNS rebinding). It has not
-//! the token either way; but it is refused before that is asked.
+//! the token either way, but a browser may show a certificate for it; so it is refused before either is
+//! asked.
 
 use std::net::IpAddr;
 
 use http::header::{AUTHORIZATION, HOST, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::answer::ApiError;
+use super::clients::{AdminClients, Shown, Visitor, Who};
+use crate::config::AdminRole;
 use crate::foundation::secret::Secret;
 
 /// The request names this listener, by an IP address, as `localhost` or by one of `hosts`.
@@ -53,8 +57,81 @@ pub(super) fn not_from_a_page(headers: &HeaderMap) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// No browser has sent it on behalf of a page of another origin; the dashboard's own may.
+pub(super) fn from_own_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    let site = headers.get("sec-fetch-site");
+    let own_site = site.is_none_or(|site| site == "same-origin" || site == "none");
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let own_origin = match (origins.next(), origins.next()) {
+        (None, _) => true,
+        (Some(origin), None) => is_origin_of(origin, headers.get(HOST)),
+        (Some(_), Some(_)) => false,
+    };
+    if own_site && own_origin {
+        Ok(())
+    } else {
+        Err(forbidden(
+            "the request comes from a page of another origin. Only the page of this listener may call it",
+        ))
+    }
+}
+
+/// Whether an Origin is that of the host that the request was sent to. A proxy in front may have
+/// ended TLS, so the scheme is not looked at.
+fn is_origin_of(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
+    let origin = origin.to_str().unwrap_or_default();
+    let authority = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    let host = host.and_then(|host| host.to_str().ok());
+    matches!((authority, host), (Some(one), Some(other)) if one.eq_ignore_ascii_case(other))
+}
+
+/// It bears the token, or its certificate stands for it. A token that is sent decides alone.
+pub(super) fn let_in(
+    headers: &HeaderMap,
+    token: &Secret,
+    clients: &AdminClients,
+    visitor: &Visitor,
+) -> Result<Who, ApiError> {
+    if headers.contains_key(AUTHORIZATION) {
+        return with_token(headers, token).map(|()| Who::TOKEN);
+    }
+    if let Some(who) = clients.visitor(visitor) {
+        return Ok(who);
+    }
+    Err(match &visitor.shown {
+        None => unauthorized("there is not one Authorization header"),
+        Some(shown) => not_listed(shown),
+    })
+}
+
+/// Says what the certificate is called, for whoever writes the configuration.
+pub(super) fn not_listed(shown: &Shown) -> ApiError {
+    let message = format!(
+        "no [[admin.client]] of the configuration names this certificate ({}), or it has ended, and \
+         there is no Authorization header.",
+        shown.names()
+    );
+    ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+}
+
+/// Its role is enough for a call.
+pub(super) fn with_role(who: &Who, role: AdminRole) -> Result<(), ApiError> {
+    if who.role >= role {
+        return Ok(());
+    }
+    let message = format!(
+        "this call needs the role {}, and {} has the role {}. Change [[admin.client]], or send the token.",
+        role.label(),
+        who.name(),
+        who.role.label()
+    );
+    Err(ApiError::new(StatusCode::FORBIDDEN, "Forbidden", message))
+}
+
 /// It bears the token.
-pub(super) fn with_token(headers: &HeaderMap, token: &Secret) -> Result<(), ApiError> {
+fn with_token(headers: &HeaderMap, token: &Secret) -> Result<(), ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(only), None) = (values.next(), values.next()) else {
         return Err(unauthorized("there is not one Authorization header"));

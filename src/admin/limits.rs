@@ -11,14 +11,12 @@ use crate::gate::quota::{LimitControl, MOST_TOP, NewOverride, USUAL_TOP};
 
 type Answer = Result<Response<Full<Bytes>>, ApiError>;
 
-pub(super) fn list(limits: &LimitControl, query: &str) -> Answer {
-    Query::read(query, &[])?;
+pub(super) fn list(limits: &LimitControl) -> Answer {
     json(StatusCode::OK, &limits.list())
 }
 
 /// A limit with its top keys, or one of its keys.
-pub(super) fn show(limits: &LimitControl, name: &str, query: &str) -> Answer {
-    let query = Query::read(query, &["key", "top"])?;
+pub(super) fn show(limits: &LimitControl, name: &str, query: &Query) -> Answer {
     match (query.get("key"), query.get("top")) {
         (Some(key), None) => json(StatusCode::OK, &limits.key(name, key)?),
         (Some(_), Some(_)) => Err(ApiError::invalid("send key or top, not both.")),
@@ -32,8 +30,7 @@ pub(super) fn show(limits: &LimitControl, name: &str, query: &str) -> Answer {
     }
 }
 
-pub(super) fn add(limits: &LimitControl, name: &str, query: &str, body: &[u8]) -> Answer {
-    Query::read(query, &[])?;
+pub(super) fn add(limits: &LimitControl, name: &str, body: &[u8]) -> Answer {
     let new: NewOverride = read(body)?;
     let made = limits.add(name, &new)?;
     tracing::info!(
@@ -43,8 +40,7 @@ pub(super) fn add(limits: &LimitControl, name: &str, query: &str, body: &[u8]) -
     json(StatusCode::CREATED, &made)
 }
 
-pub(super) fn lift(limits: &LimitControl, name: &str, key: &str, query: &str) -> Answer {
-    Query::read(query, &[])?;
+pub(super) fn lift(limits: &LimitControl, name: &str, key: &str) -> Answer {
     let lifted = limits.lift(name, key)?;
     tracing::info!(limit = name, key = ?lifted.key, change = lifted.change, "change of a key lifted");
     json(StatusCode::OK, &lifted)

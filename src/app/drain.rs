@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::lanes::{LaneParts, pipeline_rules};
+use super::lanes::{LaneParts, Stores, open_logs, pipeline_rules};
 use super::upstreams::reachable;
-use super::{Running, StartError, Stopped, aside, make_data_dir};
+use super::{Running, StartError, Stopped, aside, make_data_dir, spool};
 use crate::config::{Config, UpstreamKind};
+use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::pipeline::quarantine::Quarantine;
 use crate::pipeline::{Pipeline, Remaining};
 use crate::telemetry::Metrics;
@@ -26,13 +27,17 @@ pub struct Draining {
     quarantine: Arc<Quarantine>,
 }
 
-/// Starts to deliver what waits on disk for the logstores of a configuration. An embedded logstore
-/// that does not run is opened for it.
+/// Starts to deliver what waits on disk for the logstores of a configuration, of those lanes that are
+/// `wanted`: a logstore, or what takes its events for a second destination. An embedded logstore that does
+/// not run is opened for it.
 ///
 /// # Errors
 /// When the spool, the quarantine or a store is in use by another process or cannot be opened, or a
 /// key cannot be read.
-pub async fn drain(config: &Config) -> Result<Draining, StartError> {
+pub async fn drain(
+    config: &Config,
+    wanted: impl Fn(&ProjectName, &LogstoreName) -> bool,
+) -> Result<Draining, StartError> {
     make_data_dir(config)?;
     let mut running = Running::nothing();
     let embedded = |it: &crate::config::Upstream| it.kind == UpstreamKind::Embedded;
@@ -45,15 +50,38 @@ pub async fn drain(config: &Config) -> Result<Draining, StartError> {
         })?;
         running.start_logstore(config, listener)?;
     }
-    let LaneParts { lanes, spool, .. } = running.lane_specs(config)?;
-    running.spool = spool;
+    let stores = Stores::default();
+    let LaneParts { mut lanes, .. } = running.lanes_of(&narrowed(config, &wanted), &stores)?;
+    lanes.retain(|lane| wanted(&lane.project, &lane.logstore));
+    // By the whole configuration: what is not wanted is configured all the same.
+    running.spool = spool::open(config)?.map(Arc::new);
+    if let Some(spool) = &running.spool {
+        open_logs(spool, config, &mut lanes, |_| true)?;
+    }
     let quarantine = aside::open(config, &running.metrics)?;
     let rules = pipeline_rules(config, &running.metrics, Some(&quarantine));
-    running.pipeline = Some(Pipeline::start(lanes, rules));
+    running.pipeline = Some(Arc::new(Pipeline::start(lanes, rules)));
     Ok(Draining {
         running,
         quarantine,
     })
+}
+
+/// The configuration with the logstores alone that have a lane that is wanted, so that nothing is needed
+/// of stores that get nothing.
+fn narrowed(config: &Config, wanted: impl Fn(&ProjectName, &LogstoreName) -> bool) -> Config {
+    let mut config = config.clone();
+    for project in &mut config.projects {
+        let mut logstores = std::mem::take(&mut project.logstores);
+        logstores.retain(|logstore| {
+            let copy = project.also_of(logstore);
+            let copy = copy.and_then(|upstream| logstore.name.copy_for(upstream).ok());
+            wanted(&project.name, &logstore.name)
+                || copy.is_some_and(|copy| wanted(&project.name, &copy))
+        });
+        project.logstores = logstores;
+    }
+    config
 }
 
 async fn store_runs(config: &Config) -> bool {
@@ -66,7 +94,7 @@ impl Draining {
     #[must_use]
     pub fn remaining(&self) -> Remaining {
         let pipeline = self.running.pipeline.as_ref();
-        pipeline.map(Pipeline::remaining).unwrap_or_default()
+        pipeline.map(|it| it.remaining()).unwrap_or_default()
     }
 
     /// What became of the events so far, and after the end as well.

@@ -1,9 +1,8 @@
 //! Identity, put together: what is trusted, what is remembered, and how both follow a changed
 //! configuration without a restart.
 //!
-//! Promise: a reload that fails changes nothing and says everything that is wrong. Keys, roles,
-//! policies, limits and the rules of tickets and of the token service are taken over; a configuration
-//! that differs in anything else is refused, with what differs (`reload`).
+//! Promise: what a changed configuration asks for is made ready whole ([`Identity::prepare`]) before
+//! any of it is taken over, and taking it over cannot fail.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,19 +13,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::control::problem_of;
 use super::limits::Limits;
-use super::quality::{QualityControl, QualityErrors};
-use super::reload::check_fixed;
+use super::quality::{self, QualityControl, QualityErrors};
 use super::sharing;
+use crate::admin::{ReloadProblem, ReloadRefused};
 use crate::config::{Config, PartError};
 use crate::foundation::clock;
+use crate::front::Front;
 use crate::gate::identity::state::{IdentityState, OpenError};
 use crate::gate::identity::sts::ReplayWindow;
 use crate::gate::identity::{Authenticator, JwtVerifier, SourceStatus, Trust, TrustErrors};
+use crate::gate::quota::QuotaSet;
 use crate::telemetry::{JwksFigures, Metrics};
-
-/// Reads the configuration again, or says what is wrong with it.
-pub type LoadConfig = Box<dyn Fn() -> Result<Config, String> + Send + Sync>;
 
 /// How long a reload waits for sets of keys to be fetched.
 const FETCHING: Duration = Duration::from_secs(15);
@@ -56,9 +55,6 @@ pub struct Identity {
     limits: Limits,
     quality: QualityControl,
     nonces: Arc<ReplayWindow>,
-    /// What runs.
-    running: Config,
-    load: LoadConfig,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Writes what is remembered, once more when it ends.
@@ -78,7 +74,6 @@ impl Identity {
     pub(super) fn start(
         config: &Config,
         metrics: &Arc<Metrics>,
-        load: LoadConfig,
         tasks: &TaskTracker,
     ) -> Result<Arc<Self>, IdentityError> {
         let window = config.identity.signed.window.get();
@@ -96,7 +91,7 @@ impl Identity {
         let fetching = stop.child_token();
         tasks.spawn(Arc::clone(trust.jwt()).refresh(fetching.clone()));
         metrics.journal_damaged_lines.set(state.damaged_lines());
-        let authenticator = Arc::new(Authenticator::new(trust, Arc::clone(&state)));
+        let authenticator = Arc::new(Authenticator::new(Arc::new(trust), Arc::clone(&state)));
         // Not held: what is remembered holds the metrics.
         let watched = Arc::downgrade(&authenticator);
         metrics.watch_jwks(move || watched.upgrade().map(|it| figures(&it)).unwrap_or_default());
@@ -106,8 +101,6 @@ impl Identity {
             limits,
             quality: QualityControl::start(config)?,
             nonces,
-            running: config.clone(),
-            load,
             tasks: tasks.clone(),
             stop,
             keeping: Mutex::new(Some(keeping)),
@@ -146,53 +139,117 @@ impl Identity {
         self.limits.finish(deadline).await;
     }
 
-    /// Takes over what the configuration says now. Sets of keys whose rules are the same are kept.
-    /// Blocks on files, and until every other set that has a URL was asked for once; one that cannot
-    /// be had is told of, and its tokens are refused until it can.
+    /// Makes ready what a changed configuration asks for. Sets of keys whose rules are the same are kept.
+    /// Blocks on files. Nothing has changed yet.
     ///
     /// # Errors
-    /// Everything that is wrong. Nothing has changed then.
-    pub fn reload(&self) -> Result<String, String> {
-        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut config = (self.load)()?;
-        config.data_dir.clone_from(&self.running.data_dir);
-        check_fixed(&self.running, &config)?;
-        let trust = Trust::load(&config, &self.nonces).map_err(|errors| errors.to_string())?;
-        let limits = self.limits.prepare(&config);
-        let limits = limits.map_err(|error| error.to_string())?;
-        let quality = self.quality.prepare(&config, trust.attached());
-        let quality = quality.map_err(|error| error.to_string())?;
+    /// Everything that is wrong.
+    pub(super) fn prepare(&self, config: &Config) -> Result<Prepared, ReloadRefused> {
+        let wrong = |key: Option<&str>, message: String| ReloadProblem {
+            place: key.map(str::to_owned),
+            message,
+            ..ReloadProblem::default()
+        };
+        let mut problems = Vec::new();
+        let trust = Trust::load(config, &self.nonces).map_err(|errors| {
+            let all = errors.0.iter();
+            problems.extend(all.map(|error| wrong(None, error.to_string())));
+        });
+        let limits = self.limits.prepare(config);
+        let limits = limits.map_err(|error| problems.push(wrong(None, error.to_string())));
+        let Ok(trust) = trust else {
+            return Err(ReloadRefused { problems });
+        };
+        let quality = self.quality.prepare(config, trust.attached());
+        let quality = quality.map_err(|errors| {
+            let all = errors.problems().iter();
+            problems.extend(all.map(|problem| problem_of(None, problem)));
+        });
+        let (Ok(limits), Ok(quality)) = (limits, quality) else {
+            return Err(ReloadRefused { problems });
+        };
         trust.jwt().inherit(self.authenticator.trust().jwt());
-        let stop = self.stop.child_token();
-        self.tasks
-            .spawn(Arc::clone(trust.jwt()).refresh(stop.clone()));
-        let missing = Handle::current().block_on(wait_for_sets(trust.jwt()));
+        Ok(Prepared {
+            trust: Arc::new(trust),
+            limits: Some(limits),
+            quality: Some(quality),
+            fetching: None,
+        })
+    }
+
+    /// Keeps tickets and revocations by the rules of another configuration.
+    ///
+    /// # Errors
+    /// When what is remembered cannot be written; it is as it was then.
+    pub(super) fn keep_state_by(&self, config: &Config) -> Result<(), String> {
         let told = self.state.reload(&config.data_dir, &config.identity);
-        if let Err(error) = told {
-            stop.cancel();
-            return Err(error.to_string());
+        told.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Takes over what was made ready, for `front`, which serves next.
+    pub(super) fn take_over(&self, prepared: Prepared, config: &Config, front: &Front) {
+        let mut prepared = prepared;
+        let fetching = prepared.fetching.take();
+        self.authenticator.swap(Arc::clone(&prepared.trust));
+        if let Some(limits) = prepared.limits.take() {
+            self.limits.take_over(limits, config);
         }
-        self.authenticator.swap(trust);
-        self.limits.take_over(limits, &config);
-        self.quality.take_over(quality);
-        std::mem::replace(&mut *fetching, stop).cancel();
+        if let Some(quality) = prepared.quality.take() {
+            self.quality.take_over(quality, front);
+        }
+        if let Some(fetching) = fetching {
+            let mut before = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *before, fetching).cancel();
+        }
+    }
+}
+
+/// Identity, limits and quality of a changed configuration, to be taken over. What was begun for them
+/// ends when they are not.
+pub(super) struct Prepared {
+    trust: Arc<Trust>,
+    limits: Option<QuotaSet>,
+    quality: Option<quality::Prepared>,
+    /// Ends the fetching of its sets of keys.
+    fetching: Option<CancellationToken>,
+}
+
+impl Prepared {
+    /// Whom it trusts.
+    pub(super) fn trust(&self) -> &Arc<Trust> {
+        &self.trust
+    }
+
+    /// Fetches sets of keys that nothing is had of, and says which could not be had; their tokens are
+    /// refused until they can.
+    pub(super) fn fetch(&mut self, identity: &Identity) -> Vec<String> {
+        let stop = identity.stop.child_token();
+        let fetching = Arc::clone(self.trust.jwt()).refresh(stop.clone());
+        identity.tasks.spawn(fetching);
+        self.fetching = Some(stop);
+        Handle::current().block_on(wait_for_sets(self.trust.jwt()))
+    }
+
+    /// How much of everything there is, for the log.
+    pub(super) fn summary(&self, config: &Config) -> String {
         let identity = &config.identity;
-        let mut summary = format!(
-            "identity reloaded: {} token keys, {} access keys, {} roles, {} policies, {} limits, {} schemas",
+        format!(
+            "{} token keys, {} access keys, {} roles, {} policies, {} limits, {} schemas",
             identity.jwt.len(),
             identity.access_keys.len(),
             identity.roles.len(),
             identity.policies.len(),
             config.limit_rules.len(),
             config.schemas.len(),
-        );
-        for missing in missing {
-            tracing::warn!("{missing}");
-            summary.push_str("; ");
-            summary.push_str(&missing);
+        )
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Some(fetching) = &self.fetching {
+            fetching.cancel();
         }
-        tracing::info!("{summary}");
-        Ok(summary)
     }
 }
 

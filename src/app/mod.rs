@@ -1,70 +1,88 @@
 //! The composition root: builds the parts, starts them from the bottom up, stops them from the top
 //! down. No logic of its own.
 
+mod admin;
 mod aside;
+mod control;
+mod dashboard;
+mod destinations;
 mod drain;
 mod identity;
 mod lanes;
 mod limits;
+mod node;
+mod plan;
+mod preview;
 mod quality;
 mod reading;
-mod reload;
 mod sharing;
+mod site;
 mod sockets;
 mod spool;
 mod stopping;
 mod store_access;
+mod traces;
 mod trial;
 mod upstreams;
+mod watch;
 
 use std::fs::DirBuilder;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::admin::PrivateTls;
 use self::aside::Aside;
 pub use self::aside::purge;
+use self::control::Parts;
+pub use self::control::{Control, LoadConfig};
 pub use self::drain::{Draining, drain};
-pub use self::identity::{Identity, IdentityError, LoadConfig};
-use self::lanes::{Clients, LaneParts, pipeline_rules};
+pub use self::identity::{Identity, IdentityError};
+use self::lanes::{LaneMaker, LaneParts, Stores, open_logs, pipeline_rules};
+use self::node::RunningNode;
+pub use self::plan::differences;
 pub use self::quality::{QualityErrors, load_schema, load_schema_and_document, schema_report};
 pub use self::reading::{EventReader, LookAtEvent, TextForm};
-pub use self::sockets::KeptSockets;
-use self::sockets::{ADMIN_SOCKET, LOGSTORE_SOCKET, none_left, private};
+use self::site::{SiteMaker, security_lane};
+pub use self::sockets::{ADMIN_SOCKET, KeptSockets};
+use self::sockets::{LOGSTORE_SOCKET, none_left, private};
+use self::spool::OpenSpool;
 pub use self::spool::{command_log_rules, lock_spool, spool_dir, spool_keys};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
 pub use self::trial::{
     BadRequest, Stage, Step, Traced, TracedEvent, Trial, TrialAnswer, TrialRequest, TrialSetup,
-    existing_data_dir,
+    events, existing_data_dir, explained, tags, text,
 };
-use self::upstreams::{account_of, embedded_key, region_of, upstream_names, upstream_project};
-use crate::admin::{Admin, AdminApi, Readiness};
+use self::upstreams::{embedded_key, upstream_names};
+use crate::admin::{AdminClients, Readiness};
+pub use crate::admin::{
+    ConfigView, ExplainOrder, Explained, ReloadOrder, ReloadReport, SpoolLane, SpoolPage,
+};
 use crate::config::{Config, Problem, UpstreamKind};
 pub use crate::edge::EdgeError;
-use crate::edge::tls::ListenerTls;
+pub use crate::edge::descriptors::room as connection_room;
+pub use crate::edge::tls::{CertificateFacts, CertificateView};
 use crate::edge::{self, BindError, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
+use crate::foundation::clock;
 use crate::foundation::secret::SecretError;
-use crate::foundation::serve::{ServeOptions, serve};
 use crate::foundation::sockets::PassedSockets;
-use crate::front::{Front, FrontParts, SecurityEvents, Site, SiteLogstore, SiteParts};
-use crate::gate::identity::state::{StateKeyError, admin_token};
+use crate::front::{Front, FrontParts, SecurityEvents, StandingFront};
+use crate::gate::identity::state::StateKeyError;
 use crate::gate::identity::{KeyError, SigningKey};
-use crate::gate::policy::resource_name;
 use crate::logstore::client::StoreClientError;
 use crate::pipeline::quarantine::QuarantineError;
-use crate::pipeline::spool::SpoolDirectory;
-use crate::pipeline::{Lane, Pipeline};
+use crate::pipeline::{Pipeline, PipelineRules};
 use crate::telemetry::Metrics;
+use crate::telemetry::spans::SpanQueue;
 
 /// Which parts run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -117,6 +135,8 @@ pub enum StartError {
     Spool(#[from] crate::pipeline::spool::OpenError),
     #[error("spool.keys: {0}")]
     SpoolKey(String),
+    #[error("traces: {0}")]
+    Traces(String),
     #[error(transparent)]
     Quarantine(#[from] QuarantineError),
     #[error(transparent)]
@@ -125,17 +145,30 @@ pub enum StartError {
     Logstore(#[from] embedded::OpenError),
 }
 
-/// What is wrong with the certificates, keys and client authorities of the public listeners, by
-/// reading their files.
+/// What is wrong with the certificates, keys and client authorities of the listeners, by reading their
+/// files.
 #[must_use]
 pub fn certificate_problems(config: &Config) -> Vec<Problem> {
     let main = ("ingest.tls".to_owned(), &config.ingest.tls);
     let more = config.ingest.listeners.iter().enumerate();
     let more = more.map(|(index, it)| (format!("ingest.listener[{index}].tls"), &it.tls));
+    let private = ("admin.tls".to_owned(), &config.admin.tls);
     std::iter::once(main)
         .chain(more)
+        .chain([private])
         .flat_map(|(path, rules)| edge::tls::check(&path, rules))
         .collect()
+}
+
+/// The certificates of each listener that has any, by its name; last those of the private one,
+/// [`ADMIN_SOCKET`].
+#[must_use]
+pub fn certificates(config: &Config) -> Vec<(String, Vec<CertificateView>)> {
+    let listeners = config.ingest.all_listeners().into_iter();
+    let seen = listeners.map(|it| (it.name.clone(), edge::tls::view(&it.tls)));
+    let private = (ADMIN_SOCKET.to_owned(), edge::tls::view(&config.admin.tls));
+    let seen = seen.chain([private]);
+    seen.filter(|(_, all)| !all.is_empty()).collect()
 }
 
 /// Where a running service listens.
@@ -156,17 +189,27 @@ pub struct Running {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
-    certificates: Vec<Arc<ListenerTls>>,
     ingest: Option<(edge::Stop, JoinHandle<()>)>,
     /// Speaks with the store of shared limits.
     sharing: Option<Serving>,
-    pipeline: Option<Pipeline>,
+    pipeline: Option<Arc<Pipeline>>,
     /// Held for as long as its logs are used: its lock keeps others off.
-    spool: Option<SpoolDirectory>,
+    spool: Option<Arc<OpenSpool>>,
+    /// Reloads the configuration, where clients are served.
+    control: Option<Arc<Control>>,
+    /// Sends spans to a collector.
+    tracing: Option<Serving>,
+    /// Watches the files of the configuration.
+    watching: Option<Serving>,
+    store_access: Option<Arc<StoreAccess>>,
     /// Events that are set aside on local disk.
     aside: Option<Aside>,
     logstore: Option<(Serving, Arc<EmbeddedLogstore>)>,
     admin: Option<Serving>,
+    /// TLS of the private listener, where it has it.
+    admin_tls: Option<Arc<PrivateTls>>,
+    /// Who is let in there by a certificate.
+    admin_clients: Arc<AdminClients>,
     kept: KeptSockets,
 }
 
@@ -199,6 +242,12 @@ pub async fn start(
 ) -> Result<Running, StartError> {
     make_data_dir(config)?;
     let mut running = Running::nothing();
+    running
+        .metrics
+        .bound_logstores(config.metrics.max_logstores);
+    running.metrics.configuration.generation.set(1);
+    let loaded = &running.metrics.configuration.loaded;
+    loaded.set(clock::unix_seconds());
     let descriptors = edge::descriptors::raise();
     let watched = &running.metrics.edge;
     watched.descriptor_limit.set(descriptors.unwrap_or(0));
@@ -206,6 +255,8 @@ pub async fn start(
     let address = config.admin.listen;
     let admin = private(&mut passed, ADMIN_SOCKET, "health and metrics", address).await?;
     running.kept.keep(ADMIN_SOCKET, &admin)?;
+    running.admin_clients.set(&config.admin.clients);
+    running.admin_tls = PrivateTls::load(&config.admin.tls, &running.metrics)?;
     let ingest = match only {
         Some(Only::Logstore) => None,
         _ => Some(Edge::bind(
@@ -232,14 +283,16 @@ pub async fn start(
     }
     none_left(&passed)?;
     if ingest.is_some() {
-        let identity = Identity::start(config, &running.metrics, load, &running.tasks)?;
+        let identity = Identity::start(config, &running.metrics, &running.tasks)?;
         running.identity = Some(identity);
     }
     if let Some(listener) = logstore {
+        let alone = u64::from(only == Some(Only::Logstore));
+        running.metrics.embedded.alone.set(alone);
         running.start_logstore(config, listener)?;
     }
     if let (Some(edge), Some(identity)) = (ingest, running.identity.clone()) {
-        running.start_gateway(config, edge, &identity)?;
+        running.start_gateway(config, edge, &identity, load)?;
     }
     running.start_admin(config, admin)?;
     running.readiness.set(true);
@@ -255,14 +308,19 @@ impl Running {
             metrics: Metrics::new(),
             readiness: Arc::default(),
             tasks: TaskTracker::new(),
-            certificates: Vec::new(),
             ingest: None,
             sharing: None,
             pipeline: None,
             spool: None,
+            control: None,
+            tracing: None,
+            watching: None,
+            store_access: None,
             aside: None,
             logstore: None,
             admin: None,
+            admin_tls: None,
+            admin_clients: Arc::default(),
             kept: KeptSockets::default(),
         }
     }
@@ -287,11 +345,10 @@ impl Running {
         self.identity.as_ref()
     }
 
-    /// Reads certificates, their keys and client authorities again. Blocks on files; what cannot be
-    /// used is told of in the log, and what was there before stays.
-    pub fn reload_certificates(&self) -> impl FnOnce() + Send + use<> {
-        let all = self.certificates.clone();
-        move || all.iter().for_each(|tls| tls.refresh(true))
+    /// Reloads the configuration, where clients are served.
+    #[must_use]
+    pub fn control(&self) -> Option<&Arc<Control>> {
+        self.control.as_ref()
     }
 
     /// Waits until a part of the pipeline dies, which is a bug. Events would stay in it for ever, so
@@ -325,16 +382,20 @@ impl Running {
 
     fn start_logstore(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
         let key = embedded_key(config)?;
+        self.store_access = self.identity.as_ref().map(|identity| {
+            let authenticator = Arc::clone(&identity.authenticator);
+            StoreAccess::of(config, authenticator, &self.metrics)
+        });
         self.addresses.logstore = listener.local_addr().ok();
         let store = EmbeddedLogstore::open(
             &config.embedded,
             &config.data_dir,
             upstream_names(config, UpstreamKind::Embedded),
             key,
-            self.identity.as_ref().map(|identity| {
-                let authenticator = Arc::clone(&identity.authenticator);
-                StoreAccess::of(config, account_of(config), authenticator, &self.metrics)
-            }),
+            self.store_access
+                .clone()
+                .map(|it| -> Arc<dyn embedded::Access> { it }),
+            &self.metrics.embedded,
         )?;
         let store = Arc::new(store);
         let serving = self.serving(|stop| {
@@ -346,136 +407,135 @@ impl Running {
         Ok(())
     }
 
+    /// The lanes of a configuration, without their logs.
+    fn lanes_of(&self, config: &Config, before: &Stores) -> Result<LaneParts, StartError> {
+        let maker = LaneMaker {
+            config,
+            metrics: &self.metrics,
+            embedded: self.addresses.logstore,
+            before,
+        };
+        maker.lanes()
+    }
+
+    /// The lanes of a configuration, with their logs. Opens the spool.
+    fn lane_specs(&mut self, config: &Config, before: &Stores) -> Result<LaneParts, StartError> {
+        let mut parts = self.lanes_of(config, before)?;
+        self.spool = spool::open(config)?.map(Arc::new);
+        if let Some(spool) = &self.spool {
+            open_logs(spool, config, &mut parts.lanes, |_| true)?;
+        }
+        Ok(parts)
+    }
+
     fn start_gateway(
         &mut self,
         config: &Config,
         edge: Edge,
-        identity: &Identity,
+        identity: &Arc<Identity>,
+        load: LoadConfig,
     ) -> Result<(), StartError> {
         self.addresses.ingest = edge.addresses();
-        self.certificates = edge.certificates();
+        let mut certificates = edge.certificates();
+        certificates.extend(self.admin_tls.as_ref().map(|it| it.files()));
         let LaneParts {
             lanes,
             clients,
-            spool,
-        } = self.lane_specs(config)?;
-        self.spool = spool;
+            stores,
+        } = self.lane_specs(config, &Stores::default())?;
         let quarantine = aside::open(config, &self.metrics)?;
-        let rules = pipeline_rules(config, &self.metrics, Some(&quarantine));
-        let pipeline = Pipeline::start(lanes, rules);
+        let spans = self.start_tracing(config)?;
+        let rules = PipelineRules {
+            spans: spans.as_ref(),
+            ..pipeline_rules(config, &self.metrics, Some(&quarantine))
+        };
+        let pipeline = Arc::new(Pipeline::start(lanes, rules));
         self.metrics.watch_memory(pipeline.memory());
-        let site = self.site(config, &pipeline, &clients);
-        let security_lane = pipeline.lanes().iter().find(|lane| {
-            let rules = &config.security_events;
-            rules.project.as_ref() == Some(lane.project())
-                && rules.logstore.as_ref() == Some(lane.logstore())
-        });
+        let lanes = pipeline.lanes();
+        let site = SiteMaker {
+            config,
+            metrics: &self.metrics,
+            lanes: &lanes,
+            clients: &clients,
+            before: None,
+        };
         if let Some(store) = identity.limits().quotas().store().map(Arc::clone) {
             let overrides = &identity.limits().control().overrides;
             let ledgers = sharing::ledgers(identity.state(), overrides);
             self.sharing = Some(self.serving(|stop| self.tasks.spawn(store.run(ledgers, stop))));
         }
-        let prepared = {
-            let trust = identity.authenticator.trust();
-            identity.quality().prepare(config, trust.attached())?
-        };
+        let trust = identity.authenticator.trust();
+        let prepared = identity.quality().prepare(config, trust.attached())?;
         let parts = FrontParts {
-            site,
+            site: site.site(),
             guards: Arc::clone(identity.quality().guards()),
             quarantine: Arc::clone(&quarantine),
             authenticator: Arc::clone(&identity.authenticator),
+            trust,
             quotas: Arc::clone(identity.limits().quotas()),
-            security_events: SecurityEvents::new(
+            security_events: Arc::new(SecurityEvents::new(
                 &config.security_events,
-                security_lane.map(Arc::clone),
+                security_lane(config, &lanes),
                 Arc::clone(&self.metrics),
-            ),
+            )),
             metrics: Arc::clone(&self.metrics),
+            spans: spans.clone(),
+            before: None,
         };
         let front = Front::new(config, parts);
-        identity.quality().serve(&front, &self.metrics, prepared);
+        identity.quality().take_over(prepared, &front);
+        let fronts = StandingFront::new(front);
+        identity.quality().show(&fronts, &self.metrics);
+        let parts = Parts {
+            identity: Arc::clone(identity),
+            pipeline: Arc::clone(&pipeline),
+            fronts: Arc::clone(&fronts),
+            quarantine: Arc::clone(&quarantine),
+            spool: self.spool.clone(),
+            embedded: self.logstore.as_ref().map(|(_, store)| Arc::clone(store)),
+            embedded_at: self.addresses.logstore,
+            store_access: self.store_access.clone(),
+            certificates,
+            spans,
+            admin_clients: Arc::clone(&self.admin_clients),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let control = Arc::new(Control::new(parts, load, config, stores));
+        self.watching =
+            Some(self.serving(|stop| self.tasks.spawn(watch::watch(Arc::clone(&control), stop))));
+        self.control = Some(control);
         self.aside = Some(Aside {
-            front: Arc::clone(&front),
+            fronts: Arc::clone(&fronts),
             quarantine,
+            reading: Arc::default(),
         });
         let metrics = Arc::clone(&self.metrics);
         let stop = edge::Stop::default();
-        let serving = self.tasks.spawn(edge.serve(front, metrics, stop.clone()));
+        let serving = self.tasks.spawn(edge.serve(fronts, metrics, stop.clone()));
         self.ingest = Some((stop, serving));
         self.pipeline = Some(pipeline);
         Ok(())
     }
 
-    fn site(&self, config: &Config, pipeline: &Pipeline, clients: &Clients) -> Site {
-        let account = account_of(config);
-        let projects = config
-            .projects
-            .iter()
-            .map(|project| {
-                let (name, logstores) = (project.name.as_str(), project.logstores.iter());
-                let logstores = logstores.filter_map(|logstore| {
-                    let of_this = |lane: &&Arc<Lane>| {
-                        *lane.project() == project.name && *lane.logstore() == logstore.name
-                    };
-                    let lane = pipeline.lanes().iter().find(of_this)?;
-                    let metrics = self.metrics.logstore(name, logstore.name.as_str());
-                    let client = clients.get(&project.name).map(Arc::clone);
-                    let parts = SiteParts {
-                        lane: Arc::clone(lane),
-                        metrics,
-                        limits: &config.limits,
-                        resource: resource_name(
-                            region_of(config, project),
-                            account,
-                            name,
-                            logstore.name.as_str(),
-                        ),
-                        upstream: client.map(|client| (client, upstream_project(project).clone())),
-                    };
-                    Some(SiteLogstore::new(logstore.clone(), parts))
-                });
-                (project.name.clone(), logstores.collect())
-            })
-            .collect();
-        Site::new(&config.ingest, projects)
+    /// Sends spans from now on, where there is a collector.
+    fn start_tracing(&mut self, config: &Config) -> Result<Option<SpanQueue>, StartError> {
+        let Some((queue, exporter)) = traces::exporter(config, &self.metrics)? else {
+            return Ok(None);
+        };
+        self.tracing = Some(self.serving(|stop| self.tasks.spawn(exporter.run(stop))));
+        Ok(Some(queue))
     }
 
-    fn start_admin(&mut self, config: &Config, listener: TcpListener) -> Result<(), StartError> {
-        self.addresses.admin = listener.local_addr().ok();
-        let api = match (&self.identity, &self.aside) {
-            (Some(identity), Some(aside)) => {
-                let reloading = Arc::clone(identity);
-                let sampling = Arc::clone(&aside.front);
-                Some(Arc::new(AdminApi {
-                    state: Arc::clone(identity.state()),
-                    limits: Arc::clone(identity.limits().control()),
-                    aside: Box::new(aside.clone()),
-                    sample: Box::new(move || sampling.sample()),
-                    token: admin_token(&config.admin, &config.data_dir)?,
-                    hosts: config.admin.hosts.clone(),
-                    reload: Box::new(move || reloading.reload()),
-                    metrics: Arc::clone(&self.metrics),
-                }))
-            }
-            _ => None,
-        };
-        let admin = Admin {
+    fn node(&self, control: &Arc<Control>) -> RunningNode {
+        RunningNode {
+            addresses: self.addresses.clone(),
+            control: Arc::clone(control),
+            pipeline: Arc::clone(control.pipeline()),
             readiness: Arc::clone(&self.readiness),
+            spool: self.spool.clone(),
             metrics: Arc::clone(&self.metrics),
-            api,
-        };
-        self.admin = Some(self.serving(|stop| {
-            self.tasks
-                .spawn(serve(listener, ADMIN_OPTIONS, move |_| admin.clone(), stop))
-        }));
-        Ok(())
+            started: clock::unix_seconds(),
+            looking: Mutex::default(),
+        }
     }
 }
-
-/// Bounds of the private listener: scrapes and probes, nothing more.
-const ADMIN_OPTIONS: ServeOptions = ServeOptions {
-    max_connections: 64,
-    header_timeout: Duration::from_secs(10),
-    write_timeout: Duration::from_secs(10),
-    max_header: 16 << 10,
-};

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::config::{Config, Logstore, Problem, SchemaRule, SchemaUse, UnknownEvents};
 use crate::event::AttachedNames;
 use crate::foundation::secret::Secret;
-use crate::front::{Front, Quality, SchemaJudge};
+use crate::front::{Front, Quality, SchemaJudge, StandingFront};
 use crate::gate::guard::{GuardSet, StandingGuards};
 use crate::gate::identity::load_or_make;
 use crate::gate::schema::{Options, Schema, SchemaSet, SetEntry, Speed, UnknownEvent};
@@ -28,6 +28,13 @@ const MAX_FILE: u64 = 1 << 20;
 #[error("{}", .0.iter().map(|problem| format!("{}: {}", problem.key, problem.message)).collect::<Vec<_>>().join("\n"))]
 pub struct QualityErrors(Vec<Problem>);
 
+impl QualityErrors {
+    /// Everything that is wrong.
+    pub(super) fn problems(&self) -> &[Problem] {
+        &self.0
+    }
+}
+
 /// Schemas, compiled, in the order of the configuration.
 type Schemas = Vec<(SchemaRule, Arc<Schema>)>;
 
@@ -43,7 +50,6 @@ pub(super) struct QualityControl {
     guards: Arc<StandingGuards>,
     /// Keys hashes and choices of steps that name no key of their own.
     seed: Secret,
-    front: OnceLock<Arc<Front>>,
 }
 
 impl QualityControl {
@@ -55,11 +61,7 @@ impl QualityControl {
         let seed = load_or_make(&config.data_dir, "transform");
         let seed = seed
             .map_err(|error| QualityErrors(vec![Problem::error("data_dir", error.to_string())]))?;
-        Ok(Self {
-            guards,
-            seed,
-            front: OnceLock::new(),
-        })
+        Ok(Self { guards, seed })
     }
 
     /// The guards.
@@ -153,12 +155,9 @@ impl QualityControl {
         Transforms::new(steps, &marked, &config.limits, attached, &self.seed)
     }
 
-    /// From now on the events of the front are held to this.
-    pub(super) fn take_over(&self, prepared: Prepared) {
+    /// The events of `front`, which serves next, are held to this.
+    pub(super) fn take_over(&self, prepared: Prepared, front: &Front) {
         self.guards.take_over(prepared.guards);
-        let Some(front) = self.front.get() else {
-            return;
-        };
         for (project, logstore, quality) in prepared.of {
             if !front.site().hold_to(&project, &logstore, quality) {
                 tracing::error!(
@@ -170,18 +169,16 @@ impl QualityControl {
         }
     }
 
-    /// Begins to serve.
-    pub(super) fn serve(&self, front: &Arc<Front>, metrics: &Metrics, prepared: Prepared) {
-        self.front.get_or_init(|| Arc::clone(front));
+    /// Shows how guards and steps stand, of whatever front serves.
+    pub(super) fn show(&self, fronts: &Arc<StandingFront>, metrics: &Metrics) {
         let guards = Arc::clone(&self.guards);
         metrics.watch_guards(move || guards.figures());
-        // Not held: the front holds the metrics.
-        let watched = Arc::downgrade(front);
+        // Not held: a front holds the metrics.
+        let watched = Arc::downgrade(fronts);
         metrics.watch_transforms(move || {
-            let front = watched.upgrade();
-            front.map_or_else(Vec::new, |front| front.site().transform_figures())
+            let fronts = watched.upgrade();
+            fronts.map_or_else(Vec::new, |fronts| fronts.now().site().transform_figures())
         });
-        self.take_over(prepared);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::edge::{self, BindError};
 use crate::foundation::sockets::PassedSockets;
 
 /// Name of the socket of the private listener, where sockets are passed.
-pub(super) const ADMIN_SOCKET: &str = "admin";
+pub const ADMIN_SOCKET: &str = "admin";
 /// Name of the socket of the embedded logstore.
 pub(super) const LOGSTORE_SOCKET: &str = "logstore";
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::{Compression, Config, Logstore, Project, SpoolOrder, SpoolUse, WhenFull};
+use crate::config::{Compression, Config, SpoolOrder, SpoolUse, WhenFull};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
 use crate::pipeline::spool::{
@@ -13,6 +13,7 @@ use crate::pipeline::spool::{
 };
 
 /// A spool that is open.
+#[derive(Debug)]
 pub(super) struct OpenSpool {
     pub(super) directory: SpoolDirectory,
 }
@@ -52,11 +53,8 @@ pub(super) fn open(config: &Config) -> Result<Option<OpenSpool>, StartError> {
     let keys = spool_keys(config)?;
     let directory = SpoolDirectory::open(Arc::new(RealFiles), &spool_dir(config), space, keys)?;
     for lane in directory.lanes()? {
-        let known = config.projects.iter().any(|project| {
-            project.name == lane.project
-                && project.logstores.iter().any(|it| it.name == lane.logstore)
-        });
-        if !known && lane.segments > 0 {
+        let known = config.logstore_of_lane(&lane.project, &lane.logstore);
+        if known.is_none() && lane.segments > 0 {
             tracing::warn!(
                 project = %lane.project, logstore = %lane.logstore, bytes = lane.bytes,
                 "events wait in the spool for a logstore that is not configured any more; they stay there"
@@ -71,11 +69,11 @@ impl OpenSpool {
     pub(super) fn log(
         &self,
         config: &Config,
-        project: &Project,
-        logstore: &Logstore,
+        (project, lane): (&ProjectName, &LogstoreName),
+        used: &SpoolUse,
     ) -> Result<Log, StartError> {
-        let rules = log_rules(config, &logstore.spool);
-        Ok(self.directory.log(&project.name, &logstore.name, rules)?)
+        let rules = log_rules(config, used);
+        Ok(self.directory.log(project, lane, rules)?)
     }
 }
 
@@ -98,8 +96,7 @@ pub fn command_log_rules(
     project: &ProjectName,
     logstore: &LogstoreName,
 ) -> LogRules {
-    let of_project = config.projects.iter().find(|it| it.name == *project);
-    let known = of_project.and_then(|it| it.logstores.iter().find(|it| it.name == *logstore));
+    let known = config.logstore_of_lane(project, logstore);
     LogRules {
         when_full: LogWhenFull::Refuse,
         ..log_rules(config, known.map_or(&SpoolUse::default(), |it| &it.spool))

@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{KeptSockets, Running, aside};
 use crate::pipeline::StopReport;
+use crate::telemetry::DrainStage;
+use crate::telemetry::spans::FLUSH;
 
 /// What is left of a service.
 #[derive(Debug)]
@@ -26,6 +28,9 @@ const TIME_TO_ASK: Duration = Duration::from_secs(1);
 
 /// Time that the private listeners get to answer their last requests.
 const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// Time beyond that of its spans that their exporter gets to end.
+const TIME_TO_TELL: Duration = Duration::from_millis(500);
 
 /// A part that serves until it is told to stop.
 pub(super) struct Serving {
@@ -45,6 +50,18 @@ impl Serving {
 }
 
 impl Running {
+    /// Readiness off, and all else as it was for `delay`, so that load balancers send nothing more when
+    /// the listeners close. `deadline` is what [`Running::stop`] is given then.
+    pub async fn announce_stop(&self, delay: Duration, deadline: Duration) {
+        self.readiness.set(false);
+        if delay.is_zero() || self.ingest.is_none() {
+            return;
+        }
+        let left = delay.saturating_add(deadline);
+        self.metrics.drain.enter(DrainStage::NotReady, left);
+        tokio::time::sleep(delay).await;
+    }
+
     /// Stops from the top down: readiness off, no new connections, requests in flight answered, what
     /// is held delivered until the deadline, the store closed, what was set aside written. Says what became of the events.
     ///
@@ -53,8 +70,12 @@ impl Running {
     /// just before has time to ask what it was made for.
     pub async fn stop(mut self, deadline: Duration, to_hand_over: bool) -> Stopped {
         self.readiness.set(false);
+        if let Some(control) = &self.control {
+            control.stop();
+        }
+        self.metrics.drain.enter(DrainStage::Closing, deadline);
         if let Some(aside) = &self.aside {
-            aside.front.stop_replays();
+            aside.fronts.now().stop_replays();
         }
         let deadline = Instant::now() + deadline;
         let mut sockets = std::mem::take(&mut self.kept);
@@ -78,10 +99,17 @@ impl Running {
                 serving.abort();
             }
         }
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.metrics.drain.enter(DrainStage::Delivering, left);
         let report = match self.pipeline.take() {
             Some(pipeline) => pipeline.stop(deadline).await,
             None => StopReport::default(),
         };
+        // It sends what is left while the others end, and says what it could not send.
+        let sent_by = Instant::now() + FLUSH + TIME_TO_TELL;
+        if let Some(tracing) = &self.tracing {
+            tracing.stop.cancel();
+        }
         let soon = Instant::now() + LAST_GRACE;
         if let Some((serving, store)) = self.logstore.take() {
             serving.finish(soon).await;
@@ -92,11 +120,17 @@ impl Running {
         if let Some(admin) = self.admin.take() {
             admin.finish(soon).await;
         }
+        if let Some(watching) = self.watching.take() {
+            watching.finish(soon).await;
+        }
         if let Some(sharing) = self.sharing.take() {
             sharing.finish(soon).await;
         }
         if let Some(identity) = self.identity.take() {
             identity.finish(soon).await;
+        }
+        if let Some(tracing) = self.tracing.take() {
+            tracing.finish(sent_by).await;
         }
         // After the admin API, whose last call may have notes to take back.
         let unwritten = match self.aside.take() {

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
+use super::upstreams::account_of;
 use crate::config::{Config, Project};
 use crate::embedded::{Access, Admitted, StoreAction, StoreRequest};
 use crate::event::{EventGroup, Reason, Refusal};
@@ -24,29 +27,47 @@ pub(super) struct StoreAccess {
     authenticator: Arc<Authenticator>,
     metrics: Arc<Metrics>,
     region: String,
+    named: ArcSwap<Named>,
+}
+
+/// What of a configuration names resources.
+struct Named {
     account: String,
     /// Projects that have one name here and at the front: the policy of another could not be found.
     projects: BTreeSet<String>,
 }
 
+impl Named {
+    fn of(config: &Config) -> Self {
+        Self {
+            account: account_of(config).to_owned(),
+            projects: projects_of(config),
+        }
+    }
+}
+
 impl StoreAccess {
     pub(super) fn of(
         config: &Config,
-        account: &str,
         authenticator: Arc<Authenticator>,
         metrics: &Arc<Metrics>,
-    ) -> Arc<dyn Access> {
+    ) -> Arc<Self> {
         Arc::new(Self {
             authenticator,
             metrics: Arc::clone(metrics),
-            projects: projects_of(config),
             region: config.embedded.region.clone(),
-            account: account.to_owned(),
+            named: ArcSwap::from_pointee(Named::of(config)),
         })
     }
 
+    /// Names resources as another configuration does from now on.
+    pub(super) fn take_over(&self, config: &Config) {
+        self.named.store(Arc::new(Named::of(config)));
+    }
+
     fn resource(&self, request: &StoreRequest<'_>) -> String {
-        let (region, account) = (&self.region, &self.account);
+        let named = self.named.load();
+        let (region, account) = (&self.region, &named.account);
         match (request.logstore, request.action) {
             (Some(logstore), _) => resource_name(region, account, request.project, logstore),
             (None, StoreAction::ListLogstores) => {
@@ -81,7 +102,7 @@ fn refusal(metrics: &Metrics, denied: Denied) -> Refusal {
 
 impl Access for StoreAccess {
     fn admit(&self, request: &StoreRequest<'_>) -> Result<Box<dyn Admitted>, Refusal> {
-        if !self.projects.contains(request.project) {
+        if !self.named.load().projects.contains(request.project) {
             let denied = Denied::new(CredentialKind::AccessKey, Reason::AccessKeyUnknown);
             return Err(refusal(&self.metrics, denied));
         }

@@ -22,10 +22,13 @@ pub(super) fn account_of(config: &Config) -> &str {
     account.unwrap_or_default()
 }
 
-/// The region that policies may name: that of the project's store.
-pub(super) fn region_of<'c>(config: &'c Config, project: &crate::config::Project) -> &'c str {
-    let upstream = config.upstreams.iter().find(|u| u.name == project.upstream);
-    match upstream {
+/// The region that policies may name: that of the logstore's store.
+pub(super) fn region_of<'c>(
+    config: &'c Config,
+    project: &crate::config::Project,
+    logstore: &crate::config::Logstore,
+) -> &'c str {
+    match config.upstream(project.upstream_of(logstore)) {
         Some(upstream) if upstream.kind == UpstreamKind::Embedded => &config.embedded.region,
         Some(upstream) => upstream.effective_region().unwrap_or_default(),
         None => "",
@@ -46,16 +49,13 @@ pub(super) fn upstream_names(
 ) -> Vec<(ProjectName, Vec<LogstoreName>)> {
     let mut names: BTreeMap<ProjectName, BTreeSet<LogstoreName>> = BTreeMap::new();
     for project in &config.projects {
-        let of_kind = |u: &Upstream| project.uses(&u.name) && u.kind == kind;
-        if config.upstreams.iter().any(of_kind) {
-            // Several projects may share one at the upstream.
-            let logstores = names.entry(upstream_project(project).clone()).or_default();
-            logstores.extend(
-                project
-                    .logstores
-                    .iter()
-                    .map(|l| upstream_logstore(l).clone()),
-            );
+        for logstore in &project.logstores {
+            let of_kind = |u: &Upstream| project.sends(logstore, &u.name) && u.kind == kind;
+            if config.upstreams.iter().any(of_kind) {
+                // Several projects may share one at the upstream.
+                let logstores = names.entry(upstream_project(project).clone()).or_default();
+                logstores.insert(upstream_logstore(logstore).clone());
+            }
         }
     }
     names

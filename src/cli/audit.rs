@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::form::{Form, FormArgs};
 use super::node::NodeArgs;
 use super::{Exit, Failure, output};
 use crate::telemetry::{Books, LogstoreBook};
@@ -20,6 +21,10 @@ can be there twice, with the same __pack_id__, as can events that were recovered
 The numbers are read one after the other while events move, so a difference counts only when several
 readings have one.
 
+Examples:
+  tollgate audit
+  tollgate audit --output json | jq 'select(.balanced | not)'
+
 Exit codes: 0 the books balance, 1 they do not, 69 the node does not run or did not answer, 78 the
 configuration or the token is wrong.";
 
@@ -33,17 +38,8 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(super) struct AuditArgs {
     #[command(flatten)]
     node: NodeArgs,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table, for people.
-    Table,
-    /// A JSON object a line.
-    Json,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) fn run(args: &AuditArgs) -> Result<Exit, Failure> {
@@ -77,7 +73,7 @@ pub(super) fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     books
         .logstores
         .sort_by(|a, b| (&a.project, &a.logstore).cmp(&(&b.project, &b.logstore)));
-    tell(&books, args.format)?;
+    tell(&books, args.form.output)?;
     for book in books.logstores.iter().filter(|book| !book.balanced) {
         let (count, what) = match book.difference {
             missing if missing > 0 => (missing, "are missing"),
@@ -95,8 +91,8 @@ pub(super) fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     })
 }
 
-fn tell(books: &Books, format: Format) -> Result<(), Failure> {
-    if format == Format::Json {
+fn tell(books: &Books, form: Form) -> Result<(), Failure> {
+    if form == Form::Json {
         return books.logstores.iter().try_for_each(|book| {
             let line = serde_json::to_string(book);
             output::line(line.map_err(|error| Failure::new(Exit::Internal, error))?)

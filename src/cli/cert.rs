@@ -12,8 +12,10 @@ use rcgen::{
     CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use rustls_pki_types::DnsName;
+use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::form::{self, FormArgs};
 use super::{Exit, Failure, output};
 use crate::foundation::clock;
 
@@ -25,7 +27,9 @@ Examples:
   curl --cacert tls-cert.pem https://localhost:8080/
       a client that trusts it
 
-For development only: nobody else vouches for it.";
+For development only: nobody else vouches for it.
+
+Exit codes: 0 made, 2 the command line is wrong, 73 a file is there already, or cannot be written.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CertCommand {
@@ -50,6 +54,8 @@ pub(super) struct SelfSignedArgs {
     /// Overwrite files that are there.
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// Browsers may be an hour behind.
@@ -77,6 +83,17 @@ pub(super) fn run(command: &CertCommand) -> Result<Exit, Failure> {
     // The key first: a certificate without its key would be noticed by a running service.
     write(&key_path, key.as_bytes(), 0o600, args.force)?;
     write(&cert_path, certificate.as_bytes(), 0o644, args.force)?;
+    if args.form.is_json() {
+        let absolute = |path: &Path| {
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+            path.display().to_string()
+        };
+        form::print(&json!({
+            "cert": absolute(&cert_path), "key": absolute(&key_path),
+            "names": names(args), "days": args.days,
+        }))?;
+        return Ok(Exit::Success);
+    }
     output::note(format_args!(
         "wrote {} and {} (for {}; {} days). For development only.\nIn the configuration:\n",
         cert_path.display(),

@@ -38,6 +38,21 @@ impl Exit {
             Self::Config => 78,
         }
     }
+
+    /// The same for programs: `kind` of an error in JSON.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Success => "none",
+            Self::Partial => "partial",
+            Self::CommandLine => "command_line",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::DataDir => "data_dir",
+            Self::EventsLost => "events_lost",
+            Self::Config => "config",
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

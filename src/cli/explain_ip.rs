@@ -5,10 +5,11 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
+use super::form::{Form, FormArgs};
 use super::source::ConfigSource;
 use super::{Exit, Failure, output};
 use crate::config::{Config, Listener, MAIN_LISTENER, ProxyRole};
@@ -42,17 +43,8 @@ pub(super) struct ExplainIpArgs {
     /// Name of the listener.
     #[arg(long, default_value = MAIN_LISTENER)]
     listener: String,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// What a PROXY header names.
@@ -122,9 +114,9 @@ pub(super) fn run(args: &ExplainIpArgs) -> Result<Exit, Failure> {
         rules: &rules,
         outcome,
     };
-    match args.format {
-        Format::Text => explained.text()?,
-        Format::Json => output::line(explained.json())?,
+    match args.form.output {
+        Form::Text => explained.text()?,
+        Form::Json => output::line(explained.json())?,
     }
     Ok(match explained.outcome {
         Ok(_) => Exit::Success,

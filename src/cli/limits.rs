@@ -2,9 +2,9 @@
 
 use clap::{Args, Subcommand};
 
+use super::form::{self, Form, FormArgs};
 use super::node::{Node, NodeArgs};
 use super::output::table;
-use super::ticket::{Format, json};
 use super::{Exit, Failure, moment, output};
 use crate::config::LimitMode;
 use crate::foundation::units::Span;
@@ -35,6 +35,52 @@ not known then.
 Exit codes: 0 done, 1 refused, 69 the node did not answer, 73 its files cannot be read, 78 the
 configuration or the token is wrong.";
 
+const LIST_EXAMPLES: &str = "\
+Example:
+  tollgate limits list --output json | jq '.name, .counts.refused'
+
+Exit codes: 0 done, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  tollgate limits show per-address
+  tollgate limits show per-address --key address=203.0.113.7
+
+Exit codes: 0 done, 1 there is no such limit or key, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  tollgate limits top
+  tollgate limits top per-address --count 50 --output json
+
+Exit codes: 0 done, 1 there is no such limit, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const BAN_EXAMPLES: &str = "\
+Example:
+  tollgate limits ban per-address address=203.0.113.7 --for 1h --reason flood
+
+Exit codes: 0 done, 1 refused, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const RAISE_EXAMPLES: &str = "\
+Examples:
+  tollgate limits raise per-user project=shop,subject=d-001 --factor 10 --for 1d --reason \"a sale\"
+  tollgate limits raise per-address address=203.0.113.7 --factor 0.1 --for 1h --reason \"too eager\"
+      a tenth of the limit
+
+Exit codes: 0 done, 1 refused, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const LIFT_EXAMPLES: &str = "\
+Example:
+  tollgate limits lift per-address address=203.0.113.7
+
+Exit codes: 0 done, 1 there is none, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub(super) struct LimitsArgs {
@@ -48,6 +94,7 @@ pub(super) struct LimitsArgs {
 #[derive(Debug, Subcommand)]
 enum LimitsCommand {
     /// List the limits.
+    #[command(after_help = LIST_EXAMPLES)]
     List(ListArgs),
     /// Show one limit: its windows, its bans and raises, its top keys.
     Show(ShowArgs),
@@ -65,12 +112,12 @@ enum LimitsCommand {
 struct ListArgs {
     #[command(flatten)]
     node: NodeArgs,
-    /// How to print them.
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SHOW_EXAMPLES)]
 struct ShowArgs {
     #[command(flatten)]
     node: NodeArgs,
@@ -79,12 +126,12 @@ struct ShowArgs {
     /// Only this key of it.
     #[arg(long)]
     key: Option<String>,
-    /// How to print it.
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = TOP_EXAMPLES)]
 struct TopArgs {
     #[command(flatten)]
     node: NodeArgs,
@@ -93,9 +140,8 @@ struct TopArgs {
     /// Keys of each limit, at most 128.
     #[arg(long, default_value_t = USUAL_TOP)]
     count: usize,
-    /// How to print them.
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +152,8 @@ struct KeyArgs {
     name: String,
     /// The key, as `top` shows it.
     key: String,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +167,7 @@ struct WhyArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = BAN_EXAMPLES)]
 struct BanArgs {
     #[command(flatten)]
     key: KeyArgs,
@@ -127,6 +176,7 @@ struct BanArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = RAISE_EXAMPLES)]
 struct RaiseArgs {
     #[command(flatten)]
     key: KeyArgs,
@@ -138,6 +188,7 @@ struct RaiseArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = LIFT_EXAMPLES)]
 struct LiftArgs {
     #[command(flatten)]
     key: KeyArgs,
@@ -154,11 +205,15 @@ pub(super) fn run(args: &LimitsArgs) -> Result<Exit, Failure> {
         Some(LimitsCommand::Lift(LiftArgs { key })) => {
             let (_, node) = key.node.find()?;
             let lifted = node.lift_key(&key.name, &key.key)?;
-            let text = format!(
-                "lifted: {} of {} {}",
-                lifted.change, lifted.limit, lifted.key
-            );
-            output::note(output::escape(&text));
+            if key.form.is_json() {
+                form::print(&lifted)?;
+            } else {
+                let text = format!(
+                    "lifted: {} of {} {}",
+                    lifted.change, lifted.limit, lifted.key
+                );
+                output::note(output::escape(&text));
+            }
         }
     }
     Ok(Exit::Success)
@@ -177,15 +232,18 @@ fn change(args: &KeyArgs, why: &WhyArgs, factor: Option<f64>) -> Result<(), Fail
         reason: why.reason.clone(),
     };
     let made = node.change_key(&args.name, &new)?;
-    output::note(override_row(&made));
+    match args.form.output {
+        Form::Json => form::print(&made)?,
+        Form::Text => output::note(override_row(&made)),
+    }
     Ok(())
 }
 
 fn list(args: &ListArgs) -> Result<(), Failure> {
     let (_, node) = args.node.find()?;
     let list = node.limits()?;
-    if args.format == Format::Json {
-        return list.limits.iter().try_for_each(json);
+    if args.form.output == Form::Json {
+        return list.limits.iter().try_for_each(form::print);
     }
     tell_of_stopped(&node);
     if list.limits.is_empty() {
@@ -228,15 +286,15 @@ fn show(args: &ShowArgs) -> Result<(), Failure> {
     let (_, node) = args.node.find()?;
     if let Some(key) = &args.key {
         let key = node.limit_key(&args.name, key)?;
-        if args.format == Format::Json {
-            return json(&key);
+        if args.form.output == Form::Json {
+            return form::print(&key);
         }
         tell_of_stopped(&node);
         return keys(&[key]);
     }
     let detail = node.limit(&args.name, USUAL_TOP)?;
-    if args.format == Format::Json {
-        return json(&detail);
+    if args.form.output == Form::Json {
+        return form::print(&detail);
     }
     tell_of_stopped(&node);
     let limit = &detail.limit;
@@ -283,9 +341,9 @@ fn top(args: &TopArgs) -> Result<(), Failure> {
     tell_of_stopped(&node);
     for name in names {
         let detail = node.limit(&name, args.count)?;
-        if args.format == Format::Json {
+        if args.form.output == Form::Json {
             for key in &detail.top {
-                json(&serde_json::json!({"limit": name, "key": key}))?;
+                form::print(&serde_json::json!({"limit": name, "key": key}))?;
             }
             continue;
         }

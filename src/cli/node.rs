@@ -5,32 +5,22 @@
 //! request was sent. Redirects are not followed, and the token is in no message.
 
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Args;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{Method, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use tokio::runtime::Runtime;
 
+use super::admin_args::AdminArgs;
+use super::api::Api;
 use super::source::ConfigSource;
 use super::{Exit, Failure, output};
 use crate::app;
 use crate::config::Config;
 use crate::event::{AsideError, PurgeOrder, Purged, ReplayOrder, ReplayReport};
-use crate::foundation::secret::Secret;
 use crate::gate::identity::state::{
     ChangeError, ExtendTicket, IdentityState, MadeTicket, NewRevocation, NewTicket, Revocation,
     RevocationKind, RevocationPage, TicketId, TicketPage, TicketRecord, known_admin_token,
@@ -39,18 +29,16 @@ use crate::gate::quota::{
     KeyView, LimitControl, LimitDetail, LimitList, NewOverride, OverrideView, Overrides, Quotas,
 };
 use crate::pipeline::quarantine::Quarantine;
-use crate::telemetry::{Books, Metrics};
+use crate::telemetry::Metrics;
 
 /// Time to find out whether somebody listens.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Time for one call.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of an answer that are read: a list of the longest tickets.
-const MAX_ANSWER: usize = 8 << 20;
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a sample: as much as `sample.memory` may be, and the ends of the lines.
-const MAX_SAMPLE: usize = 65 << 20;
+pub(super) const MAX_SAMPLE: usize = 65 << 20;
 /// Entries of a list that are asked for at once.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 /// Who the records name as their maker.
 pub(super) const BY: &str = "command line";
 
@@ -59,10 +47,8 @@ pub(super) const BY: &str = "command line";
 pub(super) struct NodeArgs {
     #[command(flatten)]
     source: ConfigSource,
-    /// Private listener of the running node. Without it: `admin.listen` of the configuration, and
-    /// the files in the data directory when nothing listens there.
-    #[arg(long, value_name = "URL")]
-    admin_url: Option<Uri>,
+    #[command(flatten)]
+    admin: Box<AdminArgs>,
 }
 
 /// A node that can be changed.
@@ -101,14 +87,10 @@ impl Stopped {
 
 impl NodeArgs {
     /// A node that another command names.
-    pub(super) fn of(
-        config: Option<PathBuf>,
-        data_dir: Option<PathBuf>,
-        admin_url: Option<Uri>,
-    ) -> Self {
+    pub(super) fn of(config: Option<PathBuf>, data_dir: Option<PathBuf>, admin: AdminArgs) -> Self {
         Self {
             source: ConfigSource { config, data_dir },
-            admin_url,
+            admin: Box::new(admin),
         }
     }
 
@@ -134,30 +116,74 @@ impl NodeArgs {
     /// The configuration, and the running node, if one listens.
     pub(super) fn running(&self) -> Result<(Config, Option<Box<Api>>), Failure> {
         let config = self.source.load()?;
-        let token = known_admin_token(&config.admin, &config.data_dir)
-            .map_err(|error| Failure::new(Exit::DataDir, error))?;
-        let url = match &self.admin_url {
-            Some(url) => url.clone(),
-            None => {
-                let address = reachable(config.admin.listen);
-                if !listens(address)? {
-                    return Ok((config, None));
-                }
-                Uri::try_from(format!("http://{address}"))
-                    .map_err(|error| Failure::new(Exit::Internal, error))?
-            }
-        };
-        let token = token.ok_or_else(|| {
-            let message = format!(
-                "no token for the admin API at {url}: there is no keys/admin.key in {}; name the data directory of that node with --data-dir, or its configuration with --config",
-                config.data_dir.display()
-            );
-            Failure::new(Exit::DataDir, message)
-        })?;
-        let api = Api::new(&url, &token)?;
-        output::note(format_args!("by the admin API of the running node, {url}"));
-        Ok((config, Some(Box::new(api))))
+        let api = running(&config, &self.admin, None)?;
+        if let Some(api) = &api {
+            let url = api.base();
+            output::note(format_args!("by the admin API of the running node, {url}"));
+        }
+        Ok((config, api))
     }
+}
+
+/// Whether what is sent there can be read on the way.
+fn sends_in_clear(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let address = address.parse::<IpAddr>();
+    let is_here = host == "localhost" || address.is_ok_and(|it| it.is_loopback());
+    url.scheme_str() == Some("http") && !is_here
+}
+
+/// The running node of a configuration, or the one that is named, if one listens. `time` is for each
+/// call; without it: as usual.
+pub(super) fn running(
+    config: &Config,
+    admin: &AdminArgs,
+    time: Option<Duration>,
+) -> Result<Option<Box<Api>>, Failure> {
+    let token = known_admin_token(&config.admin, &config.data_dir)
+        .map_err(|error| Failure::new(Exit::DataDir, error))?;
+    let url = match &admin.admin_url {
+        Some(url) => url.clone(),
+        None => {
+            let address = reachable(config.admin.listen);
+            if !listens(address, time.unwrap_or(CONNECT))? {
+                return Ok(None);
+            }
+            let scheme = if config.admin.tls.is_on() {
+                "https"
+            } else {
+                "http"
+            };
+            Uri::try_from(format!("{scheme}://{address}"))
+                .map_err(|error| Failure::new(Exit::Internal, error))?
+        }
+    };
+    let wants_tls = admin.tls.admin_ca.is_some() || config.admin.tls.is_on();
+    if admin.admin_url.is_some() && wants_tls && sends_in_clear(&url) {
+        let message = format!(
+            "{url} would get the token in clear, and --admin-ca or [admin.tls] asks for TLS: begin its URL with `https://`"
+        );
+        return Err(Failure::new(Exit::Config, message));
+    }
+    // For one that is found by the configuration and speaks plain HTTP it may stand in the environment.
+    let secure = url.scheme_str() == Some("https");
+    let certificate = admin.tls.has_certificate() && (secure || admin.admin_url.is_some());
+    if token.is_none() && !certificate {
+        let message = format!(
+            "no token for the admin API at {url}: there is no keys/admin.key in {}; name the data directory of that node with --data-dir, or its configuration with --config, or a certificate with --admin-cert and --admin-key",
+            config.data_dir.display()
+        );
+        return Err(Failure::new(Exit::DataDir, message));
+    }
+    let tls = admin.tls.client(&config.admin.tls)?;
+    Ok(Some(Box::new(Api::new(
+        &url,
+        token.as_ref(),
+        certificate,
+        tls,
+        time.unwrap_or(TIMEOUT),
+    )?)))
 }
 
 /// An address to connect to: one that listens on every address is reached by loopback.
@@ -169,8 +195,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn listens(address: SocketAddr) -> Result<bool, Failure> {
-    match TcpStream::connect_timeout(&address, CONNECT) {
+fn listens(address: SocketAddr, time: Duration) -> Result<bool, Failure> {
+    match TcpStream::connect_timeout(&address, time) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(false),
         Err(error) => {
@@ -391,170 +417,6 @@ impl Node {
     }
 }
 
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-/// The admin API of a running node.
-pub(super) struct Api {
-    runtime: Runtime,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    base: String,
-    authorization: HeaderValue,
-}
-
-impl Api {
-    fn new(url: &Uri, token: &Secret) -> Result<Self, Failure> {
-        let form = "--admin-url is `http://` or `https://`, a host and perhaps a port";
-        let known = matches!(url.scheme_str(), Some("http" | "https"));
-        if !known || url.authority().is_none() || url.query().is_some() {
-            return Err(Failure::new(Exit::Config, form));
-        }
-        let internal = |error: &dyn std::fmt::Display| Failure::new(Exit::Internal, error);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| internal(&error))?;
-        let value = [b"Bearer ", token.expose()].concat();
-        let mut authorization = HeaderValue::from_maybe_shared(Bytes::from(value))
-            .map_err(|_| Failure::new(Exit::Config, "the admin token cannot stand in a header"))?;
-        authorization.set_sensitive(true);
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(provider)
-            .map_err(|error| internal(&error))?
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Ok(Self {
-            runtime,
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            base: url.to_string().trim_end_matches('/').to_owned(),
-            authorization,
-        })
-    }
-
-    /// What came in, and where it is or how it ended.
-    pub(super) fn books(&self) -> Result<Books, Failure> {
-        self.call(Method::GET, "books", None)
-    }
-
-    fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body).map_err(|error| Failure::new(Exit::Internal, error))?;
-        self.call(Method::POST, path, Some(body))
-    }
-
-    fn list<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        filter: &str,
-        cursor: Option<&str>,
-    ) -> Result<T, Failure> {
-        let cursor = cursor.map_or_else(String::new, |c| format!("&cursor={}", encode(c)));
-        let path = format!("{path}?limit={PAGE}{filter}{cursor}");
-        self.call(Method::GET, &path, None)
-    }
-
-    /// The body of an answer, of at most `most` bytes.
-    fn fetch(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Vec<u8>>,
-        most: usize,
-    ) -> Result<Vec<u8>, Failure> {
-        let base = &self.base;
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{base}/api/v1/{path}"))
-            .header(AUTHORIZATION, self.authorization.clone());
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        let request = request
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
-            .map_err(|error| Failure::new(Exit::Internal, error))?;
-        let exchange = async {
-            let response = self.client.request(request).await.map_err(|e| causes(&e))?;
-            let (head, body) = response.into_parts();
-            let body = read(body, most).await?;
-            Ok::<_, String>((head.status, body))
-        };
-        let exchange = async { tokio::time::timeout(TIMEOUT, exchange).await };
-        let answer = self.runtime.block_on(exchange);
-        let no_answer = || Err(format!("no answer within {} s", TIMEOUT.as_secs()));
-        let (status, body) = answer.unwrap_or_else(|_| no_answer()).map_err(|why| {
-            let message = format!("the admin API at {base}: {why}");
-            Failure::new(Exit::Unavailable, message)
-        })?;
-        if !status.is_success() {
-            return Err(self.failure(status, &body));
-        }
-        Ok(body)
-    }
-
-    fn call<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Vec<u8>>,
-    ) -> Result<T, Failure> {
-        let body = self.fetch(method, path, body, MAX_ANSWER)?;
-        let base = &self.base;
-        serde_json::from_slice(&body).map_err(|error| {
-            let message = format!("the admin API at {base} gave an answer that is none: {error}");
-            Failure::new(Exit::Unavailable, message)
-        })
-    }
-
-    fn failure(&self, status: StatusCode, body: &[u8]) -> Failure {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct ErrorBody {
-            error_message: String,
-        }
-        let base = &self.base;
-        let told = serde_json::from_slice::<ErrorBody>(body).map(|body| body.error_message);
-        let message = match (&told, status) {
-            (_, StatusCode::UNAUTHORIZED) => format!(
-                "the node at {base} does not take the token of this data directory: is it another node? Name its own with --data-dir or --config"
-            ),
-            (Ok(told), _) => output::escape(told),
-            (Err(_), StatusCode::NOT_FOUND) => {
-                format!(
-                    "there is no admin API at {base}; name the private listener with --admin-url"
-                )
-            }
-            (Err(_), _) => format!("the admin API at {base} answered {status}"),
-        };
-        let exit = match status {
-            StatusCode::UNAUTHORIZED => Exit::Config,
-            _ if told.is_err() || status.is_server_error() => Exit::Unavailable,
-            _ => Exit::Partial,
-        };
-        Failure::new(exit, message)
-    }
-}
-
-/// Reads an answer of at most `most` bytes.
-async fn read(mut body: Incoming, most: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(|error| causes(&error))?.into_data() {
-            if bytes.len() + data.len() > most {
-                return Err("the answer is too long".to_owned());
-            }
-            bytes.extend_from_slice(&data);
-        }
-    }
-    Ok(bytes)
-}
-
-/// An error with its causes: that of the client alone says only that a request failed.
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

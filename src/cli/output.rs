@@ -26,7 +26,7 @@ pub(super) fn error(text: impl std::fmt::Display) {
     note(format_args!("error: {text}"));
 }
 
-/// Writes a failure to standard error.
+/// Writes a failure to standard error, for people.
 pub(super) fn failure(failure: &Failure) {
     if failure.is_rendered() {
         note(failure);
@@ -40,13 +40,40 @@ pub(super) fn problems(problems: &Problems) -> String {
     problems.render(colour(&io::stderr()))
 }
 
-/// Whether to write colours: to a terminal, unless `NO_COLOR` is set (no-color.org).
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the environment decides about colours"
-)]
+/// Whether to write colours: to a terminal that knows them. `NO_COLOR` (no-color.org) forbids them;
+/// `CLICOLOR_FORCE` asks for them elsewhere too, and `CLICOLOR=0` for none (bixense.com/clicolors).
 pub(super) fn colour(stream: &impl io::IsTerminal) -> bool {
-    stream.is_terminal() && !std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty())
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the environment decides about colours"
+    )]
+    let value = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if value("NO_COLOR").is_some() {
+        return false;
+    }
+    if value("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+        return true;
+    }
+    let refused = value("CLICOLOR").as_deref() == Some("0");
+    !refused && value("TERM").as_deref() != Some("dumb") && stream.is_terminal()
+}
+
+/// A word in a colour, where somebody looks at standard output: 31 is red, 32 green, 33 yellow.
+pub(super) fn coloured(word: &str, colour: u8, on: bool) -> String {
+    match on {
+        true => format!("\u{1b}[{colour}m{word}\u{1b}[0m"),
+        false => word.to_owned(),
+    }
+}
+
+/// Text of ours without its colours.
+pub(super) fn without_colours(text: &str) -> String {
+    let mut pieces = text.split("\u{1b}[");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        out.push_str(piece.split_once('m').map_or(piece, |(_, rest)| rest));
+    }
+    out
 }
 
 /// Text from elsewhere, made safe for a terminal: control characters, and those that turn the
@@ -123,6 +150,9 @@ mod tests {
             escape("a\u{1b}[31m\n\u{9b}\u{202e}é✓"),
             "a\\u{1b}[31m\\n\\u{9b}\\u{202e}é✓"
         );
+        let red = coloured("a", 31, true);
+        assert_eq!(without_colours(&format!("{red} b")), "a b");
+        assert_eq!(coloured("a", 31, false), "a");
         assert_eq!(
             escape_json("{\"a\": \"\u{9b}\u{202e}é\"}\n"),
             "{\"a\": \"\\u009b\\u202eé\"}\n"

@@ -13,8 +13,10 @@ use std::sync::Arc;
 use clap::error::ErrorKind;
 use clap::{Args, Subcommand};
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::form::{self, Form, FormArgs};
 use super::{Exit, Failure, output};
 use crate::foundation::clock;
 use crate::gate::policy::{
@@ -68,6 +70,8 @@ pub(super) struct TestArgs {
     /// times.
     #[arg(long, value_name = "KEY=VALUE", value_parser = given)]
     context: Vec<Given>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) fn run(command: &PolicyCommand) -> Result<Exit, Failure> {
@@ -96,7 +100,10 @@ pub(super) fn run(command: &PolicyCommand) -> Result<Exit, Failure> {
         true => decide_without_identity(project, &question),
         false => policies.decide(&question),
     };
-    let exit = tell(&decision, &documents)?;
+    let exit = match args.form.output {
+        Form::Json => tell_json(&decision)?,
+        Form::Text => tell(&decision, &documents)?,
+    };
     facts.note_absent();
     Ok(exit)
 }
@@ -175,6 +182,36 @@ fn tell(decision: &Decision<'_>, documents: &[Document]) -> Result<Exit, Failure
             if let Denial::Explicit(_, by) = denial {
                 show(*by)?;
             }
+            Ok(Exit::Partial)
+        }
+        Decision::NeedsBody => Err(Failure::new(Exit::Internal, "a fact is still to come")),
+    }
+}
+
+/// The same for programs: the decision, why, and the statement that decides, where one does.
+fn tell_json(decision: &Decision<'_>) -> Result<Exit, Failure> {
+    let statement = |by: Decider<'_>| {
+        json!({
+            "policy": by.policy().name(), "kind": by.policy().kind().to_string(),
+            "statement": by.statement(),
+        })
+    };
+    match decision {
+        Decision::Allowed(grant) => {
+            form::print(&json!({
+                "decision": "allowed",
+                "by": grant.by.map(statement),
+                "session": grant.session.map(statement),
+            }))?;
+            Ok(Exit::Success)
+        }
+        Decision::Denied(denial) => {
+            let by = match denial {
+                Denial::Explicit(_, by) => Some(statement(*by)),
+                Denial::Implicit(_) => None,
+            };
+            let why = denial.to_string();
+            form::print(&json!({"decision": "denied", "by": by, "why": why}))?;
             Ok(Exit::Partial)
         }
         Decision::NeedsBody => Err(Failure::new(Exit::Internal, "a fact is still to come")),

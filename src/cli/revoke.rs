@@ -2,8 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::form::{self, Form, FormArgs};
 use super::node::{BY, NodeArgs};
-use super::ticket::{Format, json};
 use super::{Exit, Failure, moment, output};
 use crate::foundation::units::Span;
 use crate::gate::identity::state::{NewRevocation, Revocation, RevocationKind};
@@ -27,6 +27,21 @@ Examples:
 Without --ttl a revocation does not end; that of a ticket or a jti ends when the credential cannot
 be valid any more. A second revocation of the same widens the first and never narrows it: lift it
 first. Exit codes: 0 done, 1 refused, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  tollgate revoke list
+  tollgate revoke list --kind session --output json
+
+Exit codes: 0 done, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const LIFT_EXAMPLES: &str = "\
+Example:
+  tollgate revoke lift session d-001
+
+Exit codes: 0 done, 1 it is not revoked, 69 the node did not answer, 73 its files cannot be read, 78 the
 configuration or the token is wrong.";
 
 #[derive(Debug, Subcommand)]
@@ -57,21 +72,24 @@ pub(super) struct AddArgs {
     /// Spare what was issued after this time: `now`, `2026-11-22T08:00:00Z` or unix seconds.
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     issued_before: Option<u64>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = LIST_EXAMPLES)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     node: NodeArgs,
     /// Only this kind.
     #[arg(long)]
     kind: Option<RevocationKind>,
-    /// How to print them.
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = LIFT_EXAMPLES)]
 pub(super) struct LiftArgs {
     #[command(flatten)]
     node: NodeArgs,
@@ -79,6 +97,8 @@ pub(super) struct LiftArgs {
     kind: RevocationKind,
     /// Which one.
     value: String,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) fn run(command: &RevokeCommand) -> Result<Exit, Failure> {
@@ -93,20 +113,27 @@ pub(super) fn run(command: &RevokeCommand) -> Result<Exit, Failure> {
                 before: args.issued_before,
                 by: Some(BY.into()),
             })?;
-            output::note(row(&revocation));
+            match args.form.output {
+                Form::Json => form::print(&revocation)?,
+                Form::Text => output::note(row(&revocation)),
+            }
         }
         RevokeCommand::List(args) => {
             let (_, node) = args.node.find()?;
-            node.revocations(args.kind, |revocation| match args.format {
-                Format::Json => json(&revocation),
-                Format::Text => output::line(row(&revocation)),
+            node.revocations(args.kind, |revocation| match args.form.output {
+                Form::Json => form::print(&revocation),
+                Form::Text => output::line(row(&revocation)),
             })?;
         }
         RevokeCommand::Lift(args) => {
             let (_, node) = args.node.find()?;
             let lifted = node.lift(args.kind, &args.value)?;
-            let text = format!("lifted: {} {}", lifted.kind, lifted.value);
-            output::note(output::escape(&text));
+            if args.form.is_json() {
+                form::print(&lifted)?;
+            } else {
+                let text = format!("lifted: {} {}", lifted.kind, lifted.value);
+                output::note(output::escape(&text));
+            }
         }
     }
     Ok(Exit::Success)

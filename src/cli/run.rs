@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::task::JoinHandle;
-use tracing_subscriber::EnvFilter;
 
 use super::handover::{self, Image};
-use super::notify::{State, notify};
+use super::notify::{State, Watchdog, notify};
 use super::signals::{self, Asked, Signals};
 use super::{Exit, Failure, output, source};
 use crate::app::{
@@ -21,6 +20,8 @@ use crate::config::{Accept, Config, Log, LogFormat, MAIN_LISTENER, Overrides};
 use crate::foundation::sockets::PassedSockets;
 use crate::gate::identity;
 use crate::pipeline::StopReport;
+use crate::telemetry;
+use crate::telemetry::log::{LevelError, LogRules};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,10 +35,14 @@ Examples:
 
 SIGTERM or SIGINT stops it: no new connections, requests in flight answered, events delivered until
 delivery.stop_deadline. A second signal stops at once.
-SIGHUP takes over keys, roles and policies. SIGUSR2 hands over to the program that stands where this one
+SIGHUP takes over what the configuration says now (docs/reload.md). SIGUSR2 hands over to the program that stands where this one
 was started from, in the same process and with the same listening sockets: connections wait meanwhile,
 and none is refused. Sockets may be passed in by systemd, by the names ingest, admin, logstore and those
-of [[ingest.listener]].";
+of [[ingest.listener]].
+
+Exit codes: 0 stopped, nothing was lost, 69 an address could not be bound, 70 a part has died, 73 the data
+directory or a key cannot be made or read, 75 stopped with events that were not delivered, 78 the
+configuration is wrong.";
 
 /// Arguments of `tollgate run`.
 #[derive(Debug, Default, Args)]
@@ -68,21 +73,25 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let passed = handover::passed()?;
     let image = Image::of_this_process();
     let config = args.configuration()?;
-    start_log(&config.log)?;
-    // Before any thread, which would not be blocked; and after what may take long.
+    // Before any thread (the log has one), which would not be blocked; and after what may take long.
     signals::hold().map_err(|error| Failure::new(Exit::Internal, error))?;
+    start_log(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Internal, error))?;
     let (path, overrides) = (args.config.clone(), args.overrides());
-    let load = move || source::reload(path.as_deref(), &overrides);
+    let load = LoadConfig {
+        path: path.clone(),
+        overridden: overrides.keys().map(str::to_owned).collect(),
+        load: Box::new(move || source::reload(path.as_deref(), &overrides)),
+    };
     let service = Service {
         config: &config,
         path: args.config.as_deref(),
         image,
     };
-    let end = runtime.block_on(service.run(args.only, Box::new(load), passed))?;
+    let end = runtime.block_on(service.run(args.only, load, passed))?;
     match end {
         End::Exit(exit) => {
             runtime.shutdown_background();
@@ -90,6 +99,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         }
         End::HandOver(image, sockets) => {
             runtime.shutdown_timeout(LAST_TASKS);
+            telemetry::log::flush();
             Err(image.replace(&sockets.into_inner()))
         }
     }
@@ -144,6 +154,8 @@ impl Service<'_> {
     ) -> Result<End, Failure> {
         let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Internal, error))?;
         let took_over = !passed.is_empty();
+        // Until the end: who stops or hands over is watched as well.
+        let _watchdog = Watchdog::start();
         let running = app::start(self.config, only, load, passed)
             .await
             .map_err(|error| start_failure(&error))?;
@@ -223,8 +235,19 @@ impl Service<'_> {
         });
         let metrics = Arc::clone(running.metrics());
         let unwritten = running.unwritten();
-        let deadline = self.config.delivery.stop_deadline.get();
-        let mut stopping = pin!(running.stop(deadline, image.is_some()));
+        let current = running.control().map(|control| control.running());
+        let config = current.as_deref().unwrap_or(self.config);
+        let deadline = config.delivery.stop_deadline.get();
+        // Nobody is turned away by a handover, and nothing is served by a node that has failed.
+        let delay = match failed || image.is_some() {
+            true => Duration::ZERO,
+            false => config.ingest.drain_delay.get(),
+        };
+        let to_hand_over = image.is_some();
+        let mut stopping = pin!(async {
+            running.announce_stop(delay, deadline).await;
+            running.stop(deadline, to_hand_over).await
+        });
         let Stopped {
             report,
             unwritten,
@@ -259,20 +282,13 @@ impl Service<'_> {
     }
 }
 
-/// Takes over what the configuration says of identity now, and certificates, without holding anything
-/// up.
+/// Takes over what the configuration says now, without holding anything up.
 fn reload(running: &Running) {
-    drop(tokio::task::spawn_blocking(running.reload_certificates()));
-    let Some(identity) = running.identity() else {
+    let Some(control) = running.control() else {
+        tracing::warn!("this node serves no clients: nothing is reloaded");
         return;
     };
-    let identity = Arc::clone(identity);
-    // The outcome is in the log; nothing waits for it.
-    drop(tokio::task::spawn_blocking(move || {
-        if let Err(error) = identity.reload() {
-            tracing::error!("identity was not reloaded, and is as it was: {error}");
-        }
-    }));
+    control.on_signal();
 }
 
 fn end(report: &StopReport, unwritten: u64) -> Exit {
@@ -320,6 +336,7 @@ pub(super) fn start_failure(error: &StartError) -> Failure {
         | StartError::UpstreamSecret { .. }
         | StartError::Upstream { .. }
         | StartError::Quality(_)
+        | StartError::Traces(_)
         | StartError::Identity(
             IdentityError::Trust(_) | IdentityError::Limits(_) | IdentityError::Quality(_),
         ) => Exit::Config,
@@ -346,11 +363,24 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
             scheme(config, name),
         ))?;
     }
+    let has_page = config.admin.dashboard.enabled && !addresses.ingest.is_empty();
+    let login = match &config.admin.token {
+        Some(_) => "log in with admin.token".to_owned(),
+        None => {
+            let key = config.data_dir.join("keys/admin.key");
+            format!("log in with the token in {}", key.display())
+        }
+    };
     let rows = [
         (
             "private",
             addresses.admin,
             "/metrics /healthz /readyz /api/v1",
+        ),
+        (
+            "dashboard",
+            addresses.admin.filter(|_| has_page),
+            login.as_str(),
         ),
         (
             "logstore",
@@ -360,7 +390,9 @@ fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
     ];
     for (what, address, note) in rows {
         if let Some(address) = address {
-            output::line(format_args!("  {what:<10} http://{address}  {note}"))?;
+            let secure = what != "logstore" && config.admin.tls.is_on();
+            let scheme = if secure { "https" } else { "http" };
+            output::line(format_args!("  {what:<10} {scheme}://{address}  {note}"))?;
         }
     }
     output::line(format_args!(
@@ -457,18 +489,15 @@ fn tail_arguments(config: &Config, running: &Running) -> String {
 /// Writes the log of this process to standard error.
 ///
 /// # Errors
-/// When `log.level` cannot be read.
+/// When `log.level` cannot be read, or no thread can be had.
 pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|error| Failure::new(Exit::Config, format!("log.level: {error}")))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match log.format {
-        LogFormat::Text => builder
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .init(),
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
+    let rules = LogRules {
+        level: &log.level,
+        json: log.format == LogFormat::Json,
+        colours: output::colour(&std::io::stderr()),
+    };
+    telemetry::log::start(rules).map_err(|error| match error {
+        LevelError::Log(_) => Failure::new(Exit::Internal, error),
+        error => Failure::new(Exit::Config, format!("log.level: {error}")),
+    })
 }

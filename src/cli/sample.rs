@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::form::Form;
 use super::node::NodeArgs;
 use super::{Exit, Failure, moment, output};
 use crate::event::{SampledBody, SampledRequest};
@@ -12,7 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   tollgate sample > sample.ndjson            all that is kept, to be replayed later
   tollgate sample --reason schema_invalid    requests that were refused for that
-  tollgate sample --format table             a line for each
+  tollgate sample --output text              a line for each
   tollgate sample --events | tollgate schema infer -
       the events of what was taken, to propose a schema from
 
@@ -34,19 +35,17 @@ pub(super) struct SampleArgs {
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     /// The events of the bodies that are JSON, one a line, in the place of the requests.
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long, conflicts_with = "output")]
     events: bool,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "json")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A JSON object a line.
-    Json,
-    /// A table, for people.
-    Table,
+    /// Form of the results; `json` is what `replay` and `explain` read.
+    #[arg(
+        long,
+        alias = "format",
+        value_enum,
+        default_value = "json",
+        value_name = "FORM"
+    )]
+    output: Form,
 }
 
 impl SampleArgs {
@@ -85,8 +84,8 @@ pub(super) fn run(args: &SampleArgs) -> Result<Exit, Failure> {
     if args.events {
         return events(chosen.map(|(_, request)| request));
     }
-    match args.format {
-        Format::Json => {
+    match args.output {
+        Form::Json => {
             let mut out = std::io::stdout().lock();
             for (line, _) in chosen {
                 let written = out.write_all(line).and_then(|()| out.write_all(b"\n"));
@@ -95,7 +94,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<Exit, Failure> {
                 })?;
             }
         }
-        Format::Table => {
+        Form::Text => {
             let head = [
                 "time",
                 "request",

@@ -34,7 +34,11 @@ impl ConfigSource {
     }
 }
 
-fn checked(path: Option<&Path>, overrides: &Overrides) -> Result<Checked, Problems> {
+/// Reads and checks a configuration, or takes the built-in one.
+///
+/// # Errors
+/// With every mistake.
+pub(super) fn checked(path: Option<&Path>, overrides: &Overrides) -> Result<Checked, Problems> {
     match path {
         Some(path) => Checked::load(path, overrides),
         None => {
@@ -49,9 +53,8 @@ fn checked(path: Option<&Path>, overrides: &Overrides) -> Result<Checked, Proble
 ///
 /// # Errors
 /// With every mistake.
-pub(super) fn reload(path: Option<&Path>, overrides: &Overrides) -> Result<Config, String> {
-    let checked = checked(path, overrides).map_err(|problems| problems.to_string())?;
-    Ok(checked.config)
+pub(super) fn reload(path: Option<&Path>, overrides: &Overrides) -> Result<Checked, Problems> {
+    checked(path, overrides)
 }
 
 /// Reads and checks a configuration, or takes the built-in one, and prints its warnings.

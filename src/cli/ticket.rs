@@ -1,7 +1,8 @@
 //! `tollgate ticket`: makes, lists, extends and revokes tickets.
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
+use super::form::{self, Form, FormArgs};
 use super::node::{BY, NodeArgs};
 use super::{Exit, Failure, moment, output};
 use crate::config::Config;
@@ -26,6 +27,28 @@ Only the ticket goes to standard output. It is told this once and kept nowhere.
 Exit codes: 0 made, 1 refused, 69 the node did not answer, 73 its files cannot be read, 78 the
 configuration or the token is wrong.";
 
+const LIST_EXAMPLES: &str = "\
+Examples:
+  tollgate ticket list
+  tollgate ticket list --output json | jq 'select(.revoked | not)'
+
+Exit codes: 0 done, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const EXTEND_EXAMPLES: &str = "\
+Example:
+  tollgate ticket extend e0f7faec-e9b1-48ac-94d0-884fe3b1d43d --ttl 1d
+
+Exit codes: 0 done, 1 refused, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
+const REVOKE_EXAMPLES: &str = "\
+Example:
+  tollgate ticket revoke e0f7faec-e9b1-48ac-94d0-884fe3b1d43d --reason 'no longer needed'
+
+Exit codes: 0 done, 1 refused, 69 the node did not answer, 73 its files cannot be read, 78 the
+configuration or the token is wrong.";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum TicketCommand {
     /// Make a ticket, and print it alone.
@@ -38,15 +61,6 @@ pub(super) enum TicketCommand {
     Revoke(RevokeArgs),
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = CREATE_EXAMPLES)]
 pub(super) struct CreateArgs {
@@ -56,7 +70,8 @@ pub(super) struct CreateArgs {
     #[arg(long)]
     project: ProjectName,
     /// Logstore that the ticket may write to. May stand several times.
-    #[arg(long, required_unless_present = "view", conflicts_with = "view")]
+    /// With `--view`: a logstore that is shown; without it, all of the project.
+    #[arg(long, required_unless_present = "view")]
     logstore: Vec<LogstoreName>,
     /// Dashboard that the ticket shows, instead of writing.
     #[arg(long, value_name = "DASHBOARD")]
@@ -73,6 +88,9 @@ pub(super) struct CreateArgs {
     /// Shows only events whose field has this value. May stand several times: all must hold.
     #[arg(long, value_name = "NAME=VALUE", requires = "view", value_parser = field)]
     field: Vec<FieldFilter>,
+    /// Does not show this field of events. May stand several times.
+    #[arg(long, value_name = "NAME", requires = "view")]
+    hide: Vec<String>,
     /// Time until the ticket expires, unless it is extended. Without it: a day.
     #[arg(long, value_name = "SPAN")]
     ttl: Option<Span>,
@@ -97,24 +115,21 @@ pub(super) struct CreateArgs {
     /// A note, for people.
     #[arg(long, value_name = "TEXT", default_value = "")]
     note: String,
-    /// How to print it.
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = LIST_EXAMPLES)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     node: NodeArgs,
-    /// How to print them.
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  tollgate ticket extend e0f7faec-e9b1-48ac-94d0-884fe3b1d43d --ttl 1d"
-)]
+#[command(after_help = EXTEND_EXAMPLES)]
 pub(super) struct ExtendArgs {
     #[command(flatten)]
     node: NodeArgs,
@@ -123,9 +138,12 @@ pub(super) struct ExtendArgs {
     /// Time from now at which it ends then.
     #[arg(long, value_name = "SPAN")]
     ttl: Span,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = REVOKE_EXAMPLES)]
 pub(super) struct RevokeArgs {
     #[command(flatten)]
     node: NodeArgs,
@@ -134,6 +152,8 @@ pub(super) struct RevokeArgs {
     /// Why, for people.
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) fn run(command: &TicketCommand) -> Result<Exit, Failure> {
@@ -147,14 +167,22 @@ pub(super) fn run(command: &TicketCommand) -> Result<Exit, Failure> {
                 until: None,
             };
             let ticket = node.extend_ticket(args.id, extend)?;
-            let until = moment::format(ticket.expires);
-            output::note(format_args!("ticket {} is good until {until}", ticket.id));
+            if args.form.is_json() {
+                form::print(&ticket)?;
+            } else {
+                let until = moment::format(ticket.expires);
+                output::note(format_args!("ticket {} is good until {until}", ticket.id));
+            }
             Ok(Exit::Success)
         }
         TicketCommand::Revoke(args) => {
             let (_, node) = args.node.find()?;
-            node.revoke_ticket(args.id, &args.reason)?;
-            output::note(format_args!("ticket {} is revoked", args.id));
+            let revocation = node.revoke_ticket(args.id, &args.reason)?;
+            if args.form.is_json() {
+                form::print(&revocation)?;
+            } else {
+                output::note(format_args!("ticket {} is revoked", args.id));
+            }
             Ok(Exit::Success)
         }
     }
@@ -165,9 +193,9 @@ fn create(args: &CreateArgs) -> Result<Exit, Failure> {
     warn_of_unknown(&config, args);
     let made = node.create_ticket(args.ticket())?;
     describe(&made);
-    match args.format {
-        Format::Text => output::line(made.token)?,
-        Format::Json => json(&made)?,
+    match args.form.output {
+        Form::Text => output::line(made.token)?,
+        Form::Json => form::print(&made)?,
     }
     Ok(Exit::Success)
 }
@@ -183,6 +211,8 @@ impl CreateArgs {
                 to: self.until,
                 last_seconds: self.last.map(Span::as_secs),
                 filters: self.field.clone(),
+                logstores: self.logstore.clone(),
+                hidden: self.hide.clone(),
             }),
             None => Grant::Write {
                 project,
@@ -229,16 +259,11 @@ fn describe(made: &MadeTicket) {
 fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let (_, node) = args.node.find()?;
     let now = clock::unix_seconds();
-    node.tickets(|ticket| match args.format {
-        Format::Json => json(&ticket),
-        Format::Text => output::line(row(&ticket, now)),
+    node.tickets(|ticket| match args.form.output {
+        Form::Json => form::print(&ticket),
+        Form::Text => output::line(row(&ticket, now)),
     })?;
     Ok(Exit::Success)
-}
-
-pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text = serde_json::to_string(value).map_err(|error| Failure::new(Exit::Internal, error))?;
-    output::line(text)
 }
 
 fn row(ticket: &TicketRecord, now: u64) -> String {

@@ -1,11 +1,11 @@
 //! What became of a request that was tried out, for people and for machines.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Failure, output};
-use crate::app::{Traced, TrialAnswer};
+use crate::app::{Traced, TrialAnswer, explained};
+pub(super) use crate::app::{events, tags, text};
 use crate::event::Refusal;
-use crate::logstore::proto::LogGroup;
 
 /// Prints the stages that a request came to, each on a line with what was found below it.
 ///
@@ -62,62 +62,5 @@ fn told(refusal: &Refusal) -> String {
 
 /// All of an answer, as JSON.
 pub(super) fn as_json(answer: &TrialAnswer) -> Value {
-    let traced = &answer.traced;
-    let stages = traced.steps.iter().map(|step| {
-        let refused = step.refused.as_ref().map(|refusal| {
-            let reason = refusal.reason();
-            json!({"reason": reason.label(), "message": refusal.message(), "fix": reason.fix()})
-        });
-        json!({"stage": step.stage.label(), "notes": step.notes, "refused": refused})
-    });
-    let others = traced.others.iter().map(|other| {
-        let violations = other.violations.iter();
-        let violations = violations.map(|(at, why)| json!({"pointer": at, "message": why}));
-        json!({
-            "event": other.event, "result": other.end, "check": other.check,
-            "violations": violations.collect::<Vec<_>>(),
-        })
-    });
-    let stored = answer.stored.iter().map(|(project, logstore, group)| {
-        json!({
-            "project": project.as_str(), "logstore": logstore.as_str(),
-            "topic": text(group.topic()), "source": text(group.source()), "tags": tags(group),
-            "events": events(group),
-        })
-    });
-    json!({
-        "status": answer.status.as_u16(),
-        "reason": answer.reason.map(|reason| reason.label()),
-        "limit": traced.limit,
-        "stages": stages.collect::<Vec<_>>(),
-        "events": traced.events,
-        "others": others.collect::<Vec<_>>(),
-        "stored": stored.collect::<Vec<_>>(),
-    })
-}
-
-/// The tags of a LogGroup, but for the id of its batch, which is made up.
-pub(super) fn tags(group: &LogGroup) -> Value {
-    let own = group
-        .log_tags
-        .iter()
-        .filter(|tag| &tag.key[..] != b"__pack_id__");
-    let pairs = own.map(|tag| (text(&tag.key), Value::from(text(&tag.value))));
-    Value::Object(pairs.collect())
-}
-
-/// The events of a LogGroup: fields by name, the last of a name.
-pub(super) fn events(group: &LogGroup) -> Vec<Value> {
-    let of = |log: &crate::logstore::proto::Log| {
-        let time = ("__time__".to_owned(), Value::from(log.time));
-        let fields = log.contents.iter();
-        let fields = fields.map(|field| (text(&field.key), Value::from(text(&field.value))));
-        Value::Object(std::iter::once(time).chain(fields).collect())
-    };
-    group.logs.iter().map(of).collect()
-}
-
-/// Bytes of an event as text.
-pub(super) fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    serde_json::to_value(explained(answer)).unwrap_or_default()
 }

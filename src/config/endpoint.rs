@@ -1,6 +1,6 @@
 //! Endpoints of SLS.
 
-use super::{Project, Upstream};
+use super::Upstream;
 use crate::foundation::secret::{SecretError, SecretRef};
 
 impl Upstream {
@@ -24,14 +24,6 @@ impl Upstream {
         let held = SecretRef::try_from(text.clone())?.read()?;
         let id = held.expose_text().map(str::to_owned);
         id.ok_or(SecretError::Empty(text))
-    }
-}
-
-impl Project {
-    /// Whether its events go to an upstream, always or at times.
-    #[must_use]
-    pub fn uses(&self, upstream: &str) -> bool {
-        self.upstream == upstream || self.fallback.as_deref() == Some(upstream)
     }
 }
 

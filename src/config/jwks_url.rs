@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::Uri;
 
+use super::url::with_host;
+
 /// A URL that a JWK set may be fetched from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwksUrl(Uri);
@@ -17,22 +19,11 @@ impl JwksUrl {
     /// # Errors
     /// What is wrong with it, as the end of a sentence about it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.contains('#') {
-            return Err("must not have a fragment");
-        }
-        let uri: Uri = text.parse().map_err(|_| "is not a URL")?;
-        let Some(authority) = uri.authority() else {
-            return Err("names no host");
-        };
-        if authority.as_str().contains('@') {
-            return Err("must not hold a user or password");
-        }
-        if authority.host().is_empty() {
-            return Err("names no host");
-        }
+        let uri = with_host(text)?;
+        let host = uri.host().unwrap_or_default();
         match uri.scheme_str() {
             Some("https") => Ok(Self(uri)),
-            Some("http") if loopback(authority.host()) => Ok(Self(uri)),
+            Some("http") if loopback(host) => Ok(Self(uri)),
             Some("http") => Err(
                 "must begin with `https://`: with `http://` anyone on the way could put in a key",
             ),

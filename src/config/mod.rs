@@ -8,6 +8,7 @@
 //! `config/tollgate.schema.json` are made from the structs; a test fails when they are stale.
 
 mod check;
+mod destinations;
 mod document;
 mod endpoint;
 mod excerpt;
@@ -23,7 +24,9 @@ mod problems;
 mod redis_url;
 mod schema;
 mod secrets;
+mod traces_url;
 mod transform_rule;
+mod url;
 mod walk;
 
 pub use self::document::{Document, DocumentForm, Scalar};
@@ -39,6 +42,7 @@ pub use self::model::*;
 pub use self::overrides::Overrides;
 pub use self::problems::{Place, Problem, Problems, Severity};
 pub use self::redis_url::RedisUrl;
+pub use self::traces_url::TracesUrl;
 pub use self::transform_rule::{
     MAX_GLOB, MAX_TRANSFORMS, MIN_HASH_KEY, Piece, TemplateError, TemplateFact, compile_regex,
     parse_template,

@@ -20,7 +20,7 @@ pub struct Overrides {
 
 impl Overrides {
     /// The dotted keys that are overridden.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         [
             ("ingest.listen", self.listen.is_some()),
             ("admin.listen", self.admin_listen.is_some()),

@@ -134,6 +134,12 @@ impl Problems {
         }
     }
 
+    /// The name of the text that they are of; empty where there is none.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// Every problem.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()

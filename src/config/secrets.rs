@@ -39,6 +39,10 @@ impl Config {
         let key = "quota.redis.password".to_owned();
         let password = self.quota.redis.password.as_ref();
         check(key, password, |_| None, &mut problems);
+        for (name, reference) in &self.traces.headers {
+            let key = format!("traces.headers.{name}");
+            check(key, Some(reference), header_fault, &mut problems);
+        }
         let own = self.embedded.access_key_secret.as_ref();
         let key = "embedded.access_key_secret".to_owned();
         check(key, own, text_fault, &mut problems);
@@ -50,6 +54,9 @@ impl Config {
                 let key = format!("upstream[{index}].{name}");
                 check(key, reference.as_ref(), text_fault, &mut problems);
             }
+            let password = upstream.kafka.as_ref().and_then(|it| it.password.as_ref());
+            let key = format!("upstream[{index}].kafka.password");
+            check(key, password, text_fault, &mut problems);
         }
         for (index, project) in self.projects.iter().enumerate() {
             for (inner, logstore) in project.logstores.iter().enumerate() {
@@ -102,6 +109,13 @@ fn jwt_fault(secret: &Secret) -> Option<String> {
     let length = secret.expose().len();
     (length < SHORTEST_JWT_SECRET)
         .then(|| format!("has {length} bytes; a JWT secret has at least {SHORTEST_JWT_SECRET}"))
+}
+
+/// The value of a header is text on one line.
+fn header_fault(secret: &Secret) -> Option<String> {
+    let sound = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
+    let sound = secret.expose().iter().all(sound);
+    (!sound).then(|| "holds a line break or a character outside ASCII".to_owned())
 }
 
 /// A key or token that goes into a signature or a header is text without spaces.

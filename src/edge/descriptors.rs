@@ -48,7 +48,7 @@ pub fn open() -> Option<u64> {
 
 /// How many public connections a limit of descriptors has room for, besides what else runs.
 #[must_use]
-pub(super) fn room(config: &Config, limit: Option<u64>) -> u64 {
+pub fn room(config: &Config, limit: Option<u64>) -> u64 {
     let Some(limit) = limit else {
         return u64::MAX;
     };

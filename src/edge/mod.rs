@@ -46,7 +46,7 @@ use self::turns::Turns;
 use crate::config::{Config, Http2, Ingest, Listener, ProxyProtocol};
 use crate::foundation::client_address::ProxyRules;
 use crate::foundation::sockets::PassedSockets;
-use crate::front::Front;
+use crate::front::StandingFront;
 use crate::telemetry::Metrics;
 
 /// Why the public listeners cannot be had.
@@ -169,7 +169,7 @@ impl Bounds {
 
 /// What all public connections share.
 struct Shared {
-    front: Arc<Front>,
+    front: Arc<StandingFront>,
     metrics: Arc<Metrics>,
     bounds: Bounds,
     /// Whose headers are believed.
@@ -264,7 +264,7 @@ impl Edge {
 
     /// Serves until it is told to stop, then returns when the last connection is done. Bound that
     /// wait with a timeout: a slow client can hold it.
-    pub async fn serve(self, front: Arc<Front>, metrics: Arc<Metrics>, stop: Stop) {
+    pub async fn serve(self, front: Arc<StandingFront>, metrics: Arc<Metrics>, stop: Stop) {
         metrics.edge.limit.set(self.max_connections as u64);
         let shared = Arc::new(Shared {
             front,

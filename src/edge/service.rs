@@ -15,13 +15,13 @@ use super::lifetime::{Lifetime, Protocol};
 use super::peer::Peer;
 use super::refusals::{self, Refusals};
 use crate::foundation::client_address::ProxyRules;
-use crate::front::{Front, Reply};
+use crate::front::{Reply, StandingFront};
 use crate::telemetry::{HttpVersion, Metrics};
 
 /// Answers the requests of one connection.
 #[derive(Debug)]
 pub(super) struct Requests {
-    pub(super) front: Arc<Front>,
+    pub(super) front: Arc<StandingFront>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) peer: Peer,
     pub(super) proxies: Arc<ProxyRules>,
@@ -75,7 +75,7 @@ impl Service<Request<Incoming>> for Requests {
             *reply.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Box::pin(std::future::ready(Ok(reply)));
         }
-        let front = Arc::clone(&self.front);
+        let front = self.front.now();
         let (sender, outcome) = self.peer.sender(request.headers(), &self.proxies);
         self.metrics.edge.addresses.at(outcome as usize).inc();
         let protocol = self.protocol;

@@ -14,7 +14,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,8 +28,9 @@ use self::store::Store;
 pub use self::store::{OpenError, StoreError};
 use crate::config::Embedded;
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::foundation::serve::{ServeOptions, serve};
+use crate::foundation::serve::{Connected, ServeOptions, serve};
 use crate::logstore::signature::AccessKey;
+use crate::telemetry::EmbeddedMetrics;
 
 /// Folder of the store inside the data folder.
 const FOLDER: &str = "logstore";
@@ -55,7 +55,7 @@ impl std::fmt::Debug for EmbeddedLogstore {
 impl EmbeddedLogstore {
     /// Opens the store in the folder `logstore` of `data_dir`, or makes it, with these projects and
     /// their logstores. A request must be signed with `key`, which may do everything, or be let in by
-    /// `access`. Blocks on disk.
+    /// `access`. How its disk is stands in `metrics`. Blocks on disk.
     ///
     /// # Errors
     /// When the folder cannot be made or read, or another process has it open.
@@ -65,14 +65,17 @@ impl EmbeddedLogstore {
         projects: Vec<(ProjectName, Vec<LogstoreName>)>,
         key: AccessKey,
         access: Option<Arc<dyn Access>>,
+        metrics: &Arc<EmbeddedMetrics>,
     ) -> Result<Self, OpenError> {
-        let store = Arc::new(Store::open(&data_dir.join(FOLDER), config, projects)?);
+        let folder = data_dir.join(FOLDER);
+        let store = Arc::new(Store::open(&folder, config, projects, metrics)?);
         let api = Arc::new(Api::new(Arc::clone(&store), config, key, access));
         let options = ServeOptions {
             max_connections: config.max_connections,
             header_timeout: HEADER_TIMEOUT,
             write_timeout: HEADER_TIMEOUT,
             max_header: MAX_HEADER,
+            peers: None,
         };
         Ok(Self {
             store,
@@ -81,14 +84,24 @@ impl EmbeddedLogstore {
         })
     }
 
+    /// Has these projects and logstores too from now on. Those that it has stay as they are, also when
+    /// nobody names them any more: events may be on their way to them. Blocks on disk.
+    ///
+    /// # Errors
+    /// When a new one cannot be made. Nothing has changed then.
+    pub fn have(&self, projects: Vec<(ProjectName, Vec<LogstoreName>)>) -> Result<(), StoreError> {
+        self.store.have(projects)
+    }
+
     /// Serves the API until `stop` is cancelled and the requests in flight are answered.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) {
-        let service = |peer: SocketAddr| {
-            let api = Arc::clone(&self.api);
-            let client = peer.ip().to_canonical();
+        let api = Arc::clone(&self.api);
+        let service = move |connected: Connected| {
+            let api = Arc::clone(&api);
+            let client = connected.address.ip().to_canonical();
             service_fn(move |request| Arc::clone(&api).handle(request, client))
         };
-        serve(listener, self.options, service, stop).await;
+        serve(listener, self.options.clone(), None, service, stop).await;
     }
 
     /// Writes and syncs what waits, and ends the writer thread. Blocks. Dropping does the same.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -11,7 +12,7 @@ use crate::foundation::names::{LogstoreName, ProjectName};
 pub const MAX_CHECKS: usize = 256;
 
 /// What found an event wanting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     /// Its schema.
@@ -25,6 +26,9 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Schema, Self::Guard, Self::Transform, Self::Store];
+
     /// The cause as it stands in records.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -38,7 +42,7 @@ impl Cause {
 }
 
 /// Which records are meant. Empty: all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecordFilter {
     /// Only these.
@@ -71,7 +75,7 @@ impl RecordFilter {
 }
 
 /// What is to be replayed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ReplayOrder {
     /// The project.
@@ -93,7 +97,7 @@ pub struct ReplayOrder {
 }
 
 /// What became of records of one check.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
     /// Taken now.
@@ -103,7 +107,7 @@ pub struct CheckReport {
 }
 
 /// A record that is still bad.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StillBad {
     /// Its id.
     pub id: String,
@@ -117,7 +121,7 @@ pub struct StillBad {
 const SHOWN: usize = 8;
 
 /// What became of records that were to be replayed. Each is in one of the counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ReplayReport {
     /// Taken: they are held, and will be delivered.
@@ -190,8 +194,62 @@ impl ReplayReport {
     }
 }
 
+/// A logstore with records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AsidePlace {
+    /// The project.
+    pub project: String,
+    /// The logstore.
+    pub logstore: String,
+    /// Bytes of its records on disk.
+    pub bytes: u64,
+}
+
+/// Some of the logstores with records.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AsidePage {
+    /// Sorted by project and logstore.
+    pub places: Vec<AsidePlace>,
+    /// Where to go on; left out when these are the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which records of a logstore are to be shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordOrder {
+    /// Which.
+    pub only: RecordFilter,
+    /// Goes on where an earlier call has stopped: its [`RecordPage::next`].
+    pub from: Option<String>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A record that is shown.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RecordView {
+    /// Whether it was replayed.
+    pub replayed: bool,
+    /// The record, as it was written: when, what found it wanting, and the event.
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
+    pub record: Box<serde_json::value::RawValue>,
+}
+
+/// Some records of a logstore.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct RecordPage {
+    /// The oldest first. There may be none although there are more: a call reads so much and no more.
+    pub records: Vec<RecordView>,
+    /// Lines that were read and are no records.
+    pub damaged: u64,
+    /// Where to go on; left out when all was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 /// The place whose records are to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PurgeOrder {
     /// The project.
@@ -201,7 +259,7 @@ pub struct PurgeOrder {
 }
 
 /// What a purge took away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Purged {
     /// Records.
     pub records: u64,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::content::{content_length, pair_of};
 use super::fault::EventFault;
+use crate::foundation::trace_context::TraceContext;
 use crate::foundation::wire::{self, Field, Reader};
 
 /// Protobuf tag byte of `LogGroup.Logs`.
@@ -42,6 +43,9 @@ pub struct EventGroup {
     /// Events that did not pass a check while they were read, in their order. They still stand in
     /// `logs`: what becomes of them is decided once the caller is known.
     pub faults: Vec<EventFault>,
+    /// The span of the request that brought them, where it has one. It goes with the events to their
+    /// batch, whatever lane they take.
+    pub span: Option<TraceContext>,
 }
 
 /// Where an event stands in [`EventGroup::logs`].
@@ -79,8 +83,10 @@ impl EventGroup {
             attached_names,
             times_replaced,
             faults,
+            span,
         } = self;
         faults.clear();
+        *span = None;
         for buffer in [logs, topic, source, tags, token] {
             buffer.clear();
         }
@@ -134,6 +140,7 @@ impl EventGroup {
             topic: self.topic.clone(),
             source: self.source.clone(),
             tags: self.tags.clone(),
+            span: self.span,
             ..Self::default()
         };
         for range in ranges {
@@ -154,6 +161,7 @@ impl EventGroup {
             topic: self.topic.clone(),
             source: self.source.clone(),
             tags: self.tags.clone(),
+            span: self.span,
             ..Self::default()
         }
     }

@@ -13,8 +13,8 @@ mod sample;
 mod wait;
 
 pub use self::aside::{
-    AsideError, Cause, CheckReport, PurgeOrder, Purged, RecordFilter, ReplayOrder, ReplayReport,
-    StillBad,
+    AsideError, AsidePage, AsidePlace, Cause, CheckReport, PurgeOrder, Purged, RecordFilter,
+    RecordOrder, RecordPage, RecordView, ReplayOrder, ReplayReport, StillBad,
 };
 pub use self::attached::AttachedNames;
 pub use self::content::{CONTENTS_TAG, content_length, pair_of, put_content};

@@ -8,6 +8,7 @@
 //! be tried again, and no SLS client knows 429.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use http::StatusCode;
 
@@ -278,14 +279,29 @@ reasons! {
     AckTimeout, "ack_timeout", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: the logstore did not take the events in time", "Send again; what was stored meanwhile may come twice.";
     StoreRefused, "store_refused", BAD_REQUEST, PostBodyInvalid,
-        "the logstore refused events of this request, or of others in its batch", "Look at what the logstore does not take; `tollgate quarantine ls` shows it.";
+        "the logstore refused events of this request", "Look at what the logstore does not take; `tollgate quarantine ls` shows it.";
     Stopping, "stopping", SERVICE_UNAVAILABLE, ServerBusy,
         "The server is busy, please try again later: it is stopping", "Send again; another instance will answer.";
     Internal, "internal", INTERNAL_SERVER_ERROR, InternalServerError,
         "something went wrong here", "Report it with the x-log-requestid of this answer.";
 }
 
+/// Every label with its reason, sorted.
+static BY_LABEL: LazyLock<Vec<(&str, Reason)>> = LazyLock::new(|| {
+    let all = Reason::ALL.iter().map(|reason| (reason.label(), *reason));
+    let mut all: Vec<_> = all.collect();
+    all.sort_unstable_by_key(|(label, _)| *label);
+    all
+});
+
 impl Reason {
+    /// The reason with this label.
+    #[must_use]
+    pub fn of_label(label: &str) -> Option<Self> {
+        let found = BY_LABEL.binary_search_by_key(&label, |(label, _)| label);
+        BY_LABEL.get(found.ok()?).map(|(_, reason)| *reason)
+    }
+
     /// Whether a limit of ours, on what may be sent, was the reason.
     #[must_use]
     pub fn is_quota(self) -> bool {

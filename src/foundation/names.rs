@@ -123,6 +123,43 @@ name_type!(
     "^[a-z0-9][a-z0-9_-]{1,61}[a-z0-9]$"
 );
 
+impl LogstoreName {
+    /// The name of what takes the events of a logstore for a second destination: `web@archive`. No
+    /// client can name it, and no configuration.
+    ///
+    /// # Errors
+    /// When the name of the destination is not of letters, digits, `-`, `_` and `.`, or longer than 63.
+    pub fn copy_for(&self, destination: &str) -> Result<Self, NameError> {
+        Self::of_lane(&format!("{self}@{destination}"))
+    }
+
+    /// The name of a logstore, or of what takes its events for a second destination.
+    ///
+    /// # Errors
+    /// When the text breaks the rules for either.
+    pub fn of_lane(text: &str) -> Result<Self, NameError> {
+        let Some((logstore, destination)) = text.split_once('@') else {
+            return Self::new(text);
+        };
+        let known = Self::new(logstore)?;
+        if is_destination(destination) {
+            Ok(Self(format!("{known}@{destination}").into()))
+        } else {
+            Err(NameError {
+                what: "logstore",
+                underscore: ", `_`",
+            })
+        }
+    }
+}
+
+/// Whether a destination of this name may get copies: the name is that of a folder as well.
+#[must_use]
+pub fn is_destination(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=63).contains(&name.len()) && name.bytes().all(plain)
+}
+
 /// Whether a field of this name is written by the store or by Tollgate alone, or is part of an event's
 /// head (SLS: reserved fields).
 #[must_use]

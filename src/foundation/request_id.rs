@@ -25,6 +25,14 @@ impl RequestId {
         Self(hex)
     }
 
+    /// An id that was written before; `None` when it is none.
+    #[must_use]
+    pub fn read(id: &[u8]) -> Option<Self> {
+        let is_hex = |byte: &u8| byte.is_ascii_digit() || (b'A'..=b'F').contains(byte);
+        let id: [u8; REQUEST_ID_LENGTH] = id.try_into().ok()?;
+        id.iter().all(is_hex).then_some(Self(id))
+    }
+
     /// The id as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -64,6 +72,14 @@ mod tests {
                 .bytes()
                 .all(|b| b.is_ascii_digit() || (b'A'..=b'F').contains(&b))
         );
+    }
+
+    #[test]
+    fn an_id_is_read_again_and_nothing_else_is() {
+        let id = RequestId::next(7);
+        assert_eq!(RequestId::read(id.as_bytes()), Some(id));
+        assert_eq!(RequestId::read(b"short"), None);
+        assert_eq!(RequestId::read(&[b'g'; REQUEST_ID_LENGTH]), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! An HTTP/1.1 listener: a permit before each accept, deadlines on heads, and a stop that waits for
-//! the requests in flight.
+//! An HTTP/1.1 listener, plain or with TLS: a permit before each accept, deadlines on heads, and a stop
+//! that waits for the requests in flight.
 //!
-//! Promise: never more than `max_connections` at once; a client that sends no head in
-//! `header_timeout`, or does not read its answers for `write_timeout`, is closed; after `stop` no new connection is taken, requests in flight are
+//! Promise: never more than `max_connections` at once, those in a handshake included, and of one peer no
+//! more than its share; a client whose
+//! handshake is not done in `header_timeout`, that sends no head in as long, or does not read its answers
+//! for `write_timeout`, is closed; after `stop` no new connection is taken, requests in flight are
 //! answered, idle connections are closed. When it cannot accept (no descriptors): it pauses and
-//! tries again, without spinning.
+//! tries again, without spinning. With TLS nothing is ever answered in plain HTTP.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,25 +20,61 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::TokioTimer;
+use rustls::ServerConfig;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::peers::Peers;
 use super::stall::StallGuard;
 
 /// Bounds of a listener.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// Connections held at once; past it new ones wait in the kernel's queue.
     pub max_connections: u32,
     /// Time for a whole request head, counted from the start of the connection or the end of the
-    /// request before.
+    /// request before. The handshake of TLS has as long, for itself.
     pub header_timeout: Duration,
     /// Time that writing an answer may stand still because the client does not read.
     pub write_timeout: Duration,
     /// Bytes of a request head.
     pub max_header: usize,
+    /// What each peer may have of the connections; a further one is closed at once.
+    pub peers: Option<Arc<Peers>>,
+}
+
+/// How a listener speaks TLS.
+pub trait TlsSide: Send + Sync {
+    /// What a new connection begins with; asked for each, since certificates change.
+    fn config(&self) -> Arc<ServerConfig>;
+    /// Told how each handshake went.
+    fn ended(&self, handshake: Handshake);
+}
+
+/// How a handshake went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// Well.
+    Done,
+    /// It was refused by one of the two, or the client does not speak TLS.
+    Failed,
+    /// It took too long.
+    TimedOut,
+}
+
+/// Who has connected.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// Where from.
+    pub address: SocketAddr,
+    /// The certificate that it has shown, where it was asked for one: good by the authorities of the
+    /// listener.
+    pub certificate: Option<CertificateDer<'static>>,
 }
 
 /// Smallest read buffer that hyper takes.
@@ -46,21 +84,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Accepts connections until `stop` is cancelled, then returns when the last one is done. Bound
 /// that wait with a timeout: a slow client can hold it.
 ///
-/// `service` makes the service of one connection from the address of its peer. When a service ends
+/// `service` makes the service of one connection from who has connected. When a service ends
 /// in an error, its connection is closed without an answer.
-pub async fn serve<S, B>(
+pub async fn serve<S, B, M>(
     listener: TcpListener,
     options: ServeOptions,
-    service: impl Fn(SocketAddr) -> S,
+    tls: Option<Arc<dyn TlsSide>>,
+    service: M,
     stop: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Error: std::error::Error + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    M: Fn(Connected) -> S + Send + Sync + 'static,
 {
     let permits = Arc::new(Semaphore::new(options.max_connections as usize));
     let connections = TaskTracker::new();
+    let service = Arc::new(service);
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&permits).acquire_owned() => permit,
@@ -71,11 +112,17 @@ pub async fn serve<S, B>(
             () = stop.cancelled() => break,
         };
         match accepted {
-            Ok((stream, peer)) => {
-                let connection = serve_connection(stream, options, service(peer), stop.clone());
+            Ok((stream, address)) => {
+                let peers = options.peers.as_ref();
+                let place = peers.map(|it| it.place(address.ip()).ok_or(()));
+                let Ok(place) = place.transpose() else {
+                    continue;
+                };
+                let (tls, service, stop) = (tls.clone(), Arc::clone(&service), stop.clone());
+                let options = options.clone();
                 connections.spawn(async move {
-                    connection.await;
-                    drop(permit);
+                    begin(stream, address, options, tls, &*service, stop).await;
+                    drop((permit, place));
                 });
             }
             Err(error) => {
@@ -89,10 +136,13 @@ pub async fn serve<S, B>(
     connections.wait().await;
 }
 
-async fn serve_connection<S, B>(
+/// Brings a connection to where HTTP begins, and serves it.
+async fn begin<S, B>(
     stream: TcpStream,
+    address: SocketAddr,
     options: ServeOptions,
-    service: S,
+    tls: Option<Arc<dyn TlsSide>>,
+    service: &(impl Fn(Connected) -> S + Send + Sync),
     stop: CancellationToken,
 ) where
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
@@ -103,6 +153,44 @@ async fn serve_connection<S, B>(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let mut connected = Connected {
+        address,
+        certificate: None,
+    };
+    let Some(tls) = tls else {
+        return serve_connection(stream, options, service(connected), stop).await;
+    };
+    let shake = TlsAcceptor::from(tls.config()).accept(stream);
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(options.header_timeout, shake) => shaken,
+        () = stop.cancelled() => return,
+    };
+    let stream = match shaken {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(peer = %address, %error, "a TLS handshake failed");
+            return tls.ended(Handshake::Failed);
+        }
+        Err(_) => return tls.ended(Handshake::TimedOut),
+    };
+    tls.ended(Handshake::Done);
+    let chain = stream.get_ref().1.peer_certificates();
+    connected.certificate = chain.and_then(|all| Some(all.first()?.clone().into_owned()));
+    serve_connection(stream, options, service(connected), stop).await;
+}
+
+async fn serve_connection<T, S, B>(
+    stream: T,
+    options: ServeOptions,
+    service: S,
+    stop: CancellationToken,
+) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Error: std::error::Error + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_timeout)

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::{
-    CONTENT_LENGTH, CONTENT_TYPE, EXPECT, ORIGIN, REFERER, TRANSFER_ENCODING, USER_AGENT,
+    CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, ORIGIN, REFERER, TRANSFER_ENCODING,
+    USER_AGENT,
 };
 use http::request::Parts;
 
@@ -16,6 +17,7 @@ use super::reply::Form;
 use super::route::{Action, Kind, Route};
 use super::service::Sender;
 use super::site::SiteLogstore;
+use super::span::ServerSpan;
 use super::trace::Trace;
 use super::transcode;
 use crate::config::{ClientAddress, QuotaAnswer};
@@ -23,9 +25,12 @@ use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::{self, Facts, Principal};
 use crate::logstore::signature::RequestParts;
+use crate::telemetry::{RequestStage, Timer};
 
 /// The part of a User-Agent or Referer that `track_ua.gif` stores, in bytes.
 const MAX_HEADER_FIELD: usize = 2048;
+
+const EVENT_RESULTS: HeaderName = HeaderName::from_static("x-tollgate-event-results");
 
 /// A request whose logstore is known.
 pub(super) struct Arrival<'a> {
@@ -44,11 +49,22 @@ pub(super) struct Arrival<'a> {
     pub(super) quality: Arc<Quality>,
     /// Where it is written down what becomes of it.
     pub(super) trace: Option<&'a Trace>,
+    /// Times its stages.
+    pub(super) timer: Option<&'a Timer<'a>>,
+    /// Its span, where it is traced for a collector.
+    pub(super) span: Option<&'a ServerSpan>,
     /// For one that is only tried out: nanoseconds since the first of its kind.
     pub(super) trial: Option<u64>,
 }
 
 impl<'a> Arrival<'a> {
+    /// A stage begins for the clock alone.
+    pub(super) fn time(&self, stage: RequestStage) {
+        if let Some(timer) = self.timer {
+            timer.enter(stage);
+        }
+    }
+
     /// What identity may know of it.
     pub(super) fn facts(&self) -> Facts<'a> {
         let action = match self.action {
@@ -93,7 +109,7 @@ impl<'a> Arrival<'a> {
 
     /// Whether the client asks what became of each event.
     pub(super) fn wants_results(&self) -> bool {
-        self.action == Action::Events || self.parts.headers.contains_key("x-tollgate-event-results")
+        self.action == Action::Events || self.parts.headers.contains_key(EVENT_RESULTS)
     }
 
     /// Whether it brings its events in a body.
@@ -202,6 +218,12 @@ impl<'a> Arrival<'a> {
         if group.times_replaced > 0 {
             metrics.times_replaced.add(u64::from(group.times_replaced));
         }
+    }
+
+    /// A request is refused whose body was read.
+    pub(super) fn count_refused_bytes(&self, refusal: &Refusal, bytes: u64) {
+        let cells = &self.logstore.metrics.bytes_refused;
+        cells.at(refusal.reason().index()).add(bytes);
     }
 
     pub(super) fn count_refused(&self, refusal: Refusal, group: &EventGroup) -> Refusal {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
 use crate::logstore::codec::{self, Codec, CodecError};
+use crate::logstore::header;
 
 /// Bytes of a refused body that are still read.
 const DRAINED: u64 = 64 << 10;
@@ -193,7 +194,7 @@ impl Encoding {
     /// with a compression: uncompressed, the STS plugin counts UTF-16 units there.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
         let Some(kind) = headers
-            .get("x-log-compresstype")
+            .get(header::COMPRESS_TYPE)
             .filter(|value| !value.is_empty())
         else {
             return Ok(Self {
@@ -202,7 +203,7 @@ impl Encoding {
             });
         };
         let codec = Codec::from_header(kind.as_bytes()).ok_or(Reason::UnknownCompression)?;
-        let raw_size = match headers.get("x-log-bodyrawsize") {
+        let raw_size = match headers.get(header::BODY_RAW_SIZE) {
             None => None,
             Some(value) => {
                 let digits = value

@@ -92,6 +92,11 @@ impl<'a> Cookies<'a> {
         Ok(cookies)
     }
 
+    /// Whether any of them carries a token.
+    pub(super) fn have_token(&self) -> bool {
+        !matches!(self.token, Token::None)
+    }
+
     /// The one token among the cookies, as it stands: tokens need no encoding.
     ///
     /// # Errors

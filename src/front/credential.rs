@@ -6,7 +6,7 @@
 //! decided here (`identify`).
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, REFERER};
+use http::header::{AUTHORIZATION, HeaderName, REFERER};
 use http::request::Parts;
 
 use super::cookie::Cookies;
@@ -15,6 +15,8 @@ use super::platform::Platform;
 use crate::config::TokenPlace;
 use crate::event::{Reason, Refusal};
 use crate::telemetry::PlatformLabel;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The credentials of a head.
 #[derive(Clone, Copy)]
@@ -55,12 +57,12 @@ pub(super) fn present<'a>(
     if signed && token.is_some() {
         return Err(Reason::TokenAmbiguous.into());
     }
-    let cookie_counts = match origin {
+    let cookie_counts = || match origin {
         OriginVerdict::Named(_) => true,
         OriginVerdict::Absent => is_of_no_other_page(&parts.headers),
         OriginVerdict::Any | OriginVerdict::Refused => false,
     };
-    let cookie = if cookie_counts && accepts(TokenPlace::Cookie) {
+    let cookie = if cookies.have_token() && accepts(TokenPlace::Cookie) && cookie_counts() {
         match cookies.token() {
             Ok(cookie) => cookie,
             // Beside another credential an ambient one steps back, whatever its state.
@@ -81,7 +83,7 @@ pub(super) fn present<'a>(
 /// none: browsers say in Sec-Fetch-Site where it is from. Old browsers only send a Referer; mini
 /// programs too, and those have no cookies but the ones that their program joined by hand.
 fn is_of_no_other_page(headers: &HeaderMap) -> bool {
-    match headers.get("sec-fetch-site") {
+    match headers.get(SEC_FETCH_SITE) {
         Some(site) => site == "same-origin" || site == "none",
         None => {
             let label = Platform::of(headers).label;

@@ -61,6 +61,11 @@ pub(super) struct Giving {
 }
 
 impl Giving {
+    /// Whether what is made of two configurations does the same.
+    pub(super) fn is_the_same(one: &Identity, other: &Identity) -> bool {
+        one.sts_token == other.sts_token && one.session.allow_origins == other.session.allow_origins
+    }
+
     pub(super) fn new(identity: &Identity) -> Self {
         let quota = NonZeroU32::new(identity.sts_token.calls_per_second).map(Quota::per_second);
         Self {
@@ -111,7 +116,7 @@ impl Front {
     pub(super) fn gives_credentials(&self, target: Target<'_>) -> bool {
         match target {
             Target::Logstore(_) => false,
-            Target::TokenService => self.authenticator.trust().service().has_roles(),
+            Target::TokenService => self.trust().service().has_roles(),
             Target::StsToken => self.identity.sts_token.role.is_some(),
             Target::Session => self.identity.session.enabled,
         }
@@ -237,7 +242,7 @@ impl Front {
             &cookies,
         )?;
         let token = presented.token.map(|(token, _)| token).or(presented.cookie);
-        let trust = self.authenticator.trust();
+        let trust = self.trust();
         let facts = asked.facts();
         let check = Check::new(&self.authenticator, &trust, &facts);
         let holder = match token {
@@ -295,7 +300,7 @@ impl Front {
         if !limiter.as_ref().is_some_and(allowed) {
             return Err(Reason::TooManyCalls.into());
         }
-        let trust = self.authenticator.trust();
+        let trust = self.trust();
         let facts = asked.facts();
         let check = Check::new(&self.authenticator, &trust, &facts);
         if check.is_withdrawn(Involved::Role(role)) {
@@ -327,7 +332,7 @@ impl Front {
             Method::DELETE => session::clear(rules)?,
             Method::POST => {
                 let holder = self.holder(asked, &rules.accept)?;
-                let trust = self.authenticator.trust();
+                let trust = self.trust();
                 let key = trust.session_key(rules.kid.as_deref());
                 let key = key.ok_or_else(|| {
                     Refusal::new(Reason::Internal, "there is no key to sign sessions with")
@@ -381,7 +386,7 @@ impl Front {
                 return replier.refused(&refusal, None);
             }
         };
-        let trust = self.authenticator.trust();
+        let trust = self.trust();
         let origin = parts.headers.get(ORIGIN);
         let facts = Facts {
             project: "",

@@ -21,6 +21,7 @@ use super::relay::Relayed;
 use super::route::Action;
 use super::service::Front;
 use super::site::SiteLogstore;
+use super::span::ServerSpan;
 use super::toll::{Receipts, Toll};
 use super::trace::Stage;
 use super::transcode::{self, Context};
@@ -30,6 +31,7 @@ use crate::foundation::budget::{Budget, Lease};
 use crate::gate::identity::state::TicketPass;
 use crate::gate::identity::{Check, Denied, Principal};
 use crate::gate::quota::Charges;
+use crate::telemetry::RequestStage;
 
 /// What became of a request that was not refused.
 pub(super) enum Taken {
@@ -108,7 +110,9 @@ impl Front {
         let sent = Sent {
             encoding,
             bytes,
-            lease: lane.admit(size, priority)?,
+            lease: lane
+                .admit(size, priority)
+                .inspect_err(|refusal| arrival.count_refused_bytes(refusal, size))?,
         };
         if let Caller::Known(principal, signed) = &caller
             && let Err(error) = signed.check(&sent.bytes)
@@ -127,8 +131,9 @@ impl Front {
                 Ok(Taken::Relayed(relayed))
             }
             caller => {
-                let kept = self.take_body(arrival, check, caller, sent, charges)?;
-                Ok(Taken::Held(kept))
+                let kept = self.take_body(arrival, check, caller, sent, charges);
+                let kept = kept.inspect_err(|refusal| arrival.count_refused_bytes(refusal, size));
+                Ok(Taken::Held(kept?))
             }
         }
     }
@@ -216,6 +221,7 @@ impl Front {
                 group,
                 stamp,
             } = buffers;
+            arrival.time(RequestStage::Events);
             let plain = sent.decode(cap, plain)?;
             arrival.note_body(sent_bytes, plain);
             let stamped = fields_of(caller.principal());
@@ -270,6 +276,7 @@ impl Front {
         (stamp, group): (&[u8], &mut EventGroup),
         toll: Toll<'_>,
     ) -> Result<Kept, Refusal> {
+        group.span = arrival.span.map(ServerSpan::context);
         let result = self.hand_over(arrival, check, principal, (stamp, group), toll);
         result.map_err(|refusal| arrival.count_refused(refusal, group))
     }
@@ -348,7 +355,7 @@ impl Front {
                 judged.forget_names();
             }
         }
-        let (others, names) = judged.commit(arrival);
+        let (others, names) = judged.commit(arrival, &mut receipts);
         Ok(Kept {
             events,
             others,

@@ -5,6 +5,7 @@ use super::buffers::{Buffers, with_buffers};
 use super::ingest::Sent;
 use super::relay::{Relayable, Relayed};
 use super::service::Front;
+use super::span::ServerSpan;
 use super::trace::Stage;
 use super::transcode;
 use crate::event::{EventGroup, Reason, Refusal};
@@ -30,7 +31,10 @@ impl Front {
         }
         // Its memory stays leased while it is on its way.
         let Sent { bytes, lease, .. } = sent;
-        let sending = self.relay.send(relayable, bytes, arrival.unix_seconds);
+        let span = arrival.span.map(ServerSpan::context);
+        let sending = self
+            .relay
+            .send(relayable, bytes, arrival.unix_seconds, span);
         let relayed = sending.await;
         drop(lease);
         self.count_relayed(arrival, principal, &relayed, events);

@@ -5,9 +5,11 @@
 //! platforms document them or as developers measured them.
 
 use http::HeaderMap;
-use http::header::{ORIGIN, REFERER};
+use http::header::{HeaderName, ORIGIN, REFERER};
 
 use crate::telemetry::PlatformLabel;
+
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What the headers speak of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ impl<'a> Platform<'a> {
         {
             return platform;
         }
-        if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-mode") {
+        if headers.contains_key(ORIGIN) || headers.contains_key(SEC_FETCH_MODE) {
             return Self::unnamed(PlatformLabel::Browser);
         }
         Self::unnamed(PlatformLabel::Other)

@@ -22,6 +22,7 @@ use super::cors;
 use super::reply::{Replier, Reply};
 use crate::event::{Reason, Refusal};
 use crate::foundation::names::ProjectName;
+use crate::foundation::trace_context::TraceContext;
 use crate::gate::identity::{RelaySender, RelayVerdicts};
 use crate::logstore::client::{
     RelayError, RelayHost, RelayRequest, RelayedAnswer, StoreClient, is_signed,
@@ -155,6 +156,7 @@ impl Relay {
         relayable: &Relayable<'_>,
         body: Bytes,
         unix_seconds: u64,
+        span: Option<TraceContext>,
     ) -> Relayed {
         let parts = relayable.parts;
         let target = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
@@ -165,6 +167,7 @@ impl Relay {
             headers: &parts.headers,
             host: relayable.host,
             body,
+            span,
         };
         let answer = client.relay(project, request).await.map_err(|error| {
             tracing::debug!(%error, "a request could not be relayed");
@@ -372,7 +375,7 @@ mod tests {
         let relayable = relay.admit(&parts, store.target(), NOW).unwrap();
         assert_eq!(relayable.key_id(), "LTAI-theirs");
         let body = Bytes::from_static(b"the body");
-        relay.send(&relayable, body, NOW).await
+        relay.send(&relayable, body, NOW, None).await
     }
 
     fn refused(relay: &Relay, store: &Store, headers: &[(&str, &str)]) -> Option<Reason> {
@@ -542,7 +545,7 @@ mod tests {
         let relay = Relay::default();
         let parts = parts(&[V1]);
         let relayable = relay.admit(&parts, target, NOW).unwrap();
-        let answer = relay.send(&relayable, Bytes::new(), NOW).await;
+        let answer = relay.send(&relayable, Bytes::new(), NOW, None).await;
         assert_eq!(answer.outcome(), RelayOutcome::Failed);
         assert_eq!(answer.security_reason(), None);
         let refusal = answer.refusal().unwrap();

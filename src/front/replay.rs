@@ -45,6 +45,8 @@ struct Ready {
     group: EventGroup,
     lease: Lease,
     reservation: Reservation,
+    /// The lane that takes copies has it: it was taken before the store refused it.
+    copied: bool,
 }
 
 /// What became of a record at the first look.
@@ -328,6 +330,7 @@ impl Run<'_> {
             group,
             lease,
             reservation,
+            copied: record.cause == Cause::Store.label(),
         }))
     }
 
@@ -354,7 +357,12 @@ impl Run<'_> {
                 self.report.of_check(&one.check).taken += 1;
                 continue;
             }
-            match one.target.lane.submit(&one.group, one.lease) {
+            let lane = &one.target.lane;
+            let taken = match one.copied {
+                true => lane.submit_alone(&one.group, one.lease),
+                false => lane.submit(&one.group, one.lease),
+            };
+            match taken {
                 Ok(_) => {
                     one.reservation.confirm();
                     let events = u64::from(one.group.events);

@@ -11,10 +11,11 @@ use super::body::{self, RequestBody};
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
 use super::ingest::Taken;
-use super::reply::{Replier, Reply};
+use super::reply::{Replier, Reply, X_LOG_REQUESTID};
 use super::route::{Route, Target};
 use super::service::{Front, Sender};
 use super::site::{SiteLogstore, host_of};
+use super::span::ServerSpan;
 use super::toll;
 use super::trace::{Stage, Trace};
 use crate::event::{Reason, Refusal};
@@ -22,7 +23,7 @@ use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::Check;
 use crate::gate::quota::Charges;
-use crate::telemetry::RouteLabel;
+use crate::telemetry::{RequestStage, RouteLabel, Timer};
 
 /// Who asks when, and who listens.
 #[derive(Clone, Copy)]
@@ -31,6 +32,10 @@ pub(super) struct Visit<'a> {
     pub(super) unix_seconds: u64,
     /// Where it is written down what becomes of it.
     pub(super) trace: Option<&'a Trace>,
+    /// Times its stages.
+    pub(super) timer: Option<&'a Timer<'a>>,
+    /// Its span, where it is traced for a collector.
+    pub(super) span: Option<&'a ServerSpan>,
     /// For a request that is only tried out: its time on the clocks of limits and guards, in nanoseconds.
     pub(super) trial: Option<u64>,
 }
@@ -55,8 +60,13 @@ impl Front {
         let (parts, body) = request.into_parts();
         let mut body = RequestBody::Wire(body);
         if let Err(refusal) = framing_is_plain(&parts) {
-            return self.misframed(&parts, &refusal);
+            let reply = self.misframed(&parts, &refusal);
+            self.write_lines(&parts, (sender, clock::unix_seconds()), &reply, None);
+            return reply;
         }
+        let span = self.begin_span(&parts);
+        let stages = span.as_ref().map(|span| span.stages());
+        let (began, timer) = (self.lines.begin(), self.metrics.latency.begin(stages));
         let unix_seconds = clock::unix_seconds();
         let trace = match is_sampled(&parts) {
             true => self.sampler.begin(unix_seconds),
@@ -66,9 +76,17 @@ impl Front {
             sender,
             unix_seconds,
             trace: trace.as_ref(),
+            timer: timer.as_ref(),
+            span: span.as_deref(),
             trial: None,
         };
         let reply = self.respond(&parts, &mut body, visit).await;
+        let trace_of = span.as_ref().map(|span| span.context());
+        let took = timer.map(|timer| timer.finish(id_of(&reply), trace_of));
+        if let (Some(span), Some(took)) = (span, took) {
+            self.finish_span(*span, (&parts, sender), &reply, took);
+        }
+        self.write_lines(&parts, (sender, unix_seconds), &reply, began);
         if let Some(trace) = trace {
             let request = (&parts, sender);
             self.sampler.finish(trace, request, unix_seconds, &reply);
@@ -132,7 +150,7 @@ impl Front {
         arrival.note_located();
         let origin = arrival.origin;
         let replier = Replier { origin, ..replier };
-        let trust = self.authenticator.trust();
+        let trust = self.trust();
         let facts = arrival.facts();
         let check = Check::new(&self.authenticator, &trust, &facts);
         let check = check.presuming(parts.extensions.get());
@@ -141,7 +159,9 @@ impl Front {
             Some(nanos) => self.quotas.begin_trial(unix_seconds, nanos),
         };
         let taken = self.ingest(&arrival, &check, body, &mut charges).await;
+        arrival.time(RequestStage::Ack);
         let taken = settled(taken, &mut charges).await;
+        arrival.time(RequestStage::Answer);
         arrival.note_end(taken.as_ref(), &mut charges);
         let mut reply = match taken {
             Ok(taken) => accepted(taken, &arrival, &charges, &replier),
@@ -196,6 +216,8 @@ impl Front {
             id: replier.id,
             quality: logstore.quality.load_full(),
             trace: visit.trace,
+            timer: visit.timer,
+            span: visit.span,
             trial: visit.trial,
         })
     }
@@ -255,6 +277,11 @@ impl Front {
         let logstore = found.logstore(route.logstore)?;
         Ok((found.project.as_str(), logstore))
     }
+}
+
+/// The id that a reply names.
+fn id_of(reply: &Reply) -> Option<RequestId> {
+    RequestId::read(reply.headers().get(X_LOG_REQUESTID)?.as_bytes())
 }
 
 /// What was taken, once its events are as safe as their logstores ask. Of events that are not, `charges`

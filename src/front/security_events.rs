@@ -123,6 +123,7 @@ pub struct SecurityEvents {
     lane: Option<Arc<Lane>>,
     /// `None`: none are allowed.
     limiter: Option<DefaultDirectRateLimiter>,
+    per_second: u32,
     metrics: Arc<Metrics>,
     /// Left out since the last one that was written.
     dropped: AtomicU64,
@@ -140,9 +141,20 @@ impl SecurityEvents {
         Self {
             lane,
             limiter: quota.map(DefaultDirectRateLimiter::direct),
+            per_second: rules.per_second,
             metrics,
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// Whether it writes to that lane, no more than so many events in a second.
+    #[must_use]
+    pub fn is_the_same(&self, rules: &config::SecurityEvents, lane: Option<&Arc<Lane>>) -> bool {
+        let same_lane = match (&self.lane, lane) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same_lane && self.per_second == rules.per_second
     }
 
     /// Tells of a refusal, if it is one that says something about who sends. To be called once for
@@ -240,6 +252,7 @@ mod tests {
     use crate::logstore::codec::Codec;
     use crate::logstore::proto::LogGroup;
     use crate::logstore::signature::AccessKey;
+    use crate::pipeline::destination::{Destination, Sls};
     use crate::pipeline::{LaneSpec, Pipeline, PipelineRules, Route, Upstream};
 
     /// A pipeline whose store is away, so that what is taken stays.
@@ -264,14 +277,18 @@ mod tests {
         let spec = LaneSpec {
             ack: Ack::Memory,
             log: None,
-            upstream_project: project.clone(),
-            upstream_logstore: logstore.clone(),
-            project,
-            logstore,
+            also: None,
+            way: String::new(),
             store: Route {
-                client: Arc::new(client.unwrap()),
+                destination: Arc::new(Destination::Sls(Sls {
+                    client: Arc::new(client.unwrap()),
+                    project: project.clone(),
+                    logstore: logstore.clone(),
+                })),
                 upstream: Upstream::new("store", &Delivery::default(), Arc::default()),
             },
+            project,
+            logstore,
             fallback: None,
             codec: Codec::None,
             weight: 1,
@@ -293,7 +310,8 @@ mod tests {
             limits: &limits,
             overload: &Overload::default(),
             quarantine: None,
-            machine: &Arc::default(),
+            metrics: &Metrics::new(),
+            spans: None,
         };
         Pipeline::start(vec![spec], rules)
     }
@@ -437,7 +455,8 @@ mod tests {
     #[tokio::test]
     async fn without_memory_events_are_counted_and_not_forgotten() {
         let pipeline = pipeline(ByteSize::kib(16));
-        let all = pipeline.lanes()[0].budget();
+        let lanes = pipeline.lanes();
+        let all = lanes[0].budget();
         let (events, metrics) = writer(&pipeline, 1000);
         let hog = all.lease(all.limit()).unwrap();
         for _ in 0..3 {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
+use http::header::HeaderName;
 use http::uri::Authority;
 
 use super::cors::Origins;
@@ -56,6 +57,9 @@ pub struct SiteParts<'a> {
     pub resource: String,
     /// Its store, where that is SLS, and the project there.
     pub upstream: Option<(Arc<StoreClient>, ProjectName)>,
+    /// The same logstore of the site before, where the bounds of bodies are the same: bodies that arrive
+    /// stay counted.
+    pub before: Option<&'a SiteLogstore>,
 }
 
 impl SiteLogstore {
@@ -72,10 +76,19 @@ impl SiteLogstore {
             limits,
             resource,
             upstream,
+            before,
         } = parts;
         let origins = Origins::new(&rules.allow_origins);
-        let arriving = Budget::part(lane.budget(), 2, limits.body.get());
-        let unverified = Budget::part(&arriving, 4, limits.unverified_body.get());
+        let (arriving, unverified) = match before {
+            Some(before) if Arc::ptr_eq(&before.lane, &lane) => {
+                (Arc::clone(&before.arriving), Arc::clone(&before.unverified))
+            }
+            _ => {
+                let arriving = Budget::part(lane.budget(), 2, limits.body.get());
+                let unverified = Budget::part(&arriving, 4, limits.unverified_body.get());
+                (arriving, unverified)
+            }
+        };
         let priority = match rules.priority {
             config::Priority::Low => Priority::Low,
             config::Priority::Normal => Priority::Normal,
@@ -101,6 +114,8 @@ impl SiteLogstore {
         Some(RelayTarget { client, project })
     }
 }
+
+const X_LOG_PROJECT: HeaderName = HeaderName::from_static("x-log-project");
 
 type Logstores = HashMap<String, Arc<SiteLogstore>, foldhash::quality::RandomState>;
 
@@ -170,7 +185,7 @@ impl Site {
             found.doubled = labels.next() == Some(first);
             return Ok(found);
         }
-        let named = headers.get("x-log-project").map(http::HeaderValue::to_str);
+        let named = headers.get(X_LOG_PROJECT).map(http::HeaderValue::to_str);
         let name = match (named, &self.default_project) {
             (Some(Ok(named)), _) => named,
             (Some(Err(_)), _) => "",
@@ -188,7 +203,8 @@ impl Site {
     }
 
     /// A logstore by its names.
-    pub(super) fn logstore(&self, project: &str, logstore: &str) -> Option<&SiteLogstore> {
+    #[must_use]
+    pub fn logstore(&self, project: &str, logstore: &str) -> Option<&SiteLogstore> {
         let (_, logstores) = self.projects.get(project)?;
         logstores.get(logstore).map(|found| &**found)
     }

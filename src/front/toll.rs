@@ -46,7 +46,7 @@ pub(super) struct Receipts {
 }
 
 impl Receipts {
-    fn add(&mut self, lane: &Lane, receipt: Receipt) {
+    pub(super) fn add(&mut self, lane: &Lane, receipt: Receipt) {
         let ack = lane.ack();
         self.weakest = Some(self.weakest.map_or(ack, |weakest| weakest.min(ack)));
         if matches!(receipt, Receipt::Awaited(_)) {
@@ -267,7 +267,12 @@ fn own_bytes(routed: &Routed) -> usize {
 
 /// Hands over events for which there is room. Only a pipeline that stops refuses them then: they are in
 /// the books of their logstore.
-fn submit_to(target: &SiteLogstore, group: &EventGroup, lease: Lease, receipts: &mut Receipts) {
+pub(super) fn submit_to(
+    target: &SiteLogstore,
+    group: &EventGroup,
+    lease: Lease,
+    receipts: &mut Receipts,
+) {
     let events = u64::from(group.events);
     match target.lane.submit(group, lease) {
         Ok(receipt) => {

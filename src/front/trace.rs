@@ -12,7 +12,7 @@ use crate::config::IdentityMode;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::gate::identity::{Denied, PresumedSession, Principal};
 use crate::gate::quota::{Charges, Watched};
-use crate::telemetry::{CredentialKind, TokenSource};
+use crate::telemetry::{CredentialKind, RequestStage, TokenSource};
 
 /// A stage of the story of a request, in its order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,18 @@ impl Stage {
     #[must_use]
     pub fn of_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|stage| stage.label() == label)
+    }
+
+    /// The stage that is timed from here on; `None`: it is part of the one before.
+    fn timed(self) -> Option<RequestStage> {
+        match self {
+            Self::Credential => Some(RequestStage::Credential),
+            Self::Body => Some(RequestStage::Body),
+            Self::Events => Some(RequestStage::Events),
+            Self::Quality => Some(RequestStage::Quality),
+            Self::Quota => Some(RequestStage::Commit),
+            _ => None,
+        }
     }
 
     /// Its name.
@@ -300,6 +312,9 @@ impl Arrival<'_> {
         if let Some(trace) = self.trace {
             trace.enter(stage);
         }
+        if let (Some(timer), Some(stage)) = (self.timer, stage.timed()) {
+            timer.enter(stage);
+        }
     }
 
     /// Says something of the stage at hand.
@@ -411,6 +426,9 @@ impl Arrival<'_> {
 
     /// The body is here, before compression.
     pub(super) fn note_body(&self, sent: usize, plain: &[u8]) {
+        if let Some(span) = self.span {
+            span.note_body(sent);
+        }
         let Some(trace) = self.trace else { return };
         trace.note(format!("{sent} bytes, {} before compression", plain.len()));
         trace.see_body(|seen| {
@@ -422,6 +440,9 @@ impl Arrival<'_> {
 
     /// The events were read.
     pub(super) fn note_events(&self, group: &EventGroup) {
+        if let Some(span) = self.span {
+            span.note_events(group.events);
+        }
         let Some(trace) = self.trace else { return };
         trace.see_body(|seen| {
             seen.readable = true;

@@ -41,6 +41,8 @@ impl Front {
             sender,
             unix_seconds: time.unix_seconds,
             trace: Some(trace),
+            timer: None,
+            span: None,
             trial: Some(time.nanos),
         };
         self.respond(&parts, &mut body, visit).await

@@ -5,11 +5,14 @@
 //! large; whatever an operator or time can
 //! mend is tried again. Not here: how long to wait, and how many tries at once.
 
+use std::time::Duration;
+
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::header;
 use super::signature::SignError;
+use crate::foundation::clock;
 
 /// Bytes of an error answer that are read.
 pub const MAX_ERROR_BODY: usize = 64 * 1024;
@@ -32,6 +35,8 @@ pub enum StoreError {
         status: u16,
         /// What was wrong with it.
         what: &'static str,
+        /// As in [`ErrorAnswer::retry_after`].
+        retry_after: Option<Duration>,
     },
     /// No answer.
     #[error("{failure}: {detail}")]
@@ -68,6 +73,18 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// How long the store, or what stands before it, wants to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(answer) => answer.retry_after,
+            Self::NotTheStore { retry_after, .. } => *retry_after,
+            Self::Transport { .. } | Self::Unsendable { .. } => None,
+        }
+    }
+}
+
 impl From<SignError> for StoreError {
     fn from(error: SignError) -> Self {
         Self::Unsendable {
@@ -90,6 +107,8 @@ pub struct ErrorAnswer {
     pub request_id: Option<String>,
     /// The store's clock, in Unix seconds.
     pub server_time: Option<u64>,
+    /// How long the store wants to be left alone (`Retry-After`), at most a day.
+    pub retry_after: Option<Duration>,
 }
 
 /// What failed when there was no answer.
@@ -160,6 +179,7 @@ pub fn parse_error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Stor
             message: cut(&body.message, MAX_MESSAGE),
             request_id: request_id(headers),
             server_time: server_time(headers),
+            retry_after: retry_after(headers),
         }),
         _ => StoreError::NotTheStore {
             status: status.as_u16(),
@@ -168,6 +188,7 @@ pub fn parse_error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Stor
             } else {
                 "the body has no errorCode"
             },
+            retry_after: retry_after(headers),
         },
     }
 }
@@ -178,12 +199,33 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
     (!value.is_empty()).then(|| cut(value, MAX_CODE))
 }
 
-fn server_time(headers: &HeaderMap) -> Option<u64> {
+/// The store's clock, in Unix seconds, as an answer says it.
+pub(super) fn server_time(headers: &HeaderMap) -> Option<u64> {
     let text = |name| headers.get(name)?.to_str().ok();
     let store_time = text(header::TIME).and_then(|value| value.trim().parse().ok());
     store_time
         .or_else(|| super::signature::parse_http_date(text(http::header::DATE)?.as_bytes()))
         .filter(|time| PLAUSIBLE_TIME.contains(time))
+}
+
+/// A longer pause is taken for so much.
+const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
+
+/// `Retry-After`, in seconds or as a date, which is compared with the store's own clock.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers
+        .get(http::header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim();
+    let seconds = match text.parse::<u64>() {
+        Ok(seconds) => seconds,
+        Err(_) => {
+            let until = super::signature::parse_http_date(text.as_bytes())?;
+            until.saturating_sub(server_time(headers).unwrap_or_else(clock::unix_seconds))
+        }
+    };
+    Some(Duration::from_secs(seconds).min(LONGEST_PAUSE))
 }
 
 /// The start of a text from outside, without control characters.
@@ -283,6 +325,7 @@ mod tests {
             message: String::new(),
             request_id: Some("6A2FB1C0E1B2C3D4E5F60718".to_owned()),
             server_time: None,
+            retry_after: None,
         })
     }
 
@@ -361,7 +404,11 @@ mod tests {
             (413, NextStep::Drop),
         ] {
             let what = "";
-            let error = StoreError::NotTheStore { status, what };
+            let error = StoreError::NotTheStore {
+                status,
+                what,
+                retry_after: None,
+            };
             assert_eq!(next_step(&error), step, "{status}");
         }
     }
@@ -391,6 +438,27 @@ mod tests {
             None,
             "1970 is no clock to follow"
         );
+    }
+
+    #[test]
+    fn a_pause_that_the_store_asks_for_is_read_in_both_forms_and_bounded() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("date", "Mon, 15 Jun 2026 08:00:00 GMT".parse().unwrap());
+            headers.insert("retry-after", value.parse().unwrap());
+            let error = parse_error(StatusCode::SERVICE_UNAVAILABLE, &headers, b"");
+            error.retry_after().map(|it| it.as_secs())
+        };
+        assert_eq!(read("7"), Some(7));
+        assert_eq!(read(" 0 "), Some(0));
+        assert_eq!(read("Mon, 15 Jun 2026 08:00:30 GMT"), Some(30));
+        assert_eq!(read("Mon, 15 Jun 2026 07:00:00 GMT"), Some(0));
+        assert_eq!(read("99999999999"), Some(86_400));
+        for nonsense in ["", "soon", "-1", "1.5", "99999999999999999999999"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+        let none = parse_error(StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), b"");
+        assert_eq!(none.retry_after(), None);
     }
 
     #[test]

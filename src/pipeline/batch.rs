@@ -10,13 +10,18 @@
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
+use super::delivery::span::Links;
+use super::lane_spool::Ending;
 use super::receipt::Waiter;
 use super::spool::BundleId;
 use crate::event::{EventGroup, SOURCE_TAG, TOPIC_TAG, put_tag};
 use crate::foundation::budget::Lease;
+use crate::foundation::clock;
+use crate::foundation::trace_context::TraceContext;
 use crate::foundation::wire;
 use crate::telemetry::{DropReason, Judge, LogstoreMetrics};
 
@@ -171,8 +176,17 @@ pub(super) struct OpenBatch {
     opened: Instant,
     /// Parts that were given to the disk.
     parts: u16,
-    /// Who waits until the store has it.
-    waiters: Vec<Waiter>,
+    /// Who waits until the store has their events.
+    waiters: Vec<Waiting>,
+    /// Requests that are traced for a collector.
+    links: Links,
+}
+
+/// Who waits until the store has some events of a batch.
+pub(super) struct Waiting {
+    pub(super) waiter: Waiter,
+    /// Their places in the batch.
+    pub(super) events: Range<usize>,
 }
 
 impl OpenBatch {
@@ -195,6 +209,7 @@ impl OpenBatch {
             key,
             parts: 0,
             waiters: Vec::new(),
+            links: Links::default(),
         }
     }
 
@@ -265,13 +280,21 @@ impl OpenBatch {
         self.parts == u16::MAX
     }
 
-    /// Somebody waits until the store has it.
-    pub(super) fn await_delivery(&mut self, waiter: Waiter) {
-        self.waiters.push(waiter);
+    /// Somebody waits until the store has the last so many events.
+    pub(super) fn await_delivery(&mut self, waiter: Waiter, events: u32) {
+        let end = usize::try_from(self.held.events()).unwrap_or(usize::MAX);
+        let events = end.saturating_sub(events as usize)..end;
+        self.waiters.push(Waiting { waiter, events });
+    }
+
+    /// Some of its events are of this request.
+    pub(super) fn link(&mut self, span: TraceContext) {
+        self.links.add(span);
     }
 
     /// Closes the batch: its LogGroup is complete, with its pack id.
     pub(super) fn seal(self) -> SealedBatch {
+        let age = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         let Self {
             id,
             key,
@@ -280,6 +303,7 @@ impl OpenBatch {
             mut lease,
             parts,
             waiters,
+            links,
             ..
         } = self;
         let start = raw.len();
@@ -295,7 +319,11 @@ impl OpenBatch {
             id,
             key,
             logged: parts > 0,
+            from_disk: false,
+            instead_of: None,
+            since: clock::unix_millis().saturating_sub(age),
             waiters,
+            links,
         }
     }
 }
@@ -316,8 +344,16 @@ pub(super) struct SealedBatch {
     pub(super) key: Range<usize>,
     /// Whether parts of it were given to the disk.
     pub(super) logged: bool,
-    /// Who waits until the store has it.
-    pub(super) waiters: Vec<Waiter>,
+    /// Whether it waited on disk.
+    pub(super) from_disk: bool,
+    /// The bundle on disk that has its events as well, and is done once this one is there, or has ended.
+    pub(super) instead_of: Option<Arc<Ending>>,
+    /// When its first event came, or was first written to disk, in Unix milliseconds.
+    pub(super) since: u64,
+    /// Who waits until the store has their events.
+    pub(super) waiters: Vec<Waiting>,
+    /// Requests that are traced for a collector. The disk does not keep them.
+    pub(super) links: Links,
 }
 
 impl SealedBatch {
@@ -328,17 +364,52 @@ impl SealedBatch {
         (logs, key)
     }
 
-    /// Its id and its events, without the LogGroup.
-    pub(super) fn into_held(self) -> (BundleId, Held) {
-        (self.id, self.held)
+    /// The bundle on disk that has its events, or some of them.
+    pub(super) fn bundle(&self) -> Option<BundleId> {
+        match &self.instead_of {
+            Some(other) => Some(other.id()),
+            None => self.logged.then_some(self.id),
+        }
+    }
+
+    /// The same events under another id, for a disk that has only a part of them under the old one.
+    /// The LogGroup keeps its pack id.
+    pub(super) fn anew(self, id: BundleId, instead_of: Arc<Ending>) -> Self {
+        Self {
+            key: self.key.start..self.raw.len(),
+            id,
+            logged: false,
+            instead_of: Some(instead_of),
+            ..self
+        }
     }
 }
 
-/// The first half of ids of bundles, of one lane of one process: at random. With the number behind it a
-/// reader can order the LogGroups of one writer, and tell what came twice (`__pack_id__`).
-pub(super) fn random_prefix() -> u64 {
-    let fallback = |_| crate::foundation::clock::unix_millis().rotate_left(32);
-    getrandom::u64().unwrap_or_else(fallback)
+/// The ids of the bundles of one lane of one process: the first half at random. With the number behind
+/// it a reader can order the LogGroups of one writer, and tell what came twice (`__pack_id__`).
+#[derive(Debug)]
+pub(super) struct BundleIds {
+    prefix: u64,
+    last: AtomicU64,
+}
+
+impl BundleIds {
+    /// From 1 on.
+    pub(super) fn new() -> Self {
+        let fallback = |_| clock::unix_millis().rotate_left(32);
+        Self {
+            prefix: getrandom::u64().unwrap_or_else(fallback),
+            last: AtomicU64::new(0),
+        }
+    }
+
+    /// The next one.
+    pub(super) fn next(&self) -> BundleId {
+        BundleId {
+            prefix: self.prefix,
+            number: self.last.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::open::Safety;
 use super::queue::SealedQueue;
 use super::{PipelineRules, shares};
 use crate::foundation::budget::Budget;
+use crate::foundation::budget::fair::Division;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::telemetry::{DropReason, LogstoreMetrics};
 
@@ -28,8 +29,8 @@ pub struct IdleLane {
 #[must_use]
 pub fn idle_lanes(given: Vec<IdleLane>, rules: PipelineRules<'_>) -> Vec<Arc<Lane>> {
     let memory = Budget::new(rules.limits.memory.get());
-    let weights: Vec<u32> = given.iter().map(|lane| lane.weight).collect();
-    let shares = shares(&weights, &memory, rules);
+    let weights = given.iter().map(|lane| (None, lane.weight));
+    let shares = shares(&Division::new(&memory), weights.collect(), rules);
     let admission = AdmissionRules::new(rules.overload, rules.delivery.timeout.get());
     let lanes = given.into_iter().zip(shares).map(|(lane, budget)| {
         let metrics = lane.metrics;

@@ -9,19 +9,22 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
-use super::admission::Admission;
+use super::admission::{Admission, AdmissionRules};
 use super::lane_spool::LaneSpool;
 use super::open::{OpenBatches, Safety};
+use super::quarantine::Room;
 use super::queue::SealedQueue;
-use super::receipt::Receipt;
+use super::receipt::{Receipt, Waiter};
 use crate::config::{Ack, Batch};
 use crate::event::{EventGroup, Priority, Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::telemetry::LogstoreMetrics;
+use crate::telemetry::{DropReason, LogstoreMetrics};
 
 /// The way of the events of one logstore.
 pub struct Lane {
@@ -32,7 +35,15 @@ pub struct Lane {
     open: Mutex<Option<OpenBatches>>,
     sealed: Arc<SealedQueue>,
     safety: Safety,
+    metrics: Arc<LogstoreMetrics>,
+    /// Takes the same events for a second destination.
+    copy: ArcSwapOption<Lane>,
+    /// When a copy that was not taken was last told of.
+    told: Mutex<Option<Instant>>,
 }
+
+/// The least time between two warnings of copies that were not taken.
+const QUIET: Duration = Duration::from_secs(60);
 
 impl Lane {
     pub(super) fn new(
@@ -52,7 +63,8 @@ impl Lane {
         {
             admission.use_disk(spool);
         }
-        let open = OpenBatches::new(limits, metrics, Arc::clone(&sealed), safety.clone());
+        let cells = Arc::clone(&metrics);
+        let open = OpenBatches::new(limits, cells, Arc::clone(&sealed), safety.clone());
         Self {
             project,
             logstore,
@@ -60,7 +72,35 @@ impl Lane {
             open: Mutex::new(Some(open)),
             sealed,
             safety,
+            metrics,
+            copy: ArcSwapOption::empty(),
+            told: Mutex::default(),
         }
+    }
+
+    /// Gives what it takes to `copy` as well, from now on. No request is between the two.
+    pub(super) fn copy_to(&self, copy: Option<Arc<Self>>) {
+        let open = self.lock();
+        self.copy.store(copy);
+        drop(open);
+    }
+
+    /// Whether another lane gets what it takes.
+    pub(super) fn has_copy(&self) -> bool {
+        self.copy.load().is_some()
+    }
+
+    /// Goes by other rules from now on. What is held stays held.
+    pub(super) fn change_rules(
+        &self,
+        (batch, patience): (&Batch, Duration),
+        weight: u32,
+        admission: AdmissionRules,
+    ) {
+        if let Some(open) = self.lock().as_mut() {
+            open.change_limits(batch, patience);
+        }
+        self.admission.change_rules(weight, admission);
     }
 
     /// How safe events are when their client is told that they were taken.
@@ -160,9 +200,69 @@ impl Lane {
     pub fn submit(&self, group: &EventGroup, lease: Lease) -> Result<Receipt, Refusal> {
         let mut open = self.lock();
         let batches = open.as_mut().ok_or(Reason::Stopping)?;
-        batches
-            .add(group, lease, Instant::now())
-            .map_err(Refusal::from)
+        let receipt = batches.add(group, lease, Instant::now())?;
+        // Under the lock, so that a stop finds both or none.
+        let copy = self.copy.load();
+        let copy = copy.as_ref().and_then(|copy| copy.take_copy(group));
+        drop(open);
+        Ok(receipt.with_copy(copy))
+    }
+
+    /// The same, but gives nothing to the lane that takes copies: of events that it has been given.
+    ///
+    /// # Errors
+    /// As [`Lane::submit`].
+    pub fn submit_alone(&self, group: &EventGroup, lease: Lease) -> Result<Receipt, Refusal> {
+        let mut open = self.lock();
+        let batches = open.as_mut().ok_or(Reason::Stopping)?;
+        Ok(batches.add(group, lease, Instant::now())?)
+    }
+
+    /// Sets aside records of events that do not go on: whole lines of JSON, for which `room` was taken.
+    /// The receipt says when they are as safe as the logstore asks: synced, unless it answers from
+    /// memory.
+    pub fn set_aside(&self, room: Room, lines: Vec<u8>) -> Receipt {
+        let (project, logstore) = (self.project.as_str(), self.logstore.as_str());
+        if self.safety.ack == Ack::Memory {
+            room.put(project, logstore, lines);
+            return Receipt::Held;
+        }
+        let patience = match &*self.lock() {
+            Some(open) => open.patience(),
+            None => self.safety.patience,
+        };
+        let (waiter, receipt) = Waiter::new(1, patience, Reason::QuarantineFull);
+        room.put_then(project, logstore, lines, move || waiter.safe());
+        receipt
+    }
+
+    /// Takes a copy, or counts it as dropped: the events themselves have been taken elsewhere.
+    fn take_copy(&self, group: &EventGroup) -> Option<Receipt> {
+        let events = u64::from(group.events);
+        self.metrics.events_accepted.add(events);
+        let lease = self.admit_group(group, Priority::High);
+        match lease.and_then(|lease| self.submit(group, lease)) {
+            Ok(receipt) => Some(receipt),
+            Err(refusal) => {
+                let dropped = self.metrics.events_dropped.at(DropReason::NoRoom as usize);
+                dropped.add(events);
+                self.tell_dropped(&refusal);
+                None
+            }
+        }
+    }
+
+    fn tell_dropped(&self, refusal: &Refusal) {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|last| now.duration_since(last) >= QUIET) {
+            *told = Some(now);
+            let (project, logstore, reason) = (&self.project, &self.logstore, refusal.reason());
+            tracing::warn!(
+                %project, %logstore, reason = reason.label(),
+                "the second destination has no room for copies of events; they are dropped and counted"
+            );
+        }
     }
 
     /// Seals the batches that are old enough.

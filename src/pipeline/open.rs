@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::batch::{Logs, OpenBatch, random_prefix, write_key};
+use super::batch::{BundleIds, Logs, OpenBatch, write_key};
 use super::lane_spool::{Job, LaneSpool, PartJob};
 use super::parts::Parts;
 use super::queue::SealedQueue;
@@ -22,6 +22,7 @@ use super::spool::BundleId;
 use crate::config::{Ack, Batch};
 use crate::event::{EventGroup, Reason};
 use crate::foundation::budget::{BudgetFull, Lease};
+use crate::foundation::trace_context::TraceContext;
 use crate::telemetry::LogstoreMetrics;
 
 /// The largest LogGroup that a store takes (SLS: PostBodyTooLarge), in bytes.
@@ -36,6 +37,17 @@ struct BatchLimits {
     max_open: usize,
 }
 
+impl BatchLimits {
+    fn of(limits: &Batch) -> Self {
+        Self {
+            max_bytes: limits.max_bytes.as_usize(),
+            max_events: limits.max_events,
+            max_age: limits.max_age.get(),
+            max_open: limits.max_open.max(1) as usize,
+        }
+    }
+}
+
 /// Batches that still take events, and where they go when they are sealed.
 pub(super) struct OpenBatches {
     /// The batch of each key, by its number. Seeded at random, and never more than `max_open`
@@ -43,11 +55,9 @@ pub(super) struct OpenBatches {
     numbers: HashMap<Arc<[u8]>, u64, foldhash::fast::RandomState>,
     /// Batches by number, which is also by age: numbers only grow.
     batches: BTreeMap<u64, OpenBatch>,
-    next_number: u64,
+    ids: Arc<BundleIds>,
     /// The key of the group at hand; a buffer that is reused.
     key: Vec<u8>,
-    /// The first half of ids of batches.
-    prefix: u64,
     limits: BatchLimits,
     metrics: Arc<LogstoreMetrics>,
     sealed: Arc<SealedQueue>,
@@ -74,19 +84,27 @@ impl OpenBatches {
         Self {
             numbers: HashMap::default(),
             batches: BTreeMap::new(),
-            next_number: 0,
-            key: Vec::new(),
-            prefix: random_prefix(),
-            limits: BatchLimits {
-                max_bytes: limits.max_bytes.as_usize(),
-                max_events: limits.max_events,
-                max_age: limits.max_age.get(),
-                max_open: limits.max_open.max(1) as usize,
+            ids: match &safety.spool {
+                Some(spool) => Arc::clone(spool.ids()),
+                None => Arc::new(BundleIds::new()),
             },
+            key: Vec::new(),
+            limits: BatchLimits::of(limits),
             metrics,
             sealed,
             safety,
         }
+    }
+
+    /// Seals by other limits from now on; clients wait so long for what makes their events safe.
+    pub(super) fn change_limits(&mut self, limits: &Batch, patience: Duration) {
+        self.limits = BatchLimits::of(limits);
+        self.safety.patience = patience;
+    }
+
+    /// How long a client waits for what makes its events safe.
+    pub(super) fn patience(&self) -> Duration {
+        self.safety.patience
     }
 
     /// Adds the events of a request. What `lease` holds beyond their price goes back.
@@ -121,27 +139,43 @@ impl OpenBatches {
         }
         // Paid in front, as if each part opened a batch, so that nothing can fail half-way.
         let batches = OpenBatch::fixed_cost(self.key.len()) * parts.clone().count();
-        let price = (group.logs.len() + batches) as u64;
+        let copies = self.copies(logs);
+        let price = (group.logs.len() + copies + batches) as u64;
         if lease.bytes() < price {
             lease
                 .resize(price)
                 .map_err(|BudgetFull| Reason::MemoryFull)?;
         }
         let (waiter, receipt) = self.waiter(parts.clone().count());
+        // Apart, so that no batch grows at their cost.
+        let mut copies = lease.split(copies as u64);
         for part in parts {
-            self.place(part, &mut lease, now, waiter.as_ref());
+            let of_request = (waiter.as_ref(), group.span);
+            self.place(part, (&mut lease, &mut copies), now, of_request);
         }
         self.show();
         Ok(receipt)
     }
 
+    /// Bytes that the disk gets as copies.
+    fn copies(&self, logs: Logs<'_>) -> usize {
+        match (self.safety.ack, &self.safety.spool) {
+            (Ack::Disk, Some(_)) => logs.bytes.len(),
+            _ => 0,
+        }
+    }
+
     /// Who waits for so many parts, where somebody does.
     fn waiter(&self, parts: usize) -> (Option<Waiter>, Receipt) {
         let Safety { ack, patience, .. } = self.safety;
+        let overdue = match ack {
+            Ack::Logstore => Reason::AckTimeout,
+            Ack::Memory | Ack::Disk => Reason::SpoolFailed,
+        };
         match ack {
             Ack::Memory => (None, Receipt::Held),
             Ack::Disk | Ack::Logstore => {
-                let (waiter, receipt) = Waiter::new(parts, patience, ack == Ack::Logstore);
+                let (waiter, receipt) = Waiter::new(parts, patience, overdue);
                 (Some(waiter), receipt)
             }
         }
@@ -166,7 +200,7 @@ impl OpenBatches {
             return Err(Reason::BodyTooLarge);
         }
         let batches = OpenBatch::fixed_cost(key.len()) * parts.count();
-        Ok((group.logs.len() + batches) as u64)
+        Ok((group.logs.len() + self.copies(logs) + batches) as u64)
     }
 
     /// Seals every batch whose first event is `max_age` old.
@@ -188,24 +222,33 @@ impl OpenBatches {
         self.show();
     }
 
-    fn place(&mut self, part: Logs<'_>, lease: &mut Lease, now: Instant, waiter: Option<&Waiter>) {
-        let number = self.number_for(part);
+    /// Puts events into their batch. Of the leases the first pays for the batch, the second for what the
+    /// disk gets.
+    fn place(
+        &mut self,
+        part: Logs<'_>,
+        (lease, copies): (&mut Lease, &mut Lease),
+        now: Instant,
+        (waiter, span): (Option<&Waiter>, Option<TraceContext>),
+    ) {
+        let id = self.id_for(part);
+        let number = id.number;
         let batch = self.batches.entry(number).or_insert_with(|| {
             let key: Arc<[u8]> = self.key.as_slice().into();
             self.numbers.insert(Arc::clone(&key), number);
-            let id = BundleId {
-                prefix: self.prefix,
-                number,
-            };
             OpenBatch::new(id, key, lease, Arc::clone(&self.metrics), now)
         });
         batch.append(part, lease, self.limits.max_bytes);
+        if let Some(span) = span {
+            batch.link(span);
+        }
         match (waiter.cloned(), &self.safety.spool) {
             (None, _) => {}
             (Some(waiter), Some(spool)) if self.safety.ack == Ack::Disk => {
-                log_part(spool, batch, part, waiter);
+                let lease = copies.split(part.bytes.len() as u64);
+                log_part(spool, batch, part, (waiter, lease));
             }
-            (Some(waiter), _) => batch.await_delivery(waiter),
+            (Some(waiter), _) => batch.await_delivery(waiter, part.events),
         }
         let full = batch.size() >= self.limits.max_bytes
             || batch.events() >= u64::from(self.limits.max_events)
@@ -215,12 +258,12 @@ impl OpenBatches {
         }
     }
 
-    /// The number of the batch that takes `part`: the one with its key, or a new one where there is
-    /// none or it has no room.
-    fn number_for(&mut self, part: Logs<'_>) -> u64 {
+    /// The id of the batch that takes `part`: the one with its key, or a new one where there is none
+    /// or it has no room.
+    fn id_for(&mut self, part: Logs<'_>) -> BundleId {
         if let Some(&number) = self.numbers.get(self.key.as_slice()) {
-            if self.has_room(number, part) {
-                return number;
+            if let Some(id) = self.with_room(number, part) {
+                return id;
             }
             self.seal(number);
         }
@@ -230,15 +273,14 @@ impl OpenBatches {
             self.seal(oldest);
             self.metrics.batches_sealed_early.inc();
         }
-        self.next_number += 1;
-        self.next_number
+        self.ids.next()
     }
 
-    fn has_room(&self, number: u64, part: Logs<'_>) -> bool {
-        self.batches.get(&number).is_some_and(|batch| {
-            batch.size() + part.bytes.len() <= self.limits.max_bytes
-                && batch.events() + u64::from(part.events) <= u64::from(self.limits.max_events)
-        })
+    fn with_room(&self, number: u64, part: Logs<'_>) -> Option<BundleId> {
+        let batch = self.batches.get(&number)?;
+        let has_room = batch.size() + part.bytes.len() <= self.limits.max_bytes
+            && batch.events() + u64::from(part.events) <= u64::from(self.limits.max_events);
+        has_room.then(|| batch.id())
     }
 
     fn seal(&mut self, number: u64) {
@@ -262,7 +304,12 @@ impl OpenBatches {
 }
 
 /// Gives some events of a batch to the disk.
-fn log_part(spool: &Arc<LaneSpool>, batch: &mut OpenBatch, part: Logs<'_>, waiter: Waiter) {
+fn log_part(
+    spool: &Arc<LaneSpool>,
+    batch: &mut OpenBatch,
+    part: Logs<'_>,
+    (waiter, lease): (Waiter, Lease),
+) {
     let Some(number) = batch.next_part() else {
         // A batch is sealed before that.
         waiter.failed(Reason::Internal);
@@ -274,6 +321,7 @@ fn log_part(spool: &Arc<LaneSpool>, batch: &mut OpenBatch, part: Logs<'_>, waite
         events: part.events,
         key: Arc::clone(batch.key()),
         logs: part.bytes.to_vec(),
+        lease,
         waiter,
     }));
 }

@@ -24,10 +24,22 @@ pub enum Receipt {
 pub struct Awaited {
     answer: oneshot::Receiver<Result<(), Reason>>,
     patience: Duration,
-    store: bool,
+    /// What is said when it was not told in that time.
+    overdue: Reason,
+    /// Of the copy for a second destination.
+    copy: Option<Box<Awaited>>,
 }
 
 impl Receipt {
+    /// The same, told not before the copy is as safe as it gets. Whatever becomes of the copy, the
+    /// answer stays.
+    pub(super) fn with_copy(mut self, copy: Option<Self>) -> Self {
+        if let (Self::Awaited(awaited), Some(Self::Awaited(copy))) = (&mut self, copy) {
+            awaited.copy = Some(Box::new(copy));
+        }
+        self
+    }
+
     /// Waits until the events are as safe as their logstore asks.
     ///
     /// # Errors
@@ -39,16 +51,17 @@ impl Receipt {
         let Self::Awaited(awaited) = self else {
             return Ok(());
         };
-        let overdue = if awaited.store {
-            Reason::AckTimeout
-        } else {
-            Reason::SpoolFailed
-        };
         match tokio::time::timeout(awaited.patience, awaited.answer).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => answer?,
             // Whoever was to say it is gone, or too late.
-            Ok(Err(_)) | Err(_) => Err(overdue),
+            Ok(Err(_)) | Err(_) => return Err(awaited.overdue),
         }
+        if let Some(copy) = awaited.copy
+            && tokio::time::timeout(copy.patience, copy.answer)
+                .await
+                .is_err()
+        {}
+        Ok(())
     }
 }
 
@@ -64,8 +77,8 @@ struct Shared {
 }
 
 impl Waiter {
-    /// One that waits for so many parts to be safe.
-    pub(super) fn new(parts: usize, patience: Duration, store: bool) -> (Self, Receipt) {
+    /// One that waits for so many parts to be safe, for `patience`; then it hears `overdue`.
+    pub(super) fn new(parts: usize, patience: Duration, overdue: Reason) -> (Self, Receipt) {
         let (sender, answer) = oneshot::channel();
         let waiter = Self(Arc::new(Shared {
             parts: AtomicUsize::new(parts),
@@ -75,7 +88,8 @@ impl Waiter {
         let awaited = Awaited {
             answer,
             patience,
-            store,
+            overdue,
+            copy: None,
         };
         (waiter, Receipt::Awaited(awaited))
     }
@@ -112,11 +126,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_receipt_is_settled_when_every_part_is_safe_or_one_is_not() {
-        let (waiter, receipt) = Waiter::new(2, LONG, false);
+        let (waiter, receipt) = Waiter::new(2, LONG, Reason::SpoolFailed);
         waiter.clone().safe();
         waiter.safe();
         assert_eq!(receipt.settled().await, Ok(()));
-        let (waiter, receipt) = Waiter::new(2, LONG, false);
+        let (waiter, receipt) = Waiter::new(2, LONG, Reason::SpoolFailed);
         waiter.clone().failed(Reason::SpoolFull);
         waiter.clone().failed(Reason::SpoolFailed);
         waiter.safe();
@@ -125,11 +139,32 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_copy_is_waited_for_and_decides_nothing() {
+        let began = tokio::time::Instant::now();
+        let (waiter, receipt) = Waiter::new(1, LONG, Reason::SpoolFailed);
+        let (copy, copied) = Waiter::new(1, LONG, Reason::SpoolFailed);
+        waiter.safe();
+        copy.failed(Reason::SpoolFull);
+        assert_eq!(receipt.with_copy(Some(copied)).settled().await, Ok(()));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let (waiter, receipt) = Waiter::new(1, LONG, Reason::SpoolFailed);
+        let (copy, copied) = Waiter::new(1, LONG, Reason::SpoolFailed);
+        waiter.safe();
+        assert_eq!(receipt.with_copy(Some(copied)).settled().await, Ok(()));
+        assert_eq!(began.elapsed(), LONG);
+        drop(copy);
+        let (waiter, receipt) = Waiter::new(1, LONG, Reason::SpoolFailed);
+        waiter.failed(Reason::SpoolFull);
+        let answer = receipt.with_copy(Some(Receipt::Held)).settled().await;
+        assert_eq!(answer, Err(Reason::SpoolFull));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_receipt_that_nobody_settles_ends_in_time() {
-        let (waiter, receipt) = Waiter::new(1, LONG, true);
+        let (waiter, receipt) = Waiter::new(1, LONG, Reason::AckTimeout);
         assert_eq!(receipt.settled().await, Err(Reason::AckTimeout));
         drop(waiter);
-        let (waiter, receipt) = Waiter::new(1, LONG, false);
+        let (waiter, receipt) = Waiter::new(1, LONG, Reason::SpoolFailed);
         drop(waiter);
         assert_eq!(receipt.settled().await, Err(Reason::SpoolFailed));
     }

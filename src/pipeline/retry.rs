@@ -40,6 +40,25 @@ impl Backoff {
         ceiling.mul_f64(share.clamp(0.0, 1.0))
     }
 
+    /// The same, but no shorter than the store asks for, as far as pauses may be; with a share of the
+    /// shortest ceiling, so that those who were asked together do not come back together.
+    pub(super) fn pause_asked(
+        self,
+        reason: RetryReason,
+        failures: u32,
+        share: f64,
+        asked: Option<Duration>,
+    ) -> Duration {
+        let pause = self.pause(reason, failures, share);
+        match asked {
+            Some(asked) => {
+                let spread = self.min.mul_f64(share.clamp(0.0, 1.0));
+                pause.max(asked.saturating_add(spread)).min(self.max)
+            }
+            None => pause,
+        }
+    }
+
     /// The same while stopping, but never longer than the shortest ceiling: there is no later for
     /// which to spare the store.
     pub(super) fn pause_while_stopping(
@@ -167,6 +186,18 @@ mod tests {
         assert_eq!(pause(0.25), Duration::from_millis(800));
         assert_eq!(pause(7.0), pause(1.0));
         assert!((0.0..=1.0).contains(&random_share()));
+    }
+
+    #[test]
+    fn a_pause_that_the_store_asks_for_is_kept_as_far_as_pauses_may_be() {
+        let pause = |asked| {
+            let asked = Some(Duration::from_secs(asked));
+            let pause = backoff().pause_asked(RetryReason::Busy, 1, 0.5, asked);
+            pause.as_millis()
+        };
+        assert_eq!([pause(0), pause(7), pause(3600)], [100, 7100, 30_000]);
+        let unasked = backoff().pause_asked(RetryReason::Busy, 1, 0.5, None);
+        assert_eq!(unasked, Duration::from_millis(100));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the tests of this module share.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,13 @@ use tokio::time::Instant;
 
 use super::admission::{Admission, AdmissionRules};
 use super::batch::SealedBatch;
+use super::destination::{Destination, Sls};
 use super::lane::Lane;
 use super::open::Safety;
 use super::quarantine::Quarantine;
 use super::queue::SealedQueue;
 use super::receipt::Receipt;
+use super::spool::{Files, Log as SpoolLog, LogRules, Space, SpoolDirectory};
 use super::{LaneSpec, Pipeline, PipelineRules, Route, StopReport, Upstream};
 use crate::config::{Ack, Batch, Breaker, Delivery, Limits, Overload, SignatureVersion, Spool};
 use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
@@ -27,7 +30,7 @@ use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
 use crate::logstore::codec::Codec;
 use crate::logstore::proto::{Log, LogGroup, log::Content};
 use crate::logstore::signature::AccessKey;
-use crate::telemetry::LogstoreMetrics;
+use crate::telemetry::{LogstoreMetrics, Metrics};
 
 /// Events that hold `names` as their only field, from one source.
 pub(super) fn events<T: AsRef<[u8]>>(
@@ -163,6 +166,20 @@ impl Setup {
         }
     }
 
+    /// The rules that say so.
+    pub(super) fn with_rules<T>(&self, with: impl FnOnce(PipelineRules<'_>) -> T) -> T {
+        with(PipelineRules {
+            batch: &self.batch,
+            delivery: &self.delivery,
+            limits: &self.limits,
+            overload: &self.overload,
+            metrics: &Metrics::new(),
+            quarantine: self.quarantine.as_ref(),
+            spool: &self.spool,
+            spans: None,
+        })
+    }
+
     /// The same, but a batch stays open until something else seals it.
     pub(super) fn never_old() -> Self {
         Self {
@@ -180,18 +197,14 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(setup: &Setup, stores: &[SocketAddr]) -> Self {
-        let specs: Vec<_> = stores.iter().map(|store| lane_to(*store, setup)).collect();
+        let specs = stores.iter().map(|store| lane_to(*store, setup)).collect();
+        Self::of(setup, specs)
+    }
+
+    /// One with these lanes.
+    pub(super) fn of(setup: &Setup, specs: Vec<LaneSpec>) -> Self {
         let metrics = specs.iter().map(|spec| Arc::clone(&spec.metrics)).collect();
-        let rules = PipelineRules {
-            batch: &setup.batch,
-            delivery: &setup.delivery,
-            limits: &setup.limits,
-            overload: &setup.overload,
-            machine: &Arc::default(),
-            quarantine: setup.quarantine.as_ref(),
-            spool: &setup.spool,
-        };
-        let pipeline = Pipeline::start(specs, rules);
+        let pipeline = setup.with_rules(|rules| Pipeline::start(specs, rules));
         Self { pipeline, metrics }
     }
 
@@ -202,11 +215,16 @@ impl Running {
 
     /// Submits as the front does.
     pub(super) fn submit(&self, lane: usize, group: &EventGroup) -> Result<(), Refusal> {
+        self.hand_over(lane, group).map(|_| ())
+    }
+
+    /// The same, with what says when the events are safe.
+    pub(super) fn hand_over(&self, lane: usize, group: &EventGroup) -> Result<Receipt, Refusal> {
         let lane = &self.pipeline.lanes()[lane];
         let bytes = group.wire_bytes() as u64;
         lane.enter(bytes, Priority::High, Priority::High)?;
         let lease = lane.admit(bytes, Priority::High)?;
-        lane.submit(group, lease).map(|_| ())
+        lane.submit(group, lease)
     }
 
     /// Waits until `condition` holds.
@@ -227,15 +245,14 @@ impl Running {
     }
 }
 
-fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
+/// A lane that answers from memory and has no disk.
+pub(super) fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
     let upstream = match &setup.upstream {
         Some(upstream) => Arc::clone(upstream),
         None => Upstream::new("store", &setup.delivery, Arc::default()),
     };
     let (project, logstore) = names();
     LaneSpec {
-        upstream_project: project.clone(),
-        upstream_logstore: logstore.clone(),
         project,
         logstore,
         store: route_to(store, upstream, setup),
@@ -248,6 +265,8 @@ fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
         metrics: Arc::default(),
         ack: Ack::Memory,
         log: None,
+        also: None,
+        way: String::new(),
     }
 }
 
@@ -265,13 +284,35 @@ fn route_to(store: SocketAddr, upstream: Arc<Upstream>, setup: &Setup) -> Route 
         ca_file: None,
         timeouts: Timeouts::of(&setup.delivery),
     });
+    let (project, logstore) = names();
     Route {
-        client: Arc::new(client.unwrap()),
+        destination: Arc::new(Destination::Sls(Sls {
+            client: Arc::new(client.unwrap()),
+            project,
+            logstore,
+        })),
         upstream,
     }
 }
 
-fn names() -> (ProjectName, LogstoreName) {
+/// The log of a lane on a disk, with no more room than `max_bytes`.
+pub(super) fn log_on(
+    files: Arc<dyn Files>,
+    folder: &Path,
+    max_bytes: u64,
+) -> (SpoolDirectory, SpoolLog) {
+    let space = Arc::new(Space::new(u64::MAX, 0));
+    let directory = SpoolDirectory::open(files, &folder.join("spool"), space, None).unwrap();
+    let rules = LogRules {
+        max_bytes,
+        ..LogRules::default()
+    };
+    let (project, logstore) = names();
+    let log = directory.log(&project, &logstore, rules).unwrap();
+    (directory, log)
+}
+
+pub(super) fn names() -> (ProjectName, LogstoreName) {
     let project = ProjectName::new("web").unwrap();
     (project, LogstoreName::new("clicks").unwrap())
 }

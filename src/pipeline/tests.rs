@@ -9,11 +9,12 @@ use proptest::prelude::*;
 
 use super::scripted_store::{Answer, ScriptedStore};
 use super::testing::{Running, Setup, events, some_events};
-use super::{DropReason, LogstoreMetrics, StopReport};
+use super::{LogstoreMetrics, StopReport};
 use crate::config::Limits;
 use crate::event::Reason;
 use crate::foundation::units::{ByteSize, Span};
 use crate::logstore::codec::Codec;
+use crate::telemetry::DropReason;
 
 /// Longer than any test needs.
 const PATIENCE: Duration = Duration::from_secs(20);

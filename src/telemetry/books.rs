@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::labels::{DropReason, Judge};
@@ -19,7 +20,7 @@ const READINGS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The books of all logstores.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Books {
     /// Whether all of them balance.
@@ -29,7 +30,7 @@ pub struct Books {
 }
 
 /// The books of one logstore, in events since the process has started.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogstoreBook {
     /// Its project.
@@ -54,6 +55,10 @@ pub struct LogstoreBook {
     pub held: u64,
     /// On disk and not in memory now.
     pub waiting: u64,
+    /// What an earlier life has left on disk is still being looked through: `recovered` and `waiting`
+    /// will grow.
+    #[serde(default)]
+    pub recovering: bool,
     /// Attempts to deliver that failed and are tried again.
     pub retries: u64,
     /// LogGroups sent again although the store may have taken them before: what can be there twice,
@@ -82,6 +87,7 @@ impl LogstoreBook {
             shed: cells.spool.shed.get(),
             held: cells.events_held.get(),
             waiting: cells.spool.waiting.get(),
+            recovering: cells.spool.recovering.get() > 0,
             retries: cells.delivery_retries.get(),
             resends_in_doubt: cells.delivery.resends_in_doubt.get(),
             ..Self::default()

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus::proto::MetricType;
-
-use super::families::Family;
+use super::declared;
+use super::exposition::Family;
 use super::metrics::{Counter, Gauge, Metrics};
 
 /// What is counted for one file of certificates of one listener.
@@ -25,6 +24,19 @@ type Key = (String, String);
 #[derive(Debug, Default)]
 pub(super) struct Certificates(Mutex<BTreeMap<Key, Arc<CertificateMetrics>>>);
 
+impl Certificates {
+    /// What `see` makes of each listener, file and its cells.
+    pub(super) fn each<T>(
+        &self,
+        see: impl Fn(&str, &str, &CertificateMetrics) -> Option<T>,
+    ) -> Vec<T> {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = map.iter();
+        each.filter_map(|((listener, file), cells)| see(listener, file, cells))
+            .collect()
+    }
+}
+
 impl Metrics {
     /// The cells of a configured certificate, or of a file of client authorities, by its path; made on
     /// first use.
@@ -37,21 +49,9 @@ impl Metrics {
     }
 
     pub(super) fn certificate_families(&self) -> [Family; 3] {
-        let mut expiry = Family::new(
-            "tollgate_tls_certificate_expiry_seconds",
-            "When the certificate in use ends, in Unix seconds. Alert on less than two weeks from now.",
-            MetricType::GAUGE,
-        );
-        let mut reloaded = Family::new(
-            "tollgate_tls_reload_success_total",
-            "Times that a changed certificate, key or file of client authorities was taken into use.",
-            MetricType::COUNTER,
-        );
-        let mut failed = Family::new(
-            "tollgate_tls_reload_failed_total",
-            "Times that a changed certificate, key or file of client authorities could not be used, and the one before it stayed. Alert on any.",
-            MetricType::COUNTER,
-        );
+        let mut expiry = Family::of(&declared::TLS_CERTIFICATE_EXPIRY_SECONDS);
+        let mut reloaded = Family::of(&declared::TLS_RELOAD_SUCCESS);
+        let mut failed = Family::of(&declared::TLS_RELOAD_FAILED);
         let map = &self.certificates.0;
         let map = map.lock().unwrap_or_else(PoisonError::into_inner);
         for ((listener, file), cells) in &*map {

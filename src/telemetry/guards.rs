@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use prometheus::proto::MetricType;
-
-use super::families::Family;
+use super::declared;
+use super::exposition::Family;
+use super::families::base;
 use super::metrics::Metrics;
 
 /// How the guards of one logstore stand, for metrics.
@@ -66,39 +66,17 @@ impl Metrics {
         let Some(figures) = self.guards.0.get() else {
             return Vec::new();
         };
-        let counter = |name, help| Family::new(name, help, MetricType::COUNTER);
-        let gauge = |name, help| Family::new(name, help, MetricType::GAUGE);
-        let mut events = counter(
-            "tollgate_guard_events_total",
-            "Events that a guard found bad or mended, by guard and outcome.",
-        );
-        let mut requests = counter(
-            "tollgate_guard_requests_total",
-            "Requests whose topic, source or tags a guard found bad.",
-        );
-        let mut duplicates = counter(
-            "tollgate_guard_duplicates_total",
-            "Events that have come before: dropped, or observed; held: by another request at that moment; untracked: not remembered, since max_ids are (alert on growth); unnamed: without the fields that name an event.",
-        );
-        let mut ids = gauge(
-            "tollgate_guard_ids",
-            "Names of events that are remembered, of which some may have expired.",
-        );
-        let mut capacity = gauge("tollgate_guard_id_capacity", "Names that may be (max_ids).");
-        let mut beyond = counter(
-            "tollgate_guard_values_total",
-            "Events with a value beyond the bound of its field, by outcome.",
-        );
-        let mut distinct = gauge(
-            "tollgate_guard_distinct_values",
-            "Distinct values of a field, of which some may have expired. Alert near tollgate_guard_distinct_values_limit.",
-        );
-        let mut limit = gauge(
-            "tollgate_guard_distinct_values_limit",
-            "Distinct values that a field may have (max).",
-        );
+        let mut events = Family::of(&declared::GUARD_EVENTS);
+        let mut requests = Family::of(&declared::GUARD_REQUESTS);
+        let mut duplicates = Family::of(&declared::GUARD_DUPLICATES);
+        let mut ids = Family::of(&declared::GUARD_IDS);
+        let mut capacity = Family::of(&declared::GUARD_ID_CAPACITY);
+        let mut beyond = Family::of(&declared::GUARD_VALUES);
+        let mut distinct = Family::of(&declared::GUARD_DISTINCT_VALUES);
+        let mut limit = Family::of(&declared::GUARD_DISTINCT_VALUES_LIMIT);
         for of in figures() {
-            let labels = || vec![("project", &*of.project), ("logstore", &*of.logstore)];
+            let (project, logstore) = self.shown(&of.project, &of.logstore);
+            let labels = || base(project, logstore);
             let with = |name, value| [labels(), vec![(name, value)]].concat();
             for (check, counts) in &of.checks {
                 for (outcome, count) in OUTCOMES.iter().zip(counts) {
@@ -138,7 +116,7 @@ mod tests {
     #[test]
     fn guards_are_read_anew_each_time() {
         let metrics = Metrics::new();
-        let shown = || String::from_utf8(metrics.render()).unwrap();
+        let shown = || metrics.render(crate::telemetry::Form::Text);
         assert!(!shown().contains("tollgate_guard_"));
         metrics.watch_guards(|| {
             vec![GuardFigures {

@@ -132,6 +132,22 @@ label_enum! {
         Stopped => "stopped",
         /// A bug: they vanished without an outcome.
         Lost => "lost",
+        /// They were copies for a second destination, which had no room.
+        NoRoom => "no_room",
+    }
+}
+
+label_enum! {
+    /// Why a span did not reach its collector.
+    SpanDrop {
+        /// Too many were waiting.
+        QueueFull => "queue_full",
+        /// The collector could not be reached, or did not take it now, for too long.
+        Unavailable => "unavailable",
+        /// The collector refused it.
+        Rejected => "rejected",
+        /// It was left when a stop gave up.
+        Stopped => "stopped",
     }
 }
 
@@ -162,6 +178,40 @@ label_enum! {
 }
 
 label_enum! {
+    /// How a handshake of TLS at the private listener went.
+    AdminHandshake {
+        /// It went well.
+        Done => "done",
+        /// One of the two refused the other, or the client does not speak TLS.
+        Failed => "failed",
+        /// It took too long.
+        Timeout => "timeout",
+    }
+}
+
+label_enum! {
+    /// How a login at the dashboard ended, or a call whose bearer was wrong.
+    LoginOutcome {
+        /// The admin token was right.
+        Admin => "admin",
+        /// A ticket was taken.
+        Ticket => "ticket",
+        /// A certificate was shown that has a role.
+        Certificate => "certificate",
+        /// The admin token was wrong.
+        WrongToken => "wrong_token",
+        /// The ticket may not be used, or not so.
+        WrongTicket => "wrong_ticket",
+        /// The bearer of a call is no session and not the admin token.
+        WrongBearer => "wrong_bearer",
+        /// Too many wrong ones came from there within a minute.
+        TooMany => "too_many",
+        /// There are as many sessions as there may be.
+        Full => "full",
+    }
+}
+
+label_enum! {
     /// A call of the admin API, as a metric label.
     AdminCall {
         /// `POST /api/v1/tickets`.
@@ -172,22 +222,54 @@ label_enum! {
         ExtendTicket => "extend_ticket",
         /// `DELETE /api/v1/tickets/{id}`.
         RevokeTicket => "revoke_ticket",
+        /// `GET /api/v1/quarantine`.
+        ListQuarantine => "list_quarantine",
+        /// `GET /api/v1/quarantine/{project}/{logstore}`.
+        ReadQuarantine => "read_quarantine",
         /// `POST /api/v1/quarantine/replay`.
         ReplayQuarantine => "replay_quarantine",
         /// `POST /api/v1/quarantine/purge`.
         PurgeQuarantine => "purge_quarantine",
         /// `GET /api/v1/books`.
         ReadBooks => "read_books",
+        /// `GET /api/v1/upstreams`.
+        ReadUpstreams => "read_upstreams",
         /// `GET /api/v1/sample`.
         ReadSample => "read_sample",
+        /// `GET /api/v1/log`.
+        ShowLog => "show_log",
+        /// `PUT /api/v1/log`.
+        ChangeLog => "change_log",
+        /// `DELETE /api/v1/log`.
+        ResetLog => "reset_log",
         /// `POST /api/v1/revocations`.
         Revoke => "revoke",
         /// `GET /api/v1/revocations`.
         ListRevocations => "list_revocations",
         /// `DELETE /api/v1/revocations/{kind}/{value}`.
         LiftRevocation => "lift_revocation",
-        /// `POST /api/v1/identity/reload`.
+        /// `POST /api/v1/reload`.
         Reload => "reload",
+        /// `GET /api/v1/state`.
+        ReadState => "read_state",
+        /// `GET /api/v1/config`.
+        ReadConfig => "read_config",
+        /// `GET /api/v1/drain`.
+        ReadDrain => "read_drain",
+        /// `POST /api/v1/drain`.
+        BeginDrain => "begin_drain",
+        /// `DELETE /api/v1/drain`.
+        EndDrain => "end_drain",
+        /// `POST /api/v1/explain`.
+        Explain => "explain",
+        /// `GET /api/v1/spool`.
+        ListSpool => "list_spool",
+        /// `GET /api/v1/spool/{project}/{logstore}`.
+        VerifySpool => "verify_spool",
+        /// `POST /api/v1/spool/purge`.
+        PurgeSpool => "purge_spool",
+        /// `GET /api/v1/openapi.json`.
+        ReadOpenApi => "read_openapi",
         /// `GET /api/v1/limits`.
         ListLimits => "list_limits",
         /// `GET /api/v1/limits/{name}`.
@@ -196,8 +278,36 @@ label_enum! {
         AddOverride => "add_override",
         /// `DELETE /api/v1/limits/{name}/overrides/{key}`.
         LiftOverride => "lift_override",
+        /// `GET /api/v1/live`.
+        Live => "live",
+        /// Anything below `/api/v1/dashboard/`.
+        Dashboard => "dashboard",
         /// Anything else below `/api/`.
         Unknown => "unknown",
+    }
+}
+
+label_enum! {
+    /// Who asked for a reload, as a metric label.
+    ReloadSource {
+        /// SIGHUP.
+        Signal => "signal",
+        /// The admin API.
+        Api => "api",
+        /// A file that has changed.
+        File => "file",
+    }
+}
+
+label_enum! {
+    /// What became of a reload, as a metric label.
+    ReloadOutcome {
+        /// It was taken over.
+        Done => "done",
+        /// Something was wrong, or needs a restart; what was there before stays.
+        Refused => "refused",
+        /// It was only asked what would change.
+        DryRun => "dry_run",
     }
 }
 
@@ -230,6 +340,19 @@ label_enum! {
         Denied => "denied",
         /// It could not be done here.
         Failed => "failed",
+    }
+}
+
+impl AdminOutcome {
+    /// That of an answer with this status.
+    #[must_use]
+    pub fn of(status: http::StatusCode) -> Self {
+        match status.as_u16() {
+            401 | 403 => Self::Denied,
+            200..=299 => Self::Done,
+            500..=599 => Self::Failed,
+            _ => Self::Refused,
+        }
     }
 }
 
@@ -324,5 +447,55 @@ label_enum! {
         Http11 => "1.1",
         /// HTTP/2.
         Http2 => "2",
+    }
+}
+
+label_enum! {
+    /// A stage of a request that is timed, as a metric label.
+    RequestStage {
+        /// What the head tells.
+        Head => "head",
+        /// The credential, and limits on its bearer.
+        Credential => "credential",
+        /// The body arrives.
+        Body => "body",
+        /// The body becomes events.
+        Events => "events",
+        /// Schema, guards and steps.
+        Quality => "quality",
+        /// Limits on events, and the hand-over.
+        Commit => "commit",
+        /// Until the events are as safe as asked.
+        Ack => "ack",
+        /// The answer.
+        Answer => "answer",
+    }
+}
+
+label_enum! {
+    /// How far a stop is, as a metric label.
+    DrainStage {
+        /// There is none.
+        Serving => "serving",
+        /// `/readyz` says no, and all else is as it was.
+        NotReady => "not_ready",
+        /// No new connections; requests under way are answered.
+        Closing => "closing",
+        /// What is held is delivered.
+        Delivering => "delivering",
+    }
+}
+
+label_enum! {
+    /// A bound that a node can come to, as a metric label.
+    LoadPart {
+        /// `limits.memory`.
+        Memory => "memory",
+        /// What the fullest logstore may hold now.
+        Logstore => "logstore",
+        /// Public connections.
+        Connections => "connections",
+        /// `overload.max_lag`.
+        Lag => "lag",
     }
 }

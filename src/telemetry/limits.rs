@@ -2,9 +2,8 @@
 
 use std::sync::OnceLock;
 
-use prometheus::proto::MetricType;
-
-use super::families::Family;
+use super::declared::{self, Declaration};
+use super::exposition::Family;
 use super::labels::LimitOutcome;
 use super::metrics::Metrics;
 use super::shared_limits::SharedFigures;
@@ -74,11 +73,7 @@ impl Metrics {
             return Vec::new();
         };
         let figures = figures();
-        let mut requests = Family::new(
-            "tollgate_limit_requests_total",
-            "What limits were asked, by limit and outcome. One request may be asked for several times: each class or value of its events.",
-            MetricType::COUNTER,
-        );
+        let mut requests = Family::of(&declared::LIMIT_REQUESTS);
         for limit in &figures.limits {
             for (outcome, count) in LimitOutcome::ALL.iter().zip(limit.outcomes) {
                 if count > 0 || *outcome == LimitOutcome::Passed {
@@ -88,38 +83,22 @@ impl Metrics {
             }
         }
         let mut families = vec![requests];
-        for (name, help, kind, read) in OF_LIMIT {
-            let mut family = Family::new(name, help, *kind);
+        for (declared, read) in OF_LIMIT {
+            let mut family = Family::of(declared);
             for limit in &figures.limits {
                 family.push(vec![("limit", &*limit.name)], read(limit));
             }
             families.push(family);
         }
-        let mut overrides = Family::new(
-            "tollgate_limit_overrides",
-            "Keys of limits that are banned or raised. Bound: quota.max_overrides.",
-            MetricType::GAUGE,
-        );
+        let mut overrides = Family::of(&declared::LIMIT_OVERRIDES);
         overrides.push(vec![("change", "ban")], figures.bans);
         overrides.push(vec![("change", "raise")], figures.raises);
-        let mut idle = Family::new(
-            "tollgate_limit_overrides_idle",
-            "Overrides without effect, since their limit or key does not exist.",
-            MetricType::GAUGE,
-        );
+        let mut idle = Family::of(&declared::LIMIT_OVERRIDES_IDLE);
         idle.push(vec![], figures.idle);
-        let mut saves = Family::new(
-            "tollgate_quota_saves_total",
-            "Writes of what is used of budgets. Alert on failed: a restart would forget it.",
-            MetricType::COUNTER,
-        );
+        let mut saves = Family::of(&declared::QUOTA_SAVES);
         saves.push(vec![("outcome", "done")], figures.saves);
         saves.push(vec![("outcome", "failed")], figures.save_failures);
-        let mut damaged = Family::new(
-            "tollgate_quota_damaged_files",
-            "Files of budgets and overrides that could not be read at the start. Alert on any: a ban may be among them.",
-            MetricType::GAUGE,
-        );
+        let mut damaged = Family::of(&declared::QUOTA_DAMAGED_FILES);
         damaged.push(vec![], figures.damaged);
         families.extend([overrides, idle, saves, damaged]);
         families.extend(figures.shared_families());
@@ -129,37 +108,12 @@ impl Metrics {
 
 type ReadLimit = fn(&LimitFigures) -> u64;
 
-const OF_LIMIT: &[(&str, &str, MetricType, ReadLimit)] = &[
-    (
-        "tollgate_limit_banned_total",
-        "Refused because the key is banned.",
-        MetricType::COUNTER,
-        |limit| limit.banned,
-    ),
-    (
-        "tollgate_limit_newcomers_refused_total",
-        "Refused because too many new keys came at once. Many: somebody changes keys, or max_keys is too small.",
-        MetricType::COUNTER,
-        |limit| limit.newcomers,
-    ),
-    (
-        "tollgate_limit_given_back_total",
-        "Taken for requests that were refused later, and given back.",
-        MetricType::COUNTER,
-        |limit| limit.given_back,
-    ),
-    (
-        "tollgate_limit_keys",
-        "Places that hold a key, of which some may be idle.",
-        MetricType::GAUGE,
-        |limit| limit.keys,
-    ),
-    (
-        "tollgate_limit_key_capacity",
-        "Places for keys (max_keys, rounded up).",
-        MetricType::GAUGE,
-        |limit| limit.capacity,
-    ),
+const OF_LIMIT: &[(&Declaration, ReadLimit)] = &[
+    (&declared::LIMIT_BANNED, |limit| limit.banned),
+    (&declared::LIMIT_NEWCOMERS_REFUSED, |limit| limit.newcomers),
+    (&declared::LIMIT_GIVEN_BACK, |limit| limit.given_back),
+    (&declared::LIMIT_KEYS, |limit| limit.keys),
+    (&declared::LIMIT_KEY_CAPACITY, |limit| limit.capacity),
 ];
 
 #[cfg(test)]
@@ -169,7 +123,7 @@ mod tests {
     #[test]
     fn limits_are_read_anew_each_time() {
         let metrics = Metrics::new();
-        let shown = || String::from_utf8(metrics.render()).unwrap();
+        let shown = || metrics.render(crate::telemetry::Form::Text);
         assert!(!shown().contains("tollgate_limit_"));
         metrics.watch_limits(|| QuotaFigures {
             limits: vec![LimitFigures {

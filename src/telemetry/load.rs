@@ -1,10 +1,12 @@
 //! How loaded the process and its logstores are: cells and families.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use prometheus::proto::MetricType;
+use arc_swap::ArcSwapOption;
 
-use super::families::{Family, base};
+use super::declared;
+use super::exposition::Family;
+use super::families::base;
 use super::metrics::{Gauge, LogstoreMetrics, Metrics};
 use crate::foundation::budget::Budget;
 
@@ -15,13 +17,30 @@ pub struct LogstoreLoad {
     pub bytes_held: Gauge,
     /// Bytes a second that the store takes while there is a backlog; 0 while that is not known.
     pub drain_rate: Gauge,
-    budget: OnceLock<Arc<Budget>>,
+    budget: ArcSwapOption<Budget>,
 }
 
 impl LogstoreLoad {
-    /// Shows `budget` as the memory of the logstore. The first stays.
+    /// Shows `budget` as the memory of the logstore, in place of one before.
     pub fn watch(&self, budget: &Arc<Budget>) {
-        self.budget.get_or_init(|| Arc::clone(budget));
+        self.budget.store(Some(Arc::clone(budget)));
+    }
+
+    /// The logstore has no memory any more.
+    pub(super) fn forget(&self) {
+        self.budget.store(None);
+    }
+
+    /// The memory of the logstore.
+    pub(super) fn budget(&self) -> Option<Arc<Budget>> {
+        self.budget.load_full()
+    }
+
+    /// Bytes that it holds, and bytes that it may hold now; none before that is known.
+    #[must_use]
+    pub fn memory(&self) -> Option<(u64, u64)> {
+        let budget = self.budget()?;
+        Some((budget.used(), budget.allowed()))
     }
 }
 
@@ -30,6 +49,8 @@ impl LogstoreLoad {
 pub struct MachineLoad {
     /// How late tasks run, smoothed, in microseconds.
     pub lag_micros: Gauge,
+    /// How late they may run before requests are refused for it, in microseconds.
+    pub max_lag_micros: Gauge,
     /// 1 while requests are refused for that.
     pub shedding: Gauge,
 }
@@ -38,31 +59,15 @@ type Cells = [((String, String), Arc<LogstoreMetrics>)];
 
 impl Metrics {
     pub(super) fn load_families(&self, logstores: &Cells) -> Vec<Family> {
-        let gauge = |name, help| Family::new(name, help, MetricType::GAUGE);
-        let mut leased = gauge(
-            "tollgate_logstore_leased_bytes",
-            "Memory held for the logstore: bodies, open batches and undelivered LogGroups.",
-        );
-        let mut allowed = gauge(
-            "tollgate_logstore_allowed_bytes",
-            "Memory that the logstore may hold now. It falls when other logstores hold much.",
-        );
-        let mut held = gauge(
-            "tollgate_held_bytes",
-            "Bytes of held events, before compression.",
-        );
-        let mut rate = gauge(
-            "tollgate_drain_rate_bytes",
-            "Bytes a second, before compression, that the store takes of a backlog. Missing while there is none.",
-        );
-        let mut delay = gauge(
-            "tollgate_expected_delay_seconds",
-            "What is held divided by the drain rate. Bound: overload.max_delay. Missing while the rate is not known.",
-        );
+        let mut leased = Family::of(&declared::LOGSTORE_LEASED_BYTES);
+        let mut allowed = Family::of(&declared::LOGSTORE_ALLOWED_BYTES);
+        let mut held = Family::of(&declared::HELD_BYTES);
+        let mut rate = Family::of(&declared::DRAIN_RATE_BYTES);
+        let mut delay = Family::of(&declared::EXPECTED_DELAY_SECONDS);
         for ((project, logstore), cells) in logstores {
             let labels = || base(project, logstore);
             let load = &cells.load;
-            if let Some(budget) = load.budget.get() {
+            if let Some(budget) = load.budget() {
                 leased.push(labels(), budget.used());
                 allowed.push(labels(), budget.allowed());
             }
@@ -74,15 +79,9 @@ impl Metrics {
                 delay.push_part(labels(), millis, 1000);
             }
         }
-        let mut lag = gauge(
-            "tollgate_runtime_lag_seconds",
-            "How late tasks run because the processors are busy, smoothed. Bound: overload.max_lag.",
-        );
+        let mut lag = Family::of(&declared::RUNTIME_LAG_SECONDS);
         lag.push_part(vec![], self.machine.lag_micros.get(), 1_000_000);
-        let mut shedding = gauge(
-            "tollgate_shedding",
-            "1 while requests are refused because the machine is short (overloaded).",
-        );
+        let mut shedding = Family::of(&declared::SHEDDING);
         shedding.push(vec![], self.machine.shedding.get());
         vec![leased, allowed, held, rate, delay, lag, shedding]
     }

@@ -4,19 +4,29 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::archive::ArchiveMetrics;
 use super::certificates::Certificates;
+use super::configuration::ConfigurationMetrics;
+use super::dashboard::DashboardMetrics;
+use super::embedded::EmbeddedMetrics;
+use super::exposition::OTHER;
 use super::guards::GuardsWatch;
 use super::labels::{
-    AddressOutcome, AdminCall, AdminOutcome, ConnectionEnd, CredentialKind, DropReason,
-    HttpVersion, Judge, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake, TokenSource,
+    AddressOutcome, AdminCall, AdminHandshake, AdminOutcome, ConnectionEnd, CredentialKind,
+    DropReason, HttpVersion, Judge, PlatformLabel, RelayOutcome, RouteLabel, TlsHandshake,
+    TokenSource,
 };
+use super::latency::Latency;
 use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
+use super::node::DrainMetrics;
+use super::span_metrics::SpanMetrics;
 use super::spool::LogstoreSpool;
 use super::transforms::TransformsWatch;
 use super::upstreams::{LogstoreDelivery, UpstreamMetrics};
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
+use crate::foundation::clock;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -122,6 +132,8 @@ pub struct LogstoreMetrics {
     pub events_accepted: Counter,
     /// Events in refused requests, as far as they were counted before the refusal.
     pub events_refused: Cells<REASONS>,
+    /// Bytes of bodies of refused requests, as they were sent.
+    pub bytes_refused: Cells<REASONS>,
     /// Events that were set aside, by what found them wanting.
     pub events_quarantined: Cells<{ Judge::COUNT }>,
     /// Events that were stored although they were found wanting, since that only observes.
@@ -170,6 +182,29 @@ pub struct LogstoreMetrics {
     pub delivery: LogstoreDelivery,
     /// Its disk.
     pub spool: LogstoreSpool,
+    /// Its files, where it goes to files.
+    pub archive: ArchiveMetrics,
+}
+
+impl LogstoreMetrics {
+    /// It is gone: what tells how it stands says nothing any more. What was counted stays.
+    fn rest(&self) {
+        let (load, spool) = (&self.load, &self.spool);
+        load.forget();
+        let gauges = [
+            &load.bytes_held,
+            &load.drain_rate,
+            &self.delivery.concurrency,
+            &spool.waiting,
+            &spool.bytes,
+            &spool.segments,
+            &spool.state,
+            &spool.recovering,
+            &self.archive.files,
+            &self.archive.bytes,
+        ];
+        gauges.into_iter().for_each(|gauge| gauge.set(0));
+    }
 }
 
 /// What is counted of events that are set aside on local disk.
@@ -249,6 +284,22 @@ impl std::fmt::Debug for JwksWatch {
     }
 }
 
+/// A project and a logstore.
+pub(super) type LogstoreKey = (String, String);
+
+/// Logstores that are gone and whose counts stay in the series that they shared.
+const MAX_GONE: usize = 1_000;
+
+/// The cells of a logstore.
+#[derive(Debug)]
+struct Named {
+    /// Whether it has series of its own.
+    apart: bool,
+    /// It is not configured any more, but its counts are in series that it shares: these never go down.
+    gone: bool,
+    cells: Arc<LogstoreMetrics>,
+}
+
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -270,6 +321,8 @@ pub struct Metrics {
     pub doubled_project: Counter,
     /// Calls of the admin API, by call and outcome.
     admin_calls: Cells<{ AdminCall::COUNT * AdminOutcome::COUNT }>,
+    /// Handshakes of TLS at the private listener, by how they went.
+    pub admin_handshakes: Cells<{ AdminHandshake::COUNT }>,
     /// Tickets that are kept.
     pub tickets: Gauge,
     /// Revocations that are kept.
@@ -278,8 +331,26 @@ pub struct Metrics {
     pub journal_damaged_lines: Gauge,
     /// Events that are set aside on local disk.
     pub quarantine: Arc<QuarantineMetrics>,
+    /// The dashboard.
+    pub dashboard: DashboardMetrics,
+    /// The embedded logstore.
+    pub embedded: Arc<EmbeddedMetrics>,
     /// How loaded the process is.
     pub machine: Arc<MachineLoad>,
+    /// The configuration that is in force.
+    pub configuration: ConfigurationMetrics,
+    /// How far a stop is.
+    pub drain: DrainMetrics,
+    /// How long things take.
+    pub latency: Latency,
+    /// Spans on their way to a collector.
+    pub spans: Arc<SpanMetrics>,
+    /// Refused requests that got no line in the log.
+    pub refusals_suppressed: Counter,
+    /// Time that the last rendering took, in microseconds.
+    pub(super) scrape_micros: Gauge,
+    /// When counting has begun, in Unix milliseconds.
+    pub(super) started_millis: u64,
     /// The fetched sets of keys, for gauges.
     jwks: JwksWatch,
     /// The limits.
@@ -291,7 +362,9 @@ pub struct Metrics {
     /// Cells per certificate, from the configuration.
     pub(super) certificates: Certificates,
     /// Cells per project and logstore, from the configuration.
-    logstores: Mutex<BTreeMap<(String, String), Arc<LogstoreMetrics>>>,
+    logstores: Mutex<BTreeMap<LogstoreKey, Named>>,
+    /// Logstores that have series of their own; 0 stands for all.
+    max_logstores: Gauge,
     /// Cells per upstream, from the configuration.
     pub(super) upstreams: Mutex<BTreeMap<String, Arc<UpstreamMetrics>>>,
     /// The memory budget, for gauges.
@@ -302,18 +375,66 @@ impl Metrics {
     /// Cells with nothing counted yet.
     #[must_use]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self::default())
+        Arc::new(Self {
+            started_millis: clock::unix_millis(),
+            ..Self::default()
+        })
     }
 
     /// The cells of one configured logstore; made on first use.
     #[must_use]
     pub fn logstore(&self, project: &str, logstore: &str) -> Arc<LogstoreMetrics> {
-        let mut map = self
-            .logstores
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let cells = self.logstore_or_new(project, logstore);
+        self.keep_logstore(project, logstore, &cells);
+        cells
+    }
+
+    /// The cells of a logstore that may yet be configured. New ones are shown nowhere until they are
+    /// [kept](Self::keep_logstore).
+    #[must_use]
+    pub fn logstore_or_new(&self, project: &str, logstore: &str) -> Arc<LogstoreMetrics> {
+        let map = self.lock_logstores();
+        let known = map.get(&(project.to_owned(), logstore.to_owned()));
+        known.map_or_else(Arc::default, |known| Arc::clone(&known.cells))
+    }
+
+    /// Shows `cells` as those of a configured logstore.
+    pub fn keep_logstore(&self, project: &str, logstore: &str, cells: &Arc<LogstoreMetrics>) {
+        let mut map = self.lock_logstores();
+        let apart = map.values().filter(|it| it.apart).count() as u64;
+        let most = self.max_logstores.get();
+        let new = || Named {
+            apart: most == 0 || apart < most,
+            gone: false,
+            cells: Arc::clone(cells),
+        };
         let key = (project.to_owned(), logstore.to_owned());
-        Arc::clone(map.entry(key).or_default())
+        let named = map.entry(key).or_insert_with(new);
+        named.gone = false;
+        named.cells = Arc::clone(cells);
+    }
+
+    /// Forgets the cells of a logstore that is not configured any more, and of which nothing is held: its
+    /// series end. Where it shared them its counts stay there, for the first thousand such logstores:
+    /// to a reader a sum that falls is one that began anew.
+    pub fn forget_logstore(&self, project: &str, logstore: &str) {
+        let mut map = self.lock_logstores();
+        let gone = map.values().filter(|it| it.gone).count();
+        let key = (project.to_owned(), logstore.to_owned());
+        match map.get_mut(&key) {
+            Some(named) if !named.apart && gone < MAX_GONE => {
+                named.gone = true;
+                named.cells.rest();
+            }
+            _ => drop(map.remove(&key)),
+        }
+    }
+
+    /// Forgets the cells of upstreams that `named` does not name any more.
+    pub fn keep_upstreams(&self, named: impl Fn(&str) -> bool) {
+        let map = self.upstreams.lock();
+        let mut map = map.unwrap_or_else(PoisonError::into_inner);
+        map.retain(|name, _| named(name));
     }
 
     /// The count of refusals of a kind of credential for a reason.
@@ -358,14 +479,60 @@ impl Metrics {
             .sum()
     }
 
-    pub(super) fn each_logstore(&self) -> Vec<((String, String), Arc<LogstoreMetrics>)> {
-        let map = self
-            .logstores
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// The cells of all logstores, by their names.
+    pub(super) fn each_logstore(&self) -> Vec<(LogstoreKey, Arc<LogstoreMetrics>)> {
+        let map = self.lock_logstores();
         map.iter()
-            .map(|(key, cells)| (key.clone(), Arc::clone(cells)))
+            .filter(|(_, it)| !it.gone)
+            .map(|(key, it)| (key.clone(), Arc::clone(&it.cells)))
             .collect()
+    }
+
+    /// The same, by the names that their series have: those that came too late share theirs.
+    pub(super) fn shown_logstores(&self) -> Vec<(LogstoreKey, Arc<LogstoreMetrics>)> {
+        let map = self.lock_logstores();
+        let shown = map.iter().map(|(key, it)| {
+            let key = match it.apart {
+                true => key.clone(),
+                false => (OTHER.to_owned(), OTHER.to_owned()),
+            };
+            (key, Arc::clone(&it.cells))
+        });
+        shown.collect()
+    }
+
+    /// The names that the series of a logstore have.
+    pub(super) fn shown<'a>(&self, project: &'a str, logstore: &'a str) -> (&'a str, &'a str) {
+        if self.max_logstores.get() == 0 {
+            return (project, logstore);
+        }
+        let map = self.lock_logstores();
+        match map.get(&(project.to_owned(), logstore.to_owned())) {
+            Some(it) if it.apart => (project, logstore),
+            _ => (OTHER, OTHER),
+        }
+    }
+
+    /// Gives series of their own to so many logstores, the first that come.
+    pub fn bound_logstores(&self, most: u32) {
+        self.max_logstores.set(u64::from(most));
+    }
+
+    /// Logstores that have no series of their own.
+    pub(super) fn folded_logstores(&self) -> u64 {
+        match self.max_logstores.get() {
+            0 => 0,
+            _ => {
+                let map = self.lock_logstores();
+                map.values().filter(|it| !it.apart && !it.gone).count() as u64
+            }
+        }
+    }
+
+    fn lock_logstores(&self) -> std::sync::MutexGuard<'_, BTreeMap<LogstoreKey, Named>> {
+        self.logstores
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn memory(&self) -> Option<Arc<Budget>> {

@@ -1,8 +1,7 @@
 //! The metrics of limits that nodes share, and of the store that they share them through.
 
-use prometheus::proto::MetricType;
-
-use super::families::Family;
+use super::declared::{self, Declaration};
+use super::exposition::Family;
 use super::limits::QuotaFigures;
 
 /// How the store stands, for metrics.
@@ -28,43 +27,13 @@ pub struct SharedFigures {
 
 type Read = fn(&SharedFigures) -> u64;
 
-const PLAIN: &[(&str, &str, MetricType, Read)] = &[
-    (
-        "tollgate_quota_store_up",
-        "Whether the store of shared limits answers. Alert on 0: each node goes on alone, or refuses.",
-        MetricType::GAUGE,
-        |it| u64::from(it.up),
-    ),
-    (
-        "tollgate_quota_store_changes_total",
-        "Changes of the store of shared limits between up and down.",
-        MetricType::COUNTER,
-        |it| it.changes,
-    ),
-    (
-        "tollgate_quota_store_nodes",
-        "Nodes that share limits, seen in the last seconds. Alert when there are more than quota.redis.nodes.",
-        MetricType::GAUGE,
-        |it| it.nodes,
-    ),
-    (
-        "tollgate_quota_store_round_trips_total",
-        "Batches of leases that the store of shared limits has answered.",
-        MetricType::COUNTER,
-        |it| it.round_trips,
-    ),
-    (
-        "tollgate_quota_store_leases_total",
-        "Leases that were asked for.",
-        MetricType::COUNTER,
-        |it| it.leases,
-    ),
-    (
-        "tollgate_quota_store_leases_crowded_total",
-        "Leases that could not be asked for at once, since too many waited.",
-        MetricType::COUNTER,
-        |it| it.crowded,
-    ),
+const PLAIN: &[(&Declaration, Read)] = &[
+    (&declared::QUOTA_STORE_UP, |it| u64::from(it.up)),
+    (&declared::QUOTA_STORE_CHANGES, |it| it.changes),
+    (&declared::QUOTA_STORE_NODES, |it| it.nodes),
+    (&declared::QUOTA_STORE_ROUND_TRIPS, |it| it.round_trips),
+    (&declared::QUOTA_STORE_LEASES, |it| it.leases),
+    (&declared::QUOTA_STORE_LEASES_CROWDED, |it| it.crowded),
 ];
 
 impl QuotaFigures {
@@ -73,37 +42,21 @@ impl QuotaFigures {
             return Vec::new();
         };
         let mut families: Vec<Family> = Vec::new();
-        for (name, help, kind, read) in PLAIN {
-            let mut family = Family::new(name, help, *kind);
+        for (declared, read) in PLAIN {
+            let mut family = Family::of(declared);
             family.push(vec![], read(shared));
             families.push(family);
         }
-        let mut faults = Family::new(
-            "tollgate_quota_store_faults_total",
-            "What the store of shared limits did not do, by kind of fault.",
-            MetricType::COUNTER,
-        );
+        let mut faults = Family::of(&declared::QUOTA_STORE_FAULTS);
         for (fault, count) in shared.faults.iter().filter(|(_, count)| *count > 0) {
             faults.push(vec![("fault", *fault)], *count);
         }
-        let mut news = Family::new(
-            "tollgate_quota_store_news_total",
-            "Revocations, bans and raises that were sent to other nodes, that came from them, and that were not understood or could not be kept.",
-            MetricType::COUNTER,
-        );
+        let mut news = Family::of(&declared::QUOTA_STORE_NEWS);
         for (outcome, count) in ["sent", "taken", "bad"].into_iter().zip(shared.news) {
             news.push(vec![("outcome", outcome)], count);
         }
-        let mut alone = Family::new(
-            "tollgate_limit_alone_total",
-            "Of a shared limit: decided by this node alone, since the store was away or late.",
-            MetricType::COUNTER,
-        );
-        let mut outrun = Family::new(
-            "tollgate_limit_outrun_total",
-            "Of a shared limit: refused before the store had answered. Many: raise quota.redis.lease.",
-            MetricType::COUNTER,
-        );
+        let mut alone = Family::of(&declared::LIMIT_ALONE);
+        let mut outrun = Family::of(&declared::LIMIT_OUTRUN);
         for limit in &self.limits {
             if let Some([by_itself, early]) = limit.lease {
                 alone.push(vec![("limit", &*limit.name)], by_itself);

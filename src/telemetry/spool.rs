@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
-
-use super::families::{Family, base};
+use super::declared::{self, Declaration};
+use super::exposition::Family;
+use super::families::base;
+use super::latency::{Fine, Histogram};
 use super::metrics::{Counter, Gauge, LogstoreMetrics};
 
 /// The disk of one logstore.
@@ -28,73 +29,34 @@ pub struct LogstoreSpool {
     pub damaged: Gauge,
     /// Writes and syncs that the disk refused.
     pub failures: Gauge,
+    /// How long syncs take.
+    pub sync: Histogram<Fine>,
     /// 0: well; 1: full; 2: failing.
     pub state: Gauge,
+    /// 1 while what an earlier life has left is being looked through.
+    pub recovering: Gauge,
 }
 
 type Of = fn(&LogstoreSpool) -> u64;
 
-const FAMILIES: &[(&str, &str, MetricType, Of)] = &[
-    (
-        "tollgate_spool_events",
-        "Events that wait on disk and are not in memory.",
-        GAUGE,
-        |m| m.waiting.get(),
-    ),
-    (
-        "tollgate_spool_recovered_events_total",
-        "Events that an earlier life of the process had left on disk.",
-        COUNTER,
-        |m| m.recovered.get(),
-    ),
-    (
-        "tollgate_spool_expired_events_total",
-        "Events that waited on disk for longer than spool.max_age.",
-        COUNTER,
-        |m| m.expired.get(),
-    ),
-    (
-        "tollgate_spool_shed_events_total",
-        "Events on disk that made room for newer ones (when_full = drop_oldest).",
-        COUNTER,
-        |m| m.shed.get(),
-    ),
-    ("tollgate_spool_bytes", "Bytes on disk.", GAUGE, |m| {
-        m.bytes.get()
-    }),
-    ("tollgate_spool_segments", "Files on disk.", GAUGE, |m| {
-        m.segments.get()
-    }),
-    (
-        "tollgate_spool_parts_total",
-        "Parts of batches that were written to disk.",
-        COUNTER,
-        |m| m.parts.get(),
-    ),
-    (
-        "tollgate_spool_damage_total",
-        "Records on disk that were damaged, and runs of bytes that are no records. Copies are in damaged/.",
-        COUNTER,
-        |m| m.damaged.get(),
-    ),
-    (
-        "tollgate_spool_failures_total",
-        "Writes and syncs that the disk refused.",
-        COUNTER,
-        |m| m.failures.get(),
-    ),
-    (
-        "tollgate_spool_state",
-        "0: the disk takes events. 1: it is full. 2: it fails.",
-        GAUGE,
-        |m| m.state.get(),
-    ),
+const FAMILIES: &[(&Declaration, Of)] = &[
+    (&declared::SPOOL_EVENTS, |m| m.waiting.get()),
+    (&declared::SPOOL_RECOVERED_EVENTS, |m| m.recovered.get()),
+    (&declared::SPOOL_EXPIRED_EVENTS, |m| m.expired.get()),
+    (&declared::SPOOL_SHED_EVENTS, |m| m.shed.get()),
+    (&declared::SPOOL_BYTES, |m| m.bytes.get()),
+    (&declared::SPOOL_SEGMENTS, |m| m.segments.get()),
+    (&declared::SPOOL_PARTS, |m| m.parts.get()),
+    (&declared::SPOOL_DAMAGE, |m| m.damaged.get()),
+    (&declared::SPOOL_FAILURES, |m| m.failures.get()),
+    (&declared::SPOOL_STATE, |m| m.state.get()),
+    (&declared::SPOOL_RECOVERING, |m| m.recovering.get()),
 ];
 
 /// The families of all logstores.
 pub(super) fn families(logstores: &[((String, String), Arc<LogstoreMetrics>)]) -> Vec<Family> {
-    let family = |(name, help, kind, of): &(&'static str, &'static str, MetricType, Of)| {
-        let mut family = Family::new(name, help, *kind);
+    let family = |(declared, of): &(&'static Declaration, Of)| {
+        let mut family = Family::of(declared);
         for ((project, logstore), cells) in logstores {
             family.push(base(project, logstore), of(&cells.spool));
         }

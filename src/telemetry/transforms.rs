@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use prometheus::proto::MetricType::COUNTER;
-
-use super::families::Family;
+use super::declared;
+use super::exposition::Family;
+use super::families::base;
 use super::metrics::Metrics;
 
 /// How the steps of one logstore stand, for metrics.
@@ -47,23 +47,12 @@ impl Metrics {
         let Some(figures) = self.transforms.0.get() else {
             return Vec::new();
         };
-        let mut errors = Family::new(
-            "tollgate_transform_errors_total",
-            "Events at which a step failed, by step (its type and its place in the configuration) and fault.",
-            COUNTER,
-        );
-        let mut dropped = Family::new(
-            "tollgate_transform_dropped_total",
-            "Events that steps left out, by reason.",
-            COUNTER,
-        );
-        let mut routed = Family::new(
-            "tollgate_transform_routed_total",
-            "Events that steps sent to another logstore, or gave another topic.",
-            COUNTER,
-        );
+        let mut errors = Family::of(&declared::TRANSFORM_ERRORS);
+        let mut dropped = Family::of(&declared::TRANSFORM_DROPPED);
+        let mut routed = Family::of(&declared::TRANSFORM_ROUTED);
         for of in figures() {
-            let labels = || vec![("project", &*of.project), ("logstore", &*of.logstore)];
+            let (project, logstore) = self.shown(&of.project, &of.logstore);
+            let labels = || base(project, logstore);
             for (step, fault, count) in &of.errors {
                 let labels = [labels(), vec![("step", step), ("fault", fault)]].concat();
                 errors.push(labels, *count);

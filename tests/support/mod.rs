@@ -82,6 +82,43 @@ impl Tollgate {
         Self::spawn(Data::Own(folder), command, &["--config", &path])
     }
 
+    /// With a file system of its own of `size` (as `mount` reads it) at `folder` of the data directory,
+    /// which nobody else sees. `None` where this machine does not allow that.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub fn start_small(data: Data, folder: &str, size: &str, arguments: &[&str]) -> Option<Self> {
+        let place = data.path().join(folder);
+        std::fs::create_dir_all(&place).unwrap();
+        let mount = format!("mount -t tmpfs -o size={size} tmpfs '{}'", place.display());
+        let probe = Command::new("unshare")
+            .args(["-m", "sh", "-c", &mount])
+            .output();
+        if !probe.is_ok_and(|it| it.status.success()) {
+            eprintln!(
+                "skipped: no file system can be mounted here; src/pipeline/spool/tests has a simulated one"
+            );
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command.env("NO_COLOR", "1");
+        command.args(["-m", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_tollgate"));
+        Some(Self::spawn(data, command, arguments))
+    }
+
+    /// A path as the process sees it, which may have mounts of its own.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        root.join(path.strip_prefix("/").unwrap())
+    }
+
+    /// Bytes of memory that the process has now.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() * 1024
+    }
+
     fn spawn(data: Data, mut command: Command, arguments: &[&str]) -> Self {
         let stderr = data
             .path()
@@ -143,7 +180,10 @@ impl Tollgate {
         self.child.id()
     }
 
+    /// What it has logged. A thread of its own writes the lines, a moment after what they tell of; so
+    /// this waits for a moment.
     pub fn stderr(&self) -> String {
+        std::thread::sleep(Duration::from_millis(30));
         std::fs::read_to_string(&self.stderr).unwrap()
     }
 
@@ -172,6 +212,11 @@ impl Tollgate {
             &format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
             b"",
         )
+    }
+
+    pub fn admin_get(&self, path: &str) -> Answer {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        exchange(self.admin, &head, b"")
     }
 
     pub fn metrics(&self) -> String {

@@ -1,12 +1,38 @@
 //! The calls about events that were set aside.
 
 use super::*;
-use crate::event::{AsideError, PurgeOrder, Purged, ReplayOrder, ReplayReport};
+use crate::event::{
+    AsideError, AsidePage, PurgeOrder, Purged, RecordOrder, RecordPage, ReplayOrder, ReplayReport,
+};
 
 /// Answers by the name of the logstore.
 pub(super) struct Scripted;
 
 impl AsideControl for Scripted {
+    fn places(&self, after: Option<&str>, limit: usize) -> Result<AsidePage, AsideError> {
+        Ok(AsidePage {
+            next: Some(format!("{}+{limit}", after.unwrap_or("-"))),
+            ..AsidePage::default()
+        })
+    }
+
+    fn records(
+        &self,
+        project: &str,
+        logstore: &str,
+        order: &RecordOrder,
+    ) -> Result<RecordPage, AsideError> {
+        match logstore {
+            "web" => Ok(RecordPage {
+                next: Some(format!("{project} {order:?}")),
+                ..RecordPage::default()
+            }),
+            _ => Err(AsideError::NotFound(
+                "nothing of that was set aside.".to_owned(),
+            )),
+        }
+    }
+
     fn replay(&self, order: &ReplayOrder) -> Result<ReplayReport, AsideError> {
         match order.logstore.as_str() {
             "missing" => Err(AsideError::NotFound(
@@ -26,6 +52,41 @@ impl AsideControl for Scripted {
             records: 2,
             bytes: 99,
         })
+    }
+}
+
+#[tokio::test]
+async fn records_are_listed_as_the_query_says() {
+    let fixture = fixture();
+    let places = fixture.call("GET", "quarantine?limit=7&cursor=a/b", Value::Null);
+    assert_eq!(places.await.json["next"], "a/b+7");
+    let path = "quarantine/shop/web?id=A-0&cause=guard&check=page%402&since=17&limit=9&cursor=1:2";
+    let page = fixture.call("GET", path, Value::Null).await;
+    let asked = page.json["next"].as_str().unwrap();
+    for part in [
+        "shop",
+        "[\"A-0\"]",
+        "Some(Guard)",
+        "Some(\"page@2\")",
+        "Some(17)",
+        "limit: 9",
+        "\"1:2\"",
+    ] {
+        assert!(asked.contains(part), "{part} in {asked}");
+    }
+    for (path, error) in [
+        ("quarantine?limit=1001", (400, "ParameterInvalid")),
+        ("quarantine/shop/web?cause=whim", (400, "ParameterInvalid")),
+        (
+            "quarantine/shop/web?since=yesterday",
+            (400, "ParameterInvalid"),
+        ),
+        ("quarantine/shop/web?limit=0", (400, "ParameterInvalid")),
+        ("quarantine/shop/web?file=x", (400, "ParameterInvalid")),
+        ("quarantine/shop/missing", (404, "NotExist")),
+    ] {
+        let answer = fixture.call("GET", path, Value::Null).await;
+        assert_eq!(answer.error(), error, "{path}");
     }
 }
 

@@ -1,5 +1,7 @@
 mod aside;
+mod described;
 mod limits;
+mod node;
 
 use http::HeaderMap;
 use http::header::{ALLOW, WWW_AUTHENTICATE};
@@ -34,8 +36,10 @@ fn fixture_with(identity: Identity) -> Fixture {
         limits: Arc::new(limits(folder.path())),
         aside: Box::new(aside::Scripted),
         token: Secret::new(TOKEN),
+        clients: Arc::default(),
         hosts: vec!["tollgate.internal".to_owned()],
-        reload: Box::new(|| Err("policy `p`: no such file".to_owned())),
+        node: Box::new(node::Scripted),
+        reload: Box::new(|_| Err(ReloadRefused::because("policy `p`: no such file"))),
         metrics,
     };
     Fixture {
@@ -79,7 +83,7 @@ impl Fixture {
     #[expect(clippy::disallowed_methods, reason = "an answer of our own")]
     async fn raw(&self, request: http::request::Builder, body: impl Into<Bytes>) -> Answer {
         let request = request.body(Full::new(body.into())).unwrap();
-        let response = Arc::clone(&self.api).answer(request).await;
+        let response = Arc::clone(&self.api).answer(request, visitor()).await;
         let (head, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         assert_eq!(head.headers["content-type"], "application/json");
@@ -102,8 +106,15 @@ impl Fixture {
     }
 
     fn calls(&self, line: &str) -> bool {
-        let text = String::from_utf8(self.api.metrics.render()).unwrap();
+        let text = self.api.metrics.render(crate::telemetry::Form::Text);
         text.contains(&format!("tollgate_admin_calls_total{line}"))
+    }
+}
+
+fn visitor() -> Visitor {
+    Visitor {
+        address: [127, 0, 0, 1].into(),
+        shown: None,
     }
 }
 
@@ -115,7 +126,7 @@ fn request(method: &str, path: &str) -> http::request::Builder {
         .header("host", "127.0.0.1:8081")
         .header("authorization", format!("Bearer {TOKEN}"));
     match method {
-        "POST" => request.header("content-type", "application/json"),
+        "POST" | "PUT" => request.header("content-type", "application/json"),
         _ => request,
     }
 }
@@ -129,18 +140,24 @@ fn readiness_is_told_apart_from_health() {
     let admin = Admin {
         readiness: Arc::default(),
         metrics: Metrics::new(),
+        scrapes: Arc::default(),
         api: None,
+        dashboard: None,
+        hsts: None,
     };
-    let status = |path| admin.answer(&Method::GET, path).status();
+    let status = |path| admin.answer(&Method::GET, path, &HeaderMap::new()).status();
     assert_eq!(status("/healthz"), StatusCode::OK);
     assert_eq!(status("/readyz"), StatusCode::SERVICE_UNAVAILABLE);
     admin.readiness.set(true);
     assert_eq!(status("/readyz"), StatusCode::OK);
-    assert_eq!(status("/metrics"), StatusCode::OK);
+    assert_eq!(status("/autoscale"), StatusCode::OK);
+    assert_eq!(status("/drain"), StatusCode::OK);
     assert_eq!(status("/other"), StatusCode::NOT_FOUND);
     assert_eq!(status("/api/v1/tickets"), StatusCode::NOT_FOUND);
     assert_eq!(
-        admin.answer(&Method::POST, "/healthz").status(),
+        admin
+            .answer(&Method::POST, "/healthz", &HeaderMap::new())
+            .status(),
         StatusCode::METHOD_NOT_ALLOWED
     );
 }
@@ -230,7 +247,7 @@ async fn without_the_token_nothing_is_told() {
         ("GET", "tickets"),
         ("POST", "tickets"),
         ("GET", "revocations"),
-        ("POST", "identity/reload"),
+        ("POST", "reload"),
         ("DELETE", "revocations/jti/x"),
         ("GET", "limits"),
         ("POST", "limits/door/overrides"),
@@ -342,7 +359,7 @@ async fn only_post_and_delete_change_something() {
         ("POST", format!("tickets/{id}"), "DELETE"),
         ("GET", format!("tickets/{id}/extend"), "POST"),
         ("GET", "revocations/jti/x".to_owned(), "DELETE"),
-        ("GET", "identity/reload".to_owned(), "POST"),
+        ("GET", "reload".to_owned(), "POST"),
         ("PATCH", "revocations".to_owned(), "GET, POST"),
         ("POST", "limits".to_owned(), "GET"),
         ("DELETE", "limits/door".to_owned(), "GET"),
@@ -480,12 +497,12 @@ async fn at_a_bound_the_answer_says_which() {
 #[tokio::test]
 async fn a_reload_that_fails_says_why() {
     let fixture = fixture();
-    let answer = fixture.call("POST", "identity/reload", Value::Null).await;
+    let answer = fixture.call("POST", "reload", Value::Null).await;
     assert_eq!(answer.error(), (409, "Conflict"));
     let message = answer.json["errorMessage"].as_str().unwrap();
     assert!(message.contains("no such file"), "{message}");
     assert!(fixture.calls(r#"{call="reload",outcome="refused"} 1"#));
-    let wrong = fixture.call("POST", "identity/reload", json!({"file": "/etc/passwd"}));
+    let wrong = fixture.call("POST", "reload", json!({"file": "/etc/passwd"}));
     assert_eq!(wrong.await.error(), (400, "ParameterInvalid"));
 }
 

@@ -6,6 +6,7 @@
 
 mod folder;
 mod request;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use prost::Message as _;
 
 use self::folder::TrialFolder;
 pub use self::request::{BadRequest, TrialRequest};
+pub use self::told::{events, explained, tags, text};
 use super::identity::wait_for_sets;
 use super::lanes::pipeline_rules;
 use super::quality::QualityControl;
@@ -139,23 +141,28 @@ impl Trial {
         let prepared = quality.prepare(&config, trust.attached())?;
         let lanes = lanes(&config, &metrics);
         let quarantine = aside::open(&config, &metrics)?;
+        let trust = Arc::new(trust);
+        let authenticator = Authenticator::new(Arc::clone(&trust), state);
         let front = Front::new(
             &config,
             FrontParts {
                 site: site(&config, &lanes, &metrics)?,
                 guards: Arc::clone(quality.guards()),
                 quarantine: Arc::clone(&quarantine),
-                authenticator: Arc::new(Authenticator::new(trust, state)),
+                authenticator: Arc::new(authenticator),
+                trust,
                 quotas,
-                security_events: SecurityEvents::new(
+                security_events: Arc::new(SecurityEvents::new(
                     &config.security_events,
                     None,
                     Arc::clone(&metrics),
-                ),
+                )),
                 metrics: Arc::clone(&metrics),
+                spans: None,
+                before: None,
             },
         );
-        quality.serve(&front, &metrics, prepared);
+        quality.take_over(prepared, &front);
         Ok(Self {
             front,
             lanes,
@@ -287,19 +294,20 @@ fn site(
                 *of == project.name && *name == logstore.name
             };
             let (_, _, lane) = lanes.iter().find(of_this)?;
-            let client = clients.get(&project.upstream).map(Arc::clone);
+            let client = clients.get(project.upstream_of(logstore)).map(Arc::clone);
             let parts = SiteParts {
                 lane: Arc::clone(lane),
                 metrics: metrics.logstore(project.name.as_str(), logstore.name.as_str()),
                 limits: &config.limits,
                 resource: resource_name(
-                    upstreams::region_of(config, project),
+                    upstreams::region_of(config, project, logstore),
                     account,
                     project.name.as_str(),
                     logstore.name.as_str(),
                 ),
                 upstream: client
                     .map(|client| (client, upstreams::upstream_project(project).clone())),
+                before: None,
             };
             Some(SiteLogstore::new(logstore.clone(), parts))
         });

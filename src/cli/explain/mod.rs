@@ -4,13 +4,16 @@
 //! or remembered, and nothing is sent anywhere, but for the sets of keys of `jwks_url`.
 
 mod curl;
+mod live;
 mod raw;
 
 use std::net::IpAddr;
 use std::path::Path;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::admin_args::LiveArgs;
+use super::form::{Form, FormArgs};
 use super::signals::run_until_stopped;
 use super::source::ConfigSource;
 use super::{Exit, Failure, input, moment, output, traced};
@@ -26,10 +29,12 @@ Examples:
       a request as it stands on the wire, head and body
   tollgate sample -n 1 | tollgate explain -
       a request of the sample (docs/replay.md)
+  tollgate explain --admin http://127.0.0.1:8081 request.http
+      by what is in force on a running node, whatever its configuration file says by now
 
 Limits begin with nothing used; revocations, tickets and bans are those of the data directory, which is
 only read. Exit codes: 0 it would be taken, 1 it would be refused, 2 the command line or the request is
-wrong, 78 the configuration is.";
+wrong, 69 the node did not answer, 78 the configuration is wrong.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -66,17 +71,10 @@ pub(super) struct ExplainArgs {
     /// When it comes: a time, or `now`.
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     at: Option<u64>,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object.
-    Json,
+    #[command(flatten)]
+    live: Box<LiveArgs>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// The largest request that is read, in bytes.
@@ -93,8 +91,11 @@ struct Asked {
 }
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
-    let asked = asked(args)?;
     let config = args.source.load()?;
+    if let Some(api) = args.live.node(&config)? {
+        return live::explain(&api, args);
+    }
+    let asked = asked(args)?;
     let data_dir = existing_data_dir(&config);
     let setup = TrialSetup {
         data_dir: data_dir.as_deref(),
@@ -107,9 +108,9 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, Failure> {
         let mut trial = started.map_err(|error| Failure::new(Exit::Config, error))?;
         Ok(trial.ask(asked.request).await)
     })?;
-    match args.format {
-        Format::Json => output::line(traced::as_json(&answer))?,
-        Format::Text => show(&asked.shown, asked.bodyless.as_deref(), &answer)?,
+    match args.form.output {
+        Form::Json => output::line(traced::as_json(&answer))?,
+        Form::Text => show(&asked.shown, asked.bodyless.as_deref(), &answer)?,
     }
     Ok(match answer.status.is_success() {
         true => Exit::Success,
@@ -158,6 +159,20 @@ fn show(shown: &str, bodyless: Option<&str>, answer: &TrialAnswer) -> Result<(),
 }
 
 fn asked(args: &ExplainArgs) -> Result<Asked, Failure> {
+    match given(args)? {
+        Given::Written(request) => written(args, request),
+        Given::Recorded(bytes) => recorded(args, &bytes),
+    }
+}
+
+/// What the command line names.
+enum Given {
+    Written(Written),
+    /// A line of the sample.
+    Recorded(Vec<u8>),
+}
+
+fn given(args: &ExplainArgs) -> Result<Given, Failure> {
     let wrong = |why: String| Failure::new(Exit::CommandLine, why);
     let is_url = args.what.starts_with("http://") || args.what.starts_with("https://");
     if is_url {
@@ -169,7 +184,7 @@ fn asked(args: &ExplainArgs) -> Result<Asked, Failure> {
             None => args.data_raw.as_ref().map(|data| data.as_bytes().to_vec()),
         };
         let request = curl::request(&args.what, args.request.as_deref(), &args.headers, data);
-        return written(args, request.map_err(wrong)?);
+        return request.map(Given::Written).map_err(wrong);
     }
     let given = args.data.is_some() || args.data_raw.is_some();
     if args.request.is_some() || given || !args.headers.is_empty() {
@@ -179,9 +194,9 @@ fn asked(args: &ExplainArgs) -> Result<Asked, Failure> {
     }
     let bytes = input::whole(Path::new(&args.what), MAX_REQUEST)?;
     if bytes.trim_ascii_start().first() == Some(&b'{') {
-        return recorded(args, &bytes);
+        return Ok(Given::Recorded(bytes));
     }
-    written(args, raw::request(&bytes).map_err(wrong)?)
+    raw::request(&bytes).map(Given::Written).map_err(wrong)
 }
 
 /// A request that somebody wrote.

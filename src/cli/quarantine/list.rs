@@ -1,19 +1,20 @@
-//! `ls`, `show` and `export`: from the files alone.
+//! `ls`, `show` and `export`.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::fs::OpenOptions;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use serde::Deserialize;
 use serde_json::json;
 
-use super::super::ticket::Format;
+use super::super::form::{self, Form};
+use super::super::out_file::{OWNER_ONLY, OutFile};
+use super::super::progress::Progress;
 use super::super::{Exit, Failure, moment, output};
 use super::pretty::pretty;
-use super::{ExportArgs, ListArgs, ShowArgs, unreadable};
+use super::shelf::Shelf;
+use super::{ExportArgs, ListArgs, ShowArgs};
 use crate::event::RecordFilter;
-use crate::pipeline::quarantine::{Kept, KeptRecord, each_record, replayed};
+use crate::pipeline::quarantine::KeptRecord;
 
 /// Records of a logstore that are listed when nobody says how many.
 const USUAL: usize = 20;
@@ -58,12 +59,12 @@ pub(super) fn list(args: &ListArgs) -> Result<Exit, Failure> {
     let filter = args.filter.filter(&[]);
     let places = args.places.find()?;
     if args.places.logstore.is_none() && args.count.is_none() {
-        counts(&places, &filter, args.format)?;
+        counts(&places, &filter, args.form.output)?;
         return Ok(Exit::Success);
     }
     let count = args.count.unwrap_or(USUAL);
     for kept in &places {
-        records(kept, &filter, count, args.format)?;
+        records(kept, &filter, count, args.form.output)?;
     }
     if places.is_empty() {
         output::note("nothing was set aside there");
@@ -71,10 +72,10 @@ pub(super) fn list(args: &ListArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-fn counts(places: &[Kept], filter: &RecordFilter, format: Format) -> Result<(), Failure> {
+fn counts(places: &[Shelf], filter: &RecordFilter, form: Form) -> Result<(), Failure> {
     let mut rows: BTreeMap<Why, Counts> = BTreeMap::new();
     for kept in places {
-        each(kept, filter, |record, is_replayed, _| {
+        kept.each(filter, |record, is_replayed, _| {
             let reason = first_violation(record).map_or_else(String::new, |it| it.keyword);
             let mut why = Why {
                 project: kept.project.clone(),
@@ -98,7 +99,7 @@ fn counts(places: &[Kept], filter: &RecordFilter, format: Format) -> Result<(), 
             true
         })?;
     }
-    if format == Format::Json {
+    if form == Form::Json {
         return rows.iter().try_for_each(|(why, counts)| {
             let row = json!({
                 "project": why.project, "logstore": why.logstore, "cause": why.cause,
@@ -133,17 +134,12 @@ fn counts(places: &[Kept], filter: &RecordFilter, format: Format) -> Result<(), 
 }
 
 /// The last records of a place, the newest last.
-fn records(
-    kept: &Kept,
-    filter: &RecordFilter,
-    count: usize,
-    format: Format,
-) -> Result<(), Failure> {
+fn records(kept: &Shelf, filter: &RecordFilter, count: usize, form: Form) -> Result<(), Failure> {
     let mut last: VecDeque<(Vec<String>, String)> = VecDeque::new();
-    each(kept, filter, |record, is_replayed, line| {
-        let whole = match format {
-            Format::Text => String::new(),
-            Format::Json => with_place(kept, line),
+    kept.each(filter, |record, is_replayed, line| {
+        let whole = match form {
+            Form::Text => String::new(),
+            Form::Json => with_place(kept, line),
         };
         last.push_back((row(record, is_replayed), whole));
         if last.len() > count {
@@ -151,7 +147,7 @@ fn records(
         }
         true
     })?;
-    if format == Format::Json {
+    if form == Form::Json {
         return last
             .iter()
             .try_for_each(|(_, line)| output::line(output::escape_json(line)));
@@ -192,12 +188,16 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     };
     for kept in args.places.find()? {
         let mut found = None;
-        each(&kept, &filter, |_, is_replayed, line| {
+        kept.each(&filter, |_, is_replayed, line| {
             found = Some((with_place(&kept, line), is_replayed));
             false
         })?;
         if let Some((line, is_replayed)) = found {
-            output::line(output::escape_json(&pretty(&line)))?;
+            let shown = match args.form.output {
+                Form::Json => line,
+                Form::Text => pretty(&line),
+            };
+            output::line(output::escape_json(&shown))?;
             if is_replayed {
                 output::note("it was replayed");
             }
@@ -213,27 +213,27 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     let filter = args.filter.filter(&[]);
     let stdout = io::stdout();
     // A file and a program get it byte for byte.
-    let safe = args.output.is_none() && stdout.is_terminal();
-    let unwritten = |error: io::Error| match &args.output {
+    let safe = args.to.out.is_none() && stdout.is_terminal();
+    let unwritten = |error: io::Error| match &args.to.out {
         Some(path) => Failure::new(Exit::DataDir, format!("{}: {error}", path.display())),
         None => Failure::new(Exit::Partial, format!("standard output: {error}")),
     };
-    let mut file = None;
-    let sink: Box<dyn Write> = match &args.output {
-        Some(path) => {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            let opened = options.open(path).map_err(unwritten)?;
-            file = Some(opened.try_clone().map_err(unwritten)?);
-            Box::new(opened)
-        }
+    let file = args.to.out.as_ref();
+    let file = file.map(|path| OutFile::create(path, OWNER_ONLY));
+    let mut file = file.transpose().map_err(unwritten)?;
+    let sink: Box<dyn Write + '_> = match &mut file {
+        Some(file) => Box::new(file),
         None => Box::new(stdout.lock()),
     };
     let mut sink = BufWriter::new(sink);
     let mut written = Ok(());
     let mut count = 0_u64;
+    let bar = match safe {
+        true => Progress::none(),
+        false => Progress::counting("records"),
+    };
     for kept in &places {
-        each(kept, &filter, |_, is_replayed, line| {
+        kept.each(&filter, |_, is_replayed, line| {
             if is_replayed && !args.replayed {
                 return true;
             }
@@ -243,43 +243,25 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
                 false => writeln!(sink, "{line}"),
             };
             count += 1;
+            bar.add(1);
             written.is_ok()
         })?;
     }
     written.and_then(|()| sink.flush()).map_err(unwritten)?;
+    drop(sink);
     if let Some(file) = file {
-        file.sync_all().map_err(unwritten)?;
+        file.finish().map_err(unwritten)?;
     }
-    output::note(format_args!("{count} records"));
+    drop(bar);
+    match args.to.output {
+        Form::Json => form::print(&json!({"records": count}))?,
+        Form::Text => output::note(format_args!("{count} records")),
+    }
     Ok(Exit::Success)
 }
 
-/// Shows each record that is meant, whether it was replayed, and its line, until `see` says no.
-fn each(
-    kept: &Kept,
-    filter: &RecordFilter,
-    mut see: impl FnMut(&KeptRecord<'_>, bool, &str) -> bool,
-) -> Result<(), Failure> {
-    let noted: HashSet<String> = replayed(kept).map_err(|error| unreadable(&error))?;
-    let damaged = each_record(kept, |record, line| {
-        if !filter.takes(&record.id, &record.cause, &record.check, record.received) {
-            return true;
-        }
-        see(record, noted.contains(&*record.id), line)
-    });
-    let damaged = damaged.map_err(|error| unreadable(&error))?;
-    if damaged > 0 {
-        let place = format!("{}/{}", kept.project, kept.logstore);
-        output::note(format_args!(
-            "{}: {damaged} damaged lines were skipped",
-            output::escape(&place)
-        ));
-    }
-    Ok(())
-}
-
 /// The line of a record, with where it was found.
-fn with_place(kept: &Kept, line: &str) -> String {
+fn with_place(kept: &Shelf, line: &str) -> String {
     let rest = line.strip_prefix('{').unwrap_or(line);
     // Names of folders are texts.
     let (project, logstore) = (json!(kept.project), json!(kept.logstore));

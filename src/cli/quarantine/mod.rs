@@ -3,33 +3,39 @@
 mod change;
 mod list;
 mod pretty;
-
-use std::path::PathBuf;
+mod shelf;
 
 use clap::{Args, Subcommand};
 
+use super::admin_args::LiveArgs;
+use super::form::{FormArgs, OutArgs};
 use super::node::NodeArgs;
 use super::source::ConfigSource;
-use super::ticket::Format;
 use super::{Exit, Failure, moment};
 use crate::event::{Cause, RecordFilter};
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::pipeline::quarantine::{Kept, places};
 
 const LIST_EXAMPLES: &str = "\
-Reads the files in the data directory: of a running node as well as of one that does not run.
+Reads the files in the data directory: of a running node as well as of one that does not run. With
+--admin-url it asks the node there, on whatever machine it runs.
 
 Examples:
   tollgate quarantine ls                          where how many events are, and why
   tollgate quarantine ls --logstore web -n 50     the last 50 of a logstore
   tollgate quarantine ls --logstore web --check page-view --since 2026-11-22
+  tollgate quarantine ls --admin https://edge-2:8081 --admin-ca ca.pem --admin-cert me.pem --admin-key me.key
 
-Exit codes: 0 done, 73 the files cannot be read.";
+Exit codes: 0 done, 69 the node did not answer, 73 the files cannot be read, 78 the configuration or the
+token is wrong.";
 
 const SHOW_EXAMPLES: &str = "\
 The id is that of the request (x-log-requestid of its answer), `-`, and the place of the event in it.
 
-Exit codes: 0 done, 1 there is no such record, 73 the files cannot be read.";
+Example:
+  tollgate quarantine show 6A2F0C1D9E4B5A7788112233-0
+
+Exit codes: 0 done, 1 there is no such record, 69 the node did not answer, 73 the files cannot be read, 78
+the configuration or the token is wrong.";
 
 const EXPORT_EXAMPLES: &str = "\
 One JSON object a line: the record with its project and logstore. Personal data is not masked in it.
@@ -38,7 +44,8 @@ Examples:
   tollgate quarantine export --logstore web -o bad.ndjson
   tollgate quarantine export --check page-view | jq -c .event
 
-Exit codes: 0 done, 73 a file cannot be read or written.";
+Exit codes: 0 done, 69 the node did not answer, 73 a file cannot be read or written, 78 the configuration
+or the token is wrong.";
 
 const REPLAY_EXAMPLES: &str = "\
 Only a running node replays: by its admin API, after the schema was mended and reloaded (SIGHUP).
@@ -55,7 +62,10 @@ not run or did not answer, 78 the configuration or the token is wrong.";
 const PURGE_EXAMPLES: &str = "\
 On a node that does not run, the files in its data directory are deleted.
 
-Exit codes: 0 done, 1 there are none, 69 the node did not answer, 73 its files cannot be deleted, or
+Example:
+  tollgate quarantine purge --logstore web --yes
+
+Exit codes: 0 done, 1 there are none or --yes is missing, 69 the node did not answer, 73 its files cannot be deleted, or
 another process holds them, 78 the configuration or the token is wrong.";
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +87,8 @@ pub(super) enum QuarantineCommand {
 struct PlaceArgs {
     #[command(flatten)]
     source: ConfigSource,
+    #[command(flatten)]
+    live: Box<LiveArgs>,
     /// Only this project.
     #[arg(long)]
     project: Option<ProjectName>,
@@ -109,9 +121,8 @@ pub(super) struct ListArgs {
     /// List records, the newest last: so many of each logstore. Without this and --logstore: counts.
     #[arg(short = 'n', long, value_name = "COUNT")]
     count: Option<usize>,
-    /// How to print them.
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -121,6 +132,8 @@ pub(super) struct ShowArgs {
     places: PlaceArgs,
     /// The record.
     id: String,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -133,9 +146,8 @@ pub(super) struct ExportArgs {
     /// Those too that were replayed.
     #[arg(long)]
     replayed: bool,
-    /// Write to a file, which only its owner may read. Without it: standard output.
-    #[arg(short = 'o', long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    to: OutArgs,
 }
 
 #[derive(Debug, Args)]
@@ -165,9 +177,8 @@ pub(super) struct ReplayArgs {
     /// The named records too that were replayed before: each is stored once more.
     #[arg(long, requires = "ids")]
     again: bool,
-    /// How to print what became of them.
-    #[arg(long, default_value = "text")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +186,11 @@ pub(super) struct ReplayArgs {
 pub(super) struct PurgeArgs {
     #[command(flatten)]
     one: OneArgs,
+    /// Delete. Without it: say what would be deleted.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) fn run(command: &QuarantineCommand) -> Result<Exit, Failure> {
@@ -188,23 +204,8 @@ pub(super) fn run(command: &QuarantineCommand) -> Result<Exit, Failure> {
 }
 
 fn cause(text: &str) -> Result<Cause, String> {
-    let all = [Cause::Schema, Cause::Guard, Cause::Transform, Cause::Store];
-    let found = all.into_iter().find(|cause| cause.label() == text);
+    let found = Cause::ALL.into_iter().find(|cause| cause.label() == text);
     found.ok_or_else(|| "write schema, guard, transform or store".to_owned())
-}
-
-impl PlaceArgs {
-    /// The places that are meant and have records.
-    fn find(&self) -> Result<Vec<Kept>, Failure> {
-        let config = self.source.load()?;
-        let mut found = places(&config.data_dir).map_err(|error| unreadable(&error))?;
-        found.retain(|kept| {
-            let (project, logstore) = (self.project.as_ref(), self.logstore.as_ref());
-            project.is_none_or(|wanted| wanted.as_str() == kept.project)
-                && logstore.is_none_or(|wanted| wanted.as_str() == kept.logstore)
-        });
-        Ok(found)
-    }
 }
 
 impl FilterArgs {

@@ -9,11 +9,14 @@ mod report;
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::compare::compare;
 use self::report::Report;
+use super::admin_args::AdminArgs;
+use super::form::{Form, FormArgs};
 use super::node::NodeArgs;
+use super::progress::Progress;
 use super::signals::run_until_stopped;
 use super::{Exit, Failure, input, output, sample, source};
 use crate::app::{StartError, Trial, TrialRequest, TrialSetup};
@@ -54,32 +57,26 @@ pub(super) struct ReplayArgs {
     /// With --live: the data directory of the running node.
     #[arg(long, value_name = "DIR", requires = "live")]
     data_dir: Option<PathBuf>,
-    /// With --live: the private listener of the running node.
-    #[arg(long, value_name = "URL", requires = "live")]
-    admin_url: Option<http::Uri>,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// A JSON object for each request that changes, and one that sums up.
-    Json,
+    #[command(flatten)]
+    admin: AdminArgs,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// The longest sample that is read, in bytes.
 const MAX_SAMPLE: u64 = 256 << 20;
 
 pub(super) fn run(args: &ReplayArgs) -> Result<Exit, Failure> {
+    if args.admin.admin_url.is_some() && !args.live {
+        let why = "--admin-url goes with --live";
+        return Err(Failure::new(Exit::CommandLine, why));
+    }
     let config = source::load(args.config.as_deref(), &Overrides::default())?;
     let requests = requests(args)?;
     let report = run_until_stopped(try_out(&config, requests))?;
-    match args.format {
-        Format::Text => report.text()?,
-        Format::Json => report.json()?,
+    match args.form.output {
+        Form::Text => report.text()?,
+        Form::Json => report.json()?,
     }
     Ok(match report.changes() {
         0 => Exit::Success,
@@ -100,7 +97,9 @@ async fn try_out(config: &Config, requests: Vec<SampledRequest>) -> Result<Repor
         ));
     }
     let mut report = Report::default();
+    let bar = Progress::of(requests.len() as u64, "requests");
     for request in requests {
+        bar.add(1);
         let trying = TrialRequest::recorded(&request);
         let (trying, bodyless) = trying.map_err(|error| {
             let message = format!("request {}: {error}", request.id);
@@ -121,7 +120,7 @@ fn requests(args: &ReplayArgs) -> Result<Vec<SampledRequest>, Failure> {
             let node = NodeArgs::of(
                 args.running_config.clone(),
                 args.data_dir.clone(),
-                args.admin_url.clone(),
+                args.admin.clone(),
             );
             node.find()?.1.sample()?
         }

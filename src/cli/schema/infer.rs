@@ -22,7 +22,7 @@ Examples:
       a schema of what the events have in common
   tollgate schema infer --logstore web --project shop --strings-as-types > event.json
       from what a logstore holds, where every value is a text: \"500\" is proposed as a number
-  tollgate tail --from 15m --format json | tollgate schema infer - --closed
+  tollgate tail --from 15m --output json | tollgate schema infer - --closed
       from standard input; fields that none of the events has are not allowed
   tollgate schema infer events.ndjson --event-field event-type | jq '.[\"page-view\"]' > view.json
       a schema for each type of event, as one object by type; events without the field are under \"\"

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::input::{self, Refused};
 use super::shown::{self, Bad};
 use super::{ReadingArgs, counted, load};
 use crate::app::EventReader;
+use crate::cli::form::{Form, FormArgs};
 use crate::cli::{Exit, Failure, output};
 use crate::config::Limits;
 use crate::event::EventFields;
@@ -19,7 +20,7 @@ Examples:
       each event, and what is wrong with it, with carets under the value
   tollgate schema test event.json events.ndjson --quiet
       only what is wrong
-  tollgate tail --format json | tollgate schema test event.json - --output json | jq 'select(.valid | not)'
+  tollgate tail --output json | tollgate schema test event.json - --output json | jq 'select(.valid | not)'
       what a logstore holds, as one JSON object for each event
 
 A line is one event ({\"event\":\"click\"}), or a body of web tracking ({\"__logs__\":[...]}). Each is
@@ -30,16 +31,6 @@ Exit codes: 0 all events are valid, 1 not all of them, or the file cannot be rea
 is wrong, 78 the schema is wrong; then all that is wrong with it is told.
 ";
 
-/// How verdicts are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// One JSON object for each event: `line`, `event` (its number in the line, from 0), `valid`,
-    /// `violations` (with `start` and `end`: bytes of the line), `hidden`.
-    Json,
-}
-
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct TestArgs {
@@ -49,9 +40,8 @@ pub(in crate::cli) struct TestArgs {
     events: PathBuf,
     #[command(flatten)]
     reading: ReadingArgs,
-    /// How verdicts are written.
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+    #[command(flatten)]
+    form: FormArgs,
     /// Do not write events that are valid.
     #[arg(short, long)]
     quiet: bool,
@@ -142,7 +132,7 @@ impl Tally {
             if fault.is_none() && args.quiet {
                 continue;
             }
-            if args.output == Output::Json {
+            if args.form.output == Form::Json {
                 let verdict = shown::verdict(line, event, text, fault);
                 output::line(shown::safe(&verdict.to_string()))?;
                 continue;
@@ -161,12 +151,12 @@ impl Tally {
 
     fn refused(&mut self, args: &TestArgs, line: u64, refused: &Refused) -> Result<(), Failure> {
         self.lines_refused += 1;
-        match args.output {
-            Output::Json => {
+        match args.form.output {
+            Form::Json => {
                 let verdict = shown::refused_verdict(line, refused);
                 output::line(shown::safe(&verdict.to_string()))
             }
-            Output::Text => output::line(shown::refused(line, refused)),
+            Form::Text => output::line(shown::refused(line, refused)),
         }
     }
 

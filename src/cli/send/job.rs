@@ -19,7 +19,7 @@ use super::deliver::{Courier, Delivered, Halt, Patience};
 use super::lines::{self, Chunk};
 use super::pace::Pacer;
 use super::post::Endpoint;
-use super::report::Report;
+use super::report::{Report, Summary};
 use super::{SendArgs, token};
 use crate::cli::output::escape;
 use crate::cli::source::choose_logstore;
@@ -109,7 +109,7 @@ impl Job {
         self,
         input: Box<dyn Read + Send>,
         length: Option<u64>,
-    ) -> Result<(String, Result<Exit, Failure>), Failure> {
+    ) -> Result<(Summary, Result<Exit, Failure>), Failure> {
         let chunks =
             lines::spawn_reader(input).map_err(|error| Failure::new(Exit::Internal, error))?;
         let pacer = Pacer::new(self.rate, Instant::now());

@@ -25,6 +25,7 @@ use clap::Args;
 use http::Uri;
 
 use self::job::Job;
+use super::form::{self, Form, FormArgs};
 use super::source::{ConfigSource, secret};
 use super::{Exit, Failure, output};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -34,7 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   tollgate send events.ndjson
       send to the service on this machine, with a token of the key in its data directory
-  tollgate tail --format json -n 1000 | tollgate send - --logstore anonymous-demo
+  tollgate tail --output json -n 1000 | tollgate send - --logstore anonymous-demo
       copy events from one logstore to another
   tollgate send events.ndjson --rate 50 --topic replay --tag run=7
       50 events a second, with a topic and a tag
@@ -93,6 +94,8 @@ pub(super) struct SendArgs {
     /// Attempts for a request while the service is busy or restarting.
     #[arg(long, value_name = "ATTEMPTS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     tries: u32,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 fn rate(text: &str) -> Result<f64, &'static str> {
@@ -121,7 +124,10 @@ pub(super) fn run(args: &SendArgs) -> Result<Exit, Failure> {
         .build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error))?;
     let (summary, result) = runtime.block_on(job.conduct(input, length))?;
-    output::line(summary)?;
+    match args.form.output {
+        Form::Json => form::print(&summary.json())?,
+        Form::Text => output::line(summary.text())?,
+    }
     result
 }
 

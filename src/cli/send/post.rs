@@ -18,6 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Deserialize;
 
+use crate::cli::api::causes;
 use crate::foundation::secret::Secret;
 
 /// Time for one attempt, connecting and the answer included.
@@ -181,15 +182,6 @@ async fn read(mut body: Incoming) -> Result<Vec<u8>, hyper::Error> {
         }
     }
     Ok(bytes)
-}
-
-/// An error with its causes: that of the client alone says only that a request failed.
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 /// What an answer means.

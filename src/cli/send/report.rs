@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::cli::output::{self, escape};
+use crate::cli::output::escape;
+use crate::cli::progress::Progress;
 
 /// Refused events that are told with line number and message.
 const SHOWN: u64 = 20;
@@ -45,7 +46,7 @@ impl Refused {
 /// Counts, and tells.
 #[derive(Debug)]
 pub(super) struct Report {
-    bar: ProgressBar,
+    bar: Progress,
     started: Instant,
     read: u64,
     accepted: u64,
@@ -53,21 +54,22 @@ pub(super) struct Report {
     reasons: BTreeMap<String, u64>,
 }
 
+/// How it went.
+#[derive(Clone, Debug)]
+pub(super) struct Summary {
+    read: u64,
+    accepted: u64,
+    refused: u64,
+    reasons: BTreeMap<String, u64>,
+    elapsed: Duration,
+    rate: f64,
+}
+
 impl Report {
     /// A report on an input of `length` bytes, if that is known.
     pub(super) fn new(length: Option<u64>) -> Self {
-        let (bar, template) = match length {
-            Some(length) => (
-                ProgressBar::new(length),
-                "{bar:30} {bytes}/{total_bytes} {msg}",
-            ),
-            None => (ProgressBar::new_spinner(), "{spinner} {bytes} {msg}"),
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
         Self {
-            bar,
+            bar: Progress::bytes(length),
             started: Instant::now(),
             read: 0,
             accepted: 0,
@@ -79,14 +81,14 @@ impl Report {
     /// So many bytes were read, with so many events in them.
     pub(super) fn read(&mut self, bytes: u64, events: usize) {
         self.read += events as u64;
-        self.bar.inc(bytes);
+        self.bar.add(bytes);
     }
 
     pub(super) fn accept(&mut self, events: u64) {
         self.accepted += events;
         let rate = self.rate();
         let (accepted, refused) = (self.accepted, self.refused);
-        self.bar.set_message(format!(
+        self.bar.say(format!(
             "{accepted} accepted, {refused} refused, {rate:.0} events/s"
         ));
     }
@@ -111,7 +113,7 @@ impl Report {
 
     /// Writes a line to standard error, above the progress bar.
     fn note(&self, text: &str) {
-        self.bar.suspend(|| output::note(text));
+        self.bar.note(text);
     }
 
     /// Whether every event that was read was accepted.
@@ -120,8 +122,41 @@ impl Report {
     }
 
     /// Takes the progress bar away and says how it went.
-    pub(super) fn finish(&self) -> String {
-        self.bar.finish_and_clear();
+    pub(super) fn finish(&self) -> Summary {
+        self.bar.clear();
+        Summary {
+            read: self.read,
+            accepted: self.accepted,
+            refused: self.refused,
+            reasons: self.reasons.clone(),
+            elapsed: self.started.elapsed(),
+            rate: self.rate(),
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        let elapsed = self.started.elapsed().max(Duration::from_millis(1));
+        self.accepted as f64 / elapsed.as_secs_f64()
+    }
+}
+
+impl Summary {
+    /// Events that were read and not answered.
+    fn open(&self) -> u64 {
+        self.read.saturating_sub(self.accepted + self.refused)
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "read": self.read, "accepted": self.accepted, "refused": self.refused,
+            "reasons": self.reasons, "open": self.open(),
+            "seconds": self.elapsed.as_secs_f64(), "eventsPerSecond": self.rate,
+        })
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
         let mut text = String::new();
         let mut row = |name: &str, value: String| {
             // Writing to a string cannot fail.
@@ -133,22 +168,14 @@ impl Report {
         for (reason, count) in &self.reasons {
             row(&format!("  {}", escape(reason)), count.to_string());
         }
-        let open = self.read.saturating_sub(self.accepted + self.refused);
+        let open = self.open();
         if open > 0 {
             row("not sent or not answered", open.to_string());
         }
-        row(
-            "seconds",
-            format!("{:.2}", self.started.elapsed().as_secs_f64()),
-        );
-        row("events/s", format!("{:.0}", self.rate()));
+        row("seconds", format!("{:.2}", self.elapsed.as_secs_f64()));
+        row("events/s", format!("{:.0}", self.rate));
         text.truncate(text.trim_end().len());
         text
-    }
-
-    fn rate(&self) -> f64 {
-        let elapsed = self.started.elapsed().max(Duration::from_millis(1));
-        self.accepted as f64 / elapsed.as_secs_f64()
     }
 }
 
@@ -157,7 +184,7 @@ mod tests {
     use super::*;
 
     fn rows(report: &Report) -> Vec<(String, String)> {
-        let summary = report.finish();
+        let summary = report.finish().text();
         let split = |line: &str| {
             let (name, value) = line.rsplit_once(' ').unwrap();
             (name.trim().to_owned(), value.to_owned())

@@ -4,6 +4,7 @@ use std::sync::mpsc;
 
 use clap::Parser;
 
+use super::report::Summary;
 use super::testing::start;
 use super::*;
 use crate::config::Config;
@@ -33,7 +34,8 @@ fn input(text: &str) -> Box<dyn Read + Send> {
     Box::new(io::Cursor::new(text.to_owned()))
 }
 
-fn count(summary: &str, name: &str) -> u64 {
+fn count(summary: &Summary, name: &str) -> u64 {
+    let summary = summary.text();
     let line = summary
         .lines()
         .find(|line| line.trim_start().starts_with(name))
@@ -69,7 +71,12 @@ async fn every_line_is_sent_and_every_bad_one_is_counted_by_its_reason() {
         ("invalid_key", 1),
         ("not_json", 1),
     ] {
-        assert_eq!(count(&summary, name), expected, "{name}\n{summary}");
+        assert_eq!(
+            count(&summary, name),
+            expected,
+            "{name}\n{}",
+            summary.text()
+        );
     }
 }
 

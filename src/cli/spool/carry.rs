@@ -1,15 +1,17 @@
 //! `export`, and the form that bundles have on their way to another spool.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use prost::Message as _;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::json;
 
+use super::super::form::{self, Form};
+use super::super::out_file::{OWNER_ONLY, OutFile};
+use super::super::progress::Progress;
 use super::super::tail::lines;
 use super::super::{Exit, Failure, output};
 use super::{ExportArgs, Place, unreadable};
@@ -22,24 +24,32 @@ use crate::pipeline::spool::{Bundle, LaneReport};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Carried {
     pub(super) project: ProjectName,
+    #[serde(deserialize_with = "of_lane")]
     pub(super) logstore: LogstoreName,
     /// As in `__pack_id__`.
     pub(super) id: String,
     /// Since when it waits, in Unix milliseconds.
     pub(super) time: u64,
     pub(super) events: u64,
-    /// In wire form, as base64. Without its pack id.
+    /// In wire form, as base64. Without its pack id, where that is `id`.
     pub(super) log_group: String,
+}
+
+fn of_lane<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogstoreName, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    LogstoreName::of_lane(&text).map_err(serde::de::Error::custom)
 }
 
 /// A bundle as the store will get it.
 pub(super) fn log_group(bundle: &Bundle) -> Result<LogGroup, String> {
     let mut group = LogGroup::decode(bundle.log_group.as_slice())
         .map_err(|error| format!("bundle {}: {error}", bundle.id))?;
-    group.log_tags.push(LogTag {
-        key: Bytes::from_static(b"__pack_id__"),
-        value: Bytes::from(bundle.id.to_string()),
-    });
+    if !bundle.has_pack_id() {
+        group.log_tags.push(LogTag {
+            key: Bytes::from_static(b"__pack_id__"),
+            value: Bytes::from(bundle.id.to_string()),
+        });
+    }
     Ok(group)
 }
 
@@ -59,36 +69,31 @@ pub(super) fn tell_unread(place: &Place, report: &LaneReport) -> Exit {
 }
 
 /// Where an export goes.
-struct Sink {
-    out: BufWriter<Box<dyn Write>>,
-    /// The file, to be synced.
-    file: Option<File>,
+enum Sink {
+    Stdout(BufWriter<io::Stdout>),
+    File(BufWriter<OutFile>),
 }
 
 impl Sink {
     fn open(args: &ExportArgs) -> Result<Self, Failure> {
-        let Some(path) = &args.output else {
-            return Ok(Self {
-                out: BufWriter::new(Box::new(io::stdout())),
-                file: None,
-            });
+        let Some(path) = &args.to.out else {
+            return Ok(Self::Stdout(BufWriter::new(io::stdout())));
         };
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let opened = options.open(path);
-        let file = opened.and_then(|file| Ok((file.try_clone()?, file)));
-        let (file, written) = file.map_err(|error| unwritten(&error))?;
-        Ok(Self {
-            out: BufWriter::new(Box::new(written)),
-            file: Some(file),
-        })
+        let file = OutFile::create(path, OWNER_ONLY).map_err(|error| unwritten(&error))?;
+        Ok(Self::File(BufWriter::new(file)))
     }
 
-    fn finish(mut self) -> io::Result<()> {
-        self.out.flush()?;
-        match self.file {
-            Some(file) if file.metadata()?.is_file() => file.sync_all(),
-            _ => Ok(()),
+    fn out(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Stdout(out) => out,
+            Self::File(file) => file,
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Stdout(mut out) => out.flush(),
+            Self::File(file) => file.into_inner()?.finish(),
         }
     }
 }
@@ -99,9 +104,14 @@ fn unwritten(error: &io::Error) -> Failure {
 
 pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
     let spool = args.spool.find()?;
+    spool.has_all(&args.places)?;
     let mut sink = Sink::open(args)?;
     let (mut bundles, mut events) = (0_u64, 0_u64);
     let mut exit = Exit::Success;
+    let bar = match args.to.out.is_none() && io::stdout().is_terminal() {
+        true => Progress::none(),
+        false => Progress::counting("events"),
+    };
     for found in spool.lanes()? {
         if !args.places.is_empty() && !args.places.iter().any(|place| place.is(&found)) {
             continue;
@@ -114,6 +124,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
         let report = spool.lane(&found).bundles(|bundle| {
             bundles += 1;
             events += bundle.events;
+            bar.add(bundle.events);
             let written = match args.events {
                 true => write_events(&mut sink, &place, &bundle),
                 false => write_bundle(&mut sink, &place, &bundle),
@@ -127,14 +138,19 @@ pub(super) fn export(args: &ExportArgs) -> Result<Exit, Failure> {
             return Err(failure);
         }
         let report = report.map_err(|error| unreadable(&error))?;
-        if tell_unread(&place, &report) != Exit::Success {
+        let told = bar.aside(|| tell_unread(&place, &report));
+        if told != Exit::Success {
             exit = Exit::Partial;
         }
     }
     sink.finish().map_err(|error| unwritten(&error))?;
-    output::note(format_args!(
-        "exported {events} events in {bundles} bundles"
-    ));
+    bar.clear();
+    match args.to.output {
+        Form::Json => form::print(&json!({"events": events, "bundles": bundles}))?,
+        Form::Text => output::note(format_args!(
+            "exported {events} events in {bundles} bundles"
+        )),
+    }
     Ok(exit)
 }
 
@@ -147,8 +163,8 @@ fn write_bundle(sink: &mut Sink, place: &Place, bundle: &Bundle) -> io::Result<(
         events: bundle.events,
         log_group: STANDARD.encode(&bundle.log_group),
     };
-    serde_json::to_writer(&mut sink.out, &carried)?;
-    sink.out.write_all(b"\n")
+    serde_json::to_writer(sink.out(), &carried)?;
+    sink.out().write_all(b"\n")
 }
 
 /// Text that `lines` makes is safe for a terminal.
@@ -157,5 +173,5 @@ fn write_events(sink: &mut Sink, place: &Place, bundle: &Bundle) -> io::Result<(
     let mut text = String::new();
     let at = (place.project.as_str(), place.logstore.as_str());
     lines(&group, Some(at), &mut text);
-    sink.out.write_all(text.as_bytes())
+    sink.out().write_all(text.as_bytes())
 }

@@ -7,11 +7,15 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
+use serde_json::json;
 
+use super::super::form;
+use super::super::progress::Progress as Bar;
 use super::super::{Exit, Failure, output};
 use super::carry::Carried;
 use super::{ImportArgs, Place, Spool, unreadable};
@@ -71,10 +75,18 @@ pub(super) fn import(args: &ImportArgs) -> Result<Exit, Failure> {
         to: args.to.as_ref(),
         takers: HashMap::new(),
         progress: Progress::default(),
+        bar: Bar::bytes(input_length(&args.file)),
     };
     let result = importing.all(&mut input, &of_file);
     let result = importing.sync().and(result);
     let progress = &importing.progress;
+    importing.bar.clear();
+    if args.form.is_json() {
+        form::print(&json!({
+            "bundles": progress.bundles, "events": progress.events,
+            "known": progress.known, "unusable": progress.bad,
+        }))?;
+    }
     output::note(format_args!(
         "imported {} events in {} bundles; {} bundles were in the spool already; {} lines could not be used",
         progress.events, progress.bundles, progress.known, progress.bad
@@ -92,6 +104,7 @@ struct Importing<'a> {
     to: Option<&'a Place>,
     takers: HashMap<String, Taker>,
     progress: Progress,
+    bar: Bar,
 }
 
 impl Importing<'_> {
@@ -108,6 +121,7 @@ impl Importing<'_> {
             if read == 0 {
                 break;
             }
+            self.bar.add(read as u64);
             if read as u64 == MAX_LINE && line.last() != Some(&b'\n') {
                 self.skip(number, "it is too long");
                 skip_line(input).map_err(of_file)?;
@@ -127,7 +141,8 @@ impl Importing<'_> {
     fn skip(&mut self, number: u64, why: &str) {
         self.progress.bad += 1;
         if self.progress.bad <= MAX_TOLD {
-            output::note(output::escape(&format!("line {number}: {why}")));
+            let told = output::escape(&format!("line {number}: {why}"));
+            self.bar.note(&told);
         }
     }
 
@@ -174,9 +189,7 @@ impl Importing<'_> {
     fn taker(&self, place: &Place) -> Result<Taker, Failure> {
         let (project, logstore) = (&place.project, &place.logstore);
         let config = &self.spool.config;
-        let of_project = config.projects.iter().find(|it| it.name == *project);
-        let known = of_project.is_some_and(|it| it.logstores.iter().any(|it| it.name == *logstore));
-        if !known {
+        if config.logstore_of_lane(project, logstore).is_none() {
             output::note(format_args!(
                 "warning: {place} is not configured; its events wait until it is"
             ));
@@ -206,6 +219,12 @@ impl Importing<'_> {
         progress.bytes = 0;
         Ok(())
     }
+}
+
+/// Bytes of the input, where that is known.
+fn input_length(path: &Path) -> Option<u64> {
+    let found = std::fs::metadata(path).ok()?;
+    found.is_file().then_some(found.len())
 }
 
 /// Reads to the end of a line.

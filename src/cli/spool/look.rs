@@ -1,22 +1,71 @@
-//! `ls`, `show` and `verify`: from the files alone, without a lock.
+//! `ls`, `show` and `verify`: from the files, without a lock; `ls` also by a running node.
 
 use serde_json::json;
 
+use super::super::api::Api;
+use super::super::form::{self, Form};
+use super::super::progress::Progress;
 use super::super::tail::lines;
 use super::super::{Exit, Failure, moment, output};
 use super::carry::{log_group, tell_unread};
-use super::{Format, LsArgs, ShowArgs, VerifyArgs, unreadable};
+use super::{LsArgs, ShowArgs, VerifyArgs, unreadable};
 use crate::pipeline::spool::{Bundle, LaneReport, LaneView, SegmentState, SegmentView};
 
+/// What a running node says of its spool.
+fn list_there(api: &Api, form: Form) -> Result<Exit, Failure> {
+    let lanes = api.spool()?;
+    if form == Form::Json {
+        lanes.iter().try_for_each(form::print)?;
+        return Ok(Exit::Success);
+    }
+    if lanes.is_empty() {
+        output::note("nothing is in its spool");
+        return Ok(Exit::Success);
+    }
+    let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |it| it.to_string());
+    let rows = lanes.iter().map(|lane| {
+        let note = match (lane.configured, lane.recovering) {
+            (false, _) => "not configured",
+            (true, true) => "being looked through",
+            (true, false) => "-",
+        };
+        vec![
+            output::escape(&format!("{}/{}", lane.project, lane.logstore)),
+            count(lane.waiting),
+            count(lane.held),
+            lane.bytes.to_string(),
+            lane.segments.to_string(),
+            note.to_owned(),
+        ]
+    });
+    let head = [
+        "logstore",
+        "waiting",
+        "in memory",
+        "bytes",
+        "segments",
+        "notes",
+    ];
+    output::table(&head, rows.collect())?;
+    Ok(Exit::Success)
+}
+
 pub(super) fn list(args: &LsArgs) -> Result<Exit, Failure> {
+    if args.live.admin_url.is_some() && args.spool.spool_dir.is_some() {
+        let why = "--spool-dir is for files here, and --admin-url for a node";
+        return Err(Failure::new(Exit::CommandLine, why));
+    }
+    if let Some(api) = args.live.node(&args.spool.source.load()?)? {
+        return list_there(&api, args.form.output);
+    }
     let spool = args.spool.find()?;
     let mut rows = Vec::new();
     for lane in spool.lanes()? {
         let report = spool.lane(&lane).verify();
         let report = report.map_err(|error| unreadable(&error))?;
         let (project, logstore) = (lane.project.as_str(), lane.logstore.as_str());
-        match args.format {
-            Format::Json => output::line(json!({
+        match args.form.output {
+            Form::Json => output::line(json!({
                 "project": project, "logstore": logstore,
                 "events": report.waiting_events(), "bundles": report.waiting_bundles,
                 "bytes": bytes(&report), "segments": report.segments.len(),
@@ -25,7 +74,7 @@ pub(super) fn list(args: &LsArgs) -> Result<Exit, Failure> {
                 "locked": count(&report, |it| it.locked),
                 "newer": count(&report, |it| matches!(it.state, SegmentState::Newer(_))),
             }))?,
-            Format::Table => rows.push(vec![
+            Form::Text => rows.push(vec![
                 format!("{project}/{logstore}"),
                 report.waiting_events().to_string(),
                 report.waiting_bundles.to_string(),
@@ -38,7 +87,7 @@ pub(super) fn list(args: &LsArgs) -> Result<Exit, Failure> {
             ]),
         }
     }
-    if args.format == Format::Table {
+    if args.form.output == Form::Text {
         if rows.is_empty() {
             output::note(format_args!("no spool is in {}", spool.dir.display()));
             return Ok(Exit::Success);
@@ -92,13 +141,13 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit, Failure> {
     let mut rows = Vec::new();
     let mut failed = None;
     let report = lane.bundles(|bundle| {
-        let shown = match (args.events, args.format) {
+        let shown = match (args.events, args.form.output) {
             (true, _) => show_events(&bundle),
-            (false, Format::Json) => output::line(json!({
+            (false, Form::Json) => output::line(json!({
                 "id": bundle.id.to_string(), "time": bundle.time,
                 "events": bundle.events, "bytes": bundle.log_group.len(),
             })),
-            (false, Format::Table) => {
+            (false, Form::Text) => {
                 rows.push(vec![
                     bundle.id.to_string(),
                     moment::format(bundle.time / 1000),
@@ -117,7 +166,7 @@ pub(super) fn show(args: &ShowArgs) -> Result<Exit, Failure> {
         return Err(failure);
     }
     let report = report.map_err(|error| unreadable(&error))?;
-    if !args.events && args.format == Format::Table && !rows.is_empty() {
+    if !args.events && args.form.output == Form::Text && !rows.is_empty() {
         output::table(&["bundle", "since", "events", "bytes"], rows)?;
     }
     Ok(tell_unread(&args.place, &report))
@@ -136,7 +185,9 @@ fn show_events(bundle: &Bundle) -> Result<(), Failure> {
 pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
     let spool = args.spool.find()?;
     let (mut segments, mut records, mut wrong) = (0, 0, 0_u64);
-    for found in spool.lanes()? {
+    let lanes = spool.lanes()?;
+    let bar = Progress::of(lanes.len() as u64, "logstores");
+    for found in lanes {
         let lane = spool.lane(&found);
         let report = lane.verify().map_err(|error| unreadable(&error))?;
         segments += report.segments.len();
@@ -152,7 +203,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
             if segment.tail_bytes > 0 {
                 let path = lane.segment_path(segment.number);
                 let bytes = segment.tail_bytes;
-                output::note(format_args!(
+                bar.note(&format!(
                     "note: {}: {bytes} bytes of an unfinished record at its end, which is no damage",
                     path.display()
                 ));
@@ -164,23 +215,21 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
             finds.push((folder(&lane), what));
         }
         wrong += finds.len() as u64;
-        for (path, what) in finds {
-            let path = path.display();
-            match args.format {
-                Format::Table => {
-                    let line = format!("{path}: {what}");
-                    output::line(output::escape(&line))?;
-                }
-                Format::Json => {
-                    let line = json!({
+        bar.aside(|| {
+            finds.iter().try_for_each(|(path, what)| {
+                let path = path.display();
+                match args.form.output {
+                    Form::Text => output::line(output::escape(&format!("{path}: {what}"))),
+                    Form::Json => form::print(&json!({
                         "project": found.project, "logstore": found.logstore,
                         "file": path.to_string(), "what": what,
-                    });
-                    output::line(output::escape_json(&line.to_string()))?;
+                    })),
                 }
-            }
-        }
+            })
+        })?;
+        bar.add(1);
     }
+    bar.clear();
     output::note(format_args!(
         "{segments} segments and {records} whole records were read; {}",
         match wrong {

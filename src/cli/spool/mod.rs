@@ -13,8 +13,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
+use super::admin_args::LiveArgs;
+use super::form::{FormArgs, OutArgs};
 use super::node::NodeArgs;
 use super::run::start_failure;
 use super::source::ConfigSource;
@@ -26,9 +28,16 @@ use crate::foundation::units::Span;
 use crate::pipeline::spool::{FoundLane, LaneView, RealFiles, SpoolDirectory, SpoolView};
 
 const LS_EXAMPLES: &str = "\
-Every record is read, and checked. Safe while a node runs: it may be a second behind then.
+Every record is read, and checked. Safe while a node runs: it may be a second behind then. With
+--admin-url the node there is asked for what it has counted, and nothing is read.
 
-Exit codes: 0 done, 73 the files cannot be read, 78 the configuration is wrong.";
+Examples:
+  tollgate spool ls
+  tollgate spool ls --spool-dir /mnt/dead-node/spool --output json
+  tollgate spool ls --admin http://10.0.0.5:8081
+
+Exit codes: 0 done, 69 the node did not answer, 73 the files cannot be read, 78 the configuration or the
+token is wrong.";
 
 const SHOW_EXAMPLES: &str = "\
 Examples:
@@ -40,6 +49,9 @@ Exit codes: 0 done, 1 some cannot be read, 73 the files cannot be read, 78 the c
 const VERIFY_EXAMPLES: &str = "\
 Prints a line for each file with something wrong in it. A torn end is none: a crash leaves it, and
 nothing in it was ever confirmed. What is damaged costs the records that it hits, no others.
+
+Example:
+  tollgate spool verify --config tollgate.toml
 
 Exit codes: 0 all is well, 1 something is damaged or cannot be read, 73 the files cannot be read, 78 the
 configuration is wrong.";
@@ -54,8 +66,8 @@ Examples:
   tollgate spool export shop/web --events | jq -c .event
   tollgate spool export --spool-dir /mnt/dead-node/spool -o spool.ndjson
 
-Exit codes: 0 done, 1 some cannot be read, 73 a file cannot be read or written, 78 the configuration is
-wrong.";
+Exit codes: 0 done, 1 some cannot be read, or a logstore that is named is not there, 73 a file cannot be
+read or written, 78 the configuration is wrong.";
 
 const IMPORT_EXAMPLES: &str = "\
 The node must not run. A bundle whose id is in the spool, delivered or not, is left out, so a file may be
@@ -72,11 +84,19 @@ const DRAIN_EXAMPLES: &str = "\
 On a node that does not run: delivers what waits, by the upstreams of the configuration, without listening
 to clients. On a node that runs, which does so by itself: says how much waits until it is nothing.
 
-Exit codes: 0 nothing waits any more, 1 something is left or was refused by the store, 69 the node did not
-answer, 73 another process has the spool, 75 events were lost, 78 the configuration is wrong.";
+Examples:
+  tollgate spool drain
+  tollgate spool drain shop/web --timeout 10m
+
+Exit codes: 0 nothing waits any more, 1 something is left or was refused by the store, or a logstore
+that is named is not there, 69 the node did not answer, 73 another process has the spool, 75 events
+were lost, 78 the configuration is wrong.";
 
 const PURGE_EXAMPLES: &str = "\
 The node must not run. What is deleted is gone; `tollgate spool export` keeps a copy.
+
+Example:
+  tollgate spool purge shop/web --yes
 
 Exit codes: 0 done, 1 nothing is there or --yes is missing, 73 the files cannot be deleted or another
 process has the spool, 78 the configuration is wrong.";
@@ -99,17 +119,8 @@ pub(super) enum SpoolCommand {
     Purge(PurgeArgs),
 }
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A table, for people.
-    #[default]
-    Table,
-    /// A JSON object a line.
-    Json,
-}
-
-/// A logstore: `PROJECT/LOGSTORE`.
+/// A logstore: `PROJECT/LOGSTORE`; or what takes its events for a second destination:
+/// `PROJECT/LOGSTORE@UPSTREAM`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     project: ProjectName,
@@ -124,7 +135,7 @@ impl FromStr for Place {
         let (project, logstore) = text.split_once('/').ok_or_else(form)?;
         Ok(Self {
             project: ProjectName::new(project).map_err(|error| error.to_string())?,
-            logstore: LogstoreName::new(logstore).map_err(|error| error.to_string())?,
+            logstore: LogstoreName::of_lane(logstore).map_err(|error| error.to_string())?,
         })
     }
 }
@@ -150,9 +161,10 @@ struct SpoolArgs {
 pub(super) struct LsArgs {
     #[command(flatten)]
     spool: SpoolArgs,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    #[command(flatten)]
+    live: Box<LiveArgs>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -164,11 +176,10 @@ pub(super) struct ShowArgs {
     #[arg(value_name = "PROJECT/LOGSTORE")]
     place: Place,
     /// The events, one JSON object a line, in the place of the bundles.
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long, conflicts_with = "output")]
     events: bool,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -176,9 +187,8 @@ pub(super) struct ShowArgs {
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     spool: SpoolArgs,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -189,9 +199,8 @@ pub(super) struct ExportArgs {
     /// Only these logstores. Without one: all.
     #[arg(value_name = "PROJECT/LOGSTORE")]
     places: Vec<Place>,
-    /// Write to a file, which only its owner may read. Without it: standard output.
-    #[arg(short = 'o', long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    #[command(flatten)]
+    to: OutArgs,
     /// Events and not bundles, one JSON object a line: flat, with topic, source, tags and their
     /// logstore. `import` does not take these.
     #[arg(long)]
@@ -208,6 +217,8 @@ pub(super) struct ImportArgs {
     /// The logstore that takes them. Without it: the ones that they are from.
     #[arg(long, value_name = "PROJECT/LOGSTORE")]
     to: Option<Place>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -224,6 +235,8 @@ pub(super) struct DrainArgs {
     /// Give up after this time, such as `10m`; what is not delivered stays on disk.
     #[arg(long, value_name = "TIME")]
     timeout: Option<Span>,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 #[derive(Debug, Args)]
@@ -237,6 +250,8 @@ pub(super) struct PurgeArgs {
     /// Delete. Without it: say what would be deleted.
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 pub(super) fn run(command: &SpoolCommand) -> Result<Exit, Failure> {
@@ -278,6 +293,28 @@ impl Spool {
         match self.view.lanes() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             lanes => lanes.map_err(|error| unreadable(&error)),
+        }
+    }
+
+    /// Whether each of these is configured, or has a folder in it.
+    ///
+    /// # Errors
+    /// With the first that is neither.
+    fn has_all(&self, places: &[Place]) -> Result<(), Failure> {
+        let found = self.lanes()?;
+        let known = |place: &&Place| {
+            let config = &self.config;
+            let configured = config.logstore_of_lane(&place.project, &place.logstore);
+            configured.is_some() || found.iter().any(|lane| place.is(lane))
+        };
+        match places.iter().find(|place| !known(place)) {
+            None => Ok(()),
+            Some(place) => Err(Failure::new(
+                Exit::Partial,
+                format!(
+                    "there is no {place}: it is not configured, and nothing of it is in the spool"
+                ),
+            )),
         }
     }
 

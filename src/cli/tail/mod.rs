@@ -12,7 +12,7 @@ mod store;
 
 use std::io::{self, BufWriter, Write};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::follow::{Pauses, follow};
 use self::reader::{Reader, passes};
@@ -20,7 +20,8 @@ use self::record::in_order;
 pub(super) use self::record::lines;
 pub(super) use self::start::Start;
 use self::store::Readable;
-pub(super) use self::store::StoreArgs;
+pub(super) use self::store::{StoreArgs, endpoint_of, names_at_store};
+use super::form::{Form, FormArgs};
 use super::source::ConfigSource;
 use super::{Exit, Failure, output};
 use crate::config::Config;
@@ -35,7 +36,7 @@ Examples:
       everything that the embedded logstore holds of the first logstore of the configuration
   tollgate tail --follow
       events as they arrive; Ctrl-C ends it
-  tollgate tail --from 15m --format json | jq .event
+  tollgate tail --from 15m --output json | jq .event
       the events of the last 15 minutes, as JSON
   tollgate tail --logstore anonymous-demo -n 10
       the 10 oldest events of another logstore
@@ -51,15 +52,6 @@ __topic__, __source__, __tag__:{key} and then those of the event.
 Exit codes: 0 all was read, 69 the store cannot be reached, 73 there is no key, 78 the store or the
 configuration says no.
 ";
-
-/// How events are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line for people; values are cut at 200 characters.
-    Pretty,
-    /// One JSON object a line, complete.
-    Json,
-}
 
 /// Read events from a logstore, by the read API of SLS.
 #[derive(Debug, Args)]
@@ -80,9 +72,8 @@ pub(super) struct TailArgs {
     /// Wait for more events at the end. A store that goes away is waited for.
     #[arg(short, long)]
     follow: bool,
-    /// How events are written.
-    #[arg(long, value_enum, default_value_t = Format::Pretty)]
-    format: Format,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 impl TailArgs {
@@ -218,7 +209,7 @@ fn store_failure(error: &StoreError) -> Failure {
 #[derive(Debug)]
 struct Printer<W> {
     out: W,
-    format: Format,
+    form: Form,
     colour: bool,
     /// Events that may still be written.
     left: Option<u64>,
@@ -229,7 +220,7 @@ impl<W: Write> Printer<W> {
     fn new(args: &TailArgs, out: W) -> Self {
         Self {
             out,
-            format: args.format,
+            form: args.form.output,
             colour: output::colour(&io::stdout()),
             left: args.count,
             line: String::new(),
@@ -244,9 +235,9 @@ impl<W: Write> Printer<W> {
             }
             self.left = self.left.map(|left| left - 1);
             self.line.clear();
-            match self.format {
-                Format::Pretty => record.pretty(&mut self.line, self.colour),
-                Format::Json => record.json(&mut self.line),
+            match self.form {
+                Form::Text => record.pretty(&mut self.line, self.colour),
+                Form::Json => record.json(&mut self.line),
             }
             self.out
                 .write_all(self.line.as_bytes())

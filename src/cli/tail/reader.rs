@@ -4,11 +4,8 @@
 //! it stopped, so that no event is shown twice or left out. A round holds at most
 //! [`GROUPS_OF_A_PULL`] LogGroups of each shard. Not here: pauses, and what is done about failures.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::store::Readable;
-use crate::logstore::client::CursorFrom;
+use crate::logstore::client::{CursorFrom, is_at};
 use crate::logstore::error::{NextStep, RetryReason, StoreError, next_step};
 use crate::logstore::proto::LogGroup;
 
@@ -163,19 +160,6 @@ impl Shard {
     }
 }
 
-/// Whether a cursor is at another or past it. A cursor is the base64 of a number that grows, as the
-/// official SDKs know too; one that is not can only be compared for being the same.
-fn is_at(cursor: &str, end: &str) -> bool {
-    let number = |cursor: &str| -> Option<i64> {
-        let text = String::from_utf8(STANDARD.decode(cursor).ok()?).ok()?;
-        text.parse().ok()
-    };
-    match (number(cursor), number(end)) {
-        (Some(cursor), Some(end)) => cursor >= end,
-        _ => cursor == end,
-    }
-}
-
 fn step(error: &StoreError) -> Option<RetryReason> {
     match next_step(error) {
         NextStep::Retry { reason } => Some(reason),
@@ -191,19 +175,4 @@ pub(super) fn passes(error: &StoreError) -> bool {
             RetryReason::Network | RetryReason::Busy | RetryReason::Quota | RetryReason::ClockSkew
         )
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_past_the_end_is_at_the_end_and_an_opaque_one_only_when_it_is_the_same() {
-        let cursor = |number: i64| STANDARD.encode(number.to_string());
-        assert!(is_at(&cursor(10), &cursor(10)));
-        assert!(is_at(&cursor(11), &cursor(10)));
-        assert!(!is_at(&cursor(9), &cursor(10)));
-        assert!(is_at("opaque", "opaque"));
-        assert!(!is_at("opaque", &cursor(10)));
-    }
 }

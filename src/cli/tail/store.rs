@@ -72,7 +72,7 @@ pub(super) fn resolve(args: &StoreArgs, config: &Config) -> Result<Readable, Fai
             (embedded(config, url.clone(), None)?, project, logstore)
         }
         (None, _) => {
-            let endpoint = configured(config, &project)?;
+            let endpoint = configured(config, &project, &logstore)?;
             let (project, logstore) = names_at_store(config, project, logstore);
             (endpoint, project, logstore)
         }
@@ -116,17 +116,41 @@ fn foreign(args: &StoreArgs, url: &str, id: &str) -> Result<StoreEndpoint, Failu
     })
 }
 
-/// The store to which the configuration delivers a project.
-fn configured(config: &Config, project: &ProjectName) -> Result<StoreEndpoint, Failure> {
+/// The store to which the configuration delivers a logstore.
+fn configured(
+    config: &Config,
+    project: &ProjectName,
+    logstore: &LogstoreName,
+) -> Result<StoreEndpoint, Failure> {
     let known = config.projects.iter().find(|known| known.name == *project);
-    let upstream =
-        known.and_then(|known| config.upstreams.iter().find(|up| up.name == known.upstream));
+    let upstream = known.and_then(|known| {
+        let entry = known.logstores.iter().find(|entry| entry.name == *logstore);
+        config.upstream(entry.map_or(&*known.upstream, |entry| known.upstream_of(entry)))
+    });
     let upstream = upstream.ok_or_else(|| {
         let message = format!(
             "the configuration has no project {project}; name its store with --logstore-url"
         );
         wrong(&message)
     })?;
+    if matches!(upstream.kind, UpstreamKind::Kafka | UpstreamKind::Files) {
+        let (name, kind) = (&upstream.name, upstream.kind.name());
+        let message = format!(
+            "the events of {logstore} in {project} go to `{name}`, which is of kind {kind}: there is no logstore to read"
+        );
+        return Err(wrong(&message));
+    }
+    endpoint_of(config, upstream)
+}
+
+/// How an upstream is spoken to, with its key of this machine.
+///
+/// # Errors
+/// When the key cannot be read, or it is no store.
+pub(in crate::cli) fn endpoint_of(
+    config: &Config,
+    upstream: &Upstream,
+) -> Result<StoreEndpoint, Failure> {
     match upstream.kind {
         UpstreamKind::Embedded => {
             let listen = config.embedded.listen;
@@ -142,6 +166,11 @@ fn configured(config: &Config, project: &ProjectName) -> Result<StoreEndpoint, F
             ca_file: upstream.ca_file.clone(),
             timeouts: TIMEOUT.into(),
         }),
+        UpstreamKind::Kafka | UpstreamKind::Files => {
+            let (name, kind) = (&upstream.name, upstream.kind.name());
+            let message = format!("`{name}` is of kind {kind}, and no store");
+            Err(wrong(&message))
+        }
     }
 }
 
@@ -192,7 +221,7 @@ fn upstream_key(upstream: &Upstream) -> Result<AccessKey, Failure> {
 }
 
 /// What the store calls them: the configuration may give them other names towards clients.
-fn names_at_store(
+pub(in crate::cli) fn names_at_store(
     config: &Config,
     project: ProjectName,
     logstore: LogstoreName,

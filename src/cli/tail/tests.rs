@@ -19,6 +19,7 @@ use crate::embedded::EmbeddedLogstore;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
 use crate::gate::identity;
+use crate::logstore::client::PackedGroup;
 use crate::logstore::codec::Codec;
 use crate::logstore::proto::Log;
 use crate::logstore::proto::log::Content;
@@ -97,8 +98,15 @@ impl Store {
             .map(|logstore| logstore.name.clone())
             .collect();
         let projects = vec![(project.name.clone(), logstores)];
-        let store =
-            EmbeddedLogstore::open(&config.embedded, data_dir, projects, key, None).unwrap();
+        let store = EmbeddedLogstore::open(
+            &config.embedded,
+            data_dir,
+            projects,
+            key,
+            None,
+            &Arc::default(),
+        )
+        .unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let stopped = stop.clone();
         tasks.spawn(async move {
@@ -142,7 +150,11 @@ impl Store {
             let body = Bytes::from(group.encode_to_vec());
             let size = body.len();
             client
-                .put_log_group(&project, &logstore, Codec::None, body, size)
+                .put_log_group(
+                    &project,
+                    &logstore,
+                    PackedGroup::new(Codec::None, body, size),
+                )
                 .await
                 .unwrap();
         }

@@ -16,12 +16,13 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::file::TestFile;
 use self::outcome::{Unmet, unmet};
 use self::prepare::{Prepared, prepare};
 use self::report::Tally;
+use super::form::FormArgs;
 use super::run::start_failure;
 use super::signals::until_stopped;
 use super::{Exit, Failure, output, source};
@@ -34,7 +35,7 @@ Examples:
       each test, and what came of those that fail
   tollgate test --config new.toml policy-tests.toml
       do the same tests hold for another configuration?
-  tollgate test tests/*.toml --filter quota --format json
+  tollgate test tests/*.toml --filter quota --output json
       some tests, as one JSON object for each
 
 What a file holds is told in docs/testing.md. A test needs no secret and no network: credentials are made
@@ -61,17 +62,8 @@ pub(super) struct TestArgs {
     /// Run only tests with this in their names.
     #[arg(long, value_name = "WORD")]
     filter: Option<String>,
-    /// Form of the output.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// One JSON object for each test.
-    Json,
+    #[command(flatten)]
+    form: FormArgs,
 }
 
 /// A file that was read, and the configuration that it tests.
@@ -119,7 +111,7 @@ pub(super) fn run(args: &TestArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::Internal, error))?;
-    let mut tally = Tally::new(args.format);
+    let mut tally = Tally::new(args.form.output);
     let mut stand_ins = BTreeSet::new();
     for (file, config, test) in &tests {
         let failed = runtime.block_on(until_stopped(try_out(config, test, &mut stand_ins)))?;

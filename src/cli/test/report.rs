@@ -2,22 +2,23 @@
 
 use serde_json::{Value, json};
 
+use super::Failed;
 use super::outcome::reason_of;
 use super::prepare::Prepared;
-use super::{Failed, Format};
+use crate::cli::form::Form;
 use crate::cli::{Exit, Failure, output, traced};
 
 /// What came of the tests so far.
 pub(super) struct Tally {
-    format: Format,
+    form: Form,
     good: u64,
     failed: u64,
 }
 
 impl Tally {
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn new(form: Form) -> Self {
         Self {
-            format,
+            form,
             good: 0,
             failed: 0,
         }
@@ -37,12 +38,12 @@ impl Tally {
             None => self.good += 1,
             Some(_) => self.failed += 1,
         }
-        match self.format {
-            Format::Json => {
+        match self.form {
+            Form::Json => {
                 let told = as_json(origin, test, failed).to_string();
                 output::line(output::escape_json(&told))
             }
-            Format::Text => {
+            Form::Text => {
                 let word = if failed.is_none() { "ok" } else { "FAILED" };
                 let name = format!("{origin}: {}", test.test.name);
                 output::line(format_args!("{word:<7} {}", output::escape(&name)))?;
@@ -60,9 +61,9 @@ impl Tally {
         let all = good + failed;
         let many = if all == 1 { "" } else { "s" };
         let summary = format!("{all} test{many}: {good} ok, {failed} failed");
-        match self.format {
-            Format::Text => output::line(format_args!("\n{summary}"))?,
-            Format::Json => output::note(summary),
+        match self.form {
+            Form::Text => output::line(format_args!("\n{summary}"))?,
+            Form::Json => output::note(summary),
         }
         Ok(match failed {
             0 => Exit::Success,

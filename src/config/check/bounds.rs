@@ -17,6 +17,19 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     times(config, findings);
     shares(config, findings);
     spool(config, findings);
+    reload(config, findings);
+}
+
+/// The shortest time between two looks at the files of the configuration.
+const SHORTEST_LOOK: Span = Span::millis(50);
+
+fn reload(config: &Config, findings: &mut Findings) {
+    if config.reload.interval < SHORTEST_LOOK {
+        findings.error(
+            "reload.interval",
+            format!("must be at least {SHORTEST_LOOK}"),
+        );
+    }
 }
 
 fn spool(config: &Config, findings: &mut Findings) {
@@ -33,6 +46,13 @@ fn spool(config: &Config, findings: &mut Findings) {
         findings.error(
             "spool.spill_at",
             "must be from 1 to 60: above that requests are refused before anything goes to disk",
+        );
+    }
+    let slowest = ByteSize::kib(1);
+    if spool.drain_rate > ByteSize::default() && spool.drain_rate < slowest {
+        findings.error(
+            "spool.drain_rate",
+            format!("must be 0 (no bound), or at least {slowest}: a LogGroup would take hours"),
         );
     }
     for (i, project) in config.projects.iter().enumerate() {

@@ -14,6 +14,9 @@ const FIRST_WINDOW: u64 = (1 << 16) - 1;
 /// The longest that a refusal may be held back: clients give up soon after, and send again.
 const LONGEST_DELAY: Span = Span::secs(60);
 
+/// The longest that a stop may wait for load balancers.
+const LONGEST_DRAIN: Span = Span::secs(600);
+
 /// Names of sockets that are passed in for other listeners.
 const OTHER_SOCKETS: [&str; 3] = ["ingest", "admin", "logstore"];
 
@@ -43,6 +46,10 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         findings
             .error("ingest.refusal_delay", message)
             .help("clients take a slower answer for none, and send again");
+    }
+    if ingest.drain_delay > LONGEST_DRAIN {
+        let message = format!("must be at most {LONGEST_DRAIN}");
+        findings.error("ingest.drain_delay", message);
     }
     if ingest.max_header < SMALLEST_HEADER {
         let message = format!("must be at least {SMALLEST_HEADER}");

@@ -3,8 +3,11 @@
 //! Promise: pure, and every rule runs whatever the others found. Not here: the form of one value
 //! (`walk`, by the schema), and whether secrets can be read ([`super::Config::check_secrets`]).
 
+mod admin;
 mod bounds;
 mod credentials;
+mod dashboard;
+mod destinations;
 mod guards;
 mod identity;
 mod ingest;
@@ -17,6 +20,7 @@ mod redis;
 mod routes;
 mod schema;
 mod tls;
+mod traces;
 mod transforms;
 mod upstreams;
 
@@ -84,6 +88,8 @@ impl Findings {
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
     listeners::check(config, &mut findings);
+    admin::check(config, &mut findings);
+    dashboard::check(config, &mut findings);
     proxies::check(config, &mut findings);
     ingest::check(config, &mut findings);
     bounds::check(config, &mut findings);
@@ -96,6 +102,7 @@ pub(super) fn check(config: &Config) -> Vec<Finding> {
     redis::check(config, &mut findings);
     quota::check(config, &mut findings);
     guards::check(config, &mut findings);
+    traces::check(config, &mut findings);
     transforms::check(config, &mut findings);
     findings.0
 }

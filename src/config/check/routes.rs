@@ -2,7 +2,7 @@
 
 use super::credentials::policy_exists;
 use super::listeners::is_loopback;
-use super::{Findings, unique};
+use super::{Findings, destinations, unique};
 use crate::config::walk::nearest;
 use crate::config::{Accept, Config, IdentityMode, Logstore, Project, Upstream, UpstreamKind};
 use crate::foundation::names::ProjectName;
@@ -25,25 +25,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
 }
 
 fn check_project(config: &Config, project: &Project, path: &str, findings: &mut Findings) {
-    let names: Vec<&str> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
-    let named = [
-        ("upstream", Some(&project.upstream)),
-        ("fallback", project.fallback.as_ref()),
-    ];
-    for (key, name) in named {
-        let Some(name) = name.filter(|name| !names.contains(&name.as_str())) else {
-            continue;
-        };
-        let message = format!("there is no upstream `{name}`");
-        let finding = findings.error(format!("{path}.{key}"), message);
-        finding.beside("upstream");
-        if let Some(near) = nearest(name, &names) {
-            finding.help(format!("did you mean `{near}`?"));
-        } else {
-            finding.help("add an [[upstream]] of this name");
-        }
-    }
-    check_fallback(config, project, path, findings);
+    destinations::of_project(config, project, path, findings);
     if project.logstores.is_empty() {
         findings
             .warning(
@@ -109,25 +91,6 @@ fn check_logstore(config: &Config, logstore: &Logstore, path: &str, findings: &m
                 .error(key, format!("`{origin}` is not an origin"))
                 .help(help);
         }
-    }
-}
-
-/// A second upstream that could be of use.
-fn check_fallback(config: &Config, project: &Project, path: &str, findings: &mut Findings) {
-    let key = format!("{path}.fallback");
-    if project.fallback.as_ref() == Some(&project.upstream) {
-        findings
-            .error(key, "is the upstream itself")
-            .help("name another one, or leave it out")
-            .beside(format!("{path}.upstream"));
-    } else if project.fallback.is_some() && config.delivery.breaker.failures == 0 {
-        findings
-            .error(
-                key,
-                "is never used: the breaker of the upstream never opens",
-            )
-            .help("set delivery.breaker.failures to more than 0")
-            .beside("delivery.breaker.failures");
     }
 }
 
@@ -203,7 +166,8 @@ fn check_passthrough(config: &Config, logstore: &Logstore, path: &str, findings:
     let key = format!("{path}.accept");
     let to_sls = config.projects.iter().any(|project| {
         let here = project.logstores.iter().any(|l| std::ptr::eq(l, logstore));
-        let sls = |u: &&Upstream| u.name == project.upstream && u.kind == UpstreamKind::Sls;
+        let name = project.upstream_of(logstore);
+        let sls = |u: &&Upstream| u.name == name && u.kind == UpstreamKind::Sls;
         here && config.upstreams.iter().any(|u| sls(&u))
     });
     if let Some(other) = logstore.upstream_logstore.as_ref()

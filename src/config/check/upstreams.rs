@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use super::{Findings, unique};
+use super::{Findings, destinations, unique};
 use crate::config::endpoint::region_of;
 use crate::config::{Config, SignatureVersion, Upstream, UpstreamKind};
 
@@ -18,7 +18,10 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         match upstream.kind {
             UpstreamKind::Embedded => embedded(upstream, &path, findings),
             UpstreamKind::Sls => sls(upstream, &path, findings),
+            UpstreamKind::Kafka => destinations::kafka(config, upstream, &path, findings),
+            UpstreamKind::Files => destinations::files(config, upstream, &path, findings),
         }
+        destinations::tables(upstream, &path, findings);
         let mut projects = config.projects.iter();
         if !projects.any(|project| project.uses(&upstream.name)) {
             let message = format!("no project uses the upstream `{}`", upstream.name);

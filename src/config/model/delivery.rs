@@ -88,6 +88,12 @@ pub struct Log {
     pub level: String,
     /// Form of a line.
     pub format: LogFormat,
+    /// Lines a second for requests that are refused, for each reason; the next line says how many had none. 0: none. See docs/logs.md.
+    #[schemars(range(max = 1000))]
+    pub refusals_per_second: u32,
+    /// Share of the requests that get a line in the access log, evenly: 0 is none, 1 is all.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub access: f64,
 }
 
 /// Form of a log line.
@@ -147,6 +153,8 @@ impl Default for Log {
         Self {
             level: "info".to_owned(),
             format: LogFormat::Text,
+            refusals_per_second: 1,
+            access: 0.0,
         }
     }
 }

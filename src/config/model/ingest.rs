@@ -63,6 +63,8 @@ pub struct Ingest {
     pub write_timeout: Span,
     /// Age at which a connection takes its last request: the answer says `connection: close`, or GOAWAY in HTTP/2. So that clients find new nodes, and none stays for ever.
     pub max_connection_age: Span,
+    /// Time between the moment at which a stop makes `/readyz` say no and the one at which the listeners close, so that load balancers send nothing more when they do. It comes before `delivery.stop_deadline`. A handover needs none.
+    pub drain_delay: Span,
     /// Requests on one connection. The last answer says `connection: close`, or GOAWAY in HTTP/2.
     #[schemars(range(min = 1))]
     pub max_requests: u32,
@@ -198,6 +200,7 @@ impl Default for Ingest {
             body_grace: Span::secs(5),
             write_timeout: Span::secs(10),
             max_connection_age: Span::secs(3600),
+            drain_delay: Span::secs(0),
             max_requests: 10_000,
             max_header: ByteSize::kib(48),
             max_headers: 100,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::foundation::secret::SecretRef;
 use crate::foundation::units::{ByteSize, Span};
 
-/// The private listener: health, metrics and the admin API.
+/// The private listener: health, metrics, the dashboard and the admin API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
@@ -22,6 +22,13 @@ pub struct Admin {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "file:/etc/tollgate/admin.key")]
     pub token: Option<SecretRef>,
+    /// TLS of this listener. Without a certificate it speaks plain HTTP. The pages that need no token (health, metrics) ask for a certificate too where `client_auth = "required"`.
+    pub tls: super::Tls,
+    /// Clients that need no token, by the certificate that they show; the first that fits counts. A certificate that none names is let in with the token only.
+    #[serde(rename = "client")]
+    pub clients: Vec<super::AdminClient>,
+    /// The dashboard: a page at `/` of this listener; see docs/dashboard.md.
+    pub dashboard: super::Dashboard,
 }
 
 /// Bounds on what a client may send and on memory. The defaults equal the store's own limits.
@@ -94,6 +101,9 @@ impl Default for Admin {
             listen: loopback(8081),
             hosts: Vec::new(),
             token: None,
+            tls: super::Tls::default(),
+            clients: Vec::new(),
+            dashboard: super::Dashboard::default(),
         }
     }
 }

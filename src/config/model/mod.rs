@@ -1,16 +1,21 @@
 //! The sections of the configuration, their defaults, and what each key means.
 
+mod admin;
+mod dashboard;
 mod delivery;
+mod destinations;
 mod embedded;
 mod guards;
 mod identity;
 mod ingest;
 mod jwt;
 mod listeners;
+mod metrics;
 mod overload;
 mod proxies;
 mod quota;
 mod redis;
+mod reload;
 mod routes;
 mod sample;
 mod schema;
@@ -19,6 +24,7 @@ mod spool;
 mod ticket;
 mod tls;
 mod token_step;
+mod traces;
 mod transform;
 
 use std::collections::BTreeMap;
@@ -27,7 +33,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::admin::{AdminClient, AdminRole, CERTIFICATE_NAMES, certificate_name};
+pub use self::dashboard::Dashboard;
 pub use self::delivery::{Batch, Breaker, Delivery, Log, LogFormat, RefusedEvents};
+pub use self::destinations::{
+    FilesFormat, FilesUpstream, KafkaCompression, KafkaKey, KafkaSasl, KafkaUpstream, KafkaValue,
+};
 pub use self::embedded::{Embedded, Faults, SyncMode};
 pub use self::guards::{AtBound, Cardinality, Dedup, DuplicateKeys, Guards, Letters, ReservedKeys};
 use self::identity::default_token_places;
@@ -35,6 +46,7 @@ pub use self::identity::{Accept, Identity, TokenPlace};
 pub use self::ingest::{Http2, Ingest, Listener, MAIN_LISTENER};
 pub use self::jwt::{ClaimNames, JwtAlgorithm, JwtKey};
 pub use self::listeners::{Admin, Limits, OutsideWindow, TimeWindow};
+pub use self::metrics::MetricsRules;
 pub use self::overload::{Overload, Priority};
 use self::overload::{default_priority, default_weight};
 pub use self::proxies::{ProxyProtocol, ProxyRole, TrustedProxies, UntrustedPeer};
@@ -43,6 +55,7 @@ pub use self::quota::{
     RateRule, WithoutStore,
 };
 pub use self::redis::Redis;
+pub use self::reload::{Reload, ReloadBy};
 pub use self::routes::{
     ClientAddress, Compression, IdentityMode, Logstore, Project, QuotaAnswer, SignatureVersion,
     Upstream, UpstreamKind,
@@ -60,6 +73,7 @@ pub use self::spool::{Ack, Spool, SpoolOrder, SpoolUse, WhenFull};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 pub use self::token_step::{DecodeToken, EncodeToken, TokenAlgorithm, TokenOptions};
+pub use self::traces::{IncomingTrace, Traces};
 pub use self::transform::{
     AddField, AddressField, AddressForm, AgentField, HashEncoding, HashFields, KeepFields,
     MaskFields, Missing, OnError, ParseJson, PersonalPattern, PrivacyAction, PrivacySignal,
@@ -76,7 +90,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The public listener, where clients send events.
     pub ingest: Ingest,
-    /// The private listener: health, metrics and the admin API.
+    /// The private listener: health, metrics, the dashboard and the admin API.
     pub admin: Admin,
     /// Bounds on what a client may send and on memory.
     pub limits: Limits,
@@ -109,8 +123,14 @@ pub struct Config {
     pub delivery: Delivery,
     /// Events on local disk on their way to the store; see docs/durability.md.
     pub spool: Spool,
+    /// Who may have the configuration reloaded while the service runs; see docs/reload.md.
+    pub reload: Reload,
     /// Log lines of Tollgate itself, on standard error.
     pub log: Log,
+    /// What `/metrics` shows.
+    pub metrics: MetricsRules,
+    /// Traces of requests and deliveries for a collector, by OTLP over HTTP; see docs/traces.md.
+    pub traces: Traces,
     /// The embedded logstore: the API of SLS on local disk.
     pub embedded: Embedded,
     /// Where LogGroups go. Each has a name that projects refer to.
@@ -142,7 +162,10 @@ impl Default for Config {
             batch: Batch::default(),
             delivery: Delivery::default(),
             spool: Spool::default(),
+            reload: Reload::default(),
             log: Log::default(),
+            metrics: MetricsRules::default(),
+            traces: Traces::default(),
             embedded: Embedded::default(),
             upstreams: Vec::new(),
             projects: Vec::new(),
@@ -163,6 +186,9 @@ impl Config {
         let logstore = |name: &str, accept| Logstore {
             name: LogstoreName::new(name).expect("a logstore name"),
             upstream_logstore: None,
+            upstream: None,
+            fallback: None,
+            also: None,
             accept,
             identity_mode: IdentityMode::Enforce,
             token_from: default_token_places(),
@@ -203,11 +229,14 @@ impl Config {
                 signature: default_signature(),
                 compression: default_compression(),
                 ca_file: None,
+                kafka: None,
+                files: None,
             }],
             projects: vec![Project {
                 name: project,
                 upstream: "embedded".to_owned(),
                 fallback: None,
+                also: None,
                 upstream_project: None,
                 policy: None,
                 logstores: vec![

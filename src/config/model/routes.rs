@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::destinations::{FilesUpstream, KafkaUpstream};
 use super::guards::Guards;
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
@@ -20,7 +21,7 @@ use crate::foundation::secret::SecretRef;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Upstream {
-    /// Name, for `project.upstream`.
+    /// Name, for `upstream`, `fallback` and `also` of projects and logstores.
     pub name: String,
     /// Kind of store.
     pub kind: UpstreamKind,
@@ -51,13 +52,19 @@ pub struct Upstream {
     /// Version of the request signature.
     #[serde(default = "default_signature")]
     pub signature: SignatureVersion,
-    /// Compression of LogGroups.
+    /// Compression of LogGroups: on their way to a store, and while they wait in memory. Kafka and files have another one for what they get.
     #[serde(default = "default_compression")]
     pub compression: Compression,
     /// PEM file with the certificate authorities to trust instead of the built-in ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/etc/tollgate/ca.pem")]
     pub ca_file: Option<PathBuf>,
+    /// The topic, for kind `kafka`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaUpstream>,
+    /// The files, for kind `files`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FilesUpstream>,
 }
 
 /// Kind of store.
@@ -68,6 +75,23 @@ pub enum UpstreamKind {
     Embedded,
     /// Simple Log Service, or what speaks its API.
     Sls,
+    /// A Kafka topic.
+    Kafka,
+    /// Files on local disk.
+    Files,
+}
+
+impl UpstreamKind {
+    /// The word in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Sls => "sls",
+            Self::Kafka => "kafka",
+            Self::Files => "files",
+        }
+    }
 }
 
 /// Version of the request signature.
@@ -98,12 +122,16 @@ pub enum Compression {
 pub struct Project {
     /// Name, as clients write it.
     pub name: ProjectName,
-    /// Name of the upstream that takes its events.
+    /// Name of the upstream that takes its events. A logstore may name another one, and its own `fallback` and `also`.
     pub upstream: String,
     /// Name of an upstream that takes its events while the breaker of the first is not closed (`delivery.breaker`): the first does not answer. Project and logstores have the same names there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "store-of-another-region")]
     pub fallback: Option<String>,
+    /// Name of an upstream that gets a copy of its events, apart from the first: with its own memory, spool and books, as `LOGSTORE@UPSTREAM`. An event whose copy is not taken, for want of room, is delivered all the same; see docs/destinations.md.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"archive")]
+    pub also: Option<String>,
     /// Name of the project at the upstream. Left out: the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "project-at-the-store")]
@@ -127,6 +155,18 @@ pub struct Logstore {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(example = "logstore-at-the-store")]
     pub upstream_logstore: Option<LogstoreName>,
+    /// Name of the upstream that takes its events. Left out: the project's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"kafka")]
+    pub upstream: Option<String>,
+    /// As `fallback` of the project, in its place; an empty text is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "store-of-another-region")]
+    pub fallback: Option<String>,
+    /// As `also` of the project, in its place; an empty text is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"archive")]
+    pub also: Option<String>,
     /// Kinds of credential that it takes. A kind after `anonymous` would never be looked at, so that stands last: with it the logstore is open to anyone on the network, and a credential of a kind before it must still be good.
     #[serde(default = "Accept::by_default")]
     pub accept: Vec<Accept>,

@@ -31,6 +31,8 @@ pub struct Spool {
     /// Batches go to disk when a logstore holds more than this part of the memory that it may hold now, in percent.
     #[schemars(range(min = 1, max = 60))]
     pub spill_at: u8,
+    /// Bytes a second, as they are sent, in which what waits on disk is delivered, of all logstores together. New events do not count; but with `order = "oldest"` those of a logstore with a backlog wait behind it. `0`: as fast as the store takes it.
+    pub drain_rate: ByteSize,
     /// How events are packed on disk.
     pub compression: super::Compression,
     /// Secrets of at least 32 bytes. With one, the spool is encrypted (AES-256-GCM): the first one seals, all open. Put a new one first, and take the old one out once nothing waits any more.
@@ -48,6 +50,7 @@ impl Default for Spool {
             max_age: Span::default(),
             commit_interval: Span::millis(5),
             spill_at: 50,
+            drain_rate: ByteSize::default(),
             compression: super::Compression::Lz4,
             keys: Vec::new(),
         }

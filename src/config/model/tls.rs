@@ -1,4 +1,4 @@
-//! TLS of a public listener.
+//! TLS of a listener.
 
 use std::path::PathBuf;
 

@@ -15,6 +15,8 @@ pub(super) struct Facts {
     pub(super) not_before: u64,
     /// Seconds since the Unix epoch until which it counts.
     pub(super) not_after: u64,
+    /// Whether it names itself as its issuer.
+    pub(super) self_signed: bool,
 }
 
 impl Facts {
@@ -43,6 +45,7 @@ impl Facts {
             has_addresses,
             not_before: seconds(validity.not_before.timestamp()),
             not_after: seconds(validity.not_after.timestamp()),
+            self_signed: certificate.subject() == certificate.issuer(),
         })
     }
 

@@ -15,6 +15,7 @@ mod slot;
 mod stamp;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,7 @@ pub use self::pair::{FileError, FileFault};
 use self::settings::{Settings, authorities};
 use self::slot::{Slot, Trouble};
 use self::stamp::Stamp;
+pub use self::view::{CertificateFacts, CertificateView, view};
 use crate::config::Tls;
 use crate::foundation::clock;
 use crate::telemetry::{CertificateMetrics, Metrics, TlsHandshake};

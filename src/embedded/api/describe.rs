@@ -20,7 +20,7 @@ pub(super) fn project(api: &Api, project: &str) -> Result<Answer, ApiError> {
         .store
         .project(project)
         .ok_or_else(|| ApiError::no_project(project))?;
-    let created = logstores.map(|it| it.created).min().unwrap_or(0);
+    let created = logstores.iter().map(|it| it.created).min().unwrap_or(0);
     let created = time_text(created);
     answer::json(&json!({
         "projectName": project,
@@ -47,10 +47,12 @@ pub(super) fn logstores(
     parameters: &Parameters<'_>,
 ) -> Result<Answer, ApiError> {
     let part = parameters.get("logstoreName").unwrap_or("");
-    let names: Vec<_> = api
+    let logstores = api
         .store
         .project(project)
-        .ok_or_else(|| ApiError::no_project(project))?
+        .ok_or_else(|| ApiError::no_project(project))?;
+    let names: Vec<_> = logstores
+        .iter()
         .map(|logstore| logstore.name.as_str())
         .filter(|name| name.contains(part))
         .collect();

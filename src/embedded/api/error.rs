@@ -153,6 +153,9 @@ impl From<PutError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Reopening = error {
+            return Self::busy("its files are being opened again");
+        }
         tracing::error!(%error, "the embedded logstore could not be read");
         Self::internal("the store could not be read; its log says why")
     }

@@ -165,8 +165,9 @@ impl Api {
                     Operation::PutLogs(_, target) => (target, false),
                     _ => (Target::Any, true),
                 };
+                let logstore = logstore(name)?;
                 let write = Write {
-                    logstore: logstore(name)?,
+                    logstore: &logstore,
                     target,
                     track,
                     headers: &head.headers,
@@ -177,40 +178,40 @@ impl Api {
             }
             Operation::PullLogs(name, number) => {
                 let shard = shard(name, number)?;
-                shards::pull(self, shard, &head.method, &head.headers, parameters).await?
+                shards::pull(self, &shard, &head.method, &head.headers, parameters).await?
             }
             Operation::GetCursor(name, number) => {
-                shards::cursor(self, shard(name, number)?, parameters).await?
+                shards::cursor(self, &shard(name, number)?, parameters).await?
             }
             Operation::GetCursorTime(name, number) => {
-                shards::cursor_time(self, shard(name, number)?, parameters).await?
+                shards::cursor_time(self, &shard(name, number)?, parameters).await?
             }
-            Operation::GetLogs(name) => logs::get_logs(self, logstore(name)?, parameters).await?,
+            Operation::GetLogs(name) => logs::get_logs(self, &logstore(name)?, parameters).await?,
             Operation::GetLogsV2(name) => {
-                logs::get_logs_v2(self, logstore(name)?, &body.bytes).await?
+                logs::get_logs_v2(self, &logstore(name)?, &body.bytes).await?
             }
             Operation::GetHistograms(name) => {
-                logs::histograms(self, logstore(name)?, parameters).await?
+                logs::histograms(self, &logstore(name)?, parameters).await?
             }
-            Operation::ListShards(name) => shards::list(logstore(name)?)?,
-            Operation::GetLogstore(name) => describe::logstore(self, logstore(name)?)?,
+            Operation::ListShards(name) => shards::list(&*logstore(name)?)?,
+            Operation::GetLogstore(name) => describe::logstore(self, &*logstore(name)?)?,
             Operation::ListLogstores => describe::logstores(self, project, parameters)?,
             Operation::GetProject => describe::project(self, project)?,
         })
     }
 
-    fn logstore(&self, project: &str, name: &str) -> Result<&Arc<Logstore>, ApiError> {
+    fn logstore(&self, project: &str, name: &str) -> Result<Arc<Logstore>, ApiError> {
         self.store
             .logstore(project, name)
             .ok_or_else(|| ApiError::no_logstore(name))
     }
 
-    fn shard(&self, project: &str, name: &str, number: &str) -> Result<&Arc<Shard>, ApiError> {
+    fn shard(&self, project: &str, name: &str, number: &str) -> Result<Arc<Shard>, ApiError> {
         let logstore = self.logstore(project, name)?;
         number
             .parse::<usize>()
             .ok()
-            .and_then(|number| logstore.shards.get(number))
+            .and_then(|number| logstore.shards.get(number).map(Arc::clone))
             .ok_or_else(|| ApiError::no_shard(number))
     }
 

@@ -92,18 +92,24 @@ pub(super) fn oldest_key(logstore: u32, shard: u32) -> Vec<u8> {
     .concat()
 }
 
-/// Finds or makes every configured logstore.
+/// Finds or makes every configured logstore, beside those that `before` has.
 pub(super) fn load(
     tables: &Tables,
     projects: Vec<(ProjectName, Vec<LogstoreName>)>,
     shards: u32,
+    before: &Catalog,
 ) -> Result<Catalog, StoreError> {
     let wanted = shards.clamp(1, MAX_SHARDS);
     let mut next_id = highest_id(tables)?.saturating_add(1);
-    let mut catalog = Catalog::new();
+    let mut catalog = before.clone();
+    let mut changed = false;
     for (project, names) in projects {
-        let mut logstores = BTreeMap::new();
+        let mut logstores = catalog.remove(&project).unwrap_or_default();
         for name in names {
+            if logstores.contains_key(&name) {
+                continue;
+            }
+            changed = true;
             let key = record_key(&project, &name);
             let record = match tables.meta.get(&key)? {
                 Some(bytes) => Record::decode(&bytes).ok_or(StoreError::Damaged)?,
@@ -121,7 +127,9 @@ pub(super) fn load(
         }
         catalog.insert(project, logstores);
     }
-    tables.database.persist(PersistMode::SyncAll)?;
+    if changed {
+        tables.database.persist(PersistMode::SyncAll)?;
+    }
     Ok(catalog)
 }
 
@@ -176,7 +184,12 @@ fn first_place() -> u64 {
     clock::unix_millis().saturating_mul(1_000_000)
 }
 
-fn read_extent(tables: &Tables, logstore: u32, shard: u32) -> Result<Extent, StoreError> {
+/// How far a shard reaches, as its records say.
+pub(super) fn read_extent(
+    tables: &Tables,
+    logstore: u32,
+    shard: u32,
+) -> Result<Extent, StoreError> {
     let trimmed = tables
         .meta
         .get(oldest_key(logstore, shard))?

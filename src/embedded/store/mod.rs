@@ -3,8 +3,9 @@
 //! Promise: what a write answered `Ok` for is found again after a kill, and with `SyncMode::Disk`
 //! after power loss; places in a shard are consecutive, in the order of writing, and never used
 //! twice. When it cannot keep up: the queue of the one writer thread is full and a write is refused
-//! at once. When the disk fails: every write is refused until the process is started again, since
-//! nobody can say what a failed `fsync` left behind; reading goes on. Removed events free their disk
+//! at once. When the disk fails: every write is refused, since nobody can say what a failed `fsync` left
+//! behind; reading goes on. Once the disk takes writes again the files are opened anew, as after a
+//! crash, and the store goes on with what it finds there. Removed events free their disk
 //! space when the tables they stand in are merged, which later writes bring about: a busy store takes
 //! about 100 MiB more than its logstores may hold, and up to 200 MiB for its journals.
 //!
@@ -16,12 +17,14 @@ mod keys;
 mod read;
 mod retention;
 mod shard;
+mod slot;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use self::catalog::Catalog;
@@ -31,10 +34,12 @@ use self::database::{Tables, files};
 pub(in crate::embedded) use self::read::{Direction, Pulled};
 use self::retention::Keep;
 pub(in crate::embedded) use self::shard::Shard;
-use self::writer::{Put, Writer};
+use self::slot::Slot;
+use self::writer::{Files, Put, Writer};
 use crate::config::Embedded;
 use crate::foundation::budget::Lease;
 use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::telemetry::EmbeddedMetrics;
 
 /// The files could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +50,9 @@ pub enum StoreError {
     /// A record is not what this version writes.
     #[error("a record on disk is damaged")]
     Damaged,
+    /// For a moment.
+    #[error("the database is being opened again after its disk failed")]
+    Reopening,
 }
 
 /// Why a write was not taken. Nothing was promised; part of it may still be on disk.
@@ -98,8 +106,10 @@ impl GroupBody {
 
 /// All logstores of the process, and the thread that writes them.
 pub(in crate::embedded) struct Store {
-    tables: Tables,
-    catalog: Catalog,
+    tables: Slot,
+    catalog: Arc<ArcSwap<Catalog>>,
+    /// Shards of a new logstore.
+    shards: u32,
     writer: Writer,
 }
 
@@ -109,37 +119,51 @@ impl Store {
         path: &Path,
         config: &Embedded,
         projects: Vec<(ProjectName, Vec<LogstoreName>)>,
+        metrics: &Arc<EmbeddedMetrics>,
     ) -> Result<Self, OpenError> {
         let tables = Tables::open(path)?;
-        let catalog = catalog::load(&tables, projects, config.shards)
+        let catalog = catalog::load(&tables, projects, config.shards, &Catalog::new())
             .map_err(|source| files(path, source))?;
-        let logstores = catalog.values().flat_map(|l| l.values().cloned()).collect();
+        let catalog = Arc::new(ArcSwap::from_pointee(catalog));
         let keep = Keep {
             age: config.retention.as_secs(),
             bytes: config.max_size.get(),
         };
-        let writer = Writer::start(tables.clone(), logstores, keep, config.sync)
+        let tables = Slot::new(tables);
+        let files = Files {
+            path: path.to_owned(),
+            tables: tables.clone(),
+            metrics: Arc::clone(metrics),
+        };
+        let writer = Writer::start(files, Arc::clone(&catalog), keep, config.sync)
             .map_err(OpenError::Thread)?;
         Ok(Self {
             tables,
             catalog,
+            shards: config.shards,
             writer,
         })
     }
 
-    /// The names and logstores of a project, sorted by name.
-    pub fn project(
-        &self,
-        project: &str,
-    ) -> Option<impl ExactSizeIterator<Item = &Arc<Logstore>> + use<'_>> {
-        self.catalog
-            .get(project)
-            .map(|logstores| logstores.values())
+    /// Has these logstores too from now on. Those that it has stay as they are. Blocks.
+    pub fn have(&self, projects: Vec<(ProjectName, Vec<LogstoreName>)>) -> Result<(), StoreError> {
+        let before = self.catalog.load();
+        let catalog = catalog::load(&self.tables.get()?, projects, self.shards, &before)?;
+        self.catalog.store(Arc::new(catalog));
+        Ok(())
+    }
+
+    /// The logstores of a project, sorted by name.
+    pub fn project(&self, project: &str) -> Option<Vec<Arc<Logstore>>> {
+        let catalog = self.catalog.load();
+        let logstores = catalog.get(project)?;
+        Some(logstores.values().map(Arc::clone).collect())
     }
 
     /// A logstore by name.
-    pub fn logstore(&self, project: &str, logstore: &str) -> Option<&Arc<Logstore>> {
-        self.catalog.get(project)?.get(logstore)
+    pub fn logstore(&self, project: &str, logstore: &str) -> Option<Arc<Logstore>> {
+        let catalog = self.catalog.load();
+        catalog.get(project)?.get(logstore).map(Arc::clone)
     }
 
     /// Writes a LogGroup to the end of a shard and waits until it is as safe as the configuration

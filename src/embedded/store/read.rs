@@ -73,7 +73,7 @@ impl Store {
         let range = keys::key(shard.logstore, shard.number, pulled.next)
             ..keys::key(shard.logstore, shard.number, end.max(pulled.next));
         let mut plain = Vec::new();
-        for entry in self.tables.groups.range(range).take(count) {
+        for entry in self.tables.get()?.groups.range(range).take(count) {
             let (key, value) = entry.into_inner()?;
             unpack(&value, &mut plain)?;
             if pulled.groups > 0 && pulled.list.len() + plain.len() > max_bytes {
@@ -93,9 +93,10 @@ impl Store {
     pub fn place_at(&self, shard: &Shard, time: u64) -> Result<u64, StoreError> {
         let extent = shard.extent();
         let (mut low, mut high) = (extent.oldest, extent.next);
+        let tables = self.tables.get()?;
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.tables.head(shard, middle)? {
+            match tables.head(shard, middle)? {
                 Some(head) if head.received >= time => high = middle,
                 // One that retention has just removed lies before every kept one.
                 Some(_) | None => low = middle + 1,
@@ -106,7 +107,11 @@ impl Store {
 
     /// When the LogGroup at `place` was received, in unix seconds.
     pub fn received_at(&self, shard: &Shard, place: u64) -> Result<Option<u64>, StoreError> {
-        Ok(self.tables.head(shard, place)?.map(|head| head.received))
+        Ok(self
+            .tables
+            .get()?
+            .head(shard, place)?
+            .map(|head| head.received))
     }
 
     /// Heads of a shard, with their places.
@@ -115,10 +120,11 @@ impl Store {
         shard: &Shard,
         direction: Direction,
     ) -> Box<dyn Iterator<Item = Result<(u64, Head), StoreError>>> {
-        let heads = self
-            .tables
-            .heads
-            .range(places(shard, shard.extent().oldest));
+        let tables = match self.tables.get() {
+            Ok(tables) => tables,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        let heads = tables.heads.range(places(shard, shard.extent().oldest));
         match direction {
             Direction::Forward => Box::new(heads.map(read_head)),
             Direction::Backward => Box::new(heads.rev().map(read_head)),
@@ -133,7 +139,7 @@ impl Store {
         plain: &mut Vec<u8>,
     ) -> Result<bool, StoreError> {
         let key = keys::key(shard.logstore, shard.number, place);
-        match self.tables.groups.get(key)? {
+        match self.tables.get()?.groups.get(key)? {
             Some(value) => unpack(&value, plain).map(|()| true),
             None => Ok(false),
         }

@@ -19,7 +19,7 @@ fn config() -> Embedded {
 fn open(path: &Path, config: &Embedded) -> Store {
     let project = ProjectName::new("demo").unwrap();
     let names = vec![LogstoreName::new("web-events").unwrap()];
-    Store::open(path, config, vec![(project, names)]).unwrap()
+    Store::open(path, config, vec![(project, names)], &Arc::default()).unwrap()
 }
 
 fn first_shard(store: &Store) -> Arc<Shard> {
@@ -218,7 +218,7 @@ async fn raising_the_number_of_shards_adds_some_and_lowering_it_keeps_them() {
 fn a_store_that_is_open_cannot_be_opened_again_and_the_error_names_the_folder() {
     let folder = tempfile::tempdir().unwrap();
     let _store = open(folder.path(), &config());
-    let error = Store::open(folder.path(), &config(), Vec::new())
+    let error = Store::open(folder.path(), &config(), Vec::new(), &Arc::default())
         .err()
         .unwrap();
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
@@ -232,7 +232,7 @@ fn a_format_of_another_version_is_refused() {
         let tables = Tables::open(folder.path()).unwrap();
         tables.meta.insert("format", "2").unwrap();
     }
-    let error = Store::open(folder.path(), &config(), Vec::new())
+    let error = Store::open(folder.path(), &config(), Vec::new(), &Arc::default())
         .err()
         .unwrap();
     assert!(matches!(error, OpenError::Format { .. }), "{error}");
@@ -292,7 +292,7 @@ async fn removed_groups_give_their_disk_space_back() {
         }
         // Merging lags behind as far as the machine lets it, and goes in steps that writes set
         // off. So it is enough that it gets there, while writing goes on slowly.
-        if store.tables.groups.disk_space() < 75 << 20 {
+        if store.tables.get().unwrap().groups.disk_space() < 75 << 20 {
             return;
         }
         assert!(

@@ -5,23 +5,27 @@
 //! it. When the queue is full: the write is refused, nobody waits.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use fjall::PersistMode;
 use tokio::sync::oneshot;
 
-use super::catalog::Logstore;
-use super::database::Tables;
+use super::catalog::{Catalog, read_extent};
+use super::database::{OpenError, Tables};
 use super::keys::{self, Head};
 use super::retention::{self, Keep};
 use super::shard::{Extent, Shard};
+use super::slot::{self, Slot};
 use super::{GroupBody, NewGroup, PutError, SWEEP_EVERY, StoreError};
 use crate::config::SyncMode;
 use crate::foundation::budget::Lease;
 use crate::foundation::clock;
+use crate::telemetry::EmbeddedMetrics;
 
 /// Writes that may wait. Their bytes are bounded by the memory budget; this bounds their number, so
 /// that the wait of the last stays short even when a sync is slow.
@@ -52,21 +56,21 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn start(
-        tables: Tables,
-        logstores: Vec<Arc<Logstore>>,
+        files: Files,
+        catalog: Arc<ArcSwap<Catalog>>,
         keep: Keep,
         sync: SyncMode,
     ) -> Result<Self, std::io::Error> {
         let (queue, commands) = sync_channel(QUEUE);
         let work = Work {
-            tables,
-            logstores,
+            files,
+            catalog,
             keep,
             persist: match sync {
                 SyncMode::Disk => PersistMode::SyncData,
                 SyncMode::Process => PersistMode::Buffer,
             },
-            failed: false,
+            failed: None,
         };
         let thread = std::thread::Builder::new()
             .name("logstore-writer".to_owned())
@@ -112,13 +116,26 @@ impl Drop for Writer {
     }
 }
 
+/// The files that the thread writes.
+pub(super) struct Files {
+    pub(super) path: PathBuf,
+    pub(super) tables: Slot,
+    pub(super) metrics: Arc<EmbeddedMetrics>,
+}
+
+/// How often a disk that failed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(3);
+/// How long it is waited for those who still read the old files.
+const READERS: Duration = Duration::from_secs(5);
+
 /// What the thread owns.
 struct Work {
-    tables: Tables,
-    logstores: Vec<Arc<Logstore>>,
+    files: Files,
+    catalog: Arc<ArcSwap<Catalog>>,
     keep: Keep,
     persist: PersistMode,
-    failed: bool,
+    /// When a write or opening anew failed last; `None` while all is well.
+    failed: Option<Instant>,
 }
 
 impl Work {
@@ -127,6 +144,7 @@ impl Work {
         let mut stop = false;
         while !stop {
             let wait = sweep_at.saturating_duration_since(Instant::now());
+            self.heal();
             match commands.recv_timeout(wait) {
                 Ok(Command::Put(first)) => {
                     let (puts, stopping) = gather(first, commands);
@@ -144,7 +162,11 @@ impl Work {
                 }
             }
         }
-        if let Err(error) = self.tables.database.persist(PersistMode::SyncAll) {
+        let synced = self.files.tables.get().and_then(|tables| {
+            let persisted = tables.database.persist(PersistMode::SyncAll);
+            persisted.map_err(StoreError::from)
+        });
+        if let Err(error) = synced {
             tracing::error!(%error, "the embedded logstore could not be synced on closing");
         }
     }
@@ -154,13 +176,14 @@ impl Work {
         let mut answers = Vec::with_capacity(puts.len());
         let result = self.write(puts, &mut answers);
         if let Err(error) = &result
-            && !self.failed
+            && self.failed.is_none()
         {
-            self.failed = true;
+            self.failed = Some(Instant::now());
+            self.files.metrics.failing.set(1);
             tracing::error!(
                 %error,
-                "the embedded logstore cannot write and refuses all writes from now on; \
-                 look at its disk, then start again"
+                "the embedded logstore cannot write and refuses all writes; look at its disk. It is \
+                 tried again every few seconds"
             );
         }
         let answer = result.map_err(|_| PutError::Failed);
@@ -178,7 +201,12 @@ impl Work {
         answers: &mut Vec<(oneshot::Sender<Result<(), PutError>>, Lease)>,
     ) -> Result<(), StoreError> {
         let now = clock::unix_seconds();
-        let mut batch = self.tables.database.batch().durability(Some(self.persist));
+        if self.failed.is_some() {
+            answers.extend(puts.into_iter().map(|put| (put.answer, put.lease)));
+            return Err(StoreError::Reopening);
+        }
+        let tables = self.files.tables.get()?;
+        let mut batch = tables.database.batch().durability(Some(self.persist));
         let mut moved: HashMap<(u32, u32), (Arc<Shard>, Extent)> = HashMap::new();
         for put in puts {
             let (_, extent) = moved
@@ -186,8 +214,8 @@ impl Work {
                 .or_insert_with(|| (Arc::clone(&put.shard), put.shard.extent()));
             let (head, value) = record(put.group, now.max(extent.received));
             let key = keys::key(put.shard.logstore, put.shard.number, extent.next);
-            batch.insert(&self.tables.groups, key, value);
-            batch.insert(&self.tables.heads, key, head.encode());
+            batch.insert(&tables.groups, key, value);
+            batch.insert(&tables.heads, key, head.encode());
             extent.next += 1;
             extent.received = head.received;
             extent.bytes += head.cost();
@@ -200,14 +228,66 @@ impl Work {
         Ok(())
     }
 
+    /// After a failed write: opens the files anew, once the disk takes writes.
+    fn heal(&mut self) {
+        if self.failed.is_none_or(|at| at.elapsed() < TRY_AGAIN) {
+            return;
+        }
+        let reopened = slot::takes_writes(&self.files.path)
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.reopen());
+        match reopened {
+            Ok(()) => {
+                self.failed = None;
+                self.files.metrics.failing.set(0);
+                self.files.metrics.reopened.inc();
+                tracing::info!(
+                    "the embedded logstore has opened its files anew and takes writes again"
+                );
+            }
+            Err(error) => {
+                self.failed = Some(Instant::now());
+                tracing::warn!(error, "the embedded logstore still cannot write");
+            }
+        }
+    }
+
+    /// Closes the files and opens them as after a crash: what is found in them counts.
+    fn reopen(&self) -> Result<(), String> {
+        self.files.tables.close();
+        let until = Instant::now() + READERS;
+        let tables = loop {
+            match Tables::open(&self.files.path) {
+                Ok(tables) => break tables,
+                // Somebody still reads the old ones.
+                Err(OpenError::Locked { .. }) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        };
+        let catalog = self.catalog.load_full();
+        let logstores = catalog.values().flat_map(|logstores| logstores.values());
+        for shard in logstores.flat_map(|it| &it.shards) {
+            let extent = read_extent(&tables, shard.logstore, shard.number);
+            shard.move_to(extent.map_err(|error| error.to_string())?);
+        }
+        self.files.tables.set(tables);
+        Ok(())
+    }
+
     /// One step of retention. Whether another is due at once.
     fn sweep(&self) -> bool {
         let now = clock::unix_seconds();
         let mut more = false;
-        for logstore in &self.logstores {
-            match retention::step(&self.tables, logstore, self.keep, now) {
+        let Ok(tables) = self.files.tables.get() else {
+            return false;
+        };
+        let catalog = self.catalog.load_full();
+        for logstore in catalog.values().flat_map(|logstores| logstores.values()) {
+            match retention::step(&tables, logstore, self.keep, now) {
                 Ok(due) => more |= due,
-                Err(error) if self.failed => {
+                Err(error) if self.failed.is_some() => {
                     tracing::debug!(%error, "old events could not be removed");
                 }
                 Err(error) => {

@@ -8,6 +8,7 @@ mod reading;
 mod refusals;
 mod writing;
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -61,7 +62,14 @@ fn open_for(
     let project = ProjectName::new("demo").unwrap();
     let logstores = ["web-events", "other-events"].map(|name| LogstoreName::new(name).unwrap());
     let projects = vec![(project, logstores.to_vec())];
-    EmbeddedLogstore::open(config, folder, projects, test_key(), access)
+    EmbeddedLogstore::open(
+        config,
+        folder,
+        projects,
+        test_key(),
+        access,
+        &Arc::default(),
+    )
 }
 
 /// A running logstore with the project `demo`, and a client for it.

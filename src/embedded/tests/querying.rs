@@ -190,7 +190,7 @@ async fn a_search_that_reaches_a_bound_says_that_it_is_not_complete() {
             reverse: false,
         };
         let web_events = logstore.store.logstore("demo", "web-events").unwrap();
-        let found = logs(&logstore.store, web_events, &search, page).unwrap();
+        let found = logs(&logstore.store, &web_events, &search, page).unwrap();
         (found.items.len(), found.complete)
     };
     assert_eq!(found(Bounds::DEFAULT), (12, true));

@@ -9,17 +9,20 @@
 //! whole, and a lease that leaves its share within the reserve succeeds. When a lease was given to a
 //! share that now holds `q` bytes above its reserve, `q` was at most `factor` times what was free in
 //! the pool after it.
+//! A whole may be divided anew while it is in use ([`Division`]): shares come, go and change, and every
+//! lease stays where it is. What was held before may be more than the new terms allow; nothing is taken
+//! then until it has drained, and until then a reserve may be short of it.
 //! Not here: who holds the leases.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-use super::{Budget, part_of, percent_of};
+use super::{Bound, Budget, part_of, percent_of};
 
 /// What shares take from beyond their reserves.
 #[derive(Debug)]
 struct FairPool {
-    size: u64,
+    size: AtomicU64,
     /// At least what the shares hold above their reserves; more only while a lease is being taken
     /// or given back.
     used: AtomicU64,
@@ -47,35 +50,119 @@ pub struct FairRules {
 #[derive(Debug)]
 pub(super) struct FairShare {
     pool: Arc<FairPool>,
+    /// Read while the share takes or gives back, so that they do not change half-way.
+    terms: RwLock<Bounds>,
+}
+
+/// The terms of a share, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
     reserve: u64,
     /// `alpha` times the weight.
     factor: u64,
     limit: u64,
 }
 
-/// Budgets that share `whole`, one for each of `terms`. One alone has nobody to leave room for: it
-/// gets its limit.
-#[must_use]
-pub fn divide(whole: &Arc<Budget>, terms: &[FairTerms], rules: FairRules) -> Vec<Arc<Budget>> {
-    if let [alone] = terms {
-        return vec![Budget::share(whole, alone.limit)];
+/// A whole that is divided, and may be divided anew.
+#[derive(Debug)]
+pub struct Division {
+    whole: Arc<Budget>,
+    pool: Arc<FairPool>,
+    /// Every share that somebody may hold something of. Held while it is divided.
+    shares: Mutex<Vec<Weak<Budget>>>,
+}
+
+impl Division {
+    /// A whole that nobody has a share of yet.
+    #[must_use]
+    pub fn new(whole: &Arc<Budget>) -> Self {
+        let pool = FairPool {
+            size: AtomicU64::new(whole.limit()),
+            used: AtomicU64::new(0),
+        };
+        Self {
+            whole: Arc::clone(whole),
+            pool: Arc::new(pool),
+            shares: Mutex::default(),
+        }
     }
-    let reserves = reserves(whole.limit(), terms, rules);
-    let reserved: u64 = reserves.iter().sum();
-    let pool = Arc::new(FairPool {
-        size: whole.limit().saturating_sub(reserved),
-        used: AtomicU64::new(0),
-    });
-    let budget = |(terms, reserve): (&FairTerms, u64)| {
-        let share = FairShare {
-            pool: Arc::clone(&pool),
-            reserve,
+
+    /// The whole.
+    #[must_use]
+    pub fn whole(&self) -> &Arc<Budget> {
+        &self.whole
+    }
+
+    /// Divides it among `wanted`: shares that are kept get new terms, the others are made. A share
+    /// that is not wanted any more has no reserve from now on; what is held of it drains. One alone has
+    /// nobody to leave room for: it gets its limit. All must be shares of this division.
+    #[must_use]
+    pub fn divide(
+        &self,
+        wanted: &[(Option<Arc<Budget>>, FairTerms)],
+        rules: FairRules,
+    ) -> Vec<Arc<Budget>> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let terms: Vec<FairTerms> = wanted.iter().map(|(_, terms)| *terms).collect();
+        let reserves = match terms.as_slice() {
+            [alone] => vec![alone.limit.min(self.whole.limit())],
+            _ => reserves(self.whole.limit(), &terms, rules),
+        };
+        let reserved: u64 = reserves.iter().sum();
+        let bounds = terms.iter().zip(&reserves).map(|(terms, reserve)| Bounds {
+            reserve: *reserve,
             factor: u64::from(rules.alpha) * u64::from(terms.weight),
             limit: terms.limit,
-        };
-        Budget::fair(whole, share)
-    };
-    terms.iter().zip(reserves).map(budget).collect()
+        });
+        let bounds: Vec<Bounds> = bounds.collect();
+        let known: Vec<Arc<Budget>> = shares.iter().filter_map(Weak::upgrade).collect();
+        // Nobody takes or gives back until all have their terms.
+        let mut above = 0;
+        let mut held: Vec<RwLockWriteGuard<'_, Bounds>> = Vec::with_capacity(known.len());
+        for share in &known {
+            let Bound::Fair(fair) = &share.bound else {
+                continue;
+            };
+            let mut terms = fair.terms.write().unwrap_or_else(PoisonError::into_inner);
+            let of_this = |(kept, _): &(Option<Arc<Budget>>, FairTerms)| {
+                kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, share))
+            };
+            let place = wanted.iter().position(of_this);
+            match place.and_then(|place| bounds.get(place)) {
+                Some(new) => *terms = *new,
+                None => terms.reserve = 0,
+            }
+            above += terms.above(share.used());
+            held.push(terms);
+        }
+        self.pool.used.store(above, Ordering::Release);
+        let size = self.whole.limit().saturating_sub(reserved);
+        self.pool.size.store(size, Ordering::Release);
+        drop(held);
+        let all = wanted.iter().zip(bounds).map(|((kept, _), bounds)| {
+            let new = || {
+                let share = FairShare {
+                    pool: Arc::clone(&self.pool),
+                    terms: RwLock::new(bounds),
+                };
+                Budget::fair(&self.whole, share)
+            };
+            kept.clone().unwrap_or_else(new)
+        });
+        let all: Vec<Arc<Budget>> = all.collect();
+        let gone = known
+            .iter()
+            .filter(|it| !all.iter().any(|new| Arc::ptr_eq(new, it)));
+        *shares = all.iter().chain(gone).map(Arc::downgrade).collect();
+        all
+    }
+}
+
+/// Budgets that share `whole`, one for each of `terms`, for good.
+#[must_use]
+pub fn divide(whole: &Arc<Budget>, terms: &[FairTerms], rules: FairRules) -> Vec<Arc<Budget>> {
+    let wanted: Vec<_> = terms.iter().map(|terms| (None, *terms)).collect();
+    Division::new(whole).divide(&wanted, rules)
 }
 
 /// The reserve of each share, in bytes; together at most the whole.
@@ -89,42 +176,55 @@ fn reserves(whole: u64, terms: &[FairTerms], rules: FairRules) -> Vec<u64> {
     terms.iter().map(reserve).collect()
 }
 
-impl FairShare {
-    pub(super) fn limit(&self) -> u64 {
-        self.limit
-    }
-
+impl Bounds {
     /// What of `used` is above the reserve.
     pub(super) fn above(&self, used: u64) -> u64 {
         used.saturating_sub(self.reserve)
     }
+}
+
+impl FairShare {
+    /// The terms, which stay as they are while this is held. Never asked for twice by one thread.
+    pub(super) fn terms(&self) -> RwLockReadGuard<'_, Bounds> {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.terms().limit
+    }
 
     /// What it may hold while it holds `used` and the others stay as they are.
     pub(super) fn allowed(&self, used: u64) -> u64 {
-        self.allowed_with(self.above(used), self.pool.used.load(Ordering::Acquire))
+        let terms = self.terms();
+        self.allowed_with(
+            &terms,
+            terms.above(used),
+            self.pool.used.load(Ordering::Acquire),
+        )
     }
 
     /// The same, from what it holds above its reserve and what is used of the pool.
     ///
     /// `q <= factor * free` must hold after a lease, when `free` is less by what was taken: so `q` is
     /// at most `factor / (1 + factor)` of what this share and nobody hold now.
-    fn allowed_with(&self, above: u64, pool_used: u64) -> u64 {
-        let open = self.pool.size.saturating_sub(pool_used) + above.min(pool_used);
-        let part = part_of(open, self.factor, self.factor + 1);
-        self.reserve.saturating_add(part).min(self.limit)
+    fn allowed_with(&self, terms: &Bounds, above: u64, pool_used: u64) -> u64 {
+        let size = self.pool.size.load(Ordering::Acquire);
+        let open = size.saturating_sub(pool_used) + above.min(pool_used);
+        let part = part_of(open, terms.factor, terms.factor + 1);
+        terms.reserve.saturating_add(part).min(terms.limit)
     }
 
     /// Takes from the pool what growing from `used` to `sum` needs, if it may grow so. How much that
     /// was.
-    pub(super) fn take(&self, used: u64, sum: u64, percent: u8) -> Option<u64> {
-        let above = self.above(used);
-        let more = self.above(sum) - above;
-        if more == 0 && percent >= 100 && sum <= self.limit {
+    pub(super) fn take(&self, terms: &Bounds, used: u64, sum: u64, percent: u8) -> Option<u64> {
+        let above = terms.above(used);
+        let more = terms.above(sum) - above;
+        if more == 0 && percent >= 100 && sum <= terms.limit {
             return Some(0);
         }
         let mut pool_used = self.pool.used.load(Ordering::Acquire);
         loop {
-            let allowed = self.allowed_with(above, pool_used);
+            let allowed = self.allowed_with(terms, above, pool_used);
             if sum > percent_of(allowed, percent) {
                 return None;
             }

@@ -11,10 +11,10 @@ pub mod fair;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLockReadGuard};
 
-use self::fair::FairShare;
+use self::fair::{Bounds, FairShare};
 
 /// A bound on bytes in use, possibly a share of a larger one.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Budget {
 #[derive(Debug)]
 enum Bound {
     /// So many bytes.
-    Fixed(u64),
+    Fixed(AtomicU64),
     /// A fair share of a pool.
     Fair(FairShare),
     /// The parent's bound divided, but never less than so many bytes.
@@ -47,13 +47,14 @@ impl Budget {
     /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: u64) -> Arc<Self> {
-        Self::made(Bound::Fixed(limit), None)
+        Self::made(Bound::Fixed(AtomicU64::new(limit)), None)
     }
 
     /// A share of `parent` of at most `limit` bytes.
     #[must_use]
     pub fn share(parent: &Arc<Self>, limit: u64) -> Arc<Self> {
-        Self::made(Bound::Fixed(limit), Some(Arc::clone(parent)))
+        let bound = Bound::Fixed(AtomicU64::new(limit));
+        Self::made(bound, Some(Arc::clone(parent)))
     }
 
     /// A part of `parent`: what the parent may hold at the moment, divided by `divisor`, but room for
@@ -82,12 +83,19 @@ impl Budget {
     #[must_use]
     pub fn limit(&self) -> u64 {
         match &self.bound {
-            Bound::Fixed(limit) => *limit,
+            Bound::Fixed(limit) => limit.load(Ordering::Acquire),
             Bound::Fair(share) => share.limit(),
             Bound::Part { divisor, at_least } => {
                 let parent = self.parent.as_ref().map_or(0, |parent| parent.limit());
                 (parent / divisor).max(*at_least)
             }
+        }
+    }
+
+    /// Sets the limit of a budget that has a fixed one. While more is held, nothing is given.
+    pub fn set_limit(&self, bytes: u64) {
+        if let Bound::Fixed(limit) = &self.bound {
+            limit.store(bytes, Ordering::Release);
         }
     }
 
@@ -128,7 +136,7 @@ impl Budget {
     /// What it may hold while it holds `used`.
     fn allowed_beside(&self, used: u64) -> u64 {
         match &self.bound {
-            Bound::Fixed(limit) => *limit,
+            Bound::Fixed(limit) => limit.load(Ordering::Acquire),
             Bound::Fair(share) => share.allowed(used),
             Bound::Part { divisor, at_least } => {
                 let parent = self.parent.as_ref().map_or(0, |parent| parent.allowed());
@@ -141,18 +149,27 @@ impl Budget {
     // shares hold of it, and a parent counts at most what its children do. So it is: the pool, the
     // child, the parent; and back the other way round.
     fn take(&self, bytes: u64, percent: u8) -> Result<(), BudgetFull> {
-        let mut used = self.used();
-        loop {
-            let sum = used.checked_add(bytes).ok_or(BudgetFull)?;
-            let shared = self.make_room(used, sum, percent)?;
-            match self
-                .used
-                .compare_exchange_weak(used, sum, Ordering::AcqRel, Ordering::Acquire)
-            {
-                Ok(_) => break,
-                Err(now) => {
-                    self.give_room(shared);
-                    used = now;
+        {
+            let fair = self.fair_share();
+            let mut used = self.used();
+            loop {
+                let sum = used.checked_add(bytes).ok_or(BudgetFull)?;
+                let shared = match &fair {
+                    Some((share, terms)) => {
+                        share.take(terms, used, sum, percent).ok_or(BudgetFull)?
+                    }
+                    None if sum <= percent_of(self.allowed_beside(used), percent) => 0,
+                    None => return Err(BudgetFull),
+                };
+                let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+                match self.used.compare_exchange_weak(used, sum, success, failure) {
+                    Ok(_) => break,
+                    Err(now) => {
+                        if let Some((share, _)) = &fair {
+                            share.give(shared);
+                        }
+                        used = now;
+                    }
                 }
             }
         }
@@ -165,21 +182,11 @@ impl Budget {
         Ok(())
     }
 
-    /// Whether it may grow from `used` to `sum`; what it took of the pool for that.
-    fn make_room(&self, used: u64, sum: u64, percent: u8) -> Result<u64, BudgetFull> {
-        if let Bound::Fair(share) = &self.bound {
-            return share.take(used, sum, percent).ok_or(BudgetFull);
-        }
-        if sum <= percent_of(self.allowed_beside(used), percent) {
-            Ok(0)
-        } else {
-            Err(BudgetFull)
-        }
-    }
-
-    fn give_room(&self, shared: u64) {
-        if let Bound::Fair(share) = &self.bound {
-            share.give(shared);
+    /// The fair share that it is, and its terms, which do not change while they are held.
+    fn fair_share(&self) -> Option<(&FairShare, RwLockReadGuard<'_, Bounds>)> {
+        match &self.bound {
+            Bound::Fair(share) => Some((share, share.terms())),
+            _ => None,
         }
     }
 
@@ -191,9 +198,10 @@ impl Budget {
     }
 
     fn lower(&self, bytes: u64) {
+        let fair = self.fair_share();
         let before = self.used.fetch_sub(bytes, Ordering::AcqRel);
-        if let Bound::Fair(share) = &self.bound {
-            share.give(share.above(before) - share.above(before.saturating_sub(bytes)));
+        if let Some((share, terms)) = fair {
+            share.give(terms.above(before) - terms.above(before.saturating_sub(bytes)));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
-use super::fair::{FairRules, FairTerms, divide};
+use super::fair::{Division, FairRules, FairTerms, divide};
 use super::*;
 
 #[test]
@@ -162,6 +162,86 @@ fn shares<const N: usize>(
     });
     let rules = FairRules { reserved, alpha };
     divide(whole, &terms, rules).try_into().unwrap()
+}
+
+#[test]
+fn shares_come_go_and_change_and_what_they_hold_stays_counted() {
+    let whole = Budget::new(1000);
+    let division = Division::new(&whole);
+    let terms = |weight| FairTerms {
+        weight,
+        limit: 1000,
+    };
+    let rules = FairRules {
+        reserved: 50,
+        alpha: 1,
+    };
+    let one = division.divide(&[(None, terms(1))], rules).remove(0);
+    let held = one.lease(900).unwrap();
+    // A second one comes while the first holds nearly all: it gets what is there, and its reserve once
+    // the first has drained.
+    let wanted = [(Some(Arc::clone(&one)), terms(1)), (None, terms(1))];
+    let two = division.divide(&wanted, rules).remove(1);
+    assert!(one.lease(1).is_err(), "it has more than its terms allow");
+    assert!(two.lease(101).is_err(), "the whole is full");
+    let small = two.lease(100).unwrap();
+    drop(held);
+    let reserve = two.lease(150).unwrap();
+    drop((small, reserve));
+    // The first goes while it holds something, and its reserve with it.
+    let held = one.lease(500).unwrap();
+    let alone = division.divide(&[(Some(Arc::clone(&two)), terms(1))], rules);
+    assert!(Arc::ptr_eq(&alone[0], &two));
+    assert_eq!(two.lease(500).unwrap().bytes(), 500);
+    assert!(two.lease(501).is_err());
+    drop(held);
+    assert_eq!(two.lease(1000).unwrap().bytes(), 1000);
+    whole.set_limit(500);
+    assert!(two.lease(501).is_err());
+    drop((one, two, alone));
+    assert_eq!(whole.used(), 0);
+}
+
+#[test]
+fn dividing_anew_beside_leases_loses_no_byte() {
+    let whole = Budget::new(1 << 20);
+    let division = Division::new(&whole);
+    let wanted = |shares: &[Arc<Budget>], weights: [u32; 3]| {
+        let terms = weights.map(|weight| FairTerms {
+            weight,
+            limit: 1 << 19,
+        });
+        let kept = |i: usize| shares.get(i).map(Arc::clone);
+        [0, 1, 2].map(|i| (kept(i), terms[i]))
+    };
+    let shares = division.divide(&wanted(&[], [1, 2, 3]), RULES);
+    std::thread::scope(|scope| {
+        for share in &shares {
+            for seed in 1..3u64 {
+                scope.spawn(move || {
+                    let mut held = Vec::new();
+                    for round in 0..20_000u64 {
+                        let bytes = (round * 7919 * seed) % 40_000;
+                        held.extend(share.lease(bytes));
+                        if held.len() > 8 {
+                            drop(held.swap_remove((round % 8) as usize));
+                        }
+                    }
+                });
+            }
+        }
+        for round in 0..2000u32 {
+            let weights = [1 + round % 5, 1 + round % 3, 1];
+            assert_eq!(division.divide(&wanted(&shares, weights), RULES).len(), 3);
+        }
+    });
+    assert_eq!(whole.used(), 0);
+    // Nothing of the pool is lost, and nothing is there twice.
+    let last = wanted(&[], [5, 2, 1]).map(|(_, terms)| terms);
+    let fresh = divide(&Budget::new(1 << 20), &last, RULES);
+    for (share, fresh) in shares.iter().zip(&fresh) {
+        assert_eq!((share.used(), share.allowed()), (0, fresh.allowed()));
+    }
 }
 
 #[derive(Clone, Debug)]

@@ -113,7 +113,7 @@ impl Front {
             return Ok(Reservation::default());
         };
         let address = past.client.map_or_else(String::new, |it| it.to_string());
-        let trust = self.authenticator.trust();
+        let trust = self.trust();
         let ask = guard::Ask {
             group,
             stamp: past.stamp,

@@ -8,6 +8,7 @@ use crate::foundation::wire;
 use crate::front::arrival::Arrival;
 use crate::front::service::Front;
 use crate::front::site::SiteLogstore;
+use crate::front::toll::{Receipts, submit_to};
 use crate::front::transcode::put_content;
 use crate::pipeline::quarantine::{Attached, Record, RecordEvent, Room, Tags};
 
@@ -118,24 +119,16 @@ impl Front {
 }
 
 impl Aside {
-    /// Sets them aside.
-    pub(super) fn commit(self, arrival: &Arrival<'_>) {
+    /// Sets them aside. `receipts` say when they are as safe as the logstore asks.
+    pub(super) fn commit(self, arrival: &Arrival<'_>, receipts: &mut Receipts) {
         match self {
             Self::Nothing => {}
             Self::Disk(room, lines) => {
-                let logstore = arrival.logstore.rules.name.as_str();
-                room.put(arrival.project, logstore, lines);
+                let lane = &arrival.logstore.lane;
+                receipts.add(lane, lane.set_aside(room, lines));
             }
             Self::Logstore(target, group, lease) => {
-                let events = u64::from(group.events);
-                match target.lane.submit(&group, lease) {
-                    Ok(_) => target.metrics.events_accepted.add(events),
-                    // The pipeline stops: it is in the books of the target as refused.
-                    Err(refusal) => {
-                        let cells = &target.metrics.events_refused;
-                        cells.at(refusal.reason().index()).add(events);
-                    }
-                }
+                submit_to(&target, &group, lease, receipts);
             }
         }
     }

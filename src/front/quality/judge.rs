@@ -14,6 +14,7 @@ use crate::foundation::wire::{Field, Reader};
 use crate::front::arrival::Arrival;
 use crate::front::route::Action;
 use crate::front::service::Front;
+use crate::front::toll::Receipts;
 use crate::gate::guard::{self, Check as GuardCheck, Guards, Reservation};
 use crate::gate::identity::Principal;
 use crate::gate::transform::Routed;
@@ -180,7 +181,7 @@ impl Front {
         group: &mut EventGroup,
         found: &mut Found,
     ) -> Result<Reservation, Refusal> {
-        let trust = self.authenticator.trust();
+        let trust = self.trust();
         let ask = guard::Ask {
             group,
             stamp,
@@ -392,7 +393,12 @@ impl Judged {
 
     /// The request is kept: what was set aside is handed over, and every event is counted that is not
     /// stored. What became of those, in their order; and what is to be remembered once the others are safe.
-    pub(in crate::front) fn commit(self, arrival: &Arrival<'_>) -> (Vec<EventResult>, Reservation) {
+    /// `receipts` say when those are that were set aside.
+    pub(in crate::front) fn commit(
+        self,
+        arrival: &Arrival<'_>,
+        receipts: &mut Receipts,
+    ) -> (Vec<EventResult>, Reservation) {
         let Self {
             mut results,
             aside,
@@ -421,7 +427,7 @@ impl Judged {
                 EventEnd::Accepted | EventEnd::Repaired => {}
             }
         }
-        aside.commit(arrival);
+        aside.commit(arrival, receipts);
         (results, reservation)
     }
 }

@@ -92,6 +92,15 @@ impl Sampler {
         }
     }
 
+    /// Whether it keeps a sample by these rules.
+    pub(super) fn has_rules(&self, rules: &Sample, identity: &Identity) -> bool {
+        let [cookie, session] = &self.cookies;
+        self.rules == *rules
+            && self.parameter == identity.query_parameter
+            && *cookie == identity.cookie
+            && *session == identity.session.cookie
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::Facts;
 use super::authority::{self, Settled};
 use super::jwt::Bearer;
-use super::origin::Origin;
+use super::origin::{Origin, ProvenAccount};
 use super::presumed::Presumed;
 use super::principal::{Denied, Holder, Principal};
 use super::state::{
@@ -38,10 +38,10 @@ pub struct Authenticator {
 impl Authenticator {
     /// One that trusts what the configuration says.
     #[must_use]
-    pub fn new(trust: Trust, state: Arc<IdentityState>) -> Self {
+    pub fn new(trust: Arc<Trust>, state: Arc<IdentityState>) -> Self {
         let window = trust.signed.window.get();
         Self {
-            trust: ArcSwap::from_pointee(trust),
+            trust: ArcSwap::new(trust),
             state,
             replays: ReplayWindow::new(window, ReplayWindow::USUAL),
         }
@@ -54,8 +54,8 @@ impl Authenticator {
     }
 
     /// Trusts something else from now on.
-    pub fn swap(&self, trust: Trust) {
-        self.trust.store(Arc::new(trust));
+    pub fn swap(&self, trust: Arc<Trust>) {
+        self.trust.store(trust);
     }
 
     /// Revocations and tickets.
@@ -162,12 +162,31 @@ impl<'a> Check<'a> {
     }
 
     /// The holder of a good token of this project, to say whose account a ticket is used by.
-    pub(super) fn account(&self, token: &[u8]) -> Option<Bearer> {
+    #[must_use]
+    pub fn account(&self, token: &[u8]) -> Option<Bearer> {
         if Self::token_kind(token) == CredentialKind::Ticket {
             return None;
         }
         let bearer = self.bearer(token).ok()?;
         (bearer.project() == Some(self.facts.project)).then_some(bearer)
+    }
+
+    /// Whose account a good token of this project proves, and until when.
+    #[must_use]
+    pub fn proven_account(&self, token: &[u8]) -> Option<ProvenAccount> {
+        let bearer = self.account(token)?;
+        Some(ProvenAccount {
+            subject: bearer.subject()?.to_owned(),
+            ends: self.end_of(&bearer),
+            origin: Origin::of_bearer(&bearer).ok()?,
+        })
+    }
+
+    /// Whether the token that has proven an account would still do so: it has not ended, nobody has
+    /// revoked it, and its key is still trusted.
+    #[must_use]
+    pub fn still_proves(&self, account: &ProvenAccount) -> bool {
+        self.facts.unix_seconds < account.ends && self.still_counts(&account.origin, "")
     }
 
     /// Who holds a token, whatever it is for.

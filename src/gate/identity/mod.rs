@@ -26,11 +26,12 @@ pub use self::authenticator::{Authenticator, Check};
 pub use self::facts::{Action, Facts};
 pub use self::holder::{GivenTo, NotMinted};
 pub use self::jwt::{
-    Bearer, JwtVerifier, MintError, Minted, NewToken, SourceStatus, mint, mint_token,
+    Bearer, JwtVerifier, MintError, Minted, NewToken, SetProbe, SourceStatus, mint, mint_token,
+    probe_sets,
 };
 pub use self::keys::{KeyError, KeyFault, SigningKey, load_jwt_keys, load_or_make};
 pub use self::made_up::{unsigned_ticket, unsigned_token};
-pub use self::origin::Origin;
+pub use self::origin::{Origin, ProvenAccount};
 pub use self::presumed::{Presumed, PresumedSession};
 pub use self::principal::{Denied, Principal};
 pub use self::relay_verdicts::{RelaySender, RelayVerdicts};

@@ -52,6 +52,17 @@ pub enum Origin {
     Nobody,
 }
 
+/// Whose account a token has proven, to whoever remembers that longer than the token was at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenAccount {
+    /// The subject of the token.
+    pub subject: String,
+    /// When the token ends by itself, unix seconds.
+    pub ends: u64,
+    /// The token, by its names.
+    pub(super) origin: Origin,
+}
+
 impl Origin {
     /// That of what is given for a token.
     ///

@@ -200,6 +200,7 @@ mod tests {
             message: message.to_owned(),
             request_id: Some("A".to_owned()),
             server_time: None,
+            retry_after: None,
         }
     }
 

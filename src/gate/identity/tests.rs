@@ -77,7 +77,7 @@ fn fixture(change: impl FnOnce(&mut Config)) -> Fixture {
     change(&mut config);
     let state = IdentityState::open(folder.path(), &config.identity, &Metrics::new()).unwrap();
     Fixture {
-        authenticator: Authenticator::new(trust(&config), Arc::new(state)),
+        authenticator: Authenticator::new(Arc::new(trust(&config)), Arc::new(state)),
         folder,
         config,
     }
@@ -110,7 +110,7 @@ impl Fixture {
 
     fn reload(&mut self, change: impl FnOnce(&mut Config)) {
         change(&mut self.config);
-        self.authenticator.swap(trust(&self.config));
+        self.authenticator.swap(Arc::new(trust(&self.config)));
     }
 
     fn revoke(&self, kind: RevocationKind, value: &str, before: Option<u64>) {

@@ -69,6 +69,9 @@ pub struct Charges {
     clock: Clock,
     /// When the request began.
     unix_seconds: u64,
+    /// The time, as far as it was read since the request last waited: reading the clock takes as long
+    /// as half a check.
+    now: Option<Now>,
     /// Whether the limits on callers were asked.
     caller_asked: bool,
     /// Events that were taken out of a request whose others go on.
@@ -111,6 +114,7 @@ impl Charges {
             set,
             clock,
             unix_seconds,
+            now: None,
             caller_asked: false,
             refused_events: 0,
             limits: None,
@@ -158,6 +162,9 @@ impl Charges {
     /// # Errors
     /// The refusal of the first limit that has no room.
     pub fn at_door(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
+        if self.set.door.is_empty() {
+            return Ok(());
+        }
         let set = Arc::clone(&self.set);
         self.ask_all(&set.door, facts)
     }
@@ -185,6 +192,7 @@ impl Charges {
             return Ok(());
         };
         self.caller_asked = true;
+        self.now = None;
         self.ask_all(&limits.caller, facts)?;
         self.peek(&limits, Stage::Caller, facts)
     }
@@ -200,6 +208,7 @@ impl Charges {
         group: &mut EventGroup,
         bytes: u64,
     ) -> Result<Sorted, Refusal> {
+        self.now = None;
         let limits = self.limits.clone();
         let events = limits.as_ref().map_or(&[][..], |limits| &limits.events);
         let topic = if events.is_empty() {
@@ -286,7 +295,7 @@ impl Charges {
                 }
             }
         }
-        let now = self.clock.at(self.unix_seconds);
+        let now = self.now();
         for (place, part) in taken {
             let Some(taken) = self.taken.get_mut(place) else {
                 continue;
@@ -372,6 +381,12 @@ impl Charges {
         self.bit.as_ref()
     }
 
+    /// The time since the request last waited.
+    fn now(&mut self) -> Now {
+        let read = || self.clock.at(self.unix_seconds);
+        *self.now.get_or_insert_with(read)
+    }
+
     fn ask_all(&mut self, limits: &[Arc<Limit>], facts: &Facts<'_>) -> Result<(), Refusal> {
         for limit in limits {
             let asked = Asked::whole(limit, facts, 1);
@@ -396,7 +411,7 @@ impl Charges {
             event,
         } = *asked;
         let text = || limit.key_text(facts, event);
-        let now = self.clock.at(self.unix_seconds);
+        let now = self.now();
         let result = limit.take(&hashes, units, reserved, now, &text);
         let [own, _] = hashes;
         let too_much = match result {
@@ -463,7 +478,7 @@ impl Charges {
             }
             let hashes = limit.hashes(facts, None);
             let text = || limit.key_text(facts, None);
-            let now = self.clock.at(self.unix_seconds);
+            let now = self.now();
             match limit.take(&hashes, 1, false, now, &text) {
                 Ok((charged, factor)) => {
                     limit.give_back(&hashes, 1, false, (charged, factor, now), now);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Quotas;
@@ -13,6 +14,7 @@ use super::overrides::{Change, Override};
 use super::shared::StoreFigures;
 use super::window::{Factor, Now};
 use crate::config::{LimitAction, LimitMode, LimitUnit};
+use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::gate::identity::state::ChangeError;
 
 /// Keys that are shown when nobody says how many.
@@ -30,7 +32,7 @@ pub struct LimitControl {
 }
 
 /// All limits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitList {
     /// The limits, in the order in which they are asked within their stage.
@@ -43,7 +45,7 @@ pub struct LimitList {
 }
 
 /// A limit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitView {
     /// Its name.
@@ -74,10 +76,16 @@ pub struct LimitView {
     pub raises: u64,
     /// Whether it counts together with other nodes.
     pub shared: bool,
+    /// The projects that it is for; all, when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub projects: Vec<ProjectName>,
+    /// The logstores that it is for; all, when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logstores: Vec<LogstoreName>,
 }
 
 /// A window of a limit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WindowView {
     /// Units.
@@ -90,7 +98,7 @@ pub struct WindowView {
 }
 
 /// What became of what a limit was asked. Each asked once; banned and newcomers are of the refused.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "as LimitCells, where they are told")]
 pub struct CountsView {
@@ -105,7 +113,7 @@ pub struct CountsView {
 }
 
 /// An override.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideView {
     /// The limit.
@@ -129,7 +137,7 @@ pub struct OverrideView {
 }
 
 /// A limit with its overrides and the keys that send the most.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimitDetail {
     /// The limit.
@@ -141,7 +149,7 @@ pub struct LimitDetail {
 }
 
 /// A key of a limit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyView {
     /// The key.
@@ -165,7 +173,7 @@ pub struct KeyView {
 }
 
 /// What a window would let pass.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RoomView {
     /// Units.
@@ -321,6 +329,8 @@ fn view(limit: &Limit, standing: &[OverrideView]) -> LimitView {
         bans: of_this("ban"),
         raises: of_this("raise"),
         shared: rule.shared,
+        projects: rule.projects.clone(),
+        logstores: rule.logstores.clone(),
     }
 }
 

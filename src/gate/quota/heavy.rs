@@ -34,6 +34,26 @@ pub struct Heavy {
     pub error: u64,
 }
 
+/// What is told of a key.
+#[derive(Debug)]
+struct Told {
+    error: u64,
+    /// As text. `None`: it has taken over a counter and was not seen again, as nearly all keys of a
+    /// flood, whose texts nobody will read.
+    text: Option<Box<str>>,
+    cut: bool,
+}
+
+impl Told {
+    fn write(&mut self, mut text: String) {
+        self.cut = text.len() > MAX_TEXT;
+        if self.cut {
+            text.truncate(text.floor_char_boundary(MAX_TEXT));
+        }
+        self.text = Some(text.into_boxed_str());
+    }
+}
+
 /// The keys that send the most, and the state of those of them that the table has no place for.
 #[derive(Debug, Default)]
 pub struct HeavyKeys {
@@ -42,9 +62,13 @@ pub struct HeavyKeys {
     has_pins: AtomicBool,
 }
 
+/// Counters stand apart from what is told of their keys, since every sighting looks through all of
+/// them.
 #[derive(Debug, Default)]
 struct Sketch {
-    counters: Vec<Heavy>,
+    hashes: Vec<u64>,
+    counts: Vec<u64>,
+    told: Vec<Told>,
     halved: u64,
     pins: Vec<(u64, Words)>,
 }
@@ -55,12 +79,13 @@ impl HeavyKeys {
         self.lock().see(hash, units, nanos, text);
     }
 
-    /// The keys, the heaviest first.
+    /// The keys, the heaviest first; without those that were seen once, after others had been counted
+    /// in their place.
     #[must_use]
     pub fn top(&self, nanos: u64) -> Vec<Heavy> {
         let mut sketch = self.lock();
         sketch.halve(nanos);
-        let mut top = sketch.counters.clone();
+        let mut top: Vec<Heavy> = sketch.known().collect();
         drop(sketch);
         top.sort_by_key(|heavy| std::cmp::Reverse(heavy.count));
         top
@@ -104,8 +129,7 @@ impl HeavyKeys {
     ) {
         let mut sketch = self.lock();
         sketch.see(hash, 1, nanos, text);
-        let is_heavy = |heavy: &Heavy| heavy.hash == hash && heavy.count - heavy.error >= PIN_AFTER;
-        if !sketch.counters.iter().any(is_heavy) {
+        if sketch.surely(hash) < PIN_AFTER {
             return;
         }
         self.has_pins.store(true, Ordering::Relaxed);
@@ -136,29 +160,65 @@ impl HeavyKeys {
 impl Sketch {
     fn see(&mut self, hash: u64, units: u64, nanos: u64, text: impl FnOnce() -> String) {
         self.halve(nanos);
-        if let Some(known) = self.counters.iter_mut().find(|one| one.hash == hash) {
-            known.count = known.count.saturating_add(units);
+        if let Some(known) = self.hashes.iter().position(|one| *one == hash) {
+            if let (Some(count), Some(told)) =
+                (self.counts.get_mut(known), self.told.get_mut(known))
+            {
+                *count = count.saturating_add(units);
+                if told.text.is_none() {
+                    told.write(text());
+                }
+            }
             return;
         }
-        let made = |count, error| {
-            let mut text = text();
-            let cut = text.len() > MAX_TEXT;
-            if cut {
-                text.truncate(text.floor_char_boundary(MAX_TEXT));
-            }
-            Heavy {
-                hash,
-                text: text.into_boxed_str(),
-                cut,
-                count,
-                error,
-            }
-        };
-        if self.counters.len() < SIZE {
-            self.counters.push(made(units, 0));
-        } else if let Some(least) = self.counters.iter_mut().min_by_key(|one| one.count) {
-            *least = made(least.count.saturating_add(units), least.count);
+        if self.hashes.len() < SIZE {
+            let mut told = Told {
+                error: 0,
+                text: None,
+                cut: false,
+            };
+            told.write(text());
+            self.hashes.push(hash);
+            self.counts.push(units);
+            self.told.push(told);
+            return;
         }
+        let counts = self.counts.iter_mut().enumerate();
+        let Some((place, least)) = counts.min_by_key(|(_, count)| **count) else {
+            return;
+        };
+        let error = *least;
+        *least = error.saturating_add(units);
+        if let (Some(one), Some(told)) = (self.hashes.get_mut(place), self.told.get_mut(place)) {
+            *one = hash;
+            *told = Told {
+                error,
+                text: None,
+                cut: false,
+            };
+        }
+    }
+
+    /// Units that a key asked for, those that may have been another's taken off.
+    fn surely(&self, hash: u64) -> u64 {
+        let place = self.hashes.iter().position(|one| *one == hash);
+        let counted =
+            place.and_then(|place| Some((self.counts.get(place)?, self.told.get(place)?)));
+        counted.map_or(0, |(count, told)| count.saturating_sub(told.error))
+    }
+
+    /// The keys whose text is known.
+    fn known(&self) -> impl Iterator<Item = Heavy> {
+        let counters = self.hashes.iter().zip(&self.counts).zip(&self.told);
+        counters.filter_map(|((hash, count), told)| {
+            Some(Heavy {
+                hash: *hash,
+                text: told.text.clone()?,
+                cut: told.cut,
+                count: *count,
+                error: told.error,
+            })
+        })
     }
 
     fn halve(&mut self, nanos: u64) {
@@ -168,11 +228,20 @@ impl Sketch {
         let times = (nanos - self.halved) / HALVING;
         self.halved = nanos;
         let shift = u32::try_from(times.min(63)).unwrap_or(63);
-        self.counters.retain_mut(|one| {
-            one.count >>= shift;
-            one.error >>= shift;
-            one.count > 0
-        });
+        for count in &mut self.counts {
+            *count >>= shift;
+        }
+        for told in &mut self.told {
+            told.error >>= shift;
+        }
+        // From the end, so that what takes the place of another was looked at.
+        for place in (0..self.counts.len()).rev() {
+            if self.counts.get(place) == Some(&0) {
+                self.hashes.swap_remove(place);
+                self.counts.swap_remove(place);
+                self.told.swap_remove(place);
+            }
+        }
     }
 }
 
@@ -190,7 +259,17 @@ mod tests {
             }
         }
         let top = heavy.top(0);
-        assert_eq!(top.len(), SIZE);
+        assert_eq!(
+            heavy.lock().hashes.len(),
+            SIZE,
+            "keys told apart are bounded"
+        );
+        let once = |one: &&Heavy| one.text.starts_with("light") && one.count == one.error + 1;
+        assert_eq!(
+            top.iter().filter(once).count(),
+            0,
+            "nobody reads the texts of a flood"
+        );
         let seven = top.iter().find(|one| one.hash == 7).unwrap();
         assert_eq!(&*seven.text, "seven");
         assert!(seven.count >= 2000);

@@ -74,7 +74,7 @@ impl Shape {
         if self.parts.is_empty() {
             return "all".to_owned();
         }
-        let mut text = String::new();
+        let mut text = String::with_capacity(48);
         for part in &self.parts {
             if !text.is_empty() {
                 text.push(',');

@@ -1,9 +1,10 @@
 //! What an operator changed for one key of a limit, for a while.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A ban or a raise of one key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Override {
     /// The limit.
     pub limit: String,
@@ -21,7 +22,7 @@ pub struct Override {
 }
 
 /// What is changed for a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", tag = "change")]
 pub enum Change {
     /// Everything is refused.

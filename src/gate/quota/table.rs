@@ -117,21 +117,13 @@ impl Table {
         let Some(set) = set else {
             return found(Place::Full);
         };
-        let mut free = None;
-        let mut known = None;
-        for (index, place) in set.chunks_exact(stride).enumerate() {
-            match place {
-                [tag, ..] if *tag == hash => {
-                    known = Some(index);
-                    break;
-                }
-                [tag, kept @ ..] if free.is_none() && (*tag == 0 || is_idle(kept)) => {
-                    free = Some(index);
-                }
-                _ => {}
-            }
-        }
-        let place = known.or(free).and_then(|index| {
+        let mut places = set.chunks_exact(stride);
+        let known = places.position(|place| place.first() == Some(&hash));
+        let free = || {
+            set.chunks_exact(stride)
+                .position(|place| matches!(place, [tag, kept @ ..] if *tag == 0 || is_idle(kept)))
+        };
+        let place = known.or_else(free).and_then(|index| {
             let start = index * stride;
             set.get_mut(start..start + stride)
         });

@@ -65,8 +65,8 @@ pub(super) struct Choices {
     pub null: bool,
     /// Whether an object or an array is among them.
     pub composite: bool,
-    /// For people.
-    pub shown: Vec<Value>,
+    /// What is let pass, as people are told.
+    pub listed: Box<str>,
 }
 
 /// What is asked of strings.
@@ -361,7 +361,7 @@ impl Choices {
             composite: values
                 .iter()
                 .any(|value| value.is_object() || value.is_array()),
-            shown: values.to_vec(),
+            listed: super::wording::listed(values).into_boxed_str(),
         };
         let mut texts: Vec<Box<[u8]>> = Vec::new();
         for value in values {

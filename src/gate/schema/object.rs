@@ -318,10 +318,13 @@ impl ObjectRules {
             let mut missing = required & !seen;
             while missing != 0 {
                 let index = at * 64 + missing.trailing_zeros() as usize;
+                missing &= missing - 1;
+                if teller.passes_over() {
+                    continue;
+                }
                 teller.say(&below("", shape.names.get(index)), "required", || {
                     wording::MISSING.to_owned()
                 });
-                missing &= missing - 1;
             }
         }
     }

@@ -81,7 +81,7 @@ impl<'a> Teller<'a> {
         });
     }
 
-    /// What a schema finds wrong with a value that stands at `pointer`.
+    /// What a schema finds wrong with a value that stands at `pointer`, which it does not accept.
     pub(super) fn value(
         &mut self,
         node: &Node,
@@ -90,6 +90,9 @@ impl<'a> Teller<'a> {
         value: &[u8],
         tools: &mut Tools<'_>,
     ) {
+        if self.passes_over() {
+            return;
+        }
         if let Some(validator) = node.validator(tools) {
             match value_tree(kind, value) {
                 Some(tree) => self.by_crate(validator, pointer, &tree),
@@ -110,7 +113,7 @@ impl<'a> Teller<'a> {
         for choices in &node.choices {
             if !choices.accepts(kind, value) {
                 self.say(pointer, choices.keyword, || {
-                    wording::choices(&choices.shown, &found)
+                    wording::choices(&choices.listed, &found)
                 });
             }
         }
@@ -294,6 +297,9 @@ fn of_names(schema_path: &str) -> bool {
 /// The pointer of a member.
 pub(super) fn below(pointer: &str, name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
+    if !name.contains(['~', '/']) {
+        return [pointer, "/", &name].concat();
+    }
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 

@@ -1,5 +1,7 @@
 //! What people are told: what was expected, and what was found.
 
+use std::borrow::Cow;
+
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value;
 
@@ -20,11 +22,11 @@ pub(super) fn found(kind: Kind, value: &[u8]) -> String {
             .unwrap_or_default(),
     );
     match kind {
-        Kind::Text => format!("string {}", quoted(&text)),
-        Kind::Number => format!("number {}", beginning(&text)),
+        Kind::Text => ["string ", &quoted(&text)].concat(),
+        Kind::Number => ["number ", &beginning(&text)].concat(),
         Kind::Boolean | Kind::Null => text.into_owned(),
-        Kind::Object => format!("object {}", beginning(&text)),
-        Kind::Array => format!("array {}", beginning(&text)),
+        Kind::Object => ["object ", &beginning(&text)].concat(),
+        Kind::Array => ["array ", &beginning(&text)].concat(),
     }
 }
 
@@ -40,39 +42,59 @@ pub(super) fn found_value(value: &Value) -> String {
 }
 
 /// The first characters of a text, and a mark when there are more.
-fn beginning(text: &str) -> String {
-    let mut shown: String = text.chars().take(BEGINNING).collect();
-    if shown.len() < text.len() {
-        shown.push('\u{2026}');
+fn beginning(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(BEGINNING) {
+        None => text.into(),
+        Some((end, _)) => [text.get(..end).unwrap_or_default(), "\u{2026}"]
+            .concat()
+            .into(),
     }
-    shown
 }
 
 /// The same as a JSON string, so that no control character is told as it is.
 fn quoted(text: &str) -> String {
-    Value::String(beginning(text)).to_string()
+    let text = beginning(text);
+    let plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        return ["\"", &text, "\""].concat();
+    }
+    Value::String(text.into_owned()).to_string()
+}
+
+/// What nearly all of them say. Words are the most of what a bad event costs, so the few that nearly all
+/// bad events get are put together without a formatter.
+fn expected(wanted: &str, found: &str) -> String {
+    ["expected ", wanted, ", found ", found].concat()
 }
 
 /// `type`.
 pub(super) fn types(wanted: Types, found: &str) -> String {
-    let names: Vec<&str> = wanted.names().collect();
-    format!("expected {}, found {found}", names.join(" or "))
+    let mut names = wanted.names();
+    match (names.next(), names.next()) {
+        (Some(only), None) => expected(only, found),
+        _ => expected(&wanted.names().collect::<Vec<_>>().join(" or "), found),
+    }
 }
 
-/// `enum` and `const`.
-pub(super) fn choices(shown: &[Value], found: &str) -> String {
-    let mut list: Vec<String> = shown
+/// What `enum` and `const` let pass, as it is told.
+pub(super) fn listed(values: &[Value]) -> String {
+    let mut list: Vec<String> = values
         .iter()
         .take(LISTED)
-        .map(|value| beginning(&value.to_string()))
+        .map(|value| beginning(&value.to_string()).into_owned())
         .collect();
-    if shown.len() > LISTED {
-        list.push(format!("{} more", shown.len() - LISTED));
+    if values.len() > LISTED {
+        list.push(format!("{} more", values.len() - LISTED));
     }
-    match shown.len() {
-        1 => format!("expected {}, found {found}", list.concat()),
-        _ => format!("expected one of {}, found {found}", list.join(", ")),
+    match values.len() {
+        1 => list.concat(),
+        _ => format!("one of {}", list.join(", ")),
     }
+}
+
+/// `enum` and `const`, of what [`listed`] says.
+pub(super) fn choices(listed: &str, found: &str) -> String {
+    expected(listed, found)
 }
 
 /// `minLength` and `maxLength`.
@@ -157,11 +179,11 @@ pub(super) fn of_crate(kind: &ValidationErrorKind, instance: &Value) -> String {
     match kind {
         ValidationErrorKind::Type { kind } => types(types_of(kind), &found),
         ValidationErrorKind::Enum { options } => match &**options {
-            Value::Array(values) => choices(values, &found),
-            value => choices(std::slice::from_ref(value), &found),
+            Value::Array(values) => choices(&listed(values), &found),
+            value => choices(&listed(std::slice::from_ref(value)), &found),
         },
         ValidationErrorKind::Constant { expected_value } => {
-            choices(std::slice::from_ref(&**expected_value), &found)
+            choices(&listed(std::slice::from_ref(&**expected_value)), &found)
         }
         ValidationErrorKind::MinLength { limit } => {
             length("at least", *limit, length_of(instance), &found)

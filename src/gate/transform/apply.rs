@@ -178,6 +178,7 @@ impl Transforms {
                     topic: topic.to_vec(),
                     source: group.source.clone(),
                     tags: group.tags.clone(),
+                    span: group.span,
                     ..EventGroup::default()
                 },
             }),

@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use super::Timeouts;
 use super::connect::{Connector, Use};
 use crate::logstore::error::{
-    MAX_ERROR_BODY, StoreError, TransportFailure, parse_error, request_id,
+    MAX_ERROR_BODY, StoreError, TransportFailure, parse_error, request_id, retry_after,
 };
 
 /// A body is handed to the connection in pieces of so many bytes.
@@ -41,6 +41,9 @@ const IDLE: Duration = Duration::from_secs(20);
 const MAX_IDLE: usize = 64;
 /// Bytes of an answer's head; hyper also reads bodies through a buffer of this size.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
+
+/// What is wrong with an answer that is longer than its call may have.
+pub(super) const TOO_LARGE: &str = "the answer is larger than its limit";
 
 type HttpClient = Client<Connector, Pieces>;
 
@@ -243,8 +246,9 @@ pub(super) async fn exchange(
     let not_the_store = |what| StoreError::NotTheStore {
         status: head.status.as_u16(),
         what,
+        retry_after: retry_after(&head.headers),
     };
-    let body = body?.ok_or_else(|| not_the_store("the answer is larger than its limit"))?;
+    let body = body?.ok_or_else(|| not_the_store(TOO_LARGE))?;
     if let refused @ StoreError::Refused(_) = parse_error(head.status, &head.headers, &body) {
         return Err(refused);
     }

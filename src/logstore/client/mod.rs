@@ -31,22 +31,26 @@ use tokio::sync::Semaphore;
 
 pub use self::connect::tls_config;
 use self::connect::{Base, connector};
-use self::exchange::{Answer, Wire, exchange, is_quiet};
+use self::exchange::{Answer, TOO_LARGE, Wire, exchange, is_quiet};
 use self::key::Key;
 pub use self::key::KeySource;
-pub use self::read::{CursorFrom, MAX_PULL, Pulled, ShardInfo};
-use self::read::{json, read_pull, unexpected};
+pub use self::read::{
+    CursorFrom, MAX_PULL, Packed, PullError, PullOrder, Pulled, ShardInfo, is_at,
+};
+use self::read::{json, unexpected};
 use self::relay::MAX_RELAYS;
 pub use self::relay::{RelayError, RelayHost, RelayRequest, RelayedAnswer, is_signed};
 use super::codec::Codec;
 use super::error::{
     ErrorAnswer, MAX_ERROR_BODY, NextStep, RetryReason, StoreError, TransportFailure, next_step,
+    server_time,
 };
 use super::header;
 use super::signature::{AccessKey, Signer, Unsigned};
 use crate::config::{Delivery, SignatureVersion};
 use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
+use crate::foundation::trace_context::{TRACEPARENT, TraceContext};
 
 /// Bytes of a list of shards or a cursor.
 const MAX_JSON: usize = 1024 * 1024;
@@ -141,6 +145,41 @@ pub struct PutReceipt {
     pub request_id: String,
 }
 
+/// What came of a call that was made to see whether calls are answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// The store's clock, in Unix seconds, where its answer says it.
+    pub server_time: Option<u64>,
+    /// How many shards the logstore has, or why that is not known.
+    pub shards: Result<usize, StoreError>,
+}
+
+/// A LogGroup as it is written.
+#[derive(Clone, Debug)]
+pub struct PackedGroup {
+    /// How `body` is compressed.
+    pub codec: Codec,
+    /// The LogGroup.
+    pub body: Bytes,
+    /// Its size before compression, in bytes.
+    pub raw_size: usize,
+    /// Our span that the write is, for the store to continue.
+    pub span: Option<TraceContext>,
+}
+
+impl PackedGroup {
+    /// One that no trace is of.
+    #[must_use]
+    pub fn new(codec: Codec, body: Bytes, raw_size: usize) -> Self {
+        Self {
+            codec,
+            body,
+            raw_size,
+            span: None,
+        }
+    }
+}
+
 /// A request to be made.
 #[derive(Clone)]
 struct Call<'a> {
@@ -217,8 +256,7 @@ impl StoreClient {
         }
     }
 
-    /// Writes one LogGroup, to whichever shard the store likes. `body` is compressed as `codec`
-    /// says and has `raw_size` bytes before.
+    /// Writes one LogGroup, to whichever shard the store likes.
     ///
     /// # Errors
     /// See [`StoreError`]. After [`RetryReason::ClockSkew`] the next call is signed with the store's
@@ -227,11 +265,16 @@ impl StoreClient {
         &self,
         project: &ProjectName,
         logstore: &LogstoreName,
-        codec: Codec,
-        body: Bytes,
-        raw_size: usize,
+        group: PackedGroup,
     ) -> Result<PutReceipt, StoreError> {
+        let PackedGroup {
+            codec,
+            body,
+            raw_size,
+            span,
+        } = group;
         let mut headers = HeaderMap::new();
+        put_span(&mut headers, span);
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/x-protobuf"),
@@ -271,6 +314,25 @@ impl StoreClient {
         json(&answer)
     }
 
+    /// Asks for the shards of a logstore, which changes nothing there, and says what came of it: for
+    /// somebody who wants to know whether address, key and clock are good.
+    pub async fn probe(&self, project: &ProjectName, logstore: &LogstoreName) -> Probe {
+        let path = format!("/logstores/{logstore}/shards");
+        match self.send(Call::get(project, path, &[])).await {
+            Ok(answer) => Probe {
+                server_time: server_time(&answer.headers),
+                shards: json::<Vec<ShardInfo>>(&answer).map(|shards| shards.len()),
+            },
+            Err(error) => Probe {
+                server_time: match &error {
+                    StoreError::Refused(answer) => answer.server_time,
+                    _ => None,
+                },
+                shards: Err(error),
+            },
+        }
+    }
+
     /// A cursor into a shard.
     ///
     /// # Errors
@@ -305,14 +367,46 @@ impl StoreClient {
         cursor: &str,
         count: u32,
     ) -> Result<Pulled, StoreError> {
-        let path = format!("/logstores/{logstore}/shards/{shard}");
-        let count = count.to_string();
-        let query = [("type", "log"), ("cursor", cursor), ("count", &count)];
+        let order = PullOrder {
+            shard,
+            cursor,
+            end: None,
+            count,
+            cap: MAX_PULL,
+        };
+        let packed = self.pull_packed(project, logstore, order).await?;
+        Ok(packed.unpack()?)
+    }
+
+    /// The same as it came, not unpacked yet, as far as an end and a size.
+    ///
+    /// # Errors
+    /// See [`PullError`].
+    pub async fn pull_packed(
+        &self,
+        project: &ProjectName,
+        logstore: &LogstoreName,
+        order: PullOrder<'_>,
+    ) -> Result<Packed, PullError> {
+        let path = format!("/logstores/{logstore}/shards/{}", order.shard);
+        let count = order.count.to_string();
+        let mut query = vec![
+            ("type", "log"),
+            ("cursor", order.cursor),
+            ("count", count.as_str()),
+        ];
+        query.extend(order.end.map(|end| ("end_cursor", end)));
         let mut call = Call::get(project, path, &query);
-        call.cap = MAX_PULL;
+        call.cap = order.cap;
         call.headers
             .insert(ACCEPT_ENCODING, HeaderValue::from_static("lz4"));
-        read_pull(&self.send(call).await?)
+        match self.send(call).await {
+            Ok(answer) => Ok(Packed::of(answer, order.cap)?),
+            Err(StoreError::NotTheStore { what, .. }) if what == TOO_LARGE => {
+                Err(PullError::TooLarge)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn send(&self, call: Call<'_>) -> Result<Answer, StoreError> {
@@ -396,6 +490,14 @@ impl StoreClient {
             let ahead = time.cast_signed() - clock::unix_seconds().cast_signed();
             self.clock_ahead.store(ahead, Ordering::Relaxed);
         }
+    }
+}
+
+/// Names the span that a request is a part of. No signature covers that header.
+fn put_span(headers: &mut HeaderMap, span: Option<TraceContext>) {
+    let value = span.and_then(|span| HeaderValue::try_from(span.to_string()).ok());
+    if let Some(value) = value {
+        headers.insert(TRACEPARENT, value);
     }
 }
 

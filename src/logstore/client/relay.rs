@@ -16,8 +16,9 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::exchange::read_capped;
-use super::{StoreClient, unaddressable};
+use super::{StoreClient, put_span, unaddressable};
 use crate::foundation::names::ProjectName;
+use crate::foundation::trace_context::TraceContext;
 use crate::logstore::error::{StoreError, TransportFailure, request_id};
 
 /// Relays of one client that are on their way at once.
@@ -57,6 +58,8 @@ pub struct RelayRequest<'a> {
     pub host: RelayHost<'a>,
     /// The body as it was sent, before any decompression.
     pub body: Bytes,
+    /// Our span that it is a part of, in place of the one that its sender names.
+    pub span: Option<TraceContext>,
 }
 
 /// What the `Host` header of a relayed request says.
@@ -146,6 +149,7 @@ impl StoreClient {
         *head.uri_mut() = url;
         *head.headers_mut() = end_to_end(relay.headers);
         head.headers_mut().insert(HOST, host);
+        put_span(head.headers_mut(), relay.span);
         Ok(head)
     }
 
@@ -155,6 +159,7 @@ impl StoreClient {
         let not_the_store = |what| StoreError::NotTheStore {
             status: head.status.as_u16(),
             what,
+            retry_after: None,
         };
         if request_id(&head.headers).is_none() {
             return Err(not_the_store("the answer has no x-log-requestid"));

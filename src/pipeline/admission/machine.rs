@@ -69,6 +69,11 @@ impl Machine {
         }
     }
 
+    /// Lets tasks be late by so much from now on.
+    pub(super) fn set_max_lag(&mut self, max_lag: Duration) {
+        self.max_lag = max_lag;
+    }
+
     /// After a moment: the requests that one unit of weight may bring in the next; `None` is no
     /// limit. A lane that has been silent has its part of it too.
     pub(super) fn next(&mut self, lag: Duration, lanes: &[Brought]) -> Option<f64> {

@@ -13,8 +13,8 @@ mod tests;
 mod turnstile;
 mod watch;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -83,9 +83,10 @@ impl AdmissionRules {
 #[derive(Debug)]
 pub(super) struct Admission {
     budget: Arc<Budget>,
-    rules: AdmissionRules,
+    low_share: AtomicU8,
+    normal_share: AtomicU8,
     turnstile: Turnstile,
-    drain: Mutex<Drain>,
+    drain: Mutex<(Drain, DelayRules)>,
     /// Bytes of events that may be held by the measure of time; worked out when something changes, so
     /// that a request only reads it.
     bound: AtomicU64,
@@ -105,14 +106,38 @@ impl Admission {
         metrics.load.watch(&budget);
         Self {
             budget,
-            rules,
+            low_share: AtomicU8::new(rules.shares.low),
+            normal_share: AtomicU8::new(rules.shares.normal),
             turnstile: Turnstile::new(weight),
-            drain: Mutex::default(),
+            drain: Mutex::new((Drain::default(), rules.delay)),
             bound: AtomicU64::new(UNBOUND),
             bound_by_quota: AtomicBool::new(false),
             metrics,
             disk: OnceLock::new(),
         }
+    }
+
+    /// Goes by other rules from now on.
+    pub(super) fn change_rules(&self, weight: u32, rules: AdmissionRules) {
+        self.low_share.store(rules.shares.low, Ordering::Relaxed);
+        self.normal_share
+            .store(rules.shares.normal, Ordering::Relaxed);
+        self.turnstile.set_weight(weight);
+        self.drain().1 = rules.delay;
+        self.settle();
+    }
+
+    /// How much of what the lane may hold a priority may use, in percent.
+    fn share_of(&self, priority: Priority) -> u8 {
+        Shares {
+            low: self.low_share.load(Ordering::Relaxed),
+            normal: self.normal_share.load(Ordering::Relaxed),
+        }
+        .of(priority)
+    }
+
+    fn drain(&self) -> MutexGuard<'_, (Drain, DelayRules)> {
+        self.drain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What would wait for too long goes to this disk from now on.
@@ -131,8 +156,8 @@ impl Admission {
 
     /// See [`super::Lane::enter`].
     pub(super) fn enter(&self, bytes: u64, usual: Priority, most: Priority) -> Result<(), Refusal> {
-        let percent = self.rules.shares.of(most);
-        let passing = self.rules.shares.of(usual);
+        let percent = self.share_of(most);
+        let passing = self.share_of(usual);
         self.turnstile.pass(passing).map_err(|held_up| {
             let wait = retry_seconds(held_up, LONGEST_GUESS);
             Refusal::from(Reason::Overloaded).retry_after(wait)
@@ -147,7 +172,7 @@ impl Admission {
 
     /// See [`super::Lane::admit`].
     pub(super) fn admit(&self, bytes: u64, priority: Priority) -> Result<Lease, Refusal> {
-        let percent = self.rules.shares.of(priority);
+        let percent = self.share_of(priority);
         self.in_time(bytes, percent)?;
         let lease = self.budget.lease_within(bytes, percent);
         lease.map_err(|_| self.memory_full(bytes, percent))
@@ -155,7 +180,7 @@ impl Admission {
 
     /// See [`super::Lane::admit_again`].
     pub(super) fn admit_again(&self, lease: &mut Lease, priority: Priority) -> Result<(), Refusal> {
-        let percent = self.rules.shares.of(priority);
+        let percent = self.share_of(priority);
         self.in_time(lease.bytes(), percent)?;
         lease
             .bind(percent)
@@ -178,8 +203,7 @@ impl Admission {
 
     /// The store took events of so many bytes.
     pub(super) fn on_delivered(&self, bytes: u64) {
-        let rules = self.rules.delay;
-        self.change(|drain, now| drain.delivered(bytes, now, &rules));
+        self.change_with(|drain, rules, now| drain.delivered(bytes, now, rules));
     }
 
     /// The store did not take a batch, because of a quota or otherwise.
@@ -193,10 +217,15 @@ impl Admission {
     }
 
     fn change(&self, change: impl FnOnce(&mut Drain, Instant)) {
+        self.change_with(|drain, _, now| change(drain, now));
+    }
+
+    fn change_with(&self, change: impl FnOnce(&mut Drain, &DelayRules, Instant)) {
         let now = Instant::now();
-        let mut drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut drain, now);
-        let bound = drain.bound(now, &self.rules.delay);
+        let mut locked = self.drain();
+        let (drain, rules) = &mut *locked;
+        change(drain, rules, now);
+        let bound = drain.bound(now, rules);
         self.bound_by_quota.store(bound.by_quota, Ordering::Relaxed);
         let most = bound.bytes.unwrap_or(UNBOUND);
         self.bound.store(most, Ordering::Relaxed);
@@ -245,9 +274,8 @@ impl Admission {
         if rate > 0 {
             return retry_seconds(time_for(bytes, rate), LONGEST_WAIT);
         }
-        let drain = self.drain.lock().unwrap_or_else(PoisonError::into_inner);
-        let failing = drain.failing_for(Instant::now()).unwrap_or_default();
-        drop(drain);
+        let failing = self.drain().0.failing_for(Instant::now());
+        let failing = failing.unwrap_or_default();
         retry_seconds(failing, LONGEST_GUESS)
     }
 }

@@ -14,7 +14,7 @@ const OPEN: u64 = u64::MAX;
 /// The requests of the current moment.
 #[derive(Debug)]
 pub(super) struct Turnstile {
-    weight: u32,
+    weight: AtomicU32,
     arrived: AtomicU64,
     /// Counted only while there is a limit.
     admitted: AtomicU64,
@@ -26,12 +26,17 @@ pub(super) struct Turnstile {
 impl Turnstile {
     pub(super) fn new(weight: u32) -> Self {
         Self {
-            weight: weight.max(1),
+            weight: AtomicU32::new(weight.max(1)),
             arrived: AtomicU64::new(0),
             admitted: AtomicU64::new(0),
             limit: AtomicU64::new(OPEN),
             since: AtomicU32::new(0),
         }
+    }
+
+    /// Compares to the others by another weight from now on.
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.weight.store(weight.max(1), Ordering::Relaxed);
     }
 
     /// Lets a request pass that may use `percent` of what the lane may bring.
@@ -70,7 +75,7 @@ impl Turnstile {
         let arrived = self.arrived.swap(0, Ordering::Relaxed);
         let admitted = self.admitted.swap(0, Ordering::Relaxed);
         Brought {
-            weight: self.weight,
+            weight: self.weight.load(Ordering::Relaxed),
             arrived,
             admitted: if limited { admitted } else { arrived },
         }
@@ -80,7 +85,9 @@ impl Turnstile {
     pub(super) fn set(&self, level: Option<f64>, limited_for: Duration) {
         let seconds = u32::try_from(limited_for.as_secs()).unwrap_or(u32::MAX);
         self.since.store(seconds, Ordering::Relaxed);
-        let limit = level.map_or(OPEN, |level| allotment(level, self.weight));
+        let limit = level.map_or(OPEN, |level| {
+            allotment(level, self.weight.load(Ordering::Relaxed))
+        });
         self.limit.store(limit, Ordering::Relaxed);
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::machine::{Lag, Machine};
-use crate::pipeline::lane::Lane;
+use crate::pipeline::Current;
 use crate::pipeline::retry::Cap;
 use crate::telemetry::MachineLoad;
 
@@ -19,15 +20,14 @@ const LOOKS: u32 = 10;
 /// Measures how late tasks run, and allots requests to the lanes while that is too late. Ends with
 /// `stopping`, which also ends all limits.
 pub(in crate::pipeline) async fn watch_machine(
-    lanes: Vec<Arc<Lane>>,
-    max_lag: Duration,
+    current: Arc<ArcSwap<Current>>,
     load: Arc<MachineLoad>,
     stopping: CancellationToken,
 ) {
     let mut watch = Watch {
-        lanes,
+        machine: Machine::new(current.load().max_lag),
+        current,
         lag: Lag::default(),
-        machine: Machine::new(max_lag),
         since: None,
         warnings: Cap::default(),
         load,
@@ -50,7 +50,7 @@ pub(in crate::pipeline) async fn watch_machine(
 }
 
 struct Watch {
-    lanes: Vec<Arc<Lane>>,
+    current: Arc<ArcSwap<Current>>,
     lag: Lag,
     machine: Machine,
     /// Since when requests are limited.
@@ -67,7 +67,14 @@ impl Watch {
     }
 
     fn allot(&mut self) {
-        let turnstiles = self.lanes.iter().map(|lane| lane.admission().turnstile());
+        let current = self.current.load();
+        self.machine.set_max_lag(current.max_lag);
+        let micros = u64::try_from(current.max_lag.as_micros()).unwrap_or(u64::MAX);
+        self.load.max_lag_micros.set(micros);
+        let turnstiles = current
+            .lanes
+            .iter()
+            .map(|lane| lane.admission().turnstile());
         let brought: Vec<_> = turnstiles.map(|turnstile| turnstile.brought()).collect();
         let level = self.machine.next(self.lag.get(), &brought);
         self.tell(level.is_some());
@@ -78,7 +85,7 @@ impl Watch {
         let now = Instant::now();
         self.since = level.map(|_| self.since.unwrap_or(now));
         let limited_for = self.since.map_or(Duration::ZERO, |since| now - since);
-        for lane in &self.lanes {
+        for lane in &self.current.load().lanes {
             lane.admission().turnstile().set(level, limited_for);
         }
         self.load.shedding.set(u64::from(level.is_some()));

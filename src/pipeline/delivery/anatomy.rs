@@ -59,6 +59,11 @@ impl Anatomy {
         })
     }
 
+    /// All of it, as it came.
+    pub(in crate::pipeline) fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
     /// How many events it holds.
     pub(in crate::pipeline) fn events(&self) -> usize {
         self.places.len()

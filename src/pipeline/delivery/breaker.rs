@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config;
+use crate::foundation::clock;
 use crate::pipeline::retry::random_share;
 use crate::telemetry::{BreakerState, UpstreamMetrics};
 
@@ -65,6 +66,8 @@ pub(in crate::pipeline) struct Breaker {
 pub(in crate::pipeline) struct Pass<'a> {
     breaker: &'a Breaker,
     probe: bool,
+    /// How long the upstream wants to be left alone.
+    asked: Option<Duration>,
 }
 
 /// What an attempt says of an upstream.
@@ -111,6 +114,7 @@ impl Breaker {
                     return Pass {
                         breaker: self,
                         probe,
+                        asked: None,
                     };
                 }
                 Err(until) => until,
@@ -174,6 +178,7 @@ impl Breaker {
         let mut inner = self.lock();
         let was_closed = matches!(inner.state, State::Closed { .. });
         self.go(&mut inner, State::Closed { failures: 0 });
+        self.metrics.failures.set(0);
         inner.pause = self.rules.pause_min.get();
         drop(inner);
         if !was_closed {
@@ -183,8 +188,9 @@ impl Breaker {
         }
     }
 
-    fn down(&self, probe: bool) {
+    fn down(&self, probe: bool, asked: Option<Duration>) {
         let mut inner = self.lock();
+        self.metrics.failures.add(1);
         match inner.state {
             State::Closed { failures } => {
                 let failures = failures.saturating_add(1);
@@ -193,7 +199,7 @@ impl Breaker {
                     return;
                 }
                 self.metrics.opened.inc();
-                self.open(&mut inner);
+                self.open(&mut inner, asked);
                 let upstream = &self.name;
                 tracing::warn!(
                     upstream,
@@ -201,7 +207,7 @@ impl Breaker {
                     "the upstream is down; it is probed from now on"
                 );
             }
-            State::HalfOpen if probe => self.open(&mut inner),
+            State::HalfOpen if probe => self.open(&mut inner, asked),
             // It was sent before.
             State::HalfOpen | State::Open { .. } => return,
         }
@@ -209,9 +215,12 @@ impl Breaker {
         self.changed.notify_waiters();
     }
 
-    fn open(&self, inner: &mut Inner) {
+    /// `asked`: how long the upstream wants to be left alone, which counts as far as pauses may be.
+    fn open(&self, inner: &mut Inner, asked: Option<Duration>) {
         let share = LEAST_SHARE + (1.0 - LEAST_SHARE) * random_share();
-        let until = Instant::now() + inner.pause.min(inner.longest).mul_f64(share);
+        let pause = inner.pause.min(inner.longest).mul_f64(share);
+        let asked = asked.unwrap_or_default();
+        let until = Instant::now() + pause.max(asked.min(inner.longest));
         inner.pause = inner
             .pause
             .saturating_mul(2)
@@ -220,7 +229,20 @@ impl Breaker {
     }
 
     fn go(&self, inner: &mut Inner, state: State) {
+        let before = std::mem::discriminant(&inner.state);
         inner.state = state;
+        let now = clock::unix_millis();
+        if before != std::mem::discriminant(&state) {
+            self.metrics.since.set(now);
+        }
+        let next_probe = match state {
+            State::Open { until } => {
+                let ahead = until.saturating_duration_since(Instant::now()).as_millis();
+                now.saturating_add(u64::try_from(ahead).unwrap_or(u64::MAX))
+            }
+            State::Closed { .. } | State::HalfOpen => 0,
+        };
+        self.metrics.next_probe.set(next_probe);
         let shown = match state {
             State::Closed { .. } => BreakerState::Closed,
             State::HalfOpen => BreakerState::HalfOpen,
@@ -240,11 +262,16 @@ impl Pass<'_> {
         self.probe
     }
 
+    /// The upstream said for how long it wants to be left alone (`Retry-After`).
+    pub(in crate::pipeline) fn asked_to_wait(&mut self, time: Option<Duration>) {
+        self.asked = time;
+    }
+
     /// The attempt has ended.
     pub(in crate::pipeline) fn ended(mut self, verdict: Verdict) {
         match verdict {
             Verdict::Up => self.breaker.up(),
-            Verdict::Down => self.breaker.down(self.probe),
+            Verdict::Down => self.breaker.down(self.probe, self.asked),
             Verdict::Unknown => return,
         }
         self.probe = false;
@@ -361,6 +388,36 @@ mod tests {
         assert!(probe.is_probe());
         assert_eq!(waited, 0);
         probe.ended(Verdict::Up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upstream_that_asks_for_a_pause_gets_it_within_the_longest_one() {
+        for (asked, tenths) in [(0, 8..=10), (3, 30..=31), (3600, 40..=41)] {
+            let breaker = breaker(1);
+            let mut pass = breaker.pass().await;
+            pass.asked_to_wait(Some(Duration::from_secs(asked)));
+            pass.ended(Verdict::Down);
+            let (waited, probe) = next(&breaker).await;
+            assert!(tenths.contains(&waited), "{asked} s: {waited}");
+            probe.ended(Verdict::Up);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_it_is_at_can_be_read() {
+        let breaker = breaker(2);
+        fails(&breaker).await;
+        let cells = &breaker.metrics;
+        assert_eq!((cells.failures.get(), cells.since.get()), (1, 0));
+        fails(&breaker).await;
+        assert_eq!(cells.failures.get(), 2);
+        let since = cells.since.get();
+        let ahead = cells.next_probe.get() - since;
+        assert!((700..=1100).contains(&ahead), "{ahead}");
+        let (_, probe) = next(&breaker).await;
+        assert_eq!(cells.next_probe.get(), 0);
+        probe.ended(Verdict::Up);
+        assert_eq!((cells.failures.get(), cells.next_probe.get()), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

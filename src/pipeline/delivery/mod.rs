@@ -6,6 +6,7 @@ pub(super) mod aimd;
 pub(super) mod anatomy;
 pub(super) mod breaker;
 pub(super) mod records;
+pub(super) mod span;
 pub(super) mod splitter;
 #[cfg(test)]
 mod tests;

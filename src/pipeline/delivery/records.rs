@@ -9,13 +9,11 @@ use std::ops::Range;
 use super::anatomy::Anatomy;
 use crate::event::{Cause, Kind, Violation, pair_of, put_content};
 use crate::foundation::wire::{Field, Reader, put_varint};
-use crate::logstore::error::StoreError;
+use crate::pipeline::destination::Failure;
 use crate::pipeline::quarantine::{Attached, Record, RecordEvent, Tags};
 
 /// Bytes of records that are handed over together.
 const CHUNK: usize = 1 << 20;
-/// What stands for the code where it was not the store that refused.
-const NO_CODE: &str = "TooLarge";
 
 const TIME: u32 = 1;
 const CONTENTS: u32 = 2;
@@ -28,7 +26,7 @@ const TIME_NS_TAG: u8 = 0x25;
 pub(in crate::pipeline) fn lines(
     anatomy: &Anatomy,
     run: &Range<usize>,
-    why: &StoreError,
+    why: &Failure,
     now: u64,
 ) -> (Vec<u8>, usize) {
     let (mut lines, mut count) = (Vec::new(), 0);
@@ -39,10 +37,6 @@ pub(in crate::pipeline) fn lines(
         text(&shell.source),
         text(anatomy.pack()),
     );
-    let code = match why {
-        StoreError::Refused(answer) => answer.code.as_str(),
-        _ => NO_CODE,
-    };
     let violation = Violation {
         pointer: String::new(),
         keyword: Cause::Store.label().into(),
@@ -59,7 +53,7 @@ pub(in crate::pipeline) fn lines(
             id: &id,
             received: now,
             cause: Cause::Store.label(),
-            check: code,
+            check: &why.code,
             violations: vec![(&violation).into()],
             hidden: 0,
             client: None,
@@ -120,7 +114,7 @@ mod tests {
     use super::*;
     use crate::event::{LOGS_TAG, TOPIC_TAG, put_tag};
     use crate::foundation::wire::put_bytes;
-    use crate::logstore::error::ErrorAnswer;
+    use crate::logstore::error::{ErrorAnswer, StoreError};
 
     fn anatomy(events: usize, value: &[u8]) -> Anatomy {
         let mut log = vec![TIME_TAG];
@@ -139,14 +133,16 @@ mod tests {
         Anatomy::of(raw).unwrap()
     }
 
-    fn why() -> StoreError {
-        StoreError::Refused(ErrorAnswer {
+    fn why() -> Failure {
+        let refused = StoreError::Refused(ErrorAnswer {
             status: 400,
             code: "PostBodyInvalid".to_owned(),
             message: "bad \"event\"".to_owned(),
             request_id: Some("6A2F".to_owned()),
             server_time: None,
-        })
+            retry_after: None,
+        });
+        refused.into()
     }
 
     #[test]

@@ -50,6 +50,11 @@ impl Splitter {
         self.waiting.pop()
     }
 
+    /// The parts that are still to be sent, in their order.
+    pub(in crate::pipeline) fn left(&self) -> impl Iterator<Item = &Range<usize>> {
+        self.waiting.iter().rev()
+    }
+
     /// The store took a part.
     pub(in crate::pipeline) fn taken(&mut self) {
         self.taken = true;

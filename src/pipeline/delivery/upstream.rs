@@ -7,11 +7,13 @@ use tokio::time::Instant;
 
 use super::breaker::Breaker;
 use crate::config::Delivery;
-use crate::telemetry::UpstreamMetrics;
+use crate::foundation::clock;
+use crate::telemetry::{Metrics, UpstreamMetrics};
 
 /// One upstream, as all its lanes see it.
 #[derive(Debug)]
 pub struct Upstream {
+    name: String,
     breaker: Breaker,
     retries: RetryBudget,
     metrics: Arc<UpstreamMetrics>,
@@ -22,19 +24,44 @@ impl Upstream {
     #[must_use]
     pub fn new(name: &str, delivery: &Delivery, metrics: Arc<UpstreamMetrics>) -> Arc<Self> {
         Arc::new(Self {
+            name: name.to_owned(),
             breaker: Breaker::new(name, &delivery.breaker, Arc::clone(&metrics)),
             retries: RetryBudget::new(delivery.retries_per_second),
             metrics,
         })
     }
 
+    /// It is used from now on, by these rules: so it is shown.
+    pub(in crate::pipeline) fn show(&self, delivery: &Delivery, shown: &Metrics) {
+        shown.keep_upstream(&self.name, &self.metrics);
+        let per_second = u64::from(delivery.retries_per_second);
+        self.metrics.retries_per_second.set(per_second);
+        let concurrency = u64::from(delivery.concurrency);
+        self.metrics.concurrency.set(concurrency);
+    }
+
+    /// What is told of it.
+    pub(in crate::pipeline) fn metrics(&self) -> &UpstreamMetrics {
+        &self.metrics
+    }
+
     pub(in crate::pipeline) fn breaker(&self) -> &Breaker {
         &self.breaker
+    }
+
+    /// An attempt failed as if the upstream were down.
+    pub(in crate::pipeline) fn failed(&self, why: &impl std::fmt::Display) {
+        self.metrics.failed(&why.to_string(), clock::unix_millis());
     }
 
     /// The store refused the access key of an attempt.
     pub(in crate::pipeline) fn credential_refused(&self) {
         self.metrics.credentials_refused.inc();
+    }
+
+    /// An attempt has ended.
+    pub(in crate::pipeline) fn attempted(&self, took: Duration) {
+        self.metrics.attempts.observe(took);
     }
 
     /// Waits for the turn of an attempt that repeats a failed one.
@@ -44,6 +71,11 @@ impl Upstream {
     pub(in crate::pipeline) async fn turn(&self) {
         let now = Instant::now();
         let turn = self.retries.next(now);
+        let free = turn.saturating_duration_since(now) + self.retries.distance;
+        let ahead = u64::try_from(free.as_millis()).unwrap_or(u64::MAX);
+        self.metrics
+            .next_turn
+            .set(clock::unix_millis().saturating_add(ahead));
         if turn > now {
             self.metrics.retries_delayed.inc();
             tokio::time::sleep_until(turn).await;

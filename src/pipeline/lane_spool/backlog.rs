@@ -8,13 +8,14 @@ use super::LaneSpool;
 use crate::event::put_tag;
 use crate::foundation::budget::Lease;
 use crate::pipeline::batch::{BATCH_OVERHEAD, Held, SealedBatch};
+use crate::pipeline::delivery::span::Links;
 use crate::pipeline::spool::{ReadError, Taken};
 
 /// Pause when memory or the disk has no room for a bundle that is to come back.
 const PAUSE: Duration = Duration::from_millis(100);
 
 impl LaneSpool {
-    /// Waits until something waits on disk.
+    /// Waits until something waits on disk, and may be sent.
     ///
     /// # Cancel safety
     /// Safe.
@@ -22,6 +23,7 @@ impl LaneSpool {
         loop {
             let ready = self.ready.notified();
             if self.backlog.load(Ordering::Acquire) > 0 {
+                self.used.pace.ready().await;
                 return;
             }
             ready.await;
@@ -111,9 +113,12 @@ impl LaneSpool {
         };
         self.metrics.spool.waiting.sub(bundle.events);
         let logs_bytes = bundle.logs_bytes;
+        let has_pack_id = bundle.has_pack_id();
         let mut raw = bundle.log_group;
         let key = logs_bytes..raw.len();
-        put_tag(&mut raw, b"__pack_id__", bundle.id.to_string().as_bytes());
+        if !has_pack_id {
+            put_tag(&mut raw, b"__pack_id__", bundle.id.to_string().as_bytes());
+        }
         // It was leased for about as much.
         lease.shrink_to((raw.capacity() + BATCH_OVERHEAD) as u64);
         let held = Held::resumed(Arc::clone(&self.metrics), bundle.events, logs_bytes as u64);
@@ -126,7 +131,11 @@ impl LaneSpool {
             id: bundle.id,
             events: u32::try_from(bundle.events).unwrap_or(u32::MAX),
             logged: true,
+            from_disk: true,
+            instead_of: None,
+            since: taken.time,
             waiters: Vec::new(),
+            links: Links::default(),
         })
     }
 }

@@ -1,11 +1,12 @@
 //! The jobs of a lane's disk, done.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Job, Jobs, LaneSpool, PartJob, State, UPKEEP};
+use tokio::sync::oneshot;
+
+use super::{Ending, Job, Jobs, LaneSpool, PartJob, State, UPKEEP};
 use crate::event::Reason;
 use crate::foundation::clock;
 use crate::pipeline::batch::{Held, SealedBatch};
@@ -17,10 +18,12 @@ const MAX_GROUP: u64 = 8 << 20;
 /// Bytes of earlier lives that are looked through between other jobs.
 const RECOVERED: u64 = 16 << 20;
 
-/// What was appended, and is told once it is synced.
+/// What was to be appended, and is told once that is synced.
 enum Appended {
     Part(PartJob),
     Batch(SealedBatch),
+    /// Of this one nothing was: the disk did not take it.
+    Refused(SealedBatch),
 }
 
 impl Appended {
@@ -30,7 +33,7 @@ impl Appended {
                 bundle: part.id,
                 number: part.number,
             },
-            Self::Batch(batch) => PartId {
+            Self::Batch(batch) | Self::Refused(batch) => PartId {
                 bundle: batch.id,
                 number: 0,
             },
@@ -44,6 +47,7 @@ struct Then {
     /// Batches of which the parts were appended before.
     released: Vec<SealedBatch>,
     done: Vec<BundleId>,
+    told: Vec<oneshot::Sender<()>>,
     recover: bool,
 }
 
@@ -82,7 +86,7 @@ impl LaneSpool {
     }
 
     /// Appends, syncs, and tells. Whether there is more to recover.
-    fn commit(&self, jobs: Vec<Job>) -> bool {
+    fn commit(self: &Arc<Self>, jobs: Vec<Job>) -> bool {
         let now = clock::unix_millis();
         let (mut appended, mut then) = (Vec::new(), Then::default());
         let ticket = {
@@ -94,6 +98,7 @@ impl LaneSpool {
                         self.spill(&mut log, batch, now, (&mut appended, &mut then))
                     }
                     Job::Done(id) => then.done.push(id),
+                    Job::Tell(who) => then.told.push(who),
                     Job::Recover => then.recover = true,
                     Job::Tend => {}
                 }
@@ -101,7 +106,9 @@ impl LaneSpool {
             log.begin_sync()
         };
         if let Some(ticket) = ticket {
+            let began = Instant::now();
             let outcome = ticket.run();
+            self.metrics.spool.sync.observe(began.elapsed());
             let synced = self.log().finish_sync(outcome);
             if let Err(doubt) = synced {
                 self.append_again(&doubt, now, &mut appended);
@@ -109,24 +116,39 @@ impl LaneSpool {
         }
         for appended in appended {
             match appended {
-                Appended::Part(part) => part.waiter.safe(),
+                Appended::Part(PartJob {
+                    waiter,
+                    logs,
+                    lease,
+                    ..
+                }) => {
+                    // Before the client hears of it.
+                    drop((logs, lease));
+                    waiter.safe();
+                }
                 Appended::Batch(batch) => self.let_go(batch),
+                Appended::Refused(batch) => self.keep_in_memory(batch),
             }
         }
         for batch in then.released {
-            if self.partial().contains(&batch.id) {
+            let whole = is_whole(&self.log(), &batch);
+            if whole {
+                self.let_go(batch);
+            } else {
                 // Only memory has all of it.
                 self.sealed.push(batch);
-            } else {
-                self.let_go(batch);
             }
         }
         {
             let mut log = self.log();
             for id in then.done {
-                self.partial().remove(&id);
                 log.done(id);
             }
+        }
+        self.progress.fetch_add(1, Ordering::AcqRel);
+        for who in then.told {
+            // Who does not listen any more has given up.
+            if who.send(()).is_err() {}
         }
         then.recover && self.recover()
     }
@@ -159,19 +181,25 @@ impl LaneSpool {
     }
 
     fn refuse(&self, part: PartJob, error: &AppendError) {
-        self.partial().insert(part.id);
         part.waiter.failed(self.failed(error));
     }
 
     /// Gives a batch to the disk.
     fn spill(
-        &self,
+        self: &Arc<Self>,
         log: &mut Log,
         batch: SealedBatch,
         now: u64,
         (appended, then): (&mut Vec<Appended>, &mut Then),
     ) {
-        if batch.logged {
+        let batch_id = batch.id;
+        let partial = batch.logged && !is_whole(log, &batch);
+        if partial && self.closing.load(Ordering::Acquire) {
+            // All of it is written once more, under another id: there is no later in which the workers
+            // could send it from memory.
+            let whole = batch.anew(self.ids.next(), Ending::of(self, batch_id));
+            self.append_batch(log, whole, now, appended);
+        } else if batch.logged {
             then.released.push(batch);
         } else {
             self.append_batch(log, batch, now, appended);
@@ -205,31 +233,41 @@ impl LaneSpool {
             }
             Err(error) => {
                 self.failed(&error);
-                self.keep_in_memory(batch);
+                appended.push(Appended::Refused(batch));
             }
         }
     }
 
-    /// The disk has nothing of a batch, and the workers get it.
+    /// The disk has nothing of a batch under its id, and the workers get it.
     fn keep_in_memory(&self, batch: SealedBatch) {
-        self.partial().remove(&batch.id);
         self.sealed.push(batch);
+    }
+
+    /// A stop: what the disk has of a batch stays there, and memory lets it go; what it does not have is
+    /// lost.
+    pub(in crate::pipeline) fn leave(&self, batch: SealedBatch) {
+        self.metrics.batches_waiting.sub(1);
+        let bundle = batch.bundle();
+        let mut held = batch.held;
+        let known = bundle.map_or(0, |id| self.log().events_of(id));
+        let bytes = held.bytes();
+        let there = held.take(known, bytes);
+        match bundle {
+            Some(id) if there.events() > 0 => {
+                self.wait_on_disk(id, there);
+            }
+            _ => there.dropped(DropReason::Stopped),
+        }
+        held.dropped(DropReason::Stopped);
     }
 
     /// A sync failed: what it was for is written once more, to another file.
     fn append_again(&self, doubt: &InDoubt, now: u64, appended: &mut Vec<Appended>) {
         tracing::warn!(error = %doubt, "the disk did not take what was written; it is written again");
-        // What is withdrawn is whole in memory alone, until all of it is written again. A bundle that was
-        // not whole before stays so.
-        let mut missing: BTreeSet<PartId> = doubt.parts.iter().copied().collect();
-        let newly: Vec<BundleId> = {
-            let mut partial = self.partial();
-            let ids = missing.iter().map(|part| part.bundle);
-            ids.filter(|id| partial.insert(*id)).collect()
-        };
-        let (good, doubtful): (Vec<Appended>, Vec<Appended>) = std::mem::take(appended)
-            .into_iter()
-            .partition(|it| !missing.contains(&it.part_id()));
+        // What is not written again is whole in memory alone (`is_whole`).
+        let in_doubt = |it: &Appended| doubt.parts.binary_search(&it.part_id()).is_ok();
+        let (doubtful, good): (Vec<Appended>, Vec<Appended>) =
+            std::mem::take(appended).into_iter().partition(in_doubt);
         *appended = good;
         let mut again = Vec::new();
         let ticket = {
@@ -237,13 +275,17 @@ impl LaneSpool {
             for it in doubtful {
                 match it {
                     Appended::Part(part) => self.append_part(&mut log, part, now, &mut again),
-                    Appended::Batch(batch) => self.append_batch(&mut log, batch, now, &mut again),
+                    Appended::Batch(batch) | Appended::Refused(batch) => {
+                        self.append_batch(&mut log, batch, now, &mut again);
+                    }
                 }
             }
             log.begin_sync()
         };
         let synced = ticket.map_or(Ok(()), |ticket| {
+            let began = Instant::now();
             let outcome = ticket.run();
+            self.metrics.spool.sync.observe(began.elapsed());
             self.log().finish_sync(outcome)
         });
         let lost = match synced {
@@ -256,34 +298,27 @@ impl LaneSpool {
         };
         for it in again {
             if lost.binary_search(&it.part_id()).is_err() {
-                missing.remove(&it.part_id());
                 appended.push(it);
                 continue;
             }
             match it {
-                Appended::Part(part) => {
-                    self.partial().insert(part.id);
-                    part.waiter.failed(Reason::SpoolFailed);
-                }
-                Appended::Batch(batch) => self.keep_in_memory(batch),
+                Appended::Part(part) => part.waiter.failed(Reason::SpoolFailed),
+                Appended::Batch(batch) | Appended::Refused(batch) => self.keep_in_memory(batch),
             }
-        }
-        let is_whole = |id: &BundleId| !missing.iter().any(|part| part.bundle == *id);
-        let mut partial = self.partial();
-        for id in newly.iter().filter(|id| is_whole(id)) {
-            partial.remove(id);
         }
     }
 
     /// The disk has a batch: memory lets it go.
     fn let_go(&self, batch: SealedBatch) {
         self.metrics.batches_waiting.sub(1);
-        let (id, held) = batch.into_held();
-        self.wait_on_disk(id, held);
+        let there = self.wait_on_disk(batch.id, batch.held);
+        if let Some(other) = batch.instead_of.filter(|_| there) {
+            other.one_less();
+        }
     }
 
-    /// A bundle waits on disk from now on.
-    fn wait_on_disk(&self, id: BundleId, held: Held) {
+    /// A bundle waits on disk from now on. False when it is not there.
+    fn wait_on_disk(&self, id: BundleId, held: Held) -> bool {
         let events = held.events();
         let mut log = self.log();
         // Before anybody can take it.
@@ -293,13 +328,14 @@ impl LaneSpool {
             self.backlog.fetch_add(1, Ordering::AcqRel);
             drop(log);
             self.ready.notify_one();
-            return;
+            return true;
         }
         drop(log);
         tracing::error!(bundle = %id, events, "a batch that was to wait on disk is not there");
         let dropped = &self.metrics.events_dropped;
         dropped.at(DropReason::Lost as usize).add(events);
         self.metrics.spool.waiting.sub(events);
+        false
     }
 
     /// Looks through some of what earlier lives have left. Whether there is more.
@@ -320,6 +356,8 @@ impl LaneSpool {
             false
         });
         if through {
+            self.recovering.store(false, Ordering::Release);
+            self.metrics.spool.recovering.set(0);
             self.ready.notify_waiters();
             if after.recovered_events > 0 {
                 let events = after.recovered_events;
@@ -398,6 +436,12 @@ impl Drop for Running<'_> {
     }
 }
 
+/// Whether the disk has all events of a batch whose parts were given to it: not when it has refused one,
+/// or has lost one since.
+fn is_whole(log: &Log, batch: &SealedBatch) -> bool {
+    log.events_of(batch.id) >= u64::from(batch.events)
+}
+
 /// Jobs that share a sync.
 fn take_group(jobs: &mut Jobs) -> Vec<Job> {
     let mut group = Vec::new();
@@ -411,7 +455,7 @@ fn take_group(jobs: &mut Jobs) -> Vec<Job> {
                 part.logs.len() as u64
             }
             Job::Spill(batch) => batch.raw.len() as u64,
-            Job::Done(_) | Job::Recover | Job::Tend => 0,
+            Job::Done(_) | Job::Tell(_) | Job::Recover | Job::Tend => 0,
         };
         group.push(job);
     }

@@ -12,34 +12,40 @@
 
 mod backlog;
 mod commit;
+mod ending;
+#[cfg(test)]
+pub(super) mod gate;
+mod pace;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
-use super::batch::SealedBatch;
+pub(super) use self::ending::Ending;
+pub(super) use self::pace::Pace;
+use super::batch::{BundleIds, SealedBatch};
 use super::queue::SealedQueue;
 use super::receipt::Waiter;
 use super::spool::{BundleId, Counts, Log, Order};
 use crate::config;
 use crate::event::Reason;
-use crate::foundation::budget::{Budget, percent_of};
+use crate::foundation::budget::{Budget, Lease, percent_of};
 use crate::telemetry::{DropReason, LogstoreMetrics};
 
-/// Bytes of parts that wait for the disk, at most; what comes then is refused.
+/// Bytes of parts that wait for the disk, at most; what comes then is refused. They are copies, paid for
+/// by leases of the lane's memory.
 const MAX_PENDING: u64 = 8 << 20;
 /// How often the disk is looked after, and one that failed is tried again.
 const UPKEEP: Duration = Duration::from_secs(1);
-/// How long a stop waits for the job that the disk is at.
-const LAST_JOB: Duration = Duration::from_secs(10);
-
 /// How a lane uses its disk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SpoolUse {
     /// The least time between the beginnings of two syncs: what comes meanwhile shares the second.
     pub(super) commit_interval: Duration,
@@ -47,15 +53,18 @@ pub(super) struct SpoolUse {
     pub(super) spill_at: u8,
     /// Which of what waits on disk goes first.
     pub(super) order: Order,
+    /// How fast what waits is sent, over all lanes.
+    pub(super) pace: Arc<Pace>,
 }
 
 impl SpoolUse {
     /// What the configuration says.
-    pub(super) fn new(rules: &config::Spool, order: Order) -> Self {
+    pub(super) fn new(rules: &config::Spool, order: Order, pace: &Arc<Pace>) -> Self {
         Self {
             commit_interval: rules.commit_interval.get(),
             spill_at: rules.spill_at,
             order,
+            pace: Arc::clone(pace),
         }
     }
 }
@@ -68,6 +77,8 @@ pub(super) enum Job {
     Spill(SealedBatch),
     /// A bundle has ended.
     Done(BundleId),
+    /// Somebody wants to know when all before it is done.
+    Tell(oneshot::Sender<()>),
     /// What earlier lives have left is to be looked through.
     Recover,
     /// What is done is to be written down, and what is too old given up.
@@ -82,6 +93,8 @@ pub(super) struct PartJob {
     /// Topic, source and tags: written with the first part that the disk takes.
     pub(super) key: Arc<[u8]>,
     pub(super) logs: Vec<u8>,
+    /// Pays for `logs`, until it is known whether the disk has them.
+    pub(super) lease: Lease,
     pub(super) waiter: Waiter,
 }
 
@@ -116,12 +129,17 @@ pub(super) struct LaneSpool {
     tasks: TaskTracker,
     /// Bytes of events that memory may hold, by how fast the store takes them.
     most_held: AtomicU64,
+    /// What earlier lives have left is still being looked through.
+    recovering: AtomicBool,
     /// Whether anything was done since the disk was last looked after.
     changed: AtomicBool,
     /// When the disk was last looked after.
     checked: Mutex<Instant>,
-    /// Bundles of which a part is not on disk.
-    partial: Mutex<HashSet<BundleId>>,
+    /// Grows as long as the disk does something.
+    progress: AtomicU64,
+    /// The ids of this lane's bundles.
+    ids: Arc<BundleIds>,
+    finished: AtomicBool,
 }
 
 impl std::fmt::Debug for LaneSpool {
@@ -164,10 +182,14 @@ impl LaneSpool {
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
             most_held: AtomicU64::new(u64::MAX),
+            recovering: AtomicBool::new(true),
             changed: AtomicBool::new(false),
             checked: Mutex::new(Instant::now()),
-            partial: Mutex::default(),
+            progress: AtomicU64::new(0),
+            ids: Arc::new(BundleIds::new()),
+            finished: AtomicBool::new(false),
         });
+        spool.metrics.spool.recovering.set(1);
         spool.push(Job::Recover);
         spool
     }
@@ -180,8 +202,14 @@ impl LaneSpool {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn partial(&self) -> MutexGuard<'_, HashSet<BundleId>> {
-        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The ids of this lane's bundles.
+    pub(super) fn ids(&self) -> &Arc<BundleIds> {
+        &self.ids
+    }
+
+    /// The id of a further bundle.
+    pub(super) fn next_id(&self) -> BundleId {
+        self.ids.next()
     }
 
     /// Whether a client of a lane that answers from disk may come in at all.
@@ -210,6 +238,15 @@ impl LaneSpool {
     /// Adds a job, and sees to it that somebody does it.
     pub(super) fn push(self: &Arc<Self>, job: Job) {
         let mut jobs = self.jobs();
+        let job = match job {
+            Job::Spill(batch) if self.is_finished() => {
+                // A worker that the stop did not wait for.
+                drop(jobs);
+                self.leave(batch);
+                return;
+            }
+            job => job,
+        };
         if let Job::Part(part) = &job {
             jobs.bytes += part.logs.len() as u64;
         }
@@ -237,9 +274,9 @@ impl LaneSpool {
         (behind && self.used.order == Order::OldestFirst) || self.budget.used() > limit
     }
 
-    /// Whether what earlier lives have left is still being looked through.
+    /// Whether what earlier lives have left is still being looked through. Asks nothing of the disk.
     pub(super) fn is_recovering(&self) -> bool {
-        self.log().is_recovering()
+        self.recovering.load(Ordering::Acquire)
     }
 
     /// Looks after the disk, where that is due: to be called now and then. A disk that is full or fails
@@ -263,27 +300,89 @@ impl LaneSpool {
         self.closing.store(true, Ordering::Release);
     }
 
+    /// So many bytes that were on disk are being sent.
+    pub(super) fn sending(&self, bytes: usize) {
+        self.used.pace.charge(bytes);
+    }
+
     /// Events that wait on disk.
     pub(super) fn waiting(&self) -> u64 {
         self.metrics.spool.waiting.get()
     }
 
-    /// Ends: does what is left to do, and writes down what is done. Blocks on the disk.
+    /// Whether it has ended.
+    pub(super) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// How much the disk has done: as long as that changes, it answers.
+    pub(super) fn progress(&self) -> u64 {
+        self.progress.load(Ordering::Acquire)
+    }
+
+    /// Waits until all is done that it was given before.
+    ///
+    /// # Cancel safety
+    /// Safe: what it was given is done whoever waits.
+    pub(super) async fn all_done(self: &Arc<Self>) {
+        let (sender, told) = oneshot::channel();
+        self.push(Job::Tell(sender));
+        // An error: whoever worked on it has died, which is told elsewhere.
+        if told.await.is_err() {}
+    }
+
+    /// Ends: does what is left to do, and writes down what is done. Blocks on the disk, however long
+    /// that takes to answer.
     pub(super) fn finish(self: &Arc<Self>) {
-        let deadline = Instant::now() + LAST_JOB;
-        self.jobs().closed = true;
-        while self.jobs().running {
-            if Instant::now() >= deadline {
-                tracing::error!("the disk does not answer; what waits for it is lost");
-                return;
-            }
+        while !self.take_over() {
             std::thread::sleep(Duration::from_millis(1));
         }
         self.work();
+        if self.is_finished() {
+            return;
+        }
         if let Err(error) = self.log().checkpoint() {
             tracing::warn!(%error, "what was delivered could not be noted: it may be sent again");
         }
         self.mirror();
+        self.finished.store(true, Ordering::Release);
+    }
+
+    /// Takes the place of the task that works on the jobs, once it is through, and lets no other come.
+    fn take_over(&self) -> bool {
+        let mut jobs = self.jobs();
+        jobs.closed = true;
+        !std::mem::replace(&mut jobs.running, true)
+    }
+
+    /// The disk does not answer at a stop: ends what waits for it, `left` among that, without asking the
+    /// disk. Events that it has count as waiting there, the others as dropped.
+    pub(super) fn give_up(&self, left: Vec<SealedBatch>) {
+        let waiting = std::mem::take(&mut self.jobs().queue);
+        let log = match self.log.try_lock() {
+            Ok(log) => Some(log),
+            Err(TryLockError::Poisoned(log)) => Some(log.into_inner()),
+            // Somebody waits with it for the disk: what is there is not known.
+            Err(TryLockError::WouldBlock) => None,
+        };
+        let batches = waiting.into_iter().filter_map(|job| match job {
+            Job::Spill(batch) => Some(batch),
+            _ => None,
+        });
+        for batch in batches.chain(left) {
+            self.metrics.batches_waiting.sub(1);
+            let there = log.as_ref().zip(batch.bundle());
+            let there = there.map_or(0, |(log, id)| log.durable_events_of(id));
+            let mut held = batch.held;
+            let bytes = held.bytes();
+            held.take(there, bytes).moved_to_disk();
+            held.dropped(DropReason::Stopped);
+        }
+    }
+
+    /// Lets go of the log after the end, for another that opens it. What it counts is told no more.
+    pub(super) fn detach(&self) {
+        self.log().leave();
     }
 
     /// Shows what the log has counted since the last time of events that are held no longer.
@@ -302,7 +401,6 @@ impl LaneSpool {
         shown.shed.add(shed);
         let dropped = &self.metrics.events_dropped;
         dropped.at(DropReason::Lost as usize).add(lost);
-        // Of what was lost a part may have been in memory as well.
         shown.waiting.sub_at_most(expired + shed + lost);
         shown.bytes.set(now.disk_bytes);
         shown.segments.set(now.segments);

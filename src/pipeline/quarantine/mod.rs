@@ -18,6 +18,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use self::read::{Kept, KeptRecord, Place, each_record, each_record_from, places, replayed};
+pub use self::read::{
+    Kept, KeptRecord, Place, each_record, each_record_from, newest_records, places, replayed,
+};
 pub use self::record::{Attached, Record, RecordEvent, Tags};
 pub use self::store::{Quarantine, QuarantineError, Room};

@@ -185,7 +185,9 @@ pub(super) fn each_record_in(
         };
         let mut offset = 0;
         if segment == from.segment {
-            offset = file.seek(SeekFrom::Start(from.offset))?;
+            // A place that nobody was told of may be behind the end.
+            let place = from.offset.min(file.metadata()?.len());
+            offset = file.seek(SeekFrom::Start(place))?;
         }
         let mut reader = BufReader::with_capacity(64 << 10, file);
         let mut line = Vec::new();
@@ -211,6 +213,51 @@ pub(super) fn each_record_in(
         }
     }
     Ok(damaged)
+}
+
+/// Bytes of files that [`newest_records`] reads at most.
+const MOST_READ: u64 = 16 << 20;
+/// Bytes that it reads at once, before it goes further back.
+const STRETCH: u64 = 256 << 10;
+
+/// Shows the line of each record, the newest first, until `see` says no; not further back than some
+/// megabytes.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn newest_records(kept: &Kept, see: &mut dyn FnMut(&str) -> bool) -> io::Result<()> {
+    let mut left = MOST_READ;
+    for segment in numbers(&kept.folder)?.into_iter().rev() {
+        let mut file = match File::open(path_of(&kept.folder, segment)) {
+            // It was deleted in between.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        let mut end = file.metadata()?.len();
+        // The beginning of a line whose end was read before.
+        let mut rest = Vec::new();
+        while end > 0 && left > 0 {
+            let stretch = STRETCH.min(end);
+            end -= stretch;
+            left = left.saturating_sub(stretch);
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(end))?;
+            file.by_ref().take(stretch).read_to_end(&mut bytes)?;
+            bytes.append(&mut rest);
+            let mut lines = bytes.split(|byte| *byte == b'\n').rev();
+            // What follows the last line end is torn, or the beginning of what was seen.
+            let mut whole: Vec<&[u8]> = lines.by_ref().collect();
+            let first = if end > 0 { whole.pop() } else { None };
+            for line in whole.iter().filter(|line| !line.is_empty()) {
+                let shown = std::str::from_utf8(line).ok().map(&mut *see);
+                if shown == Some(false) {
+                    return Ok(());
+                }
+            }
+            rest = first.unwrap_or_default().to_vec();
+        }
+    }
+    Ok(())
 }
 
 /// The ids of records that were replayed.

@@ -34,8 +34,11 @@ pub struct QuarantineError {
 /// A project and a logstore.
 type Name = (Arc<str>, Arc<str>);
 
+/// What is done once records are on disk. Not done when the process ends before.
+type Then = Box<dyn FnOnce() + Send>;
+
 enum Job {
-    Append(Name, Vec<u8>),
+    Append(Name, Vec<u8>, Option<Then>),
     Purge(Name, Sender<io::Result<Deleted>>),
     Replayed(Name, Vec<u8>, Sender<io::Result<()>>),
     Stop,
@@ -101,6 +104,14 @@ impl Quarantine {
     #[must_use]
     pub fn place(&self, project: &str, logstore: &str) -> Kept {
         Kept::of(&self.data_dir, project, logstore)
+    }
+
+    /// Every logstore that has records, by name.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn places(&self) -> io::Result<Vec<Kept>> {
+        super::read::places(&self.data_dir)
     }
 
     /// Takes room for records of so many bytes, so that [`Room::put`] cannot fail: a request is kept
@@ -209,9 +220,25 @@ pub struct Room {
 
 impl Room {
     /// Keeps records: whole lines of JSON, of as many bytes as there is room for.
-    pub fn put(mut self, project: &str, logstore: &str, lines: Vec<u8>) {
+    pub fn put(self, project: &str, logstore: &str, lines: Vec<u8>) {
+        self.hand_over(project, logstore, lines, None);
+    }
+
+    /// The same; `then` is done once they are synced, by the writer, so it must not block. It is not
+    /// done when the process ends before that.
+    pub fn put_then(
+        self,
+        project: &str,
+        logstore: &str,
+        lines: Vec<u8>,
+        then: impl FnOnce() + Send + 'static,
+    ) {
+        self.hand_over(project, logstore, lines, Some(Box::new(then)));
+    }
+
+    fn hand_over(mut self, project: &str, logstore: &str, lines: Vec<u8>, then: Option<Then>) {
         let name = (project.into(), logstore.into());
-        if self.quarantine.send(Job::Append(name, lines)) {
+        if self.quarantine.send(Job::Append(name, lines, then)) {
             // From here on they are the writer's.
             self.bytes = 0;
         }
@@ -273,15 +300,20 @@ impl Writer {
         let mut next = Some(job);
         while let Some(job) = next.take() {
             match job {
-                Job::Append(name, mut lines) => {
+                Job::Append(name, mut lines, then) => {
+                    let mut after: Vec<Then> = then.into_iter().collect();
                     while lines.len() < GROUP && next.is_none() {
                         match queue.try_recv() {
-                            Ok(Job::Append(other, more)) if other == name => lines.extend(more),
+                            Ok(Job::Append(other, more, then)) if other == name => {
+                                lines.extend(more);
+                                after.extend(then);
+                            }
                             Ok(other) => next = Some(other),
                             Err(_) => break,
                         }
                     }
                     self.append(&name, &lines, queue);
+                    after.into_iter().for_each(|then| then());
                 }
                 Job::Purge(name, answer) => {
                     let purged = self.of(&name).and_then(Segments::purge);

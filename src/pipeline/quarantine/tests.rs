@@ -285,6 +285,38 @@ fn notes_of_records_that_are_gone_are_forgotten() {
 }
 
 #[test]
+fn the_newest_records_are_read_first_over_files_and_stretches() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = config::Quarantine {
+        max_size: ByteSize::mib(8),
+        ..config::Quarantine::default()
+    };
+    let (quarantine, _) = open(dir.path(), &rules);
+    let lengths = [1, 300_000, 10, 700_000, 900_000, 5, 262_144, 3];
+    for (index, padding) in lengths.iter().enumerate() {
+        let record = line(&index.to_string(), *padding);
+        quarantine.put("p", "l", record).unwrap();
+    }
+    assert_eq!(quarantine.stop(STOP), 0);
+    let kept = Kept::of(dir.path(), "p", "l");
+    let read = |most: usize| {
+        let mut seen = Vec::new();
+        let mut see = |line: &str| {
+            let record: KeptRecord<'_> = serde_json::from_str(line).unwrap();
+            seen.push(record.id.to_string());
+            seen.len() < most
+        };
+        newest_records(&kept, &mut see).unwrap();
+        seen
+    };
+    let all = ["7", "6", "5", "4", "3", "2", "1", "0"];
+    assert_eq!(read(100), all);
+    assert_eq!(read(3), all[..3]);
+    let none = Kept::of(dir.path(), "p", "other");
+    newest_records(&none, &mut |_| panic!("there is none")).unwrap();
+}
+
+#[test]
 fn reading_goes_on_where_it_was_left() {
     let dir = tempfile::tempdir().unwrap();
     let rules = config::Quarantine::default();

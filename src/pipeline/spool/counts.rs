@@ -14,9 +14,11 @@ pub struct Counts {
     pub expired_events: u64,
     /// Events that made room for newer ones.
     pub dropped_events: u64,
-    /// Events that were counted as held and could not be read when their turn came.
+    /// Events that were on disk alone, and could not be read when their turn came or were deleted
+    /// under us.
     pub lost_events: u64,
-    /// Events of parts whose sync failed: handed back in [`InDoubt`](super::InDoubt).
+    /// Events of parts that the disk may not have, and memory has: of those whose sync failed (handed
+    /// back in [`InDoubt`](super::InDoubt)), and of segments that were deleted under us.
     pub withdrawn_events: u64,
     /// Events in the log now.
     pub held_events: u64,

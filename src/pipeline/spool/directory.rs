@@ -139,7 +139,7 @@ impl SpoolDirectory {
     /// left is read by [`Log::recover`].
     ///
     /// # Errors
-    /// See [`OpenError`]. A log that was opened is never opened again in this process.
+    /// See [`OpenError`]. A log that was opened is opened again only after [`SpoolDirectory::closed`].
     pub fn log(
         &self,
         project: &ProjectName,
@@ -165,6 +165,12 @@ impl SpoolDirectory {
         })?;
         open.insert(names);
         Ok(log)
+    }
+
+    /// The log of a lane was left ([`Log::leave`]), and may be opened again.
+    pub fn closed(&self, project: &ProjectName, logstore: &LogstoreName) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&(project.clone(), logstore.clone()));
     }
 
     /// Deletes everything of a lane whose log is not open: segments, the checkpoint and what is in
@@ -244,7 +250,7 @@ pub(super) fn lanes_in(files: &dyn Files, path: &Path) -> io::Result<Vec<FoundLa
             .into_iter()
             .filter(|listed| listed.folder)
         {
-            let Ok(logstore) = LogstoreName::new(&logstore.name) else {
+            let Ok(logstore) = LogstoreName::of_lane(&logstore.name) else {
                 continue;
             };
             let inside = files.list(&folder.join(logstore.as_str()))?;

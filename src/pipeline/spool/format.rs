@@ -207,7 +207,7 @@ fn decode_first(body: &[u8]) -> Option<SegmentHeader> {
         key,
         cuts,
         project: ProjectName::new(name()?).ok()?,
-        logstore: LogstoreName::new(name()?).ok()?,
+        logstore: LogstoreName::of_lane(name()?).ok()?,
     })
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Entry {
     pub(super) time: u64,
     /// Nobody has taken it.
     pub(super) waiting: bool,
+    /// Its holder has all of its events in memory as well: what the disk loses of it is not lost.
+    pub(super) held: bool,
     /// How often it could not be read.
     pub(super) tries: u8,
 }
@@ -127,7 +129,7 @@ impl Index {
         self.entries.range(range).map(|(_, entry)| entry)
     }
 
-    /// Adds a part to its bundle, or a bundle, which waits or does not.
+    /// Adds a part to its bundle, or a bundle, which waits or is held in memory.
     pub(super) fn put(&mut self, id: BundleId, place: Place, time: u64, waiting: bool) -> Put {
         if let Some(entry) = self.get_mut(id) {
             if entry.places.iter().any(|known| known.part == place.part) {
@@ -148,6 +150,7 @@ impl Index {
             places: SmallVec::from_buf([place]),
             time,
             waiting,
+            held: !waiting,
             tries: 0,
         };
         self.entries.insert(key, entry);
@@ -199,13 +202,14 @@ impl Index {
         gone
     }
 
-    /// Says whether a bundle waits; false when it is not known.
+    /// Says whether a bundle waits; false when it is not known. One that waits is not in memory.
     pub(super) fn set_waiting(&mut self, id: BundleId, waiting: bool) -> bool {
         let Some(key) = self.ids.get(&id) else {
             return false;
         };
         if let Some(entry) = self.entries.get_mut(key) {
             entry.waiting = waiting;
+            entry.held &= !waiting;
         }
         if waiting {
             self.waiting.insert(*key);

@@ -268,6 +268,23 @@ impl Log {
         known
     }
 
+    /// How many events of a bundle are here.
+    #[must_use]
+    pub fn events_of(&self, id: BundleId) -> u64 {
+        self.index.get(id).map_or(0, Entry::events)
+    }
+
+    /// How many of them are durable.
+    #[must_use]
+    pub fn durable_events_of(&self, id: BundleId) -> u64 {
+        let places = self.index.get(id).map(|entry| &entry.places);
+        let durable = places.into_iter().flatten();
+        let durable = durable.filter(|place| {
+            !self.is_open(place.segment) || u64::from(place.offset) < self.synced_of(place.segment)
+        });
+        durable.map(|place| u64::from(place.events)).sum()
+    }
+
     /// The bundle has ended elsewhere: delivered, or dropped by its holder. No part of it may be
     /// appended any more. False when it is not known, which is no error: it may have been lost.
     pub fn done(&mut self, id: BundleId) -> bool {
@@ -309,6 +326,14 @@ impl Log {
             End::Withdrawn => &mut counts.withdrawn_events,
         };
         *cell += events;
+    }
+
+    /// Lets go of the files, which stay as they are: the space that they take counts for whoever opens
+    /// them next. Nothing may be asked of the log after that.
+    pub fn leave(&mut self) {
+        self.writer = None;
+        self.closing.clear();
+        self.uncharge(self.charged);
     }
 
     /// Gives back what a file was charged.

@@ -15,6 +15,10 @@ use super::keys::KeyRing;
 use super::log::Log;
 use super::payload::{Content, unpack};
 use super::recover::record_bytes;
+use crate::event::{LOG_TAGS_TAG, pair_of};
+use crate::foundation::wire::{Field, Reader};
+
+const LOG_TAGS: u32 = (LOG_TAGS_TAG >> 3) as u32;
 
 /// How often a bundle may fail to be read before what cannot be read counts as lost.
 const PATIENCE: u8 = 5;
@@ -32,6 +36,23 @@ pub struct Bundle {
     pub events: u64,
     /// When its first part was appended, in Unix milliseconds.
     pub time: u64,
+}
+
+impl Bundle {
+    /// Whether the LogGroup has a pack id already: it is a part of one that was sent in parts, or of a
+    /// bundle of which only some was on disk.
+    #[must_use]
+    pub fn has_pack_id(&self) -> bool {
+        let mut key = Reader::new(self.log_group.get(self.logs_bytes..).unwrap_or_default());
+        while let Ok(Some(field)) = key.next_field() {
+            if let Field::Bytes(LOG_TAGS, tag) = field
+                && pair_of(tag).0 == b"__pack_id__"
+            {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// Why a bundle was not read.
@@ -228,11 +249,22 @@ impl Log {
             self.copy_damage(id, &reading.lost);
             self.lose_places(id, |place| reading.lost.contains(&place.part));
         }
+        let left = self.index.get(id).map_or(0, Entry::events);
+        if left < reading.bundle.events {
+            // It was found meanwhile that some of it is gone, and counted.
+            return match left {
+                0 => Err(ReadError::Lost),
+                _ => self.read(id),
+            };
+        }
         if !reading.keyed {
             if let Some(entry) = self.end(id, super::log::End::Lost) {
                 self.counts.headless_events += entry.events();
             }
             return Err(ReadError::Lost);
+        }
+        if let Some(entry) = self.index.get_mut(id) {
+            entry.held = true;
         }
         Ok(reading.bundle)
     }

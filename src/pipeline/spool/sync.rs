@@ -25,7 +25,9 @@ pub struct PartId {
 }
 
 /// A sync failed. These parts are no longer in the log; they may be on disk, or not. Each is to be
-/// appended again, with the same number, or to be refused by whoever was to be told of it.
+/// appended again, with the same number, or to be refused by whoever was to be told of it. Parts of
+/// bundles that memory has let go are not among them: nobody could append them again, and they count
+/// as lost.
 #[derive(Debug, thiserror::Error)]
 #[error("{} parts of the spool may not be durable ({fault:?}): {source}", parts.len())]
 pub struct InDoubt {
@@ -211,7 +213,7 @@ impl Log {
             .retain(|closing| closing.synced < closing.length);
     }
 
-    fn synced_of(&self, number: u64) -> u64 {
+    pub(super) fn synced_of(&self, number: u64) -> u64 {
         let open = self.writer.iter().find(|w| w.number == number);
         let closing = self.closing.iter().find(|c| c.number == number);
         open.map(|w| w.synced)
@@ -241,21 +243,20 @@ impl Log {
         let hit: Vec<BundleId> = hit.map(|entry| entry.id).collect();
         for id in hit {
             let before = self.index.get(id).map(super::index::Entry::segments);
+            let end = self.end_of_gone(id);
             let mut gone = self.index.take_places(id, behind);
             // What is left is nothing without a part that says where it belongs.
             if self.index.get(id).is_some_and(|entry| !entry.is_keyed()) {
                 gone.extend(self.index.take_places(id, |_| true));
             }
             for place in &gone {
-                self.count_end(
-                    End::Withdrawn,
-                    u64::from(place.events),
-                    u64::from(place.raw),
-                );
-                doubts.insert(PartId {
-                    bundle: id,
-                    number: place.part,
-                });
+                self.count_end(end, u64::from(place.events), u64::from(place.raw));
+                if end == End::Withdrawn {
+                    doubts.insert(PartId {
+                        bundle: id,
+                        number: place.part,
+                    });
+                }
             }
             let left = self.index.get(id).map(super::index::Entry::segments);
             if left.is_none() {

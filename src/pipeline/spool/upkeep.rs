@@ -235,7 +235,7 @@ impl Log {
         self.doomed.extend(later);
     }
 
-    /// A segment was deleted under us: what was in it is lost.
+    /// A segment was deleted under us: what was in it is lost, but for what memory has as well.
     pub(super) fn forget_segment(&mut self, number: u64) {
         let Some(segment) = self.segments.remove(&number) else {
             return;
@@ -267,6 +267,14 @@ impl Log {
             .collect()
     }
 
+    /// What becomes of parts of a bundle that the disk has no more: memory has them, or nobody.
+    pub(super) fn end_of_gone(&self, id: BundleId) -> End {
+        match self.index.get(id).is_some_and(|entry| entry.held) {
+            true => End::Withdrawn,
+            false => End::Lost,
+        }
+    }
+
     /// Parts of a bundle cannot be read any more. True when nothing is left of it.
     pub(super) fn lose_places(
         &mut self,
@@ -274,8 +282,9 @@ impl Log {
         which: impl Fn(&super::index::Place) -> bool,
     ) -> bool {
         let before = self.index.get(id).map(Entry::segments).unwrap_or_default();
+        let end = self.end_of_gone(id);
         for place in self.index.take_places(id, which) {
-            self.count_end(End::Lost, u64::from(place.events), u64::from(place.raw));
+            self.count_end(end, u64::from(place.events), u64::from(place.raw));
         }
         let after = self.index.get(id).map(Entry::segments);
         if after.is_none() {

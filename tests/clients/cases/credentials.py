@@ -206,7 +206,7 @@ def removed_key(t):
     within_a_second(lambda: reason_of_put(sdks["first"], events) == "access_key_unknown", "the first key is unknown")
     del rules.keys["second"]
     tollgate.config.write_text(rules.text(), encoding="utf-8")
-    answer = tollgate.admin("POST", "identity/reload")
+    answer = tollgate.admin("POST", "reload")
     equal(answer.status_code, 200, f"the status of the reload ({answer.text})")
     equal(reason_of_put(sdks["second"], events), "access_key_unknown", "the reason")
 
@@ -221,7 +221,7 @@ def bad_reload(t):
     marker, events = marked(2)
     put(sdk, events[:1])
     tollgate.config.write_text(rules.text().replace('policies = ["write"]', 'policies = ["no-such-policy"]'), encoding="utf-8")
-    answer = tollgate.admin("POST", "identity/reload")
+    answer = tollgate.admin("POST", "reload")
     check(400 <= answer.status_code < 500, f"the status of the reload: {answer.status_code} {answer.text}")
     check("no-such-policy" in answer.text, f"the answer tells the mistake: {answer.text}")
     put(sdk, events[1:])
@@ -231,7 +231,7 @@ def bad_reload(t):
 @case("the admin API wants its key")
 def admin_key(t):
     tollgate = t.tollgate(Rules(t.folder).text())
-    url = f"http://127.0.0.1:{tollgate.admin_port}/api/v1/identity/reload"
+    url = f"http://127.0.0.1:{tollgate.admin_port}/api/v1/reload"
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         equal(requests.post(url, headers=headers, timeout=10).status_code, 401, f"the status with {headers}")
 

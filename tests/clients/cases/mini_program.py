@@ -44,7 +44,7 @@ class Guide:
 
     def start_tracking(self):
         """Starts the mini program's own file."""
-        sts, tracking = self.page.blocks("js")
+        sts, tracking, *_ = self.page.blocks("js")
         if self.platform != "my":
             tracking = tracking.replace("my.request", f"{self.platform}.request").replace("headers:", "header:")
         (self.folder / "sts.js").write_text(sts, encoding="utf-8")
@@ -58,7 +58,7 @@ class Guide:
         )
 
     def _start_app_server(self, t):
-        [code] = self.page.blocks("python")
+        code, *_ = self.page.blocks("python")
         (self.folder / "app.py").write_text(code, encoding="utf-8")
         [port] = free_ports(1)
         log = (self.folder / "flask.log").open("wb")

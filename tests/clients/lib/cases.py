@@ -5,6 +5,7 @@ everything it starts through it is stopped when it ends, whatever way it ends.
 """
 
 import contextlib
+import multiprocessing
 import signal
 import tempfile
 import time
@@ -16,6 +17,10 @@ from lib.tollgate import Tollgate
 CASE_LIMIT_S = 120
 
 _cases = []
+
+
+class NotHere(Exception):
+    """What this machine does not allow: the case says so, and counts neither as passed nor as failed."""
 
 
 class Case:
@@ -69,11 +74,15 @@ class Context:
         self.tollgates = []
         self._stack = contextlib.ExitStack()
 
-    def tollgate(self, config=None):
-        """Starts a Tollgate with a data folder of its own, and waits until it is ready."""
+    def tollgate(self, config=None, wrapper=(), admin_ca=None):
+        """Starts a Tollgate with a data folder of its own, behind a command if one is given, and waits until it is ready.
+
+        With `admin_ca` its private listener speaks TLS, and is believed by that file.
+        """
         folder = self.folder / f"tollgate-{len(self.tollgates)}"
         folder.mkdir()
-        tollgate = Tollgate(self.binary, folder, config)
+        tollgate = Tollgate(self.binary, folder, config, wrapper=wrapper)
+        tollgate.admin_ca = admin_ca
         self.tollgates.append(tollgate)
         self._stack.callback(tollgate.kill)
         tollgate.start()
@@ -104,39 +113,67 @@ def limited(seconds, message):
         signal.signal(signal.SIGALRM, before)
 
 
-def run_cases(cases, binary, keep_going):
-    """Runs the cases one after another; returns how many passed and how many failed."""
+def run_cases(cases, binary, keep_going, jobs):
+    """Runs the cases, `jobs` at a time; returns how many passed and how many failed.
+
+    Each has a folder and ports of its own, and runs in a process whose only thread it has.
+    What is told comes in the order of the cases.
+    """
+    forks = multiprocessing.get_context("fork")
+    over = forks.Event()
     passed = failed = 0
     group = None
-    for each in cases:
-        if each.group != group:
-            group = each.group
-            print(f"\n{group}", flush=True)
-        if _run_one(each, binary):
-            passed += 1
-        else:
-            failed += 1
-            if not keep_going:
-                break
+    with forks.Pool(jobs, _prepare, (cases, binary, over, keep_going)) as pool:
+        for each, outcome in zip(cases, pool.imap(_run_numbered, range(len(cases)))):
+            if outcome is None:
+                continue
+            succeeded, told = outcome
+            if each.group != group:
+                group = each.group
+                print(f"\n{group}", flush=True)
+            print(told, flush=True)
+            passed += succeeded is True
+            failed += succeeded is False
+        pool.close()
+        pool.join()
     return passed, failed
 
 
+_run = None
+
+
+def _prepare(*run):
+    global _run
+    _run = run
+
+
+def _run_numbered(number):
+    """What became of one case, or nothing when it was not run because another one had failed."""
+    cases, binary, over, keep_going = _run
+    if over.is_set():
+        return None
+    succeeded, told = _run_one(cases[number], binary)
+    if succeeded is False and not keep_going:
+        over.set()
+    return succeeded, told
+
+
 def _run_one(each, binary):
+    """Whether one case passed, or nothing when this machine does not allow it; and the lines that tell it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tollgate-test-") as folder:
         context = Context(folder, binary)
         try:
             each.run(context)
+        except NotHere as why:
+            return None, f"  NOT RUN          {each.sentence}: {why}"
         except Exception:  # a case may fail in any way; the next one still runs
-            print(f"  FAILED  {time.monotonic() - started:5.1f} s  {each.sentence}", flush=True)
-            print(_indent(traceback.format_exc()), flush=True)
-            for tollgate in context.tollgates:
-                print(_indent(tollgate.describe()), flush=True)
-            return False
+            lines = [f"  FAILED  {time.monotonic() - started:5.1f} s  {each.sentence}", _indent(traceback.format_exc())]
+            lines += [_indent(tollgate.describe()) for tollgate in context.tollgates]
+            return False, "\n".join(lines)
         finally:
             context.close()
-    print(f"  ok      {time.monotonic() - started:5.1f} s  {each.sentence}", flush=True)
-    return True
+    return True, f"  ok      {time.monotonic() - started:5.1f} s  {each.sentence}"
 
 
 def _indent(text):

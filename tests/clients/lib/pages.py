@@ -1,65 +1,91 @@
-"""The pages of docs/: their blocks, and their commands with the answers that they print."""
+"""The pages of docs/ and the texts beside them: their fenced blocks, in order."""
 
-import os
 import re
 import secrets
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
-from lib.expect import check
-from lib.tollgate import plain_environment
-
-DOCS = Path(__file__).resolve().parents[3] / "docs"
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = ROOT / "docs"
 FOLDER = "/etc/tollgate"
+
+_FENCE = re.compile(r"^( *)(`{3,})(.*)$")
+# A file that the line above a block names first: "`shop.toml`, a configuration:".
+_NAMED = re.compile(r"^ *`([\w./-]+\.\w+)`")
+
+
+@dataclass
+class Block:
+    """A fenced block: its language, the marks that follow it, its text, the line it begins in, and the file it is."""
+
+    page: str
+    language: str
+    marks: tuple
+    text: str
+    line: int
+    file: str | None
+    follows: "Block | None"  # the block that ends right above, with nothing but blank lines between
+
+    def where(self):
+        """For people."""
+        return f"{self.page}:{self.line}"
 
 
 class Page:
-    """One page of the documentation."""
+    """One page of the documentation, by its name in docs/, or its path in the repository."""
 
     def __init__(self, name):
-        self.text = (DOCS / name).read_text(encoding="utf-8")
+        path = DOCS / name
+        self.name = name
+        self.path = path if path.exists() else ROOT / name
+        self.text = self.path.read_text(encoding="utf-8")
+        self.all = list(_blocks(name, self.text.splitlines()))
 
     def blocks(self, language):
-        """The blocks in one language, in order."""
-        return re.findall(rf"^```{language}\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
+        """The texts of the blocks in one language, in order."""
+        return [block.text for block in self.all if block.language == language]
 
     def configuration(self, folder):
         """The page's configuration, with its files in a folder; the secrets that it names are made there."""
-        text = self.blocks("toml")[0]
-        for name in set(re.findall(rf"file:{FOLDER}/([\w.-]+)", text)):
-            (Path(folder) / name).write_text(secrets.token_hex(32) + "\n", encoding="utf-8")
-        return text.replace(FOLDER, str(folder))
-
-    def examples(self):
-        """Each command, with the lines that its answer holds."""
-        found = re.findall(r"^```sh\n(.*?)^```\n```http\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL)
-        check(len(found) == len(self.blocks("sh")), "every command is followed by its answer")
-        return [(command, answer.splitlines()) for command, answer in found]
+        return placed(self.blocks("toml")[0], folder)
 
 
-def run_example(tollgate, folder, command, lines):
-    """Runs a command as a reader would, and fails unless its answer holds the lines."""
-    binary, data = tollgate.binary, tollgate.data_dir
-    admin = f"http://127.0.0.1:{tollgate.admin_port}"
-    script = f"""
-set -euo pipefail
-tollgate() {{
-  case "$1" in
-    ticket | revoke) '{binary}' "$@" --data-dir '{data}' --admin-url {admin} ;;
-    policy | check) '{binary}' "$@" ;;
-    tail) sleep 3; '{binary}' "$@" --data-dir '{data}' --logstore-url http://127.0.0.1:{tollgate.store_port} ;;
-    *) '{binary}' "$@" --data-dir '{data}' ;;
-  esac
-}}
-{command.replace(FOLDER, str(folder))}"""
-    environment = {
-        **plain_environment(), "INGEST": f"http://127.0.0.1:{tollgate.front_port}", "ADMIN": admin,
-        "TOKEN": tollgate.token(), "DATA": str(data), "TOLLGATE_PID": str(tollgate.pid()),
-    }
-    environment["PATH"] = os.environ["PATH"]
-    done = subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, timeout=60, check=False, env=environment,
-        stdin=subprocess.DEVNULL,
-    )
-    for line in lines:
-        check(line in done.stdout, f"{command}\nhas no `{line}` (exit {done.returncode}):\n{done.stdout}\n{done.stderr}")
+def placed(text, folder):
+    """A configuration with its files in a folder instead of `FOLDER`; the secrets that it names are made there."""
+    for name in set(re.findall(rf"file:{FOLDER}/([\w.-]+)", text)):
+        path = Path(folder) / name
+        if not path.exists():
+            path.write_text(_rsa_key() if name.endswith(".pem") else secrets.token_hex(32) + "\n", encoding="utf-8")
+    return text.replace(FOLDER, str(folder))
+
+
+def _rsa_key():
+    """A private key; it stands for a public one too, where only that is asked for."""
+    command = ["openssl", "genpkey", "-algorithm", "RSA"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def _blocks(page, lines):
+    at, before = 0, None
+    while at < len(lines):
+        opening = _FENCE.match(lines[at])
+        if not opening:
+            if lines[at].strip():
+                before = None
+            at += 1
+            continue
+        indent, fence, info = opening.groups()
+        end = next((i for i in range(at + 1, len(lines)) if lines[i].strip() == fence), None)
+        if end is None:
+            raise AssertionError(f"{page}:{at + 1}: the block does not end")
+        words = info.split()
+        above = next((line for line in reversed(lines[:at]) if line.strip()), "")
+        named = _NAMED.match(above) if above.rstrip().endswith(":") else None
+        before = Block(
+            page, words[0] if words else "", tuple(words[1:]),
+            "".join(line.removeprefix(indent) + "\n" for line in lines[at + 1:end]), at + 1,
+            named[1].rpartition("/")[2] if named else None, before,
+        )
+        yield before
+        at = end + 1

@@ -27,8 +27,9 @@ class Tollgate:
     With `ahead_s` its clock is so many seconds ahead, from the next start on.
     """
 
-    def __init__(self, binary, folder, config=None, ahead_s=0):
+    def __init__(self, binary, folder, config=None, ahead_s=0, wrapper=()):
         self.binary = binary
+        self.wrapper = wrapper
         self.ahead_s = ahead_s
         self.folder = folder
         self.data_dir = folder / "data"
@@ -37,6 +38,8 @@ class Tollgate:
             self.config = folder / "tollgate.toml"
             self.config.write_text(config, encoding="utf-8")
         self.front_port, self.admin_port, self.store_port = free_ports(3)
+        # A file of authorities, where the private listener speaks TLS.
+        self.admin_ca = None
         self._process = None
 
     # === the process ===
@@ -154,6 +157,10 @@ class Tollgate:
         url = f"http://127.0.0.1:{self.admin_port}/api/v1/{path}"
         return requests.request(method, url, headers={"Authorization": f"Bearer {key}"}, timeout=20, **options)
 
+    def admin_url(self):
+        """Where the private listener is."""
+        return f"http{'s' if self.admin_ca else ''}://127.0.0.1:{self.admin_port}"
+
     def store_secret(self):
         """The secret of the embedded logstore's access key."""
         return self.store_secret_file().read_text(encoding="utf-8").strip()
@@ -166,7 +173,7 @@ class Tollgate:
 
     def metrics_text(self):
         """The metrics page."""
-        return requests.get(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10).text
+        return requests.get(f"{self.admin_url()}/metrics", timeout=10, verify=self.admin_ca or True).text
 
     def metric(self, name, **labels):
         """The sum of a metric over all series that have these labels."""
@@ -187,7 +194,7 @@ class Tollgate:
     # === inside ===
 
     def _command(self):
-        command = [self.binary, "run", "--data-dir", str(self.data_dir)]
+        command = [*self.wrapper, self.binary, "run", "--data-dir", str(self.data_dir)]
         command += ["--listen", f"127.0.0.1:{self.front_port}"]
         command += ["--admin-listen", f"127.0.0.1:{self.admin_port}"]
         command += ["--logstore-listen", f"127.0.0.1:{self.store_port}"]
@@ -204,7 +211,7 @@ class Tollgate:
 
     def _ready(self):
         try:
-            return requests.get(f"http://127.0.0.1:{self.admin_port}/readyz", timeout=2).status_code == 200
+            return requests.get(f"{self.admin_url()}/readyz", timeout=2, verify=self.admin_ca or True).status_code == 200
         except requests.RequestException:
             return False
 

@@ -11,7 +11,7 @@ use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::uri::{Authority, Uri};
 use http::{HeaderValue, Request, StatusCode};
 use http_body::Body;
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -42,7 +42,9 @@ pub(super) enum FetchError {
 
 /// A client for one URL.
 pub(super) struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    /// Its requests have no body. The kind is that of `telemetry::spans`: each further one would be one
+    /// more copy of hyper's code.
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Where it is connected to.
     target: Uri,
     /// What `Host` says.
@@ -78,7 +80,7 @@ impl Fetcher {
 
     /// The document, whole.
     pub(super) async fn fetch(&self) -> Result<Bytes, FetchError> {
-        let mut request = Request::new(Empty::new());
+        let mut request = Request::new(Full::default());
         *request.uri_mut() = self.target.clone();
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());

@@ -24,11 +24,11 @@ const MAX_MEMBERS: usize = 16;
 /// A token cut at its dots. Nothing is decoded yet.
 #[derive(Clone, Copy)]
 pub(super) struct Parts<'a> {
-    pub(super) header: &'a str,
-    pub(super) payload: &'a str,
+    pub(super) header: &'a [u8],
+    pub(super) payload: &'a [u8],
     /// What is signed: header, dot, payload.
-    pub(super) message: &'a str,
-    pub(super) signature: &'a str,
+    pub(super) message: &'a [u8],
+    pub(super) signature: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
@@ -39,10 +39,13 @@ impl<'a> Parts<'a> {
                 "it is longer than 8 KiB",
             ));
         }
-        let token = std::str::from_utf8(token).map_err(|_| Reason::TokenMalformed)?;
-        let (message, signature) = token.rsplit_once('.').ok_or(Reason::TokenMalformed)?;
-        let (header, payload) = message.split_once('.').ok_or(Reason::TokenMalformed)?;
-        if memchr::memchr(b'.', payload.as_bytes()).is_some() {
+        let malformed = || Refusal::from(Reason::TokenMalformed);
+        let cut = |text: &'a [u8], at: usize| Some((text.get(..at)?, text.get(at + 1..)?));
+        let last = memchr::memrchr(b'.', token).ok_or_else(malformed)?;
+        let (message, signature) = cut(token, last).ok_or_else(malformed)?;
+        let first = memchr::memchr(b'.', message).ok_or_else(malformed)?;
+        let (header, payload) = cut(message, first).ok_or_else(malformed)?;
+        if memchr::memchr(b'.', payload).is_some() {
             return Err(Refusal::new(
                 Reason::TokenMalformed,
                 "a signed token has three parts",
@@ -67,7 +70,7 @@ pub(super) struct TokenHeader<'a> {
 
 impl<'a> TokenHeader<'a> {
     /// Decodes the first part of a token into `buffer` and reads it.
-    pub(super) fn read(part: &str, buffer: &'a mut [u8; MAX_HEADER]) -> Result<Self, Refusal> {
+    pub(super) fn read(part: &[u8], buffer: &'a mut [u8; MAX_HEADER]) -> Result<Self, Refusal> {
         let length = URL_SAFE_NO_PAD
             .decode_slice(part, buffer)
             .map_err(|_| Reason::TokenMalformed)?;
@@ -160,7 +163,7 @@ mod tests {
     fn read(json: &str) -> Option<(String, Option<String>)> {
         let part = URL_SAFE_NO_PAD.encode(json);
         let mut buffer = [0; MAX_HEADER];
-        let header = TokenHeader::read(&part, &mut buffer).ok()?;
+        let header = TokenHeader::read(part.as_bytes(), &mut buffer).ok()?;
         Some((header.alg.into_owned(), header.kid.map(Cow::into_owned)))
     }
 

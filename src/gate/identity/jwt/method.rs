@@ -228,7 +228,7 @@ impl Method {
     }
 
     /// Whether `signature`, in base64url, is one of `message`.
-    pub(super) fn verify(&self, message: &[u8], signature: &str) -> bool {
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Hs256(mac) => hmac_matches(mac.clone(), message, signature),
             Self::Hs384(mac) => hmac_matches((**mac).clone(), message, signature),
@@ -242,7 +242,7 @@ impl Method {
     }
 }
 
-fn hmac_matches<M: hmac::Mac>(mut mac: M, message: &[u8], signature: &str) -> bool {
+fn hmac_matches<M: hmac::Mac>(mut mac: M, message: &[u8], signature: &[u8]) -> bool {
     let mut decoded = [0u8; 64];
     let Some(signature) = decode(signature, &mut decoded) else {
         return false;
@@ -253,7 +253,7 @@ fn hmac_matches<M: hmac::Mac>(mut mac: M, message: &[u8], signature: &str) -> bo
 }
 
 /// Bytes of base64url without padding and without bits left over: one text for one value.
-fn decode<'b>(text: &str, into: &'b mut [u8]) -> Option<&'b [u8]> {
+fn decode<'b>(text: &[u8], into: &'b mut [u8]) -> Option<&'b [u8]> {
     let length = URL_SAFE_NO_PAD.decode_slice(text, into).ok()?;
     into.get(..length)
 }

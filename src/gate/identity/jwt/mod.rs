@@ -15,6 +15,7 @@ mod fetch;
 mod header;
 mod jwk;
 mod key;
+mod known;
 mod method;
 mod mint;
 mod pem;
@@ -26,6 +27,7 @@ mod verdicts;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
@@ -38,6 +40,7 @@ use self::claims::claimed_issuer;
 use self::header::{MAX_HEADER, Parts, TokenHeader};
 pub(super) use self::key::needed_secret;
 use self::key::{Key, Worth};
+use self::known::KnownHeaders;
 use self::method::{KeyType, algorithm_named};
 pub use self::mint::{MintError, Minted, NewToken, mint, mint_token};
 pub use self::source::SourceStatus;
@@ -60,6 +63,7 @@ pub struct JwtVerifier {
     table: ArcSwap<Table>,
     sources: Vec<Source>,
     verdicts: Verdicts,
+    headers: KnownHeaders,
     /// Held while the table is replaced.
     replacing: Mutex<()>,
 }
@@ -132,6 +136,7 @@ impl JwtVerifier {
             table: ArcSwap::from_pointee(Table::of(keys, sources.len())),
             sources,
             verdicts: Verdicts::new(),
+            headers: KnownHeaders::default(),
             replacing: Mutex::new(()),
         }
     }
@@ -156,10 +161,21 @@ impl JwtVerifier {
                 Worth::Dead => {}
             }
         }
-        let mut buffer = [0u8; MAX_HEADER];
-        let header = TokenHeader::read(parts.header, &mut buffer)?;
+        let known = self.headers.load();
+        let known = KnownHeaders::find(&known, parts.header);
+        let mut buffer;
+        let header = match known {
+            Some(known) => known.header(),
+            None => {
+                buffer = [0u8; MAX_HEADER];
+                TokenHeader::read(parts.header, &mut buffer)?
+            }
+        };
         let algorithm = algorithm_named(&header.alg).ok_or(Reason::TokenUnknownKey)?;
         let bearer = self.verify_anew(&parts, &header, algorithm, now)?;
+        if known.is_none() {
+            self.headers.remember(parts.header, &header, now);
+        }
         if let Some(digest) = digest.filter(|_| KeyType::of(algorithm) != KeyType::Secret) {
             self.verdicts.put(digest, bearer.clone());
         }
@@ -322,6 +338,37 @@ impl JwtVerifier {
     }
 }
 
+/// What came of fetching a set of keys once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetProbe {
+    /// The `kid` of its `[[identity.jwt]]`.
+    pub name: String,
+    /// Where it is.
+    pub url: String,
+    /// How many keys can be used, or why there are none, for people.
+    pub keys: Result<usize, String>,
+}
+
+/// Fetches each set of keys that has a URL once, each within `time`. Nothing is kept.
+pub async fn probe_sets(identity: &Identity, time: Duration) -> Vec<SetProbe> {
+    let mut probes = Vec::new();
+    for (place, rules) in identity.jwt.iter().enumerate() {
+        let Some(url) = &rules.jwks_url else {
+            continue;
+        };
+        let keys = match Source::new(place, &Arc::new(rules.clone()), url) {
+            Ok(source) => source.try_out(time).await,
+            Err(fault) => Err(fault.to_string()),
+        };
+        probes.push(SetProbe {
+            name: rules.kid.clone(),
+            url: url.clone(),
+            keys,
+        });
+    }
+    probes
+}
+
 /// Checks what does not need the payload: whether the key counts, the type of the token, and its
 /// signature.
 fn check(
@@ -339,7 +386,7 @@ fn check(
     }
     let verified = key
         .method(algorithm)
-        .is_some_and(|method| method.verify(parts.message.as_bytes(), parts.signature));
+        .is_some_and(|method| method.verify(parts.message, parts.signature));
     if verified {
         Ok(())
     } else {

@@ -244,11 +244,27 @@ impl Source {
         }
     }
 
+    /// One fetch, of which nothing is kept: how many keys of the set can be used.
+    ///
+    /// # Errors
+    /// Why the set is not to be had, for people.
+    pub(super) async fn try_out(&self, time: Duration) -> Result<usize, String> {
+        let fetched = self
+            .fetch_within(time)
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(fetched.0.map_or(0, |set| set.keys.len()))
+    }
+
     /// One fetch: the keys of a new document, and until when they count. A document that has not
     /// changed brings none, and renews the time of those that are there.
     async fn fetch(&self) -> Result<(Option<Fetched>, u64), Failure> {
+        self.fetch_within(self.pace.total).await
+    }
+
+    async fn fetch_within(&self, time: Duration) -> Result<(Option<Fetched>, u64), Failure> {
         self.lock().status.fetches += 1;
-        let document = timeout(self.pace.total, self.fetcher.fetch()).await;
+        let document = timeout(time, self.fetcher.fetch()).await;
         let document = document.map_err(|_| FetchError::Timeout)??;
         let now = clock::unix_seconds();
         let until = now.saturating_add(self.rules.jwks_keep.as_secs()).max(1);

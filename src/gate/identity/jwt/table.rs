@@ -14,18 +14,20 @@ use crate::config::JwtAlgorithm;
 /// Signature checks for one token.
 pub(super) const MAX_TRIES: usize = 4;
 
+type ByKid = HashMap<Box<str>, Vec<Arc<Key>>, foldhash::quality::RandomState>;
+
 /// Every key, by its name.
 #[derive(Default)]
 pub(super) struct Table {
     keys: Vec<Arc<Key>>,
-    by_kid: HashMap<Box<str>, Vec<Arc<Key>>>,
+    by_kid: ByKid,
     /// Sets that may add keys.
     sources: usize,
 }
 
 impl Table {
     pub(super) fn of(keys: Vec<Arc<Key>>, sources: usize) -> Self {
-        let mut by_kid: HashMap<Box<str>, Vec<Arc<Key>>> = HashMap::new();
+        let mut by_kid = ByKid::default();
         for key in &keys {
             let named = by_kid.entry(key.kid().into()).or_default();
             named.push(Arc::clone(key));

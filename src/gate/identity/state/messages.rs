@@ -1,6 +1,7 @@
 //! The JSON of the admin API, as its server and the commands read and write it. An unknown member
 //! of a request is an error: a limit that is misspelt must not be a limit that is not there.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::revocation::{Revocation, RevocationKind};
@@ -8,7 +9,7 @@ use super::ticket::{Grant, TicketRecord};
 use crate::foundation::network::Network;
 
 /// A ticket to be made. Times are unix seconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewTicket {
     /// What it is for.
@@ -43,7 +44,7 @@ pub struct NewTicket {
 }
 
 /// A ticket that was made, and the one time that its token is told.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MadeTicket {
     /// Its record.
     pub ticket: TicketRecord,
@@ -60,7 +61,7 @@ impl std::fmt::Debug for MadeTicket {
 }
 
 /// When a ticket shall end instead. One of the two.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExtendTicket {
     /// So many seconds from now.
@@ -72,7 +73,7 @@ pub struct ExtendTicket {
 }
 
 /// A part of the list of tickets, in the order of their ids.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TicketPage {
     /// The tickets.
     pub tickets: Vec<TicketRecord>,
@@ -82,7 +83,7 @@ pub struct TicketPage {
 }
 
 /// A revocation to be made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewRevocation {
     /// What it is about.
@@ -105,7 +106,7 @@ pub struct NewRevocation {
 }
 
 /// A part of the list of revocations, in the order of kind and value.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevocationPage {
     /// The revocations.
     pub revocations: Vec<Revocation>,

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::ChangeError;
@@ -17,7 +18,7 @@ use crate::foundation::network::Network;
 const MAX_RECORD: usize = 4096;
 
 /// What a ticket is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Grant {
     /// Writing events.
@@ -32,13 +33,16 @@ pub enum Grant {
 }
 
 /// What a ticket lets its bearer see. Of the limits in time all hold together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct View {
     /// The project.
     pub project: ProjectName,
     /// The dashboard.
     pub dashboard: String,
+    /// The logstores of the project that are shown; all of them, when there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logstores: Vec<LogstoreName>,
     /// Events from this time on, unix seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<u64>,
@@ -51,10 +55,13 @@ pub struct View {
     /// Events whose fields have these values, all of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<FieldFilter>,
+    /// Fields of events that are not shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
 }
 
 /// A field and the value that it must have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FieldFilter {
     /// Name of the field.
@@ -94,6 +101,7 @@ impl Grant {
             (Self::View(view), Wanted::View { project, dashboard }) => {
                 view.project.as_str() == project && view.dashboard == dashboard
             }
+            (Self::View(view), Wanted::ViewSomewhere { dashboard }) => view.dashboard == dashboard,
             _ => false,
         }
     }
@@ -118,6 +126,10 @@ impl Grant {
                     let why = "a field has no name";
                     return Err(ChangeError::invalid("grant.view.filters", why));
                 }
+                if view.hidden.iter().any(String::is_empty) {
+                    let why = "a field has no name";
+                    return Err(ChangeError::invalid("grant.view.hidden", why));
+                }
                 Ok(())
             }
         }
@@ -125,7 +137,7 @@ impl Grant {
 }
 
 /// What is kept of a ticket. Times are unix seconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TicketRecord {
     /// Its id.
@@ -232,6 +244,11 @@ pub enum Wanted<'a> {
     View {
         /// Of this project.
         project: &'a str,
+        /// This one.
+        dashboard: &'a str,
+    },
+    /// Look at a dashboard, of whichever project the ticket names.
+    ViewSomewhere {
         /// This one.
         dashboard: &'a str,
     },

@@ -189,6 +189,14 @@ impl Tickets {
         })
     }
 
+    /// The record that a token of ours names, whatever may be done with it. Nothing is counted.
+    #[must_use]
+    pub fn named(&self, token: &[u8], now: u64) -> Option<TicketRecord> {
+        let payload = self.rules.load().keys.verify(token).ok()?;
+        let claims: TicketClaims<'_> = serde_json::from_slice(&payload).ok()?;
+        self.record(claims.ticket_id, now)
+    }
+
     fn is_revoked(&self, ticket: &Ticket, now: u64) -> bool {
         let created = Some(ticket.created());
         self.revocations

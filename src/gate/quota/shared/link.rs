@@ -50,6 +50,15 @@ impl Reach {
         }
     }
 
+    /// The same with another time to connect, and to answer.
+    pub(super) fn within(self, time: Duration) -> Self {
+        Self {
+            connect_timeout: time,
+            timeout: time,
+            ..self
+        }
+    }
+
     /// Connects, and learns the scripts by heart. The second part of what comes back has to run
     /// beside whatever uses the link.
     pub(super) async fn connect(&self, url: &RedisUrl) -> Result<(Link, Driver), StoreFault> {

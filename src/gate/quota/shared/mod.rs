@@ -11,6 +11,7 @@ mod lease;
 mod ledgers;
 mod link;
 mod news;
+mod probe;
 mod script;
 mod status;
 
@@ -18,4 +19,5 @@ pub use self::desk::Store;
 pub use self::lease::{Lease, Word};
 pub use self::ledgers::{OverrideBook, OverrideLedger, RevocationLedger};
 pub use self::news::{Item, Ledger};
+pub use self::probe::{StoreProbe, probe};
 pub use self::status::{Status, StoreFault, StoreFigures};

@@ -104,7 +104,9 @@ pub struct Status {
 }
 
 /// A picture of [`Status`], to be shown.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct StoreFigures {
     /// Whether the store answers.
     pub up: bool,

@@ -35,7 +35,11 @@ async fn without_compression_no_header_says_so() {
     let server = Server::start(|_| with_id("{}")).await;
     let client = client(server.base());
     client
-        .put_log_group(&demo(), &web_events(), Codec::None, "raw".into(), 3)
+        .put_log_group(
+            &demo(),
+            &web_events(),
+            PackedGroup::new(Codec::None, "raw".into(), 3),
+        )
         .await
         .unwrap();
     assert!(!server.seen()[0].headers.contains_key("x-log-compresstype"));
@@ -68,9 +72,7 @@ async fn a_large_body_arrives_whole() {
         .put_log_group(
             &demo(),
             &web_events(),
-            Codec::None,
-            body.clone(),
-            body.len(),
+            PackedGroup::new(Codec::None, body.clone(), body.len()),
         )
         .await
         .unwrap();

@@ -91,7 +91,11 @@ async fn a_server_that_never_reads_runs_into_the_timeout() {
     let body = Bytes::from(vec![7; 16 << 20]);
     let size = body.len();
     let result = client
-        .put_log_group(&demo(), &web_events(), Codec::None, body, size)
+        .put_log_group(
+            &demo(),
+            &web_events(),
+            PackedGroup::new(Codec::None, body, size),
+        )
         .await;
     assert_eq!(transport(result), TransportFailure::Timeout);
 }
@@ -181,7 +185,11 @@ async fn a_200_before_the_body_was_sent_is_no_success() {
     let body = Bytes::from(vec![7; 16 << 20]);
     let size = body.len();
     let result = client(base)
-        .put_log_group(&demo(), &web_events(), Codec::None, body, size)
+        .put_log_group(
+            &demo(),
+            &web_events(),
+            PackedGroup::new(Codec::None, body, size),
+        )
         .await;
     let error = result.unwrap_err();
     assert_eq!(

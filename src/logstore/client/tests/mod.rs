@@ -78,7 +78,11 @@ fn client(base: String) -> StoreClient {
 async fn put(client: &StoreClient) -> Result<PutReceipt, StoreError> {
     let body = Bytes::from(unhex(V_PB1_LZ4));
     client
-        .put_log_group(&demo(), &web_events(), Codec::Lz4, body, 87)
+        .put_log_group(
+            &demo(),
+            &web_events(),
+            PackedGroup::new(Codec::Lz4, body, 87),
+        )
         .await
 }
 

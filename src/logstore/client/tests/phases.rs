@@ -23,7 +23,11 @@ async fn failure(client: &StoreClient, body: usize) -> (TransportFailure, String
     let body = Bytes::from(vec![7; body]);
     let size = body.len();
     let result = client
-        .put_log_group(&demo(), &web_events(), Codec::None, body, size)
+        .put_log_group(
+            &demo(),
+            &web_events(),
+            PackedGroup::new(Codec::None, body, size),
+        )
         .await;
     match result {
         Err(StoreError::Transport { failure, detail }) => (failure, detail),

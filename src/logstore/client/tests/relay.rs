@@ -103,6 +103,7 @@ async fn relay_to(
         headers,
         host,
         body: body.into(),
+        span: None,
     };
     client.relay(&demo(), relay).await
 }
@@ -141,6 +142,28 @@ async fn paths_and_queries_go_out_as_they_came() {
         let (head, _) = server.only();
         let line = format!("POST {target} HTTP/1.1\r\n");
         assert!(head.starts_with(&line), "{target}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn our_span_stands_in_the_place_of_the_one_that_the_sender_names() {
+    let (ours, theirs) = (TraceContext::root().unwrap(), TraceContext::root().unwrap());
+    let headers = headers(&[("traceparent", theirs.to_string().as_bytes())]);
+    for (span, sent) in [(Some(ours), ours), (None, theirs)] {
+        let server = Recorder::answering(OK).await;
+        let relay = RelayRequest {
+            method: &Method::POST,
+            path_and_query: "/logstores/a",
+            headers: &headers,
+            host: RelayHost::Store,
+            body: "body".into(),
+            span,
+        };
+        let client = client(server.base.clone());
+        client.relay(&demo(), relay).await.unwrap();
+        let (head, _) = server.only();
+        assert!(head.contains(&format!("traceparent: {sent}\r\n")), "{head}");
+        assert_eq!(head.matches("traceparent").count(), 1, "{head}");
     }
 }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::config;
+use crate::config::{self, Ack};
+use crate::event::Reason;
 use crate::logstore::proto::LogGroup;
 use crate::pipeline::quarantine::{Quarantine, each_record};
 use crate::pipeline::scripted_store::{Answer, ScriptedStore};
-use crate::pipeline::testing::{Running, Setup, events, names_in};
+use crate::pipeline::testing::{Running, Setup, events, lane_to, names_in};
 use crate::telemetry::{DropReason, Judge, LogstoreMetrics};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -235,4 +236,52 @@ async fn delivery_of_parts_counts_what_is_left_at_the_deadline() {
     let report = running.stop(Duration::from_millis(50)).await;
     assert_eq!((metrics.events_delivered.get(), report.lost), (32, 32));
     assert_eq!(metrics.events_held.get() + metrics.load.bytes_held.get(), 0);
+}
+
+#[tokio::test]
+async fn only_who_brought_a_refused_event_is_told_so() {
+    let (store, _) = picky(REFUSAL).await;
+    let mut setup = Setup::never_old();
+    setup.batch.max_events = 8;
+    let mut spec = lane_to(store.address, &setup);
+    spec.ack = Ack::Logstore;
+    let running = Running::of(&setup, vec![spec]);
+    let mut receipts = Vec::new();
+    for names in [&["1", "2"][..], &["3", "bad", "4"], &["5"], &["6", "7"]] {
+        receipts.push(running.hand_over(0, &events("a", names)).unwrap());
+    }
+    let mut told = Vec::new();
+    for receipt in receipts {
+        told.push(receipt.settled().await);
+    }
+    assert_eq!(told, [Ok(()), Err(Reason::StoreRefused), Ok(()), Ok(())]);
+    assert_eq!(store.names().len(), 7);
+    running.stop(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn who_has_all_events_delivered_when_a_stop_comes_into_a_split_is_told_so() {
+    let store = ScriptedStore::start(|group: &LogGroup| {
+        let names = names_in(group);
+        match names.as_slice() {
+            [first, ..] if first == "1" && names.len() <= 4 => Answer::Take,
+            [first, ..] if first == "1" => REFUSAL,
+            _ => Answer::Hang,
+        }
+    })
+    .await;
+    let mut setup = Setup::never_old();
+    setup.batch.max_events = 8;
+    let mut spec = lane_to(store.address, &setup);
+    spec.ack = Ack::Logstore;
+    let running = Running::of(&setup, vec![spec]);
+    let first = events("a", ["1", "2", "3"]);
+    let first = running.hand_over(0, &first).unwrap();
+    let second = events("a", ["4", "5", "6", "7", "8"]);
+    let second = running.hand_over(0, &second).unwrap();
+    let metrics = running.metrics(0);
+    running.until(|| metrics.events_delivered.get() == 4).await;
+    assert_eq!(running.stop(Duration::from_millis(100)).await.lost, 4);
+    assert_eq!(first.settled().await, Ok(()));
+    assert_eq!(second.settled().await, Err(Reason::Stopping));
 }

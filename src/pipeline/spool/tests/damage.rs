@@ -4,22 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::{
-    AppendError, BundleId, Fault, Files, Full, KeyRing, Log, LogRules, OpenError, Order, Packing,
-    Part, ReadError, Space, SpoolDirectory, SpoolView, WhenFull,
+    AppendError, BundleId, Files, Full, KeyRing, Log, LogRules, OpenError, Order, Packing, Part,
+    ReadError, Space, SpoolDirectory, SpoolView, WhenFull,
 };
 use super::disk::{Faults, SimDisk};
 use super::{clicks, web_site};
 
-struct Spool {
-    disk: SimDisk,
-    rules: LogRules,
-    keys: Option<Arc<KeyRing>>,
-    max_bytes: u64,
-    reserve: u64,
+pub(super) struct Spool {
+    pub(super) disk: SimDisk,
+    pub(super) rules: LogRules,
+    pub(super) keys: Option<Arc<KeyRing>>,
+    pub(super) max_bytes: u64,
+    pub(super) reserve: u64,
 }
 
 impl Spool {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             disk: SimDisk::new(1),
             rules: LogRules {
@@ -34,7 +34,7 @@ impl Spool {
         }
     }
 
-    fn open(&self) -> (SpoolDirectory, Log) {
+    pub(super) fn open(&self) -> (SpoolDirectory, Log) {
         let space = Arc::new(Space::new(self.max_bytes, self.reserve));
         let files: Arc<dyn Files> = Arc::new(self.disk.clone());
         let path = Path::new("/spool");
@@ -46,7 +46,7 @@ impl Spool {
     }
 
     /// Appends bundles of one part and leaves.
-    fn fill(&self, numbers: std::ops::RangeInclusive<u64>) {
+    pub(super) fn fill(&self, numbers: std::ops::RangeInclusive<u64>) {
         let (_directory, mut log) = self.open();
         for number in numbers {
             append(&mut log, number).unwrap();
@@ -55,14 +55,14 @@ impl Spool {
     }
 
     /// What a new life reads, and its log.
-    fn read(&self) -> (Vec<u64>, Log) {
+    pub(super) fn read(&self) -> (Vec<u64>, Log) {
         let (_directory, mut log) = self.open();
         while !log.recover(1).unwrap() {}
         let read = drain(&mut log);
         (read, log)
     }
 
-    fn only_segment(&self) -> (PathBuf, Vec<u8>) {
+    pub(super) fn only_segment(&self) -> (PathBuf, Vec<u8>) {
         let mut found = self.disk.contents(".seg");
         found.retain(|(path, _)| !path.to_str().unwrap().contains("damaged"));
         assert_eq!(found.len(), 1);
@@ -70,11 +70,11 @@ impl Spool {
     }
 }
 
-fn id(number: u64) -> BundleId {
+pub(super) fn id(number: u64) -> BundleId {
     BundleId { prefix: 9, number }
 }
 
-fn append(log: &mut Log, number: u64) -> Result<(), AppendError> {
+pub(super) fn append(log: &mut Log, number: u64) -> Result<(), AppendError> {
     append_at(log, number, 5000)
 }
 
@@ -91,7 +91,7 @@ fn append_at(log: &mut Log, number: u64, now: u64) -> Result<(), AppendError> {
     log.append(&part, now)
 }
 
-fn drain(log: &mut Log) -> Vec<u64> {
+pub(super) fn drain(log: &mut Log) -> Vec<u64> {
     let mut read = Vec::new();
     while let Some(taken) = log.take_next().unwrap() {
         if let Ok(bundle) = log.read(taken.id) {
@@ -270,19 +270,6 @@ fn empty_and_headerless_files_are_no_obstacle() {
 }
 
 #[test]
-fn a_segment_that_is_deleted_under_us_is_counted_and_the_rest_flows() {
-    let mut spool = Spool::new();
-    spool.rules.segment_bytes = 1600;
-    spool.fill(1..=6);
-    let (_directory, mut log) = spool.open();
-    while !log.recover(1).unwrap() {}
-    let second = spool.disk.contents(".seg")[1].0.clone();
-    spool.disk.unplant(&second);
-    assert_eq!(drain(&mut log), [1, 2, 5, 6], "two in each");
-    assert_eq!(log.counts().missing_segments, 1);
-}
-
-#[test]
 fn a_newer_version_is_left_alone_and_an_older_one_is_read() {
     let spool = Spool::new();
     spool.fill(1..=2);
@@ -443,30 +430,6 @@ fn the_index_is_bounded_and_both_orders_give_everything_once() {
         }
         assert_eq!(read, expected);
     }
-}
-
-#[test]
-fn a_deleted_directory_is_told_and_heals() {
-    let spool = Spool::new();
-    let (_directory, mut log) = spool.open();
-    append(&mut log, 1).unwrap();
-    log.sync().unwrap();
-    append(&mut log, 2).unwrap();
-    spool.disk.unplant(Path::new("/spool/web-site"));
-    let doubt = log.sync().unwrap_err();
-    assert_eq!(doubt.fault, Fault::Gone);
-    assert_eq!(doubt.parts.len(), 2, "also what was durable is gone");
-    append(&mut log, 3).unwrap();
-    log.sync().unwrap();
-    assert!(log.counts().balance());
-    drop(log);
-    spool.disk.crash();
-    let (read, _log) = Spool {
-        disk: spool.disk.clone(),
-        ..Spool::new()
-    }
-    .read();
-    assert_eq!(read, [3]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "tests, with small numbers")]
 
 mod damage;
+mod deleted;
 mod disk;
 mod histories;
 mod history;

@@ -72,6 +72,8 @@ fn a_ticket_to_look_does_not_write_and_says_what_may_be_seen() {
         from: Some(1),
         to: None,
         last_seconds: Some(3600),
+        logstores: Vec::new(),
+        hidden: Vec::new(),
         filters: vec![FieldFilter {
             field: "region".to_owned(),
             value: "eu".to_owned(),

@@ -304,7 +304,7 @@ fn the_gauges_say_how_many_there_are() {
     let state = IdentityState::open(folder.path(), &identity(), &metrics).unwrap();
     create(&state, |_| {});
     revoke(&state, RevocationKind::Jti, "x");
-    let text = String::from_utf8(metrics.render()).unwrap();
+    let text = metrics.render(crate::telemetry::Form::Text);
     assert!(text.contains("\ntollgate_tickets 1"), "{text}");
     assert!(text.contains("\ntollgate_revocations 1"), "{text}");
 }

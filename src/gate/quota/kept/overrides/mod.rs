@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -43,7 +44,7 @@ const LARGEST_FACTOR: f64 = 1000.0;
 const SMALLEST_FACTOR: f64 = 0.001;
 
 /// An override that is asked for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct NewOverride {
     /// The key, as the list of top keys shows it: `address=203.0.113.7`.
@@ -60,7 +61,7 @@ pub struct NewOverride {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum NewChange {
     /// Refuse everything.
@@ -103,7 +104,7 @@ fn invalid(member: &'static str, why: impl Into<String>) -> ChangeError {
 type Kept = BTreeMap<(String, String), Arc<Override>>;
 
 /// What the file holds.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct Contents<'a> {
     format: u32,
     overrides: Vec<std::borrow::Cow<'a, Override>>,

@@ -1,0 +1,151 @@
+//! The private listener of a running service: its TLS, and what it serves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::sockets::ADMIN_SOCKET;
+use super::stopping::Serving;
+use super::{Running, StartError};
+use crate::admin::{Admin, AdminApi};
+use crate::config::{Config, Tls};
+use crate::edge::EdgeError;
+use crate::edge::tls::ListenerTls;
+use crate::foundation::peers::Peers;
+use crate::foundation::serve::{Connected, Handshake, ServeOptions, TlsSide, serve};
+use crate::gate::identity::state::admin_token;
+use crate::telemetry::{AdminHandshake, Metrics, ReloadSource};
+
+/// TLS of the private listener.
+pub(super) struct PrivateTls {
+    files: Arc<ListenerTls>,
+    metrics: Arc<Metrics>,
+}
+
+impl PrivateTls {
+    /// Reads the certificates; none where the listener speaks plain HTTP.
+    pub(super) fn load(
+        rules: &Tls,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Arc<Self>>, StartError> {
+        if !rules.is_on() {
+            return Ok(None);
+        }
+        let files = ListenerTls::load(ADMIN_SOCKET, rules, &["http/1.1"], metrics);
+        let files = files.map_err(|source| EdgeError::Tls {
+            listener: ADMIN_SOCKET.to_owned(),
+            source,
+        })?;
+        Ok(Some(Arc::new(Self {
+            files,
+            metrics: Arc::clone(metrics),
+        })))
+    }
+
+    /// What reads its files again.
+    pub(super) fn files(&self) -> Arc<ListenerTls> {
+        Arc::clone(&self.files)
+    }
+}
+
+impl TlsSide for PrivateTls {
+    fn config(&self) -> Arc<ServerConfig> {
+        self.files.config()
+    }
+
+    fn ended(&self, handshake: Handshake) {
+        let outcome = match handshake {
+            Handshake::Done => AdminHandshake::Done,
+            Handshake::Failed => AdminHandshake::Failed,
+            Handshake::TimedOut => AdminHandshake::Timeout,
+        };
+        self.metrics.admin_handshakes.at(outcome as usize).inc();
+    }
+}
+
+/// What answers say of https.
+fn hsts(config: &Config) -> Option<HeaderValue> {
+    let age = config.admin.tls.hsts?;
+    format!("max-age={}", age.as_secs()).parse().ok()
+}
+
+/// Connections of the private listener for scrapes, probes and calls, beside those of pages: a browser
+/// holds one for live numbers, and some more for its calls.
+const CONNECTIONS: u32 = 64;
+const CONNECTIONS_OF_A_PAGE: u32 = 4;
+
+/// Bounds of the private listener.
+const ADMIN_OPTIONS: ServeOptions = ServeOptions {
+    max_connections: CONNECTIONS,
+    header_timeout: Duration::from_secs(10),
+    write_timeout: Duration::from_secs(10),
+    max_header: 16 << 10,
+    peers: None,
+};
+
+impl Running {
+    pub(super) fn start_admin(
+        &mut self,
+        config: &Config,
+        listener: TcpListener,
+    ) -> Result<(), StartError> {
+        self.addresses.admin = listener.local_addr().ok();
+        let stop = CancellationToken::new();
+        let mut dashboard = None;
+        let api = match (&self.identity, &self.aside, &self.control) {
+            (Some(identity), Some(aside), Some(control)) => {
+                let token = admin_token(&config.admin, &config.data_dir)?;
+                dashboard = self.dashboard(config, token.clone(), &stop);
+                let reloading = Arc::clone(control);
+                let sampling = Arc::clone(&aside.fronts);
+                Some(Arc::new(AdminApi {
+                    state: Arc::clone(identity.state()),
+                    limits: Arc::clone(identity.limits().control()),
+                    aside: Box::new(aside.clone()),
+                    node: Box::new(self.node(control)),
+                    sample: Box::new(move || sampling.now().sample()),
+                    token,
+                    clients: Arc::clone(&self.admin_clients),
+                    hosts: config.admin.hosts.clone(),
+                    reload: Box::new(move |order| reloading.reload(ReloadSource::Api, order)),
+                    metrics: Arc::clone(&self.metrics),
+                }))
+            }
+            _ => None,
+        };
+        let admin = Admin {
+            readiness: Arc::clone(&self.readiness),
+            metrics: Arc::clone(&self.metrics),
+            scrapes: Arc::default(),
+            api,
+            dashboard,
+            hsts: self.admin_tls.as_ref().and_then(|_| hsts(config)),
+        };
+        let connections = CONNECTIONS + CONNECTIONS_OF_A_PAGE * config.admin.dashboard.max_viewers;
+        let metrics = Arc::clone(&self.metrics);
+        let options = ServeOptions {
+            max_connections: connections,
+            // Half: a proxy in front has room for its pages, and probes have room beside it.
+            peers: Some(Peers::new(connections / 2, move || {
+                metrics.dashboard.connections_refused.inc();
+            })),
+            ..ADMIN_OPTIONS
+        };
+        let tls = self.admin_tls.clone();
+        if let Some(tls) = &tls {
+            self.tasks.spawn(tls.files().keep_fresh(stop.clone()));
+        }
+        let tls = tls.map(|tls| -> Arc<dyn TlsSide> { tls });
+        let service = move |connected: Connected| admin.for_connected(&connected);
+        let task = serve(listener, options, tls, service, stop.clone());
+        self.admin = Some(Serving {
+            task: self.tasks.spawn(task),
+            stop,
+        });
+        Ok(())
+    }
+}

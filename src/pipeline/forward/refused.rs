@@ -1,0 +1,289 @@
+//! What becomes of a LogGroup that the store refuses for its content: it is sent in parts, until the
+//! events that are refused stand alone; those are set aside.
+//!
+//! Promise: each event ends once. The bundle of such a LogGroup is done on disk only once what was set
+//! aside of it is synced there ([`Ending`]), so a crash in between brings it again and loses nothing.
+//! When stopping comes in between, only the parts that have not ended are kept, with the ids that they
+//! have, so that a reader can drop what came twice.
+//! Not here: which part is next (`delivery::splitter`).
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Forwarder, NotTaken, take_all};
+use crate::event::Reason;
+use crate::foundation::budget::Lease;
+use crate::foundation::clock;
+use crate::pipeline::batch::{Held, SealedBatch};
+use crate::pipeline::delivery::anatomy::Anatomy;
+use crate::pipeline::delivery::records;
+use crate::pipeline::delivery::span::Links;
+use crate::pipeline::delivery::splitter::{Refused, Splitter};
+use crate::pipeline::destination::{Failure, Parcel, Taken};
+use crate::pipeline::lane_spool::{Ending, LaneSpool};
+use crate::pipeline::quarantine::{Quarantine, Room};
+use crate::telemetry::DropReason;
+
+/// What becomes of events that the store refuses.
+#[derive(Clone, Debug)]
+pub(in crate::pipeline) struct RefusedRules {
+    /// Where they are set aside; `None`: they are dropped.
+    pub(in crate::pipeline) quarantine: Option<Arc<Quarantine>>,
+    /// Times that one LogGroup is split.
+    pub(in crate::pipeline) max_splits: u32,
+}
+
+/// How long a worker waits for the quarantine to take refused events, and how often it asks.
+const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// A LogGroup that is sent in parts, and how far that is.
+pub(super) struct Parting {
+    anatomy: Anatomy,
+    splitter: Splitter,
+    /// The part at hand.
+    now: Range<usize>,
+    /// Events that have ended: taken, or set aside.
+    ended: Taken,
+    /// Those of them that the destination has refused.
+    refused: Taken,
+}
+
+impl Parting {
+    /// How some of its events have ended.
+    ///
+    /// # Errors
+    /// The destination has refused one, or one has not ended.
+    pub(super) fn end_of(&self, events: &Range<usize>) -> Result<(), Reason> {
+        if events.clone().any(|event| self.refused.has(event)) {
+            return Err(Reason::StoreRefused);
+        }
+        match self.ended.rest(events).is_empty() {
+            true => Ok(()),
+            false => Err(Reason::Stopping),
+        }
+    }
+
+    /// What has not ended, as batches for the disk: each part with its own pack id. `ending`: of the
+    /// bundle that has all of it. `since`: when the first event of the whole came, in Unix milliseconds.
+    pub(super) fn rest(
+        self,
+        (mut held, mut lease): (Held, Lease),
+        spool: &Arc<LaneSpool>,
+        ending: Option<&Arc<Ending>>,
+        since: u64,
+    ) -> Vec<SealedBatch> {
+        let Self {
+            anatomy,
+            splitter,
+            now,
+            ended,
+            refused: _,
+        } = self;
+        let parts: Vec<Range<usize>> = std::iter::once(&now)
+            .chain(splitter.left())
+            .flat_map(|part| ended.rest(part))
+            .collect();
+        let mut batches = Vec::with_capacity(parts.len());
+        for part in parts {
+            let raw = anatomy.part(&part);
+            let logs = anatomy.bytes(&part);
+            let key = usize::try_from(logs).unwrap_or(raw.len());
+            if let Some(ending) = ending {
+                ending.one_more();
+            }
+            batches.push(SealedBatch {
+                key: key..raw.len(),
+                held: held.take(part.len() as u64, logs),
+                lease: lease.split(raw.len() as u64),
+                raw,
+                id: spool.next_id(),
+                events: u32::try_from(part.len()).unwrap_or(u32::MAX),
+                logged: false,
+                from_disk: false,
+                instead_of: ending.map(Arc::clone),
+                since,
+                waiters: Vec::new(),
+                links: Links::default(),
+            });
+        }
+        if held.events() > 0 {
+            held.dropped(DropReason::Lost);
+        }
+        batches
+    }
+}
+
+impl Forwarder {
+    /// Sends the halves of a refused LogGroup, and theirs, until the events that are refused stand
+    /// alone or the splits of one LogGroup are used up. Those in `before` were taken all the same.
+    /// `ending`: of the bundle that is on disk, which is done once what was set aside is synced as well.
+    ///
+    /// # Cancel safety
+    /// What has not ended is in `parting` and `held`.
+    pub(super) async fn send_in_parts(
+        &self,
+        parcel: &Parcel,
+        (mut refusal, before): (Failure, &Taken),
+        ending: Option<&Arc<Ending>>,
+        held: &mut Held,
+        parting: &mut Option<Parting>,
+    ) {
+        let unpacked = parcel.unpack().await;
+        let Some(anatomy) = unpacked.filter(|it| it.events() as u64 == held.events()) else {
+            self.on_refused(&refusal, held.events());
+            take_all(held).dropped(DropReason::UpstreamRefused);
+            return;
+        };
+        let parting = parting.insert(Parting {
+            splitter: Splitter::new(anatomy.events(), self.aside.max_splits),
+            now: 0..anatomy.events(),
+            ended: Taken::default(),
+            refused: Taken::default(),
+            anatomy,
+        });
+        self.deliver_new(parting, before, held);
+        loop {
+            match parting.splitter.refused(&parting.now) {
+                // Its halves are to be sent, and nothing is at hand.
+                Refused::Halved => {
+                    self.metrics.delivery.splits.inc();
+                    parting.now.start = parting.now.end;
+                }
+                Refused::Single => self.set_aside(parting, (&refusal, ending), held).await,
+                Refused::Bound => {
+                    self.metrics.delivery.splits_exhausted.inc();
+                    self.set_aside(parting, (&refusal, ending), held).await;
+                }
+            }
+            refusal = loop {
+                let Some(next) = parting.splitter.next() else {
+                    return;
+                };
+                parting.now = next;
+                let mut own = parting.ended.of(&parting.now);
+                let result = self.send_part(parting, &mut own).await;
+                self.deliver_new(parting, &own, held);
+                match result {
+                    Ok(()) => parting.splitter.taken(),
+                    Err(NotTaken::Refused(refusal)) => break refusal,
+                    // It does not give way: what is half sent stays with this worker.
+                    Err(NotTaken::Relieved) => return,
+                }
+            };
+        }
+    }
+
+    /// Sends the part at hand. `own`: what of it has ended, by its places in the part.
+    async fn send_part(&self, parting: &Parting, own: &mut Taken) -> Result<(), NotTaken> {
+        let part = &parting.now;
+        if parting.ended.rest(part).is_empty() {
+            return Ok(());
+        }
+        let raw = parting.anatomy.part(part);
+        let parcel = Parcel::pack(self.codec, raw, None).await;
+        let parcel = parcel.map_err(|error| {
+            NotTaken::Refused(Failure::refused("Unsendable", error.to_string()))
+        })?;
+        self.settle(&parcel, own, false).await?;
+        for event in 0..part.len() {
+            own.mark(event);
+        }
+        Ok(())
+    }
+
+    /// Counts what was taken of the part at hand and not known yet.
+    fn deliver_new(&self, parting: &mut Parting, own: &Taken, held: &mut Held) {
+        let (mut events, mut bytes) = (0, 0);
+        for (place, event) in parting.now.clone().enumerate() {
+            if own.has(place) && parting.ended.mark(event) {
+                events += 1;
+                bytes += parting.anatomy.bytes(&(event..event + 1));
+            }
+        }
+        if events > 0 {
+            self.delivered(held.take(events, bytes));
+        }
+    }
+
+    /// Ends what is left of the part at hand: in the quarantine, as far as that takes it, else dropped.
+    async fn set_aside(
+        &self,
+        parting: &mut Parting,
+        why: (&Failure, Option<&Arc<Ending>>),
+        held: &mut Held,
+    ) {
+        for run in parting.ended.rest(&parting.now) {
+            self.set_run_aside(parting, run, why, held).await;
+        }
+    }
+
+    async fn set_run_aside(
+        &self,
+        parting: &mut Parting,
+        mut part: Range<usize>,
+        (refusal, ending): (&Failure, Option<&Arc<Ending>>),
+        held: &mut Held,
+    ) {
+        let Parting {
+            anatomy,
+            ended,
+            refused,
+            ..
+        } = parting;
+        let mut end = |run: &Range<usize>| {
+            for event in run.clone() {
+                ended.mark(event);
+                refused.mark(event);
+            }
+            held.take(run.len() as u64, anatomy.bytes(run))
+        };
+        self.on_refused(refusal, part.len() as u64);
+        while let Some(quarantine) = &self.aside.quarantine
+            && part.start < part.end
+        {
+            let (lines, count) = records::lines(anatomy, &part, refusal, clock::unix_seconds());
+            let Some(room) = self.room_aside(quarantine, lines.len()).await else {
+                break;
+            };
+            self.put_aside(room, lines, ending);
+            let now = part.start..part.start + count;
+            end(&now).quarantined();
+            part.start = now.end;
+        }
+        if part.start < part.end {
+            end(&part).dropped(DropReason::UpstreamRefused);
+        }
+    }
+
+    fn put_aside(&self, room: Room, lines: Vec<u8>, ending: Option<&Arc<Ending>>) {
+        let (project, logstore) = (self.lane.project(), self.lane.logstore());
+        let Some(ending) = ending.map(Arc::clone) else {
+            room.put(project.as_str(), logstore.as_str(), lines);
+            return;
+        };
+        ending.one_more();
+        // Stopping waits a while for it.
+        let token = self.signals.records.token();
+        room.put_then(project.as_str(), logstore.as_str(), lines, move || {
+            ending.one_less();
+            drop(token);
+        });
+    }
+
+    /// Room in the quarantine. Its queue is full only while the disk takes nothing: then a while is
+    /// waited, and no longer, since other events wait behind these.
+    async fn room_aside(&self, quarantine: &Arc<Quarantine>, bytes: usize) -> Option<Room> {
+        let until = Instant::now() + ROOM_PATIENCE;
+        loop {
+            match quarantine.room(bytes) {
+                Ok(room) => return Some(room),
+                Err(_) if Instant::now() >= until => return None,
+                Err(_) => tokio::time::sleep(ROOM_PAUSE).await,
+            }
+        }
+    }
+}
