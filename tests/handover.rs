@@ -188,7 +188,8 @@ impl Load {
                         Ok(status) => wrong.push(format!("{n}: {status}")),
                         Err(error) => wrong.push(error),
                     }
-                    thread::sleep(Duration::from_millis(2));
+                    // All of them together stay below what one address may open in a second.
+                    thread::sleep(Duration::from_millis(6));
                 }
                 (taken, wrong)
             })

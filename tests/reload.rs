@@ -21,6 +21,7 @@ fn base(more: &str) -> String {
         r#"
 [ingest]
 refusal_delay = "0s"
+connection_rate_per_prefix = 0
 default_project = "{PROJECT}"
 [batch]
 max_age = "50ms"

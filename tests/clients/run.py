@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the published clients, unpatched, against the binary named in TOLLGATE_BIN.
 
-    .test/venv/bin/python tests/clients/run.py [--keep-going] [--jobs N] [--report FILE] [WORD ...]
+    .test/venv/bin/python tests/clients/run.py [--keep-going] [--jobs N] [--tries N] [--report FILE] [WORD ...]
 
 With words, only cases whose file or sentence holds one of them. `./test` installs what is needed.
 """
@@ -65,8 +65,10 @@ def main():
         for each in all_cases()
         if not options.words or any(word in each.group or word in each.sentence for word in options.words)
     ]
-    passed, failed = run_cases(chosen, options.binary, options.keep_going, options.jobs)
+    passed, failed, flaky = run_cases(chosen, options)
     print(f"\nclients: {passed} passed, {failed} failed, {len(chosen) - passed - failed} not run")
+    for sentence in flaky:
+        print(f"clients: FLAKY, it failed before it passed: {sentence}")
     if options.report:
         Path(options.report).write_text(f"{passed} {failed}\n", encoding="utf-8")
     return 1 if failed or not passed else 0
@@ -77,6 +79,7 @@ def _options():
     parser.add_argument("--binary", default=os.environ.get("TOLLGATE_BIN"), help="the binary; default: TOLLGATE_BIN")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first failure")
     parser.add_argument("--jobs", type=int, default=2, help="cases that run at a time; default: 2")
+    parser.add_argument("--tries", type=int, default=1, help="how often a case may be tried; default: 1")
     parser.add_argument("--report", help="file for the two numbers, passed and failed")
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()

@@ -416,8 +416,11 @@ pub fn read_answer(stream: &mut impl Read) -> Answer {
     let mut head = String::new();
     loop {
         let mut line = String::new();
-        let read = reader.read_line(&mut line).unwrap_or(0);
-        assert!(read > 0, "the connection ended before an answer: {head:?}");
+        let read = reader.read_line(&mut line);
+        assert!(
+            matches!(read, Ok(1..)),
+            "the connection ended before an answer: {read:?} after {head:?}"
+        );
         if line == "\r\n" {
             break;
         }

@@ -113,8 +113,9 @@ def limited(seconds, message):
         signal.signal(signal.SIGALRM, before)
 
 
-def run_cases(cases, binary, keep_going, jobs):
-    """Runs the cases, `jobs` at a time; returns how many passed and how many failed.
+def run_cases(cases, options):
+    """Runs the cases, `options.jobs` at a time; returns how many passed, how many failed, and the
+    sentences of those that passed only when they were tried again.
 
     Each has a folder and ports of its own, and runs in a process whose only thread it has.
     What is told comes in the order of the cases.
@@ -122,8 +123,9 @@ def run_cases(cases, binary, keep_going, jobs):
     forks = multiprocessing.get_context("fork")
     over = forks.Event()
     passed = failed = 0
+    flaky = []
     group = None
-    with forks.Pool(jobs, _prepare, (cases, binary, over, keep_going)) as pool:
+    with forks.Pool(options.jobs, _prepare, (cases, options, over)) as pool:
         for each, outcome in zip(cases, pool.imap(_run_numbered, range(len(cases)))):
             if outcome is None:
                 continue
@@ -131,12 +133,14 @@ def run_cases(cases, binary, keep_going, jobs):
             if each.group != group:
                 group = each.group
                 print(f"\n{group}", flush=True)
-            print(told, flush=True)
+            print("\n".join(told), flush=True)
             passed += succeeded is True
             failed += succeeded is False
+            if succeeded and len(told) > 1:
+                flaky.append(each.sentence)
         pool.close()
         pool.join()
-    return passed, failed
+    return passed, failed, flaky
 
 
 _run = None
@@ -148,12 +152,17 @@ def _prepare(*run):
 
 
 def _run_numbered(number):
-    """What became of one case, or nothing when it was not run because another one had failed."""
-    cases, binary, over, keep_going = _run
+    """What became of one case and what each try told, or nothing when it was not run because another one had failed."""
+    cases, options, over = _run
     if over.is_set():
         return None
-    succeeded, told = _run_one(cases[number], binary)
-    if succeeded is False and not keep_going:
+    told = []
+    for _ in range(options.tries):
+        succeeded, lines = _run_one(cases[number], options.binary)
+        told.append(lines)
+        if succeeded is not False:
+            break
+    if succeeded is False and not options.keep_going:
         over.set()
     return succeeded, told
 
