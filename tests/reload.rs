@@ -256,7 +256,7 @@ fn a_bad_configuration_changes_nothing_and_says_where_and_how_to_mend_it() {
     assert_eq!(answer.status, 409, "{}", answer.text());
     let told = answer.json();
     let problem = &told["problems"][0];
-    assert_eq!(problem["line"], 7, "{told}");
+    assert_eq!(problem["line"], 8, "{told}");
     assert_eq!(problem["column"], 1, "{told}");
     assert_eq!(problem["where"], "batch.max_evnts", "{told}");
     assert!(

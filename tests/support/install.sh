@@ -107,6 +107,8 @@ install_clients() {
   unless_done "$venv/.installed" "$clients/requirements.txt" -- install_python "$venv" "$clients/requirements.txt"
   unless_done "$deploy_venv/.installed" "$deploy/requirements.txt" -- install_python "$deploy_venv" "$deploy/requirements.txt"
   unless_done "$deploy_venv/layer/.installed" "$deploy/package-lock.json" -- install_deploy_npm
+  # Crates of all platforms: their licences are looked at offline.
+  cargo fetch --locked --quiet
   echo "node $(node --version), $(python3 --version), $("${CHROMIUM:-chromium}" --version 2>/dev/null)"
 }
 
