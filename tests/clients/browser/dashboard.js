@@ -140,6 +140,14 @@ class Desk {
 const more = async (page) => { await page.getByText('More limits').click(); };
 const settle = (page, ms) => page.waitForTimeout(ms);
 
+/** Waits until so many events are shown: the list is read when asked for, and a batch takes its time to the store. */
+const eventsStored = (page, count) => page.waitForFunction((least) => {
+  const found = document.querySelectorAll('#event-rows summary').length >= least;
+  const again = document.getElementById('events-again');
+  if (!found && !again.disabled) again.click();
+  return found;
+}, count, { ...WAIT, polling: 500 });
+
 const scenarios = {
   /** Logs in with a wrong token, then with the right one, and sees numbers move and refusals explained. */
   async live(desk) {
@@ -189,11 +197,7 @@ const scenarios = {
       await page.getByRole('button', { name: 'Read' }).isEnabled();
     };
     await read();
-    await page.waitForFunction(() => {
-      const found = document.querySelectorAll('#event-rows summary').length >= 5;
-      if (!found && !document.getElementById('events-again').disabled) document.getElementById('events-again').click();
-      return found;
-    }, null, { ...WAIT, polling: 500 });
+    await eventsStored(page, 5);
     await page.getByLabel('Containing').fill('needle-3');
     const found = await page.locator('#event-rows summary').count();
     await page.locator('#event-rows summary').first().click();
@@ -319,7 +323,7 @@ const scenarios = {
     await settle(guest, 2500);
     const address = guest.url();
     const numbers = await guest.locator('#logstore-rows').textContent();
-    await guest.locator('#event-rows summary').first().waitFor(WAIT);
+    await eventsStored(guest, 1);
     const events = await guest.locator('#event-rows').innerHTML();
     const options = await guest.locator('#events-which option').allTextContents();
     const sees = await guest.evaluate(() => ['share', 'limits', 'node', 'links'].filter((id) => document.getElementById(id).offsetParent !== null));
