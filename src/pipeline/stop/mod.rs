@@ -97,7 +97,7 @@ impl Pipeline {
         self.tasks.all.close();
         let waiting = async {
             tokio::select! {
-                () = self.tasks.all.wait() => {}
+                () = self.work_has_ended(&served) => {}
                 () = end_lanes_of_dead_stores(&served) => {}
             }
         };
@@ -127,6 +127,41 @@ impl Pipeline {
             lost: after.lost - before.lost + after.held,
             on_disk,
         }
+    }
+
+    /// Waits until no worker has anything left to do: what a disk was given and does not take comes back,
+    /// and goes to workers again.
+    async fn work_has_ended(&self, served: &[Served]) {
+        loop {
+            self.tasks.all.wait().await;
+            disks_have_done(served).await;
+            let left = served.iter().filter(|it| it.is_to_work_again());
+            if left.inspect(|it| it.work(&self.tasks)).count() == 0 {
+                return;
+            }
+        }
+    }
+}
+
+impl Served {
+    fn is_to_work_again(&self) -> bool {
+        let may = self.forwarder.is_some() && !self.deadline.is_cancelled();
+        may && !self.lane.sealed().is_empty()
+    }
+}
+
+/// Waits until disks have done what they were given, for as long as one of them does something.
+async fn disks_have_done(served: &[Served]) {
+    let disks = served.iter().filter_map(|it| it.lane.spool());
+    let disks: Vec<&Arc<LaneSpool>> = disks.filter(|it| !it.is_finished()).collect();
+    let done = async {
+        for disk in &disks {
+            disk.all_done().await;
+        }
+    };
+    tokio::select! {
+        () = done => {}
+        () = nothing_is_done(&disks) => {}
     }
 }
 
@@ -210,15 +245,27 @@ async fn to_disk(lane: &Lane, spool: &Arc<LaneSpool>) -> JoinHandle<()> {
 
 /// Waits until disks have done what is left to do, for as long as one of them does something.
 async fn wait_for_disks(finishing: &[(&Arc<Lane>, &Arc<LaneSpool>, JoinHandle<()>)]) {
-    let progress = || finishing.iter().map(|it| it.1.progress()).sum::<u64>();
+    let disks: Vec<&Arc<LaneSpool>> = finishing.iter().map(|it| it.1).collect();
+    let done = async {
+        while !finishing.iter().all(|it| it.2.is_finished()) {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = done => {}
+        () = nothing_is_done(&disks) => {}
+    }
+}
+
+/// Waits until no disk has done anything for a while.
+async fn nothing_is_done(disks: &[&Arc<LaneSpool>]) {
+    let progress = || disks.iter().map(|it| it.progress()).sum::<u64>();
     let (mut seen, mut since) = (progress(), Instant::now());
-    while !finishing.iter().all(|it| it.2.is_finished()) {
+    while since.elapsed() < LAST_JOB {
         tokio::time::sleep(LOOK).await;
         let now = progress();
         if now != seen {
             (seen, since) = (now, Instant::now());
-        } else if since.elapsed() >= LAST_JOB {
-            return;
         }
     }
 }
