@@ -1,4 +1,5 @@
-//! The comparison: for each scenario bare hyper and Tollgate in turn, several times.
+//! The comparison: for each scenario its yardstick and Tollgate in turn, several times. The yardstick is
+//! bare hyper, or Tollgate with another configuration.
 //!
 //! A repetition is noisy when the rest of the machine took a seventh of it; the quietest ones count.
 //! Tollgate's processor time includes packing, signing and sending of what it accepted: a repetition
@@ -6,18 +7,23 @@
 //! is not counted.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
-use crate::generator::{Generator, Outcome, Requests};
+use crate::generator::{Generator, Outcome};
 use crate::machine::{self, Window};
-use crate::report::{self, Measured, Pair, Report, ScenarioReport};
-use crate::scenario::{self, Gateway, Scenario};
+use crate::report::{self, Ledger, Measured, Pair, Report, ScenarioReport};
+use crate::scenario::{self, Scenario, Yardstick};
 use crate::servers::{Bare, Tollgate};
+use crate::setup::{Certificate, Gateway};
+use crate::siege;
 use crate::tell;
-use crate::traffic::{self, Tokens};
+use crate::traffic::{self, Rendered, Tokens};
+use crate::wire::{self, Route};
 
 /// Between the last answer and the reading of the processor time, so that the server's threads rest.
 const REST: Duration = Duration::from_millis(20);
@@ -78,28 +84,32 @@ impl Options {
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     let scenarios = options.chosen()?;
     let workers = options.workers.unwrap_or_else(machine::processors);
-    let bench = Bench {
-        bare: Bare::start(workers, 200)?,
-        refuser: Bare::start(workers, 403)?,
-        tollgate: Tollgate::start(workers, |_| {})?,
-        used_up: used_up(workers)?,
-        duration: Duration::from_secs_f64(options.seconds),
-        repetitions: usize::from(options.repetitions),
-    };
+    tollgate::edge::descriptors::raise().context("there is no limit of descriptors to go by")?;
+    let bench = Bench::start(options, workers, &scenarios)?;
     // After the servers have started: they would inherit it.
     machine::wake_precisely()?;
     tell(format_args!(
-        "bare hyper and Tollgate in turn, {} x {} s each, {workers} worker threads each, {} processors\n",
+        "each scenario's yardstick and Tollgate in turn, {} x {} s each, {workers} worker threads each, {} processors\n",
         bench.repetitions,
         options.seconds,
         machine::processors(),
     ));
+    let mut answered = bench.answered_at_start.clone();
     let mut reports = Vec::new();
     for scenario in scenarios {
-        reports.push(bench.scenario(scenario)?);
+        let sides = bench.sides(scenario)?;
+        reports.push(bench.scenario(scenario, &sides, &mut answered)?);
     }
-    let counts = bench.tollgate.settle(SETTLE)?;
-    let report = Report::new(workers, options.seconds, reports, counts);
+    let ledgers = bench.tollgate.iter().map(|(gateway, tollgate)| {
+        let answered = answered.get(gateway).copied().unwrap_or(0);
+        Ok(Ledger::new(
+            gateway.name(),
+            answered,
+            tollgate.settle(SETTLE)?,
+        ))
+    });
+    let ledgers = ledgers.collect::<anyhow::Result<_>>()?;
+    let report = Report::new(workers, options.seconds, reports, ledgers);
     report.print();
     if let Some(path) = &options.json {
         report.write_json(path)?;
@@ -107,134 +117,212 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(report.is_honest())
 }
 
-/// A gateway whose limit on addresses this address has used up.
-fn used_up(workers: usize) -> anyhow::Result<Tollgate> {
-    let rule = "name = \"per-address\"\nkey = [\"address\"]\nrate = [{ count = 1, per = \"1h\" }]";
-    let rule = toml::from_str(rule)?;
-    let tollgate = Tollgate::start(workers, |config| config.limit_rules = vec![rule])?;
+/// Lets this address use up the gateway's limit on it. How many events were accepted.
+fn use_up(tollgate: &Tollgate) -> anyhow::Result<u64> {
     let requests = traffic::requests(&tollgate.config, Tokens::Good, 1)?;
     let (_, first) = Generator::connect(tollgate.ingest, &requests, 2)?;
     if (first.answered(200), first.answered(403)) != (1, 1) {
         bail!("the limit did not let one request pass and no more");
     }
-    Ok(tollgate)
+    Ok(1)
 }
 
 struct Bench {
-    bare: Bare,
-    /// Bare hyper that refuses everything.
-    refuser: Bare,
-    tollgate: Tollgate,
-    used_up: Tollgate,
+    /// Each answers its status; with TLS or without.
+    bare: BTreeMap<(u16, bool), Bare>,
+    tollgate: BTreeMap<Gateway, Tollgate>,
+    answered_at_start: Answered,
+    certificate: Certificate,
     duration: Duration,
     repetitions: usize,
 }
 
+/// Events that are to be stored, of requests that a gateway answered with 200.
+type Answered = BTreeMap<Gateway, u64>;
+
 impl Bench {
-    fn scenario(&self, scenario: &'static Scenario) -> anyhow::Result<ScenarioReport> {
-        let config = &self.gateway(scenario).config;
-        let requests = traffic::requests(config, scenario.tokens, scenario.events)?;
-        tell(format_args!(
-            "{} ({} bytes)",
-            scenario.name,
-            requests
-                .first()
-                .map_or(0, |request| traffic::body_bytes(request))
-        ));
-        let mut other_answers = BTreeMap::new();
-        let mut accepted = 0;
+    /// Starts every server that the scenarios need.
+    fn start(options: &Options, workers: usize, scenarios: &[&Scenario]) -> anyhow::Result<Self> {
+        let mut bench = Self {
+            bare: BTreeMap::new(),
+            tollgate: BTreeMap::new(),
+            answered_at_start: Answered::new(),
+            certificate: Certificate::make()?,
+            duration: Duration::from_secs_f64(options.seconds),
+            repetitions: usize::from(options.repetitions),
+        };
+        for scenario in scenarios {
+            for gateway in scenario.gateways() {
+                bench.start_tollgate(gateway, workers)?;
+            }
+            if let Yardstick::Bare(status) = scenario.yardstick {
+                let encrypted = scenario.traffic.wire.is_encrypted();
+                let certificate = encrypted.then_some(&bench.certificate);
+                if let Entry::Vacant(place) = bench.bare.entry((status, encrypted)) {
+                    place.insert(Bare::start(workers, status, certificate)?);
+                }
+            }
+        }
+        Ok(bench)
+    }
+
+    fn start_tollgate(&mut self, gateway: Gateway, workers: usize) -> anyhow::Result<()> {
+        if self.tollgate.contains_key(&gateway) {
+            return Ok(());
+        }
+        let configure = |config: &mut _| gateway.configure(config, &self.certificate);
+        let tollgate = Tollgate::start(workers, configure)?;
+        if gateway == Gateway::UsedUp {
+            let accepted = use_up(&tollgate)?;
+            self.answered_at_start.insert(gateway, accepted);
+        }
+        self.tollgate.insert(gateway, tollgate);
+        Ok(())
+    }
+
+    /// The yardstick of a scenario, then Tollgate.
+    fn sides(&self, scenario: &Scenario) -> anyhow::Result<[Side<'_>; 2]> {
+        let wire = scenario.traffic.wire;
+        let tls = self.certificate.client(wire)?;
+        let route = |address| Route {
+            address,
+            wire,
+            tls: tls.clone(),
+        };
+        let gateway = |gateway: Gateway, expected| {
+            let tollgate = self.tollgate.get(&gateway).context("no such gateway")?;
+            anyhow::Ok(Side {
+                pids: vec![tollgate.pid(), std::process::id(), tollgate.logstore_pid()],
+                route: route(tollgate.ingest),
+                expected,
+                stores: Some((gateway, tollgate)),
+                requests: traffic::rendered(&tollgate.config, &scenario.traffic)?,
+            })
+        };
+        let tollgate = gateway(scenario.gateway, scenario.expected)?;
+        let yardstick = match scenario.yardstick {
+            Yardstick::Tollgate(other) => gateway(other, scenario.expected)?,
+            Yardstick::Bare(status) => {
+                let bare = self.bare.get(&(status, wire.is_encrypted()));
+                let bare = bare.context("no bare server")?;
+                Side {
+                    pids: vec![bare.pid(), std::process::id()],
+                    route: route(bare.ingest),
+                    expected: status,
+                    stores: None,
+                    requests: tollgate.requests.clone(),
+                }
+            }
+        };
+        Ok([yardstick, tollgate])
+    }
+
+    fn scenario(
+        &self,
+        scenario: &'static Scenario,
+        sides: &[Side<'_>; 2],
+        answered: &mut Answered,
+    ) -> anyhow::Result<ScenarioReport> {
+        let [yardstick, tollgate] = sides;
+        let body_bytes = tollgate.requests.body_bytes;
+        tell(format_args!("{} ({body_bytes} bytes)", scenario.name));
+        let mut tally = Tally {
+            scenario,
+            answered,
+            other_answers: BTreeMap::new(),
+        };
+        let idle = [
+            yardstick.stand_idle(scenario.idle, 1, &mut tally)?,
+            tollgate.stand_idle(scenario.idle, 100, &mut tally)?,
+        ];
         let mut pairs = Vec::new();
         for repetition in 1..=self.repetitions {
-            let bare = self.on_bare(scenario, &requests)?;
-            let tollgate = self.on_tollgate(scenario, &requests)?;
-            for (status, count) in bare
-                .other_than(scenario.bare)
-                .chain(tollgate.other_than(scenario.expected))
-            {
-                *other_answers.entry(status).or_default() += count;
-            }
-            accepted += tollgate.accepted;
             let pair = Pair {
-                bare: bare.measured,
-                tollgate: tollgate.measured,
+                bare: yardstick.measure(self.duration, &mut tally)?,
+                tollgate: tollgate.measure(self.duration, &mut tally)?,
             };
             report::print_repetition(repetition, &pair);
             pairs.push(pair);
         }
-        ScenarioReport::new(scenario, &requests, pairs, accepted, other_answers)
+        drop(idle);
+        ScenarioReport::new(scenario, body_bytes, pairs, tally.other_answers)
     }
+}
 
-    fn gateway(&self, scenario: &Scenario) -> &Tollgate {
-        match scenario.gateway {
-            Gateway::Plain => &self.tollgate,
-            Gateway::UsedUp => &self.used_up,
+/// What was answered in a scenario.
+struct Tally<'a> {
+    scenario: &'static Scenario,
+    answered: &'a mut Answered,
+    /// Answers that were not the expected ones.
+    other_answers: BTreeMap<u16, u64>,
+}
+
+/// One of the two servers of a scenario.
+struct Side<'a> {
+    /// The server, this process, and the store where there is one.
+    pids: Vec<u32>,
+    route: Route,
+    expected: u16,
+    /// Where it is a Tollgate.
+    stores: Option<(Gateway, &'a Tollgate)>,
+    requests: Rendered,
+}
+
+impl Side<'_> {
+    /// Opens connections, sends a request on each, and leaves them. They have many addresses, of this
+    /// network and those after it.
+    fn stand_idle(
+        &self,
+        count: usize,
+        network: u8,
+        tally: &mut Tally<'_>,
+    ) -> anyhow::Result<Vec<TcpStream>> {
+        let mut outcome = Outcome::default();
+        let mut streams = Vec::with_capacity(count);
+        let requests = self.requests.requests.iter().cycle();
+        for (index, request) in (0..count).zip(requests) {
+            let stream = wire::dial(self.route.address, siege::address(network, index))?;
+            let status = wire::exchange(&stream, request)?;
+            *outcome.statuses.entry(status).or_default() += 1;
+            streams.push(stream);
         }
+        self.count(&outcome, tally)?;
+        Ok(streams)
     }
 
-    fn on_bare(&self, scenario: &Scenario, requests: &dyn Requests) -> anyhow::Result<Side> {
-        let bare = if scenario.bare == 200 {
-            &self.bare
-        } else {
-            &self.refuser
-        };
+    /// One repetition.
+    fn measure(&self, duration: Duration, tally: &mut Tally<'_>) -> anyhow::Result<Measured> {
+        let scenario = tally.scenario;
+        let requests = &self.requests.requests;
         let (mut generator, warm) =
-            Generator::connect(bare.ingest, requests, scenario.connections())?;
-        let pids = [bare.pid(), std::process::id()];
-        let window = Window::open(&pids)?;
-        let outcome = generator.run(scenario.pace(self.duration))?;
-        std::thread::sleep(REST);
-        let seen = window.look()?;
-        Side::new(&warm, outcome, &seen, seen.others)
-    }
-
-    fn on_tollgate(&self, scenario: &Scenario, requests: &dyn Requests) -> anyhow::Result<Side> {
-        let tollgate = self.gateway(scenario);
-        let (mut generator, warm) =
-            Generator::connect(tollgate.ingest, requests, scenario.connections())?;
-        let pids = [tollgate.pid(), std::process::id(), tollgate.logstore_pid()];
-        let window = Window::open(&pids)?;
-        let outcome = generator.run(scenario.pace(self.duration))?;
+            Generator::connect(self.route.clone(), requests, scenario.connections())?;
+        self.count(&warm, tally)?;
+        let window = Window::open(&self.pids)?;
+        let outcome = generator.run(scenario.pace(duration))?;
         std::thread::sleep(REST);
         // What else runs while the batches age matters little; what ran beside the load does.
         let others = window.look()?.others;
-        if outcome.answered(200) > 0 {
+        if let Some((_, tollgate)) = self.stores
+            && outcome.answered(200) > 0
+        {
             std::thread::sleep(tollgate.config.batch.max_age.get() + DELIVERY);
         }
-        Side::new(&warm, outcome, &window.look()?, others)
+        self.count(&outcome, tally)?;
+        let server = self.pids.first().context("no server")?;
+        let resident = machine::resident_bytes(*server)?;
+        Measured::new(&outcome, &window.look()?, others, resident)
     }
-}
 
-/// One repetition on one server.
-struct Side {
-    measured: Measured,
-    statuses: BTreeMap<u16, u64>,
-    accepted: u64,
-}
-
-impl Side {
-    fn new(
-        warm: &Outcome,
-        outcome: Outcome,
-        seen: &machine::Seen,
-        others: f64,
-    ) -> anyhow::Result<Self> {
-        let measured = Measured::new(&outcome, seen, others)?;
-        let mut statuses = outcome.statuses;
-        for (status, count) in &warm.statuses {
-            *statuses.entry(*status).or_default() += count;
+    fn count(&self, outcome: &Outcome, tally: &mut Tally<'_>) -> anyhow::Result<()> {
+        for (status, count) in &outcome.statuses {
+            if *status != self.expected {
+                *tally.other_answers.entry(*status).or_default() += count;
+            }
         }
-        let accepted = statuses.get(&200).copied().unwrap_or(0);
-        Ok(Self {
-            measured,
-            statuses,
-            accepted,
-        })
-    }
-
-    fn other_than(&self, expected: u16) -> impl Iterator<Item = (u16, u64)> {
-        self.statuses
-            .iter()
-            .map(|(s, c)| (*s, *c))
-            .filter(move |(status, _)| *status != expected)
+        if let Some((gateway, _)) = self.stores {
+            let stored = u64::try_from(tally.scenario.traffic.stored())?;
+            *tally.answered.entry(gateway).or_default() += outcome.answered(200) * stored;
+        }
+        Ok(())
     }
 }

@@ -179,6 +179,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
             public_key: Some([keys, "rsa.pub.pem"].iter().collect()),
             ..JwtKey::named(RSA_KID, ISSUER, "tollgate")
         });
+        Ok(())
     })?;
     machine::wake_precisely()?;
     let good = traffic::requests(&tollgate.config, Tokens::Good, 1)?;

@@ -6,21 +6,19 @@
 //! of its connections; latencies then only say how long the queue is and are not kept.
 //!
 //! The number of requests is fixed before a run at a rate, so a slow server makes the run longer,
-//! not endless. Not here: pipelining, TLS, chunked answers.
+//! not endless. Not here: pipelining, chunked answers.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::wire::{Line, Route};
 
 /// Threads that share the connections when there is no rate to keep.
 const CLOSED_LOOP_THREADS: usize = 4;
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-const ANSWER_BUFFER: usize = 16 * 1024;
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug)]
@@ -110,27 +108,28 @@ impl<'a> Generator<'a> {
     /// Opens the connections and sends one request on each, so that neither side pays for first
     /// times while it is measured. The answers are in the returned outcome.
     pub fn connect(
-        address: SocketAddr,
+        route: impl Into<Route>,
         requests: &'a dyn Requests,
         connections: usize,
     ) -> anyhow::Result<(Self, Outcome)> {
-        Self::connect_from(address, requests, connections, |_| Ipv4Addr::LOCALHOST)
+        Self::connect_from(route, requests, connections, |_| Ipv4Addr::LOCALHOST)
     }
 
     /// As [`Generator::connect`], each connection from the address that `source` has for its number.
     pub fn connect_from(
-        address: SocketAddr,
+        route: impl Into<Route>,
         requests: &'a dyn Requests,
         connections: usize,
         source: impl Fn(usize) -> Ipv4Addr,
     ) -> anyhow::Result<(Self, Outcome)> {
+        let route = route.into();
         let mut generator = Self {
             connections: Vec::new(),
             requests,
         };
         let mut outcome = Outcome::default();
         for index in 0..connections {
-            let mut connection = Connection::open(address, source(index))?;
+            let mut connection = Connection::open(&route, source(index))?;
             connection.exchange(requests.request(index, &mut Vec::new()), &mut outcome)?;
             generator.connections.push(connection);
         }
@@ -276,21 +275,18 @@ fn closed_loop(
 
 #[derive(Debug)]
 struct Connection {
-    address: SocketAddr,
+    route: Route,
     source: Ipv4Addr,
-    stream: TcpStream,
-    buffer: Vec<u8>,
+    line: Line,
     waits: bool,
 }
 
 impl Connection {
-    fn open(address: SocketAddr, source: Ipv4Addr) -> anyhow::Result<Self> {
-        let stream = dial(address, source)?;
+    fn open(route: &Route, source: Ipv4Addr) -> anyhow::Result<Self> {
         Ok(Self {
-            address,
+            line: Line::open(route, source)?,
+            route: route.clone(),
             source,
-            stream,
-            buffer: vec![0; ANSWER_BUFFER],
             waits: false,
         })
     }
@@ -301,8 +297,8 @@ impl Connection {
     }
 
     fn send(&mut self, request: &[u8]) -> anyhow::Result<()> {
-        self.stream
-            .write_all(request)
+        self.line
+            .send(request)
             .context("a request could not be sent")?;
         self.waits = true;
         Ok(())
@@ -310,99 +306,13 @@ impl Connection {
 
     /// Reads one answer; opens the connection again when the server said that it closes it.
     fn receive(&mut self, outcome: &mut Outcome) -> anyhow::Result<()> {
-        let answer = self.read_answer()?;
+        let answer = self.line.receive()?;
         self.waits = false;
         *outcome.statuses.entry(answer.status).or_default() += 1;
         if answer.closes {
-            self.stream = dial(self.address, self.source)?;
+            self.line = Line::open(&self.route, self.source)?;
             outcome.reconnects += 1;
         }
         Ok(())
-    }
-
-    fn read_answer(&mut self) -> anyhow::Result<Answer> {
-        read_answer(&self.stream, &mut self.buffer)
-    }
-}
-
-/// Sends a request on a connection of the caller's, and counts its answer.
-pub fn exchange(
-    mut stream: &TcpStream,
-    request: &[u8],
-    outcome: &mut Outcome,
-) -> anyhow::Result<()> {
-    stream.write_all(request)?;
-    let answer = read_answer(stream, &mut [0; 4096])?;
-    *outcome.statuses.entry(answer.status).or_default() += 1;
-    Ok(())
-}
-
-fn read_answer(mut stream: &TcpStream, buffer: &mut [u8]) -> anyhow::Result<Answer> {
-    let mut filled = 0;
-    loop {
-        let free = buffer.get_mut(filled..).unwrap_or_default();
-        let read = stream.read(free).context("an answer could not be read")?;
-        if read == 0 {
-            bail!("the server closed a connection, or its answer is too large");
-        }
-        filled += read;
-        let bytes = buffer.get(..filled).unwrap_or_default();
-        if let Some(answer) = Answer::parse(bytes)? {
-            return Ok(answer);
-        }
-    }
-}
-
-/// Opens a connection from a source address of the loopback network.
-pub fn dial(address: SocketAddr, source: Ipv4Addr) -> anyhow::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM.cloexec(), Some(Protocol::TCP))?;
-    if source != Ipv4Addr::LOCALHOST {
-        socket.bind(&SockAddr::from(SocketAddr::from((source, 0))))?;
-    }
-    socket
-        .connect(&SockAddr::from(address))
-        .context("no connection to the server")?;
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-    Ok(stream)
-}
-
-/// What matters of an answer.
-#[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
-    closes: bool,
-}
-
-impl Answer {
-    /// The answer, when it is whole.
-    fn parse(bytes: &[u8]) -> anyhow::Result<Option<Self>> {
-        let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
-            return Ok(None);
-        };
-        let (head, body) = bytes
-            .split_at_checked(end + 4)
-            .context("an answer without an end")?;
-        let head = std::str::from_utf8(head)?;
-        let status = head
-            .split(' ')
-            .nth(1)
-            .context("an answer without a status")?
-            .parse()?;
-        let mut length = 0;
-        let mut closes = false;
-        for (name, value) in head.lines().filter_map(|line| line.split_once(": ")) {
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.parse()?;
-            } else if name.eq_ignore_ascii_case("connection") {
-                closes = value.eq_ignore_ascii_case("close");
-            }
-        }
-        match body.len() {
-            got if got < length => Ok(None),
-            got if got == length => Ok(Some(Self { status, closes })),
-            _ => bail!("more than one answer to one request"),
-        }
     }
 }

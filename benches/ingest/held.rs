@@ -14,12 +14,13 @@ use tollgate::config::{Config, Ingest};
 use tollgate::foundation::units::Span;
 
 use crate::flood::{Good, merge};
-use crate::generator::{self, Generator, Outcome, Pace};
+use crate::generator::{Generator, Outcome, Pace};
 use crate::machine;
 use crate::servers::Tollgate;
 use crate::siege::address;
 use crate::tell;
 use crate::traffic::{self, Tokens};
+use crate::wire;
 
 /// Stretches before, during and after.
 const STRETCHES: u32 = 4;
@@ -63,7 +64,10 @@ fn hold_on(config: &mut Config) {
 )]
 pub fn run(options: &Options) -> anyhow::Result<bool> {
     tollgate::edge::descriptors::raise().context("there is no limit of descriptors to go by")?;
-    let tollgate = Tollgate::start(machine::processors(), hold_on)?;
+    let tollgate = Tollgate::start(machine::processors(), |config| {
+        hold_on(config);
+        Ok(())
+    })?;
     machine::wake_precisely()?;
     let requests = traffic::requests(&tollgate.config, Tokens::Good, 1)?;
     let (mut clients, warm) = Generator::connect(tollgate.ingest, &requests, 16)?;
@@ -92,7 +96,8 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let silent = resident()?;
     let mut answered = Outcome::default();
     for (stream, request) in idle.iter().zip(requests.iter().cycle()) {
-        generator::exchange(stream, request, &mut answered)?;
+        let status = wire::exchange(stream, request)?;
+        *answered.statuses.entry(status).or_default() += 1;
     }
     merge(&mut statuses, &answered);
     let served = resident()?;
@@ -166,7 +171,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
 fn open(server: SocketAddr, count: u32, block: u8) -> anyhow::Result<Vec<TcpStream>> {
     let source = |index| -> Ipv4Addr { address(block, index) };
     (0..usize::try_from(count)?)
-        .map(|index| generator::dial(server, source(index)))
+        .map(|index| wire::dial(server, source(index)))
         .collect()
 }
 

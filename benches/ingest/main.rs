@@ -9,14 +9,17 @@ mod bare;
 mod compare;
 mod flood;
 mod generator;
+mod h2;
 mod held;
 mod machine;
 mod memory;
 mod report;
 mod scenario;
 mod servers;
+mod setup;
 mod siege;
 mod traffic;
+mod wire;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
@@ -45,10 +48,7 @@ enum Command {
     Held(held::Options),
     /// The yardstick, in a process of its own.
     #[command(hide = true)]
-    HyperBare {
-        /// What it answers.
-        status: u16,
-    },
+    HyperBare(bare::Options),
 }
 
 /// Cargo adds it for `cargo bench`. Without it this is a build check of `cargo test`, and does nothing.
@@ -70,8 +70,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
     let honest = match &cli.command {
-        Some(Command::HyperBare { status }) => {
-            return bare::run(*status).map(|()| ExitCode::SUCCESS);
+        Some(Command::HyperBare(options)) => {
+            return bare::run(options).map(|()| ExitCode::SUCCESS);
         }
         _ if !bench => {
             tell(format_args!(

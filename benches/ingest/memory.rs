@@ -32,7 +32,7 @@ pub struct Options {
 
 /// Runs it and prints it. False when an event was lost.
 pub fn run(options: &Options) -> anyhow::Result<bool> {
-    let tollgate = Tollgate::start(machine::processors(), |_| {})?;
+    let tollgate = Tollgate::start(machine::processors(), |_| Ok(()))?;
     let per_request = u64::from(options.per_request);
     let requests = traffic::requests(
         &tollgate.config,

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::generator::Outcome;
 use crate::machine::Seen;
-use crate::scenario::Scenario;
+use crate::scenario::{Goal, Scenario};
 use crate::servers::Counts;
-use crate::{tell, traffic};
+use crate::tell;
 
 /// The share of the machine from which on a repetition counts as disturbed. Interrupts of the load
 /// itself take half of it.
@@ -29,6 +29,10 @@ pub struct Measured {
     pub p50_us: Option<f64>,
     /// 99th percentile.
     pub p99_us: Option<f64>,
+    /// 99.9th percentile.
+    pub p999_us: Option<f64>,
+    /// Memory of the server that is in RAM, in MiB, at the end of the repetition.
+    pub resident_mib: f64,
     /// The share of the machine that was neither idle nor in the bench's own processes, 0 to 1.
     pub others: f64,
     /// Connections opened again because the server closed them.
@@ -38,7 +42,7 @@ pub struct Measured {
 impl Measured {
     /// Figures from the outcome of the load; the server must be the first process of the window.
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    pub fn new(outcome: &Outcome, seen: &Seen, others: f64) -> anyhow::Result<Self> {
+    pub fn new(outcome: &Outcome, seen: &Seen, others: f64, resident: u64) -> anyhow::Result<Self> {
         let server = seen.processes.first().context("no server in the window")?;
         let micros = |share| outcome.percentile(share).map(|nanos| nanos as f64 / 1e3);
         let answers = outcome.answers() as f64;
@@ -47,6 +51,8 @@ impl Measured {
             per_second: answers / outcome.elapsed.as_secs_f64(),
             p50_us: micros(0.50),
             p99_us: micros(0.99),
+            p999_us: micros(0.999),
+            resident_mib: resident as f64 / f64::from(1 << 20),
             others,
             reconnects: outcome.reconnects,
         })
@@ -56,7 +62,7 @@ impl Measured {
 /// A repetition on both servers, one right after the other.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Pair {
-    /// Bare hyper.
+    /// The yardstick: bare hyper where nothing else is said.
     pub bare: Measured,
     /// Tollgate.
     pub tollgate: Measured,
@@ -65,6 +71,15 @@ pub struct Pair {
 impl Pair {
     fn cpu_ratio(&self) -> f64 {
         self.tollgate.cpu_us / self.bare.cpu_us
+    }
+
+    /// Processor time of an event beyond the yardstick's, in microseconds.
+    fn event_us(&self, events: f64) -> f64 {
+        (self.tollgate.cpu_us - self.bare.cpu_us) / events
+    }
+
+    fn throughput_ratio(&self) -> f64 {
+        self.tollgate.per_second / self.bare.per_second
     }
 
     fn others(&self) -> f64 {
@@ -86,23 +101,75 @@ pub fn print_repetition(number: usize, pair: &Pair) {
     ));
 }
 
+/// What was asked of a scenario, and what came of it.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Verdict {
+    /// What is asked: `ratio`, `event_us` or `throughput_ratio`.
+    figure: &'static str,
+    goal: f64,
+    found: f64,
+    met: bool,
+}
+
+impl Verdict {
+    fn on(goal: Goal, report: &Figures) -> Self {
+        let most = |figure, goal, found| Self {
+            figure,
+            goal,
+            found,
+            met: found <= goal,
+        };
+        match goal {
+            Goal::Ratio(goal) => most("ratio", goal, report.cpu_ratio),
+            Goal::EventMicros(goal) => most("event_us", goal, report.event_us),
+            Goal::Throughput(goal) => Self {
+                figure: "throughput_ratio",
+                goal,
+                found: report.throughput_ratio,
+                met: report.throughput_ratio >= goal,
+            },
+        }
+    }
+
+    fn text(&self) -> String {
+        let met = if self.met { "met" } else { "MISSED" };
+        let goal = self.goal;
+        match self.figure {
+            "ratio" => format!("<= {goal:.2} {met}"),
+            "event_us" => format!("<= {goal:.2} us/event {met}"),
+            _ => format!("requests/s {:.2}, >= {goal:.2} {met}", self.found),
+        }
+    }
+}
+
+/// Medians over pairs: what slows the machine for seconds slows both of a pair.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Figures {
+    cpu_ratio: f64,
+    /// Processor time of an event beyond the yardstick's, in microseconds.
+    event_us: f64,
+    throughput_ratio: f64,
+}
+
 /// A scenario's figures.
 #[derive(Debug, Serialize)]
 pub struct ScenarioReport {
     name: &'static str,
+    /// What Tollgate is held against.
+    yardstick: String,
+    /// How Tollgate is configured.
+    gateway: &'static str,
     body_bytes: usize,
     expected_status: u16,
-    goal_ratio: Option<f64>,
+    verdict: Option<Verdict>,
     /// Medians of the kept repetitions.
     median: Pair,
-    /// The median of the ratios of pairs: what slows the machine for seconds slows both of a pair.
-    cpu_ratio: f64,
+    #[serde(flatten)]
+    figures: Figures,
     repetitions: Vec<Pair>,
     /// How many of them the medians are of: the quietest.
     kept: usize,
     kept_noisy: usize,
-    /// Events that the load generator was told are accepted.
-    events_accepted: u64,
     /// Answers with another status than the expected one.
     other_answers: BTreeMap<u16, u64>,
     /// Whether each of those was allowed.
@@ -113,9 +180,8 @@ impl ScenarioReport {
     /// Takes the medians of the quietest repetitions.
     pub fn new(
         scenario: &Scenario,
-        requests: &[Vec<u8>],
+        body_bytes: usize,
         repetitions: Vec<Pair>,
-        requests_accepted: u64,
         other_answers: BTreeMap<u16, u64>,
     ) -> anyhow::Result<Self> {
         let mut quiet = repetitions.clone();
@@ -125,42 +191,44 @@ impl ScenarioReport {
             bare: median(&quiet, |pair| pair.bare)?,
             tollgate: median(&quiet, |pair| pair.tollgate)?,
         };
+        let events = f64::from(u32::try_from(scenario.traffic.events)?);
+        let of = |figure: &dyn Fn(&Pair) -> f64| {
+            middle(quiet.iter().map(figure).collect()).context("no repetition")
+        };
+        let figures = Figures {
+            cpu_ratio: of(&Pair::cpu_ratio)?,
+            event_us: of(&|pair| pair.event_us(events))?,
+            throughput_ratio: of(&Pair::throughput_ratio)?,
+        };
         Ok(Self {
             name: scenario.name,
-            body_bytes: requests
-                .first()
-                .map_or(0, |request| traffic::body_bytes(request)),
+            yardstick: scenario.yardstick.name(),
+            gateway: scenario.gateway.name(),
+            body_bytes,
             expected_status: scenario.expected,
-            goal_ratio: scenario.goal,
+            verdict: scenario.goal.map(|goal| Verdict::on(goal, &figures)),
             median,
-            cpu_ratio: middle(quiet.iter().map(Pair::cpu_ratio).collect())
-                .context("no repetition")?,
+            figures,
             repetitions,
             kept: quiet.len(),
             kept_noisy: quiet.iter().filter(|pair| pair.others() > NOISY).count(),
-            events_accepted: requests_accepted * u64::try_from(scenario.events)?,
             allowed: other_answers.keys().all(|status| scenario.allows(*status)),
             other_answers,
         })
     }
 
-    fn print(&self) {
+    fn print_cost(&self) {
         let Pair { bare, tollgate } = &self.median;
-        let goal = match self.goal_ratio {
-            Some(goal) if self.cpu_ratio <= goal => format!("<= {goal:.2} met"),
-            Some(goal) => format!("<= {goal:.2} MISSED"),
-            None => String::new(),
-        };
         tell(format_args!(
-            "{:<21} {:>6} {:>8.1} {:>9.1} {:>6.2} {:<14} {:>13} {:>13} {:>17} {}/{}{}",
+            "{:<25} {:<9} {:>6} {:>9.1} {:>9.1} {:>6.2} {:>8.2}  {:<25} {:>17} {}/{}{}",
             self.name,
+            self.yardstick,
             self.body_bytes,
             bare.cpu_us,
             tollgate.cpu_us,
-            self.cpu_ratio,
-            goal,
-            latencies(bare),
-            latencies(tollgate),
+            self.figures.cpu_ratio,
+            self.figures.event_us,
+            self.verdict.as_ref().map(Verdict::text).unwrap_or_default(),
             format!("{:.0} / {:.0}", bare.per_second, tollgate.per_second),
             self.kept,
             self.repetitions.len(),
@@ -171,11 +239,23 @@ impl ScenarioReport {
             },
         ));
     }
+
+    fn print_latency(&self) {
+        let Pair { bare, tollgate } = &self.median;
+        tell(format_args!(
+            "{:<25} {:>22} {:>22} {:>11.1} {:>9.1}",
+            self.name,
+            latencies(bare),
+            latencies(tollgate),
+            bare.resident_mib,
+            tollgate.resident_mib,
+        ));
+    }
 }
 
 fn latencies(measured: &Measured) -> String {
-    match (measured.p50_us, measured.p99_us) {
-        (Some(p50), Some(p99)) => format!("{p50:.0} / {p99:.0}"),
+    match (measured.p50_us, measured.p99_us, measured.p999_us) {
+        (Some(p50), Some(p99), Some(p999)) => format!("{p50:.0} / {p99:.0} / {p999:.0}"),
         _ => "-".to_owned(),
     }
 }
@@ -193,6 +273,8 @@ fn median(pairs: &[Pair], side: fn(&Pair) -> Measured) -> anyhow::Result<Measure
         per_second: figure(|m| m.per_second)?,
         p50_us: latency(|m| m.p50_us),
         p99_us: latency(|m| m.p99_us),
+        p999_us: latency(|m| m.p999_us),
+        resident_mib: figure(|m| m.resident_mib)?,
         others: figure(|m| m.others)?,
         reconnects: pairs.iter().map(|pair| side(pair).reconnects).sum(),
     })
@@ -205,33 +287,69 @@ fn middle(mut values: Vec<f64>) -> Option<f64> {
     Some(f64::midpoint(lower, upper))
 }
 
+/// What the load generator was told by a gateway, and what the gateway itself counted.
+#[derive(Debug, Serialize)]
+pub struct Ledger {
+    gateway: &'static str,
+    /// Events of requests that were answered with 200, but for those that break the schema.
+    answered: u64,
+    counts: Counts,
+}
+
+impl Ledger {
+    /// Holds one against the other.
+    pub fn new(gateway: &'static str, answered: u64, counts: Counts) -> Self {
+        Self {
+            gateway,
+            answered,
+            counts,
+        }
+    }
+
+    fn agrees(&self) -> bool {
+        self.counts.accepted == self.answered && self.counts.delivered == self.answered
+    }
+
+    fn print(&self) {
+        let counts = &self.counts;
+        tell(format_args!(
+            "{}: events answered with 200 {}; counted as accepted {}, delivered {}, dropped {}, held {}; \
+             delivery retries {}",
+            self.gateway,
+            self.answered,
+            counts.accepted,
+            counts.delivered,
+            counts.dropped,
+            counts.held,
+            counts.retries,
+        ));
+    }
+}
+
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
     workers: usize,
     seconds: f64,
     scenarios: Vec<ScenarioReport>,
-    counts: Counts,
+    ledgers: Vec<Ledger>,
     honest: bool,
 }
 
 impl Report {
-    /// Puts the scenarios together and holds the gateway's own counts against the load generator's.
+    /// Puts the scenarios together, and each gateway's own counts.
     pub fn new(
         workers: usize,
         seconds: f64,
         scenarios: Vec<ScenarioReport>,
-        counts: Counts,
+        ledgers: Vec<Ledger>,
     ) -> Self {
-        let accepted: u64 = scenarios.iter().map(|s| s.events_accepted).sum();
-        let honest = counts.accepted == accepted
-            && counts.delivered == accepted
-            && scenarios.iter().all(|s| s.allowed);
+        let honest = ledgers.iter().all(Ledger::agrees) && scenarios.iter().all(|s| s.allowed);
         Self {
             workers,
             seconds,
             scenarios,
-            counts,
+            ledgers,
             honest,
         }
     }
@@ -241,31 +359,44 @@ impl Report {
         self.honest
     }
 
-    /// Prints the table.
+    /// Prints the tables.
     pub fn print(&self) {
         tell(format_args!(
-            "\n{:<21} {:>6} {:>18} {:>6} {:<14} {:>27} {:>17} {}\n{:<21} {:>6} {:>8} {:>9} {:>6} {:<14} {:>13} {:>13} {:>17} {}",
+            "\n{:<25} {:<9} {:>6} {:>19} {:>6} {:>8}  {:<25} {:>17} kept of\n{:<25} {:<9} {:>6} {:>9} {:>9} {:>6} {:>8}  {:<25} {:>17} repetitions",
             "",
+            "beside",
             "body",
             "CPU us/request",
             "ratio",
+            "us/event",
             "goal",
-            "p50 / p99 us",
             "requests/s",
-            "kept of",
             "scenario",
+            "",
             "bytes",
-            "bare",
+            "beside",
             "tollgate",
             "",
+            "beyond",
             "",
-            "bare",
-            "tollgate",
-            "bare / tollgate",
-            "repetitions",
+            "beside / tollgate",
         ));
         for scenario in &self.scenarios {
-            scenario.print();
+            scenario.print_cost();
+        }
+        tell(format_args!(
+            "\n{:<25} {:>45} {:>21}\n{:<25} {:>22} {:>22} {:>11} {:>9}",
+            "",
+            "p50 / p99 / p99.9 us",
+            "resident, MiB",
+            "scenario",
+            "beside",
+            "tollgate",
+            "beside",
+            "tollgate",
+        ));
+        for scenario in &self.scenarios {
+            scenario.print_latency();
         }
         for scenario in self
             .scenarios
@@ -277,15 +408,12 @@ impl Report {
                 scenario.name, scenario.expected_status, scenario.other_answers
             ));
         }
-        let accepted: u64 = self.scenarios.iter().map(|s| s.events_accepted).sum();
+        tell(format_args!(""));
+        for ledger in &self.ledgers {
+            ledger.print();
+        }
         tell(format_args!(
-            "\nevents answered with 200: {accepted}; counted as accepted {}, delivered {}, dropped {}, \
-             held {}; delivery retries {}: {}",
-            self.counts.accepted,
-            self.counts.delivered,
-            self.counts.dropped,
-            self.counts.held,
-            self.counts.retries,
+            "{}",
             if self.honest {
                 "every answer and event is accounted for"
             } else {

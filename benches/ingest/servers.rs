@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use tollgate::config::Config;
 use tollgate::foundation::units::Span;
 
+use crate::setup::Certificate;
+
 /// What the line says that ends a server's first output.
 pub const READY: &str = "Ctrl-C stops it";
 
@@ -62,7 +64,8 @@ impl Server {
             .lines()
             .find_map(|line| {
                 let rest = line.trim_start().strip_prefix(what)?.trim_start();
-                rest.strip_prefix("http://")?
+                rest.strip_prefix("http://")
+                    .or_else(|| rest.strip_prefix("https://"))?
                     .split(' ')
                     .next()?
                     .parse()
@@ -89,11 +92,19 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts one that answers everything with this status.
-    pub fn start(workers: usize, status: u16) -> anyhow::Result<Self> {
+    /// Starts one that answers everything with this status, over TLS when it has a certificate.
+    pub fn start(
+        workers: usize,
+        status: u16,
+        certificate: Option<&Certificate>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["hyper-bare", &status.to_string()]);
+        if let Some(certificate) = certificate {
+            command.arg("--cert").arg(&certificate.cert);
+            command.arg("--key").arg(&certificate.key);
+        }
         let server = Server::start(command, workers, &folder.path().join("bare.log"))?;
         let ingest = server.address("events in")?;
         Ok(Self {
@@ -125,7 +136,10 @@ pub struct Tollgate {
 impl Tollgate {
     /// Starts both on the built-in configuration, in a data directory of their own. `change` may
     /// change it before.
-    pub fn start(workers: usize, change: impl FnOnce(&mut Config)) -> anyhow::Result<Self> {
+    pub fn start(
+        workers: usize,
+        change: impl FnOnce(&mut Config) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut config = Config::quickstart();
         config.data_dir = folder.path().join("data");
@@ -134,7 +148,7 @@ impl Tollgate {
         config.ingest.max_connections_per_prefix = config.ingest.max_connections;
         // What a refusal costs is measured, not how long its client is made to wait.
         config.ingest.refusal_delay = Span::default();
-        change(&mut config);
+        change(&mut config)?;
         // Made before the processes start, so that both find the same keys.
         tollgate::gate::identity::load_jwt_keys(&config.identity, &config.data_dir)?;
         let start = |only: &str, config: &Config| {

@@ -20,11 +20,12 @@ use anyhow::Context;
 use tollgate::config::{Config, Ingest};
 
 use crate::flood::{Good, merge};
-use crate::generator::{self, Generator, Pace};
+use crate::generator::{Generator, Pace};
 use crate::machine::{self, CpuTimes};
 use crate::servers::Tollgate;
 use crate::tell;
 use crate::traffic::{self, Tokens};
+use crate::wire;
 
 /// Stretches before the siege, during it, and after it.
 const STRETCHES: u32 = 4;
@@ -89,6 +90,7 @@ fn besiege(options: &Options, limited: bool) -> anyhow::Result<bool> {
         if limited {
             config.limit_rules = vec![rule];
         }
+        Ok(())
     })?;
     let good = traffic::requests(&tollgate.config, Tokens::Good, 1)?;
     let bad = traffic::requests(&tollgate.config, Tokens::Forged, 1)?;
@@ -177,7 +179,7 @@ fn report(without: &mut Score, with: &mut Score) {
 /// How many bad tokens a second the server refuses when it holds no answer back, with a load that
 /// follows its answers.
 fn capacity() -> anyhow::Result<u64> {
-    let tollgate = Tollgate::start(machine::processors(), |_| {})?;
+    let tollgate = Tollgate::start(machine::processors(), |_| Ok(()))?;
     let bad = traffic::requests(&tollgate.config, Tokens::Forged, 1)?;
     let (mut generator, _) = Generator::connect(tollgate.ingest, &bad, 64)?;
     let outcome = generator.run(Pace::Saturate {
@@ -316,7 +318,7 @@ impl Attack {
 
 impl Attacker {
     fn open(address: SocketAddr, index: usize) -> anyhow::Result<Self> {
-        let stream = generator::dial(address, self::address(1, index))?;
+        let stream = wire::dial(address, self::address(1, index))?;
         stream.set_nonblocking(true)?;
         Ok(Self {
             stream,
