@@ -9,6 +9,7 @@ mod bare;
 mod compare;
 mod flood;
 mod generator;
+mod growth;
 mod h2;
 mod held;
 mod machine;
@@ -46,6 +47,8 @@ enum Command {
     Siege(siege::Options),
     /// 10,000 idle connections and 2,000 with unfinished heads: memory, and the good ones' latency.
     Held(held::Options),
+    /// A million tokens and addresses, a thousand logstores and a hundred schemas, beside few of each.
+    Growth(growth::Options),
     /// The yardstick, in a process of its own.
     #[command(hide = true)]
     HyperBare(bare::Options),
@@ -83,6 +86,7 @@ fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
         Some(Command::Flood(options)) => flood::run(options)?,
         Some(Command::Siege(options)) => siege::run(options)?,
         Some(Command::Held(options)) => held::run(options)?,
+        Some(Command::Growth(options)) => growth::run(options)?,
         None => compare::run(&cli.compare)?,
     };
     Ok(if honest {

@@ -280,7 +280,8 @@ fn median(pairs: &[Pair], side: fn(&Pair) -> Measured) -> anyhow::Result<Measure
     })
 }
 
-fn middle(mut values: Vec<f64>) -> Option<f64> {
+/// The median.
+pub fn middle(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     let lower = *values.get(values.len().saturating_sub(1) / 2)?;

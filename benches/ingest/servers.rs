@@ -201,6 +201,11 @@ impl Tollgate {
         })
     }
 
+    /// The sum of a family of metrics.
+    pub fn total(&self, family: &str) -> anyhow::Result<u64> {
+        Ok(sum_of(&get(self.admin, "/metrics")?, family))
+    }
+
     /// How many series the gateway's metrics have.
     pub fn series(&self) -> anyhow::Result<usize> {
         let text = get(self.admin, "/metrics")?;

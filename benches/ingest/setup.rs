@@ -95,7 +95,7 @@ impl Gateway {
 }
 
 /// Limits, a schema and a role.
-fn everything(config: &mut Config) -> anyhow::Result<()> {
+pub fn everything(config: &mut Config) -> anyhow::Result<()> {
     config.limit_rules = limits()?;
     config.schemas = vec![schema("event")?];
     let logstores = config.projects.iter_mut().flat_map(|it| &mut it.logstores);
@@ -124,7 +124,7 @@ fn limits() -> anyhow::Result<Vec<Limit>> {
 }
 
 /// The schema of the events that the bench sends, under this name.
-fn schema(name: &str) -> anyhow::Result<SchemaRule> {
+pub fn schema(name: &str) -> anyhow::Result<SchemaRule> {
     let file = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/benches/ingest/event.schema.json"

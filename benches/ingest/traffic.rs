@@ -138,7 +138,7 @@ pub fn around_token() -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
 }
 
 /// The first key that signs tokens.
-fn signing_key(config: &Config) -> anyhow::Result<SigningKey> {
+pub fn signing_key(config: &Config) -> anyhow::Result<SigningKey> {
     let keys = identity::load_jwt_keys(&config.identity, &config.data_dir)?;
     keys.into_iter()
         .next()
