@@ -25,7 +25,7 @@ use crate::report::{Measured, middle};
 use crate::servers::Tollgate;
 use crate::setup;
 use crate::tell;
-use crate::traffic::{self, Tokens};
+use crate::traffic::{self, TOKEN_SECONDS, Tokens};
 
 /// Keys that a limit holds, on either side.
 const MAX_KEYS: u32 = 4_194_304;
@@ -38,7 +38,6 @@ const SLOW_LIMITS: [&str; 3] = [
 /// The most that a request may cost, as a multiple of what it costs with small numbers.
 const GOAL: f64 = 1.2;
 const CONNECTIONS: usize = 32;
-const TOKEN_SECONDS: u64 = 6 * 3600;
 const REST: Duration = Duration::from_millis(20);
 const DELIVERY: Duration = Duration::from_millis(500);
 const SETTLE: Duration = Duration::from_secs(60);

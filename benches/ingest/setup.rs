@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tollgate::config::{Ack, Config, Limit, PolicyRule, Role, SchemaRule};
 use tollgate::foundation::units::Span;
 
-use crate::traffic::LOGSTORE;
+use crate::traffic::{LOGSTORE, TOKEN_SECONDS};
 use crate::wire::{SERVER_NAME, Wire};
 
 /// The role of signed requests.
@@ -112,8 +112,9 @@ pub fn everything(config: &mut Config) -> anyhow::Result<()> {
         policies: vec!["write".to_owned()],
         assumed_by: Vec::new(),
         external_id: None,
-        max_session_duration: Span::secs(3600),
+        max_session_duration: Span::secs(TOKEN_SECONDS),
     }];
+    config.identity.signed.window = Span::secs(TOKEN_SECONDS);
     Ok(())
 }
 

@@ -26,10 +26,8 @@ use crate::wire::Wire;
 
 /// Clients with a token of their own.
 const CLIENTS: usize = 1000;
-/// Life of the tokens; longer than a run of the bench.
-const TOKEN_SECONDS: u64 = 6 * 3600;
-/// Life of the sessions of signed requests, which are made for each scenario.
-const SESSION_SECONDS: u64 = 3600;
+/// Life of the tokens, of sessions and of signatures; longer than a run of the bench.
+pub const TOKEN_SECONDS: u64 = 6 * 3600;
 /// Takes events with a credential only.
 pub const LOGSTORE: &str = "web-tracking-logstore";
 
@@ -201,7 +199,7 @@ impl<'a> Issuer<'a> {
                 let made = trust.service().issue(&NewSession {
                     role_arn: ROLE,
                     session_name: &format!("visitor-{client:06}"),
-                    duration: SESSION_SECONDS,
+                    duration: TOKEN_SECONDS,
                     origin: &Origin::Nobody,
                     policy: None,
                     unix_seconds: clock::unix_seconds(),
