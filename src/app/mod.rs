@@ -57,6 +57,7 @@ pub use self::spool::{command_log_rules, lock_spool, spool_dir, spool_keys};
 use self::stopping::Serving;
 pub use self::stopping::Stopped;
 use self::store_access::StoreAccess;
+pub use self::traces::probe_collector;
 pub use self::trial::{
     BadRequest, Stage, Step, Traced, TracedEvent, Trial, TrialAnswer, TrialRequest, TrialSetup,
     events, existing_data_dir, explained, tags, text,

@@ -1,6 +1,7 @@
 //! The way of spans to their collector, as the configuration says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -19,12 +20,9 @@ pub(super) fn exporter(
     let Some(endpoint) = &traces.endpoint else {
         return Ok(None);
     };
-    let url = TracesUrl::parse(endpoint).map_err(|fault| failed(format!("the URL {fault}")))?;
-    let tls = tls_config(traces.ca_file.as_deref()).map_err(|error| failed(error.to_string()))?;
+    let collector = collector(traces, endpoint, traces.timeout.get()).map_err(failed)?;
     let again = traces.clone();
     let source: HeaderSource = Box::new(move || headers(&again));
-    let first = source().map_err(failed)?;
-    let collector = Collector::new(url.uri().clone(), tls, first, traces.timeout.get());
     let (most, batch) = (traces.queue as usize, traces.batch as usize);
     let queue = SpanQueue::new(most, batch, Arc::clone(&metrics.spans));
     let rules = ExportRules {
@@ -34,6 +32,27 @@ pub(super) fn exporter(
     };
     let exporter = Exporter::new(queue.clone(), collector, source, rules);
     Ok(Some((queue, exporter)))
+}
+
+/// Whether the collector takes what it is sent, within `time`: a request without any span. Nothing when
+/// there is no collector.
+pub async fn probe_collector(config: &Config, time: Duration) -> Option<Result<(), String>> {
+    let endpoint = config.traces.endpoint.as_ref()?;
+    Some(match collector(&config.traces, endpoint, time) {
+        Ok(collector) => collector.probe().await,
+        Err(reason) => Err(reason),
+    })
+}
+
+fn collector(traces: &Traces, endpoint: &str, timeout: Duration) -> Result<Collector, String> {
+    let url = TracesUrl::parse(endpoint).map_err(|fault| format!("the URL {fault}"))?;
+    let tls = tls_config(traces.ca_file.as_deref()).map_err(|error| error.to_string())?;
+    Ok(Collector::new(
+        url.uri().clone(),
+        tls,
+        headers(traces)?,
+        timeout,
+    ))
 }
 
 fn failed(reason: String) -> StartError {

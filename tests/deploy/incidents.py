@@ -106,6 +106,7 @@ QUIET = {
     f"tollgate_config_last_reload_successful{{{NODE}}}": steady(1),
     f"tollgate_metrics_logstores_folded{{{NODE}}}": steady(0),
     f"tollgate_log_lines_dropped_total{{{NODE}}}": steady(0),
+    f'tollgate_trace_spans_dropped_total{{{NODE},reason="unavailable"}}': steady(0),
     f"tollgate_embedded_failing{{{NODE}}}": steady(0),
     f"tollgate_archive_failures_total{{{COPIES}}}": steady(0),
     f"tollgate_events_accepted_total{{{COPIES}}}": per_minute(59000),
@@ -259,6 +260,7 @@ INCIDENTS = [
     Incident("a reload that was refused", {f"tollgate_config_last_reload_successful{{{NODE}}}": between(20, 40, 0, 1)}, {20: [], 22: ["TollgateReloadRefused"], 41: []}),
     Incident("more logstores than have series", {f"tollgate_metrics_logstores_folded{{{NODE}}}": after(20, 12)}, {24: [], 26: ["TollgateLogstoresFolded"]}),
     Incident("a log that nobody reads fast enough", {f"tollgate_log_lines_dropped_total{{{NODE}}}": per_minute(100, 20, 30)}, {19: [], 22: ["TollgateLogLinesDropped"], 45: []}),
+    Incident("a collector of traces that is away", {f'tollgate_trace_spans_dropped_total{{{NODE},reason="unavailable"}}': per_minute(50, 20, 50)}, {20: [], 29: [], 32: ["TollgateSpansDropped"], 58: []}),
     Incident("a disk without room", {f"tollgate_spool_state{{{LOGSTORE}}}": between(20, 40, 1)}, {20: [], 22: ["TollgateSpoolFull"], 41: []}),
     Incident("a disk that fails", {f"tollgate_spool_state{{{LOGSTORE}}}": between(20, 40, 2)}, {20: [], 22: ["TollgateSpoolFailing"], 41: []}),
     Incident(

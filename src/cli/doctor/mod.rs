@@ -2,7 +2,7 @@
 //!
 //! Promise: nothing is changed. No key is made, no folder, and no event sent; what is written is a
 //! file without a name, to see that the disk can be written and synced. Stores are asked for the
-//! shards of a logstore, which only reads.
+//! shards of a logstore, which only reads; the collector of traces gets a request without a span.
 
 mod certificates;
 mod disk;
@@ -27,7 +27,7 @@ use crate::config::{Config, Overrides};
 const EXAMPLES: &str = "\
 Looks at the configuration, the ports, the limit of file descriptors, disks and the rights of key files,
 certificates, the stores (a signed call that only reads), the clock against theirs, Redis, the sets of keys
-that are fetched, and the running node. Each finding says what to do. Run it as the user of the service.
+that are fetched, the collector of traces, and the running node. Each finding says what to do. Run it as the user of the service.
 
 Examples:
   tollgate doctor --config /etc/tollgate/tollgate.toml
@@ -87,6 +87,7 @@ fn all(args: &DoctorArgs, config: &Config, findings: &mut Findings) -> Result<()
         stores::look(config, runs, timeout, findings).await;
         neighbours::redis(config, timeout, findings).await;
         neighbours::key_sets(config, timeout, findings).await;
+        neighbours::collector(config, timeout, findings).await;
     });
     Ok(())
 }

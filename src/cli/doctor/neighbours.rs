@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::finding::Findings;
+use crate::app::probe_collector;
 use crate::config::Config;
 use crate::gate::identity::probe_sets;
 use crate::gate::quota::shared::{StoreFault, probe};
@@ -74,5 +75,22 @@ pub(super) async fn key_sets(config: &Config, timeout: Duration, findings: &mut 
                 "tokens of this issuer are refused until it can be fetched; look at the URL, and at what stands between",
             ),
         }
+    }
+}
+
+/// Whether the collector of traces takes them.
+pub(super) async fn collector(config: &Config, timeout: Duration, findings: &mut Findings) {
+    let Some(taken) = probe_collector(config, timeout).await else {
+        return;
+    };
+    let subject = config.traces.endpoint.as_deref().unwrap_or_default();
+    match taken {
+        Ok(()) => findings.ok("traces", subject, "takes a request without any span"),
+        Err(why) => findings.fail(
+            "traces",
+            subject,
+            why,
+            "spans are dropped until it takes them, and events go on; look at `[traces]`: the whole URL with its path, `headers`, `ca_file`",
+        ),
     }
 }

@@ -104,6 +104,19 @@ impl Collector {
         self.headers = headers;
     }
 
+    /// A request without any span.
+    ///
+    /// # Errors
+    /// Why it is not taken, as a sentence without its end.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is sent that could be taken.
+    pub async fn probe(&self) -> Result<(), String> {
+        let nothing = encode::request(&encode::resource(&[]), Vec::new());
+        let posted = self.post(nothing).await;
+        posted.map(|_| ()).map_err(|fault| fault.to_string())
+    }
+
     /// One request to take spans.
     ///
     /// # Cancel safety

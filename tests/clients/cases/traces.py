@@ -1,5 +1,7 @@
 """Traces: what a collector gets, by the protobuf classes of OpenTelemetry, with its SDK as the client."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import requests
@@ -307,3 +309,24 @@ def stopping(t):
     stuck.post(marked(1)[1])
     equal(stuck.stop(), 0, "the exit code")
     check("spans were not exported before the stop" in stuck.stderr(), "the log tells of it")
+
+
+@case("tollgate doctor asks the collector by a request without a span, and says what keeps it from taking them")
+def doctor(t):
+    collector = t.use(Collector())
+    path = t.folder / "traced.toml"
+    path.write_text(traced(collector), encoding="utf-8")
+
+    def finding():
+        arguments = ("doctor", "--config", path, "--data-dir", t.folder / "data", "--output", "json")
+        done = subprocess.run([t.binary, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        [told] = [it for it in json.loads(done.stdout)["findings"] if it["check"] == "traces"]
+        return told
+
+    told = finding()
+    equal((told["verdict"], told["subject"]), ("ok", collector.url), "of a collector that takes spans")
+    equal((len(collector.requests), collector.spans()), (1, []), "requests, and the spans in them")
+    collector.status = 404
+    told = finding()
+    equal(told["verdict"], "fail", "of one that takes none")
+    check("404" in told["message"] and "whole URL" in told["help"], f"{told}")
