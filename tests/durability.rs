@@ -328,7 +328,6 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
     store.set(UP);
     let acknowledged = acknowledged.lock().unwrap().clone();
     let mut tollgate = node.start();
-    let deadline = Instant::now() + Duration::from_secs(40);
     let missing = || {
         let taken = store.taken.lock().unwrap();
         let taken: BTreeSet<&str> = taken.iter().map(|(event, _)| event.as_str()).collect();
@@ -337,16 +336,18 @@ fn kills_at_random_moments_lose_nothing_that_was_acknowledged() {
             .filter(|id| !taken.contains(id.as_str()));
         missing.count()
     };
-    while missing() > 0 && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(50));
+    // The more cycles, the longer the backlog: it may take its time, as long as it goes on.
+    let (mut left, mut since) = (missing(), Instant::now());
+    while left > 0 {
+        let all = acknowledged.len();
+        let hangs = since.elapsed() > Duration::from_secs(40);
+        assert!(!hangs, "{left} of {all}\n{}", tollgate.stderr());
+        std::thread::sleep(Duration::from_millis(200));
+        let now = missing();
+        if now < left {
+            (left, since) = (now, Instant::now());
+        }
     }
-    assert_eq!(
-        missing(),
-        0,
-        "of {}\n{}",
-        acknowledged.len(),
-        tollgate.stderr()
-    );
     assert!(
         acknowledged.len() > cycles as usize * 3,
         "{}",
