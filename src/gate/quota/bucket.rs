@@ -212,6 +212,40 @@ impl Bucket {
         })
     }
 
+    /// Whether units would pass. Nothing is taken, and nothing is kept of a key that is not known.
+    ///
+    /// # Errors
+    /// [`Full`], as [`Bucket::take`] would say.
+    pub fn look(&self, ask: Ask<'_>) -> Result<(), Full> {
+        let Some((own, above)) = ask.hashes.split_first() else {
+            return Ok(());
+        };
+        if *own == NO_PARENT {
+            return self.above.look(above, ask);
+        }
+        match self.known(*own, copy_of) {
+            Some(mut words) => self.take_words(&mut words, ask),
+            None => {
+                self.take_words(&mut Words::default(), ask)?;
+                self.above.look(above, ask)
+            }
+        }
+    }
+
+    /// Whether units that somebody else lets pass would be noted: see [`Bucket::note`].
+    ///
+    /// # Errors
+    /// [`Full`], as [`Bucket::note`] would say.
+    pub fn look_noted(&self, ask: Ask<'_>) -> Result<(), Full> {
+        let Some((own, above)) = ask.hashes.split_first() else {
+            return Ok(());
+        };
+        match self.known(*own, |_| ()) {
+            Some(()) => Ok(()),
+            None => self.above.look(above, ask),
+        }
+    }
+
     /// What a key has used of each window that is a budget, in their order; 0 for rates.
     #[must_use]
     pub fn spent(&self, own: u64, now: Now) -> Vec<u64> {
@@ -333,14 +367,7 @@ impl Bucket {
 
     /// The words of a key; those of one that is not known say "never used".
     fn words_of(&self, own: u64) -> Words {
-        let copy = |words: &mut [u64]| {
-            let mut copy = Words::default();
-            for (to, from) in copy.iter_mut().zip(words) {
-                *to = *from;
-            }
-            copy
-        };
-        self.known(own, copy).unwrap_or_default()
+        self.known(own, copy_of).unwrap_or_default()
     }
 
     /// Counts a key among those that send the most.
@@ -434,14 +461,18 @@ impl Bucket {
 }
 
 impl Above {
-    fn take(&self, hashes: &[u64], ask: Ask<'_>) -> Result<Charged, Full> {
-        // Parents are not raised with a key, and know no reserve.
-        let ask = Ask {
+    /// What is asked of it: parents are not raised with a key, and know no reserve.
+    fn asked<'a>(hashes: &'a [u64], ask: Ask<'a>) -> Ask<'a> {
+        Ask {
             hashes,
             reserved: false,
             factor: Factor::ONE,
             ..ask
-        };
+        }
+    }
+
+    fn take(&self, hashes: &[u64], ask: Ask<'_>) -> Result<Charged, Full> {
+        let ask = Self::asked(hashes, ask);
         let taken = match self {
             Self::Bucket(bucket) => bucket.take(ask, &String::new),
             Self::Root(root) => root.take(ask),
@@ -449,13 +480,17 @@ impl Above {
         taken.map_err(|full| Full { own: false, ..full })
     }
 
-    fn give_back(&self, hashes: &[u64], ask: Ask<'_>, charged: Charged, now: Now) {
-        let ask = Ask {
-            hashes,
-            reserved: false,
-            factor: Factor::ONE,
-            ..ask
+    fn look(&self, hashes: &[u64], ask: Ask<'_>) -> Result<(), Full> {
+        let ask = Self::asked(hashes, ask);
+        let looked = match self {
+            Self::Bucket(bucket) => bucket.look(ask),
+            Self::Root(root) => root.look(ask),
         };
+        looked.map_err(|full| Full { own: false, ..full })
+    }
+
+    fn give_back(&self, hashes: &[u64], ask: Ask<'_>, charged: Charged, now: Now) {
+        let ask = Self::asked(hashes, ask);
         match self {
             Self::Bucket(bucket) => bucket.give_back(ask, charged, now),
             Self::Root(root) => root.give_back(ask, now),
@@ -464,6 +499,15 @@ impl Above {
 }
 
 impl Root {
+    fn look(&self, ask: Ask<'_>) -> Result<(), Full> {
+        let mut words = *self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = take_all(&self.windows, &mut words, ask);
+        looked.map_err(|over| Full {
+            wait: over.wait,
+            own: false,
+        })
+    }
+
     fn take(&self, ask: Ask<'_>) -> Result<Charged, Full> {
         let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         match take_all(&self.windows, words.as_mut_slice(), ask) {
@@ -481,6 +525,14 @@ impl Root {
             *word = window.give_back(*word, ask.units, ask.factor, ask.now, now);
         }
     }
+}
+
+fn copy_of(words: &mut [u64]) -> Words {
+    let mut copy = Words::default();
+    for (to, from) in copy.iter_mut().zip(words) {
+        *to = *from;
+    }
+    copy
 }
 
 /// Takes from every window, or from none; tells of the one that takes longest.

@@ -10,6 +10,7 @@ mod bucket;
 mod calendar;
 mod charges;
 mod classes;
+mod compile;
 mod control;
 mod events;
 mod facts;

@@ -217,12 +217,7 @@ impl Lease {
         now: Now,
         text: &dyn Fn() -> String,
     ) -> Word {
-        let most = |window: &Window| window.room(0, factor, now).most;
-        if self
-            .windows
-            .iter()
-            .any(|window| most(window) < units.max(1))
-        {
+        if self.is_too_large(units, factor, now) {
             return Word::Full(None);
         }
         if !self.store.status().is_up() {
@@ -244,17 +239,60 @@ impl Lease {
             _ => {}
         }
         if asks {
-            let ask = Ask {
-                lease: Arc::clone(self),
-                own,
-                digest: Digest::of(&text()),
-                factor,
-            };
-            if !self.store.ask(ask) {
-                let _none = self.cell(own, now, |cell| cell.asked = 0);
-            }
+            self.ask_store(own, factor, text);
         }
         word.unwrap_or(Word::Homeless)
+    }
+
+    /// What [`Lease::take`] would say. Nothing is taken, and nothing kept of a key without a cell. The
+    /// store is asked again where there is no room, as `take` would: it may not be asked at all.
+    pub fn look(
+        self: &Arc<Self>,
+        own: u64,
+        units: u64,
+        factor: Factor,
+        now: Now,
+        text: &dyn Fn() -> String,
+    ) -> Word {
+        if self.is_too_large(units, factor, now) {
+            return Word::Full(None);
+        }
+        if !self.store.status().is_up() {
+            return Word::Alone;
+        }
+        let mut asks = false;
+        let word = self.known(own, |cell| {
+            let mut copy = *cell;
+            let (word, ask) = self.decide(&mut copy, units, now.nanos);
+            if ask && matches!(word, Word::Full(_)) {
+                cell.asked = now.nanos;
+                asks = true;
+            }
+            word
+        });
+        if asks {
+            self.ask_store(own, factor, text);
+        }
+        // The first units of a key pass as a debt.
+        word.unwrap_or(Word::Passed)
+    }
+
+    fn is_too_large(&self, units: u64, factor: Factor, now: Now) -> bool {
+        let most = |window: &Window| window.room(0, factor, now).most;
+        let mut windows = self.windows.iter();
+        windows.any(|window| most(window) < units.max(1))
+    }
+
+    fn ask_store(self: &Arc<Self>, own: u64, factor: Factor, text: &dyn Fn() -> String) {
+        let ask = Ask {
+            lease: Arc::clone(self),
+            own,
+            digest: Digest::of(&text()),
+            factor,
+        };
+        if !self.store.ask(ask) {
+            let _none = self.known(own, |cell| cell.asked = 0);
+        }
     }
 
     /// What becomes of units, and whether the store is to be asked.

@@ -13,6 +13,10 @@
 //! Limits that tell events apart are asked before those on the whole of them, so that an event that is
 //! taken out is charged to no other.
 
+mod peek;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -27,7 +31,7 @@ use super::limit::{Consequence, Hashes, Limit, TooMuch};
 use super::set::{LogstoreLimits, QuotaSet};
 use super::watched::{Watched, units_text};
 use super::window::{Factor, Now};
-use crate::config::{LimitAction, LimitUnit};
+use crate::config::LimitUnit;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::names::LogstoreName;
 
@@ -458,50 +462,6 @@ impl Charges {
             }
         }
         Ok(None)
-    }
-
-    /// Whether limits on events, whose key is known by now, have room for anything at all.
-    fn peek(
-        &mut self,
-        limits: &LogstoreLimits,
-        stage: Stage,
-        facts: &Facts<'_>,
-    ) -> Result<(), Refusal> {
-        for limit in &limits.events {
-            // Whom a sample keeps may only be known later.
-            let by_sample = limit.rule.action == LimitAction::Sample;
-            if limit.tells_events_apart()
-                || by_sample
-                || limit.shape.stage().max(Stage::Head) != stage
-            {
-                continue;
-            }
-            let hashes = limit.hashes(facts, None);
-            let text = || limit.key_text(facts, None);
-            let now = self.now();
-            match limit.take(&hashes, 1, false, now, &text) {
-                Ok((charged, factor)) => {
-                    limit.give_back(&hashes, 1, false, (charged, factor, now), now);
-                }
-                Err(too_much) => {
-                    let banned = matches!(too_much, TooMuch::Banned(_));
-                    let [own, _] = hashes;
-                    if banned || limit.consequence(own, facts) == Consequence::Refused {
-                        limit.cells.refused.inc();
-                        let told = if banned {
-                            "banned"
-                        } else {
-                            Consequence::Refused.told()
-                        };
-                        self.note(limit, (1, &text), told);
-                        self.tell(limit, own, false, now);
-                        self.bit = Some(Arc::clone(&limit.name));
-                        return Err(refusal(limit, &too_much, now));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Notes what the caller may know of a limit: of its tightest window.
