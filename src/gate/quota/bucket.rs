@@ -1,8 +1,9 @@
 //! The state of the keys of one limit, and what new keys cost.
 //!
-//! Promise: a key that is known is held to its windows exactly. A new one is charged to its parent as
-//! well (the prefix around an address, or all keys together), so that rotating keys admits no more
-//! than the parent allows. A key for which there is no place ([`Place::Full`]) is charged to the
+//! Promise: a key that is known is held to its windows exactly. As long as it is new all that it takes
+//! is charged to its parent as well (the prefix around an address, or all keys together), so that
+//! rotating keys admits no more than the parent allows. It is new for as long as its burst takes to
+//! come back: by then it could have sent as much without being another. A key for which there is no place ([`Place::Full`]) is charged to the
 //! parent alone, each time, until it has a place; one that asks often gets a pinned place
 //! (`heavy`). Nothing in use is ever forgotten, so nobody gains by being pushed out.
 //!
@@ -23,8 +24,8 @@ pub const MAX_WINDOWS: usize = 8;
 /// In place of a parent's hash: there is none, and new keys are charged to what is above parents.
 pub const NO_PARENT: u64 = u64::MAX;
 
-/// The words of one key.
-pub type Words = [u64; MAX_WINDOWS];
+/// The words of one key: one for each window, and until when it is new.
+pub type Words = [u64; MAX_WINDOWS + 1];
 
 /// Keys of one kind, and what is above them.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub struct Bucket {
     windows: Box<[Window]>,
     ordinary: usize,
     table: Table,
+    /// Nanoseconds in which all that a key can take at once comes back, by its rates; 0: it has none.
+    rest: u64,
     heavy: HeavyKeys,
     above: Above,
 }
@@ -113,8 +116,13 @@ impl Bucket {
             .cloned()
             .chain(twins.map(|window| window.percent(100_u8.saturating_sub(reserve))))
             .collect();
+        let rates = windows.iter().filter_map(|window| match window {
+            Window::Rate(rate) => Some(rate.rest()),
+            Window::Budget(_) => None,
+        });
         Self {
-            table: Table::new(keys, windows.len()),
+            rest: rates.max().unwrap_or_default(),
+            table: Table::new(keys, windows.len() + 1),
             windows,
             ordinary,
             heavy: HeavyKeys::default(),
@@ -148,26 +156,59 @@ impl Bucket {
         }
         let idle = |words: &[u64]| self.is_idle(words, ask.now);
         let taken = self.table.with(*own, idle, |place| match place {
-            Place::Known(words) => Some(self.take_words(words, ask).map(|()| Charged(1))),
+            Place::Known(words) => Some(self.take_known(words, above, ask)),
             Place::Free(free) => {
                 // A place has come free for a key that had only a pin: it moves, with all it has used.
                 if let Some(mut words) = self.heavy.unpin(*own) {
-                    let taken = self.take_words(&mut words, ask);
+                    let taken = self.take_known(&mut words, above, ask);
                     free.claim(&words);
-                    return Some(taken.map(|()| Charged(1)));
+                    return Some(taken);
                 }
-                let mut words = Words::default();
-                let charged = self
-                    .take_words(&mut words, ask)
-                    .and_then(|()| self.above.take(above, ask));
-                if charged.is_ok() {
+                let mut words = self.newborn(ask.now);
+                let taken = self.take_known(&mut words, above, ask);
+                if taken.is_ok() {
                     free.claim(&words);
                 }
-                Some(charged.map(|above| Charged(above.0 << 1 | 1)))
+                Some(taken)
             }
             Place::Full => None,
         });
         taken.unwrap_or_else(|| self.take_homeless(*own, above, ask, text))
+    }
+
+    /// Takes from the words of a key, and as long as it is new from what is above as well.
+    fn take_known(&self, words: &mut [u64], above: &[u64], ask: Ask<'_>) -> Result<Charged, Full> {
+        if !self.is_new(words, ask.now) {
+            return self.take_words(words, ask).map(|()| Charged(1));
+        }
+        let mut after = copy_of(words);
+        self.take_words(&mut after, ask)?;
+        let charged = self.above.take(above, ask)?;
+        for (word, after) in words.iter_mut().zip(after) {
+            *word = after;
+        }
+        Ok(Charged(charged.0 << 1 | 1))
+    }
+
+    /// The words of a key that has not taken anything yet. Behind those of its windows stands until when
+    /// it is new: until all that it can take at once would have come back. Of a limit of budgets alone
+    /// that is the end of the day or month.
+    fn newborn(&self, now: Now) -> Words {
+        let mut words = Words::default();
+        let rests = match self.rest {
+            0 => self.windows().iter().map(|window| window.rest(now)).max(),
+            rest => Some(rest),
+        };
+        if let Some(until) = words.get_mut(self.windows.len()) {
+            *until = now.nanos.saturating_add(rests.unwrap_or_default().max(1));
+        }
+        words
+    }
+
+    /// Whether a key is new: then what is above it is charged as well.
+    fn is_new(&self, words: &[u64], now: Now) -> bool {
+        let until = words.get(self.windows.len());
+        until.is_some_and(|until| *until > now.nanos)
     }
 
     /// Notes units that somebody else let pass: a key that is known is charged whatever room it has,
@@ -180,29 +221,30 @@ impl Bucket {
             return Ok(Charged::default());
         };
         let note = |words: &mut [u64]| {
+            let charged = match self.is_new(words, ask.now) {
+                true => Charged(self.above.take(above, ask)?.0 << 1 | 1),
+                false => Charged(1),
+            };
             for (window, word) in self.windows.iter().zip(words) {
                 *word = window.note(*word, ask.units, ask.factor, ask.now);
             }
+            Ok(charged)
         };
         let idle = |words: &[u64]| self.is_idle(words, ask.now);
         let noted = self.table.with(*own, idle, |place| match place {
-            Place::Known(words) => {
-                note(words);
-                Some(Ok(Charged(1)))
-            }
+            Place::Known(words) => Some(note(words)),
             Place::Free(free) => {
                 if let Some(mut words) = self.heavy.unpin(*own) {
-                    note(&mut words);
+                    let noted = note(&mut words);
                     free.claim(&words);
-                    return Some(Ok(Charged(1)));
+                    return Some(noted);
                 }
-                let mut words = Words::default();
-                note(&mut words);
-                let charged = self.above.take(above, ask);
-                if charged.is_ok() {
+                let mut words = self.newborn(ask.now);
+                let noted = note(&mut words);
+                if noted.is_ok() {
                     free.claim(&words);
                 }
-                Some(charged.map(|above| Charged(above.0 << 1 | 1)))
+                Some(noted)
             }
             Place::Full => None,
         });
@@ -223,12 +265,12 @@ impl Bucket {
         if *own == NO_PARENT {
             return self.above.look(above, ask);
         }
-        match self.known(*own, copy_of) {
-            Some(mut words) => self.take_words(&mut words, ask),
-            None => {
-                self.take_words(&mut Words::default(), ask)?;
-                self.above.look(above, ask)
-            }
+        let known = self.known(*own, copy_of);
+        let mut words = known.unwrap_or_else(|| self.newborn(ask.now));
+        self.take_words(&mut words, ask)?;
+        match self.is_new(&words, ask.now) {
+            true => self.above.look(above, ask),
+            false => Ok(()),
         }
     }
 
@@ -240,9 +282,9 @@ impl Bucket {
         let Some((own, above)) = ask.hashes.split_first() else {
             return Ok(());
         };
-        match self.known(*own, |_| ()) {
-            Some(()) => Ok(()),
-            None => self.above.look(above, ask),
+        match self.known(*own, |words| self.is_new(words, ask.now)) {
+            Some(false) => Ok(()),
+            Some(true) | None => self.above.look(above, ask),
         }
     }
 
@@ -279,10 +321,11 @@ impl Bucket {
         ask: Ask<'_>,
         text: &dyn Fn() -> String,
     ) -> Result<Charged, Full> {
-        if let Some(taken) = self.heavy.pinned(own, |words| self.take_words(words, ask)) {
-            return taken.map(|()| Charged(1));
+        let pinned = |words: &mut Words| self.take_known(words, above, ask);
+        if let Some(taken) = self.heavy.pinned(own, pinned) {
+            return taken;
         }
-        let mut words = Words::default();
+        let mut words = self.newborn(ask.now);
         self.take_words(&mut words, ask)?;
         let charged = self.above.take(above, ask)?;
         let idle = |words: &Words| self.is_idle(words, ask.now);
@@ -308,21 +351,32 @@ impl Bucket {
         })
     }
 
-    /// Gives back what was taken, at the time of `ask`.
+    /// Gives back what was taken, at the time of `ask`. A new key of which nothing is left is forgotten,
+    /// as if it had never come. What it took beside that comes back to what is above as long as it is
+    /// new; later not: by then it may have what it has because of that charge.
     pub fn give_back(&self, ask: Ask<'_>, charged: Charged, now: Now) {
         let Some((own, above)) = ask.hashes.split_first() else {
             return;
         };
+        let mut comes_back = charged.0 > 1;
         if charged.0 & 1 == 1 {
             let windows = self.binding(ask.reserved);
-            // What is not known any more has nothing to give back to.
-            let _unknown = self.known(*own, |words| {
-                for (window, word) in windows.iter().zip(words) {
+            let mut give = |words: &mut [u64]| {
+                for (window, word) in windows.iter().zip(words.iter_mut()) {
                     *word = window.give_back(*word, ask.units, ask.factor, ask.now, now);
                 }
-            });
+                let is_left = !self.is_idle(words, now);
+                let is_new = self.is_new(words, now);
+                let paid_above = comes_back;
+                comes_back &= is_new || !is_left;
+                paid_above && !is_left
+            };
+            // What is not known any more has nothing to give back to.
+            if !self.table.forget_if(*own, &mut give) {
+                let _unknown = self.heavy.pinned(*own, |words| give(words));
+            }
         }
-        if charged.0 > 1 {
+        if comes_back {
             self.above
                 .give_back(above, ask, Charged(charged.0 >> 1), now);
         }

@@ -132,8 +132,11 @@ impl Limit {
             .collect();
         let bucket = Bucket::new(&windows, rule.max_keys, reserve, &root);
         let bucket = match &parent_windows {
-            Some(windows) => bucket.below(Bucket::new(windows, parents, 0, &root)),
-            None => bucket,
+            // One that allows whatever comes would keep all keys together out of it.
+            Some(windows) if !windows.is_empty() => {
+                bucket.below(Bucket::new(windows, parents, 0, &root))
+            }
+            _ => bucket,
         };
         let bucket = Arc::new(bucket);
         let lease = store.map(|store| {

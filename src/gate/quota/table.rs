@@ -26,7 +26,7 @@ pub struct Table {
     sets: usize,
     /// Words of a key.
     width: usize,
-    /// Places that were ever given to a key.
+    /// Places that hold a key.
     taken: AtomicU64,
 }
 
@@ -136,6 +136,30 @@ impl Table {
             })),
             _ => found(Place::Full),
         }
+    }
+
+    /// Shows the words of a key that is known, and forgets it if `see` says so. Whether it was known.
+    pub fn forget_if(&self, hash: u64, see: impl FnOnce(&mut [u64]) -> bool) -> bool {
+        let hash = hash.max(1);
+        let Some((shard, start)) = self.locate(hash) else {
+            return false;
+        };
+        let stride = self.width + 1;
+        let mut words = lock(shard);
+        let Some(set) = words.get_mut(start..start + WAYS * stride) else {
+            return false;
+        };
+        let mut places = set.chunks_exact_mut(stride);
+        let known = places.find(|place| place.first() == Some(&hash));
+        let Some([tag, kept @ ..]) = known else {
+            return false;
+        };
+        if see(kept) {
+            *tag = 0;
+            kept.fill(0);
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+        }
+        true
     }
 
     /// Shows every key that is kept: its hash and its words. Each lock is taken for as long as its
@@ -261,6 +285,17 @@ mod tests {
         let mut seen = Vec::new();
         table.each(|hash, words| seen.push((hash, words[0])));
         assert_eq!(seen.len(), 8);
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_its_place() {
+        let table = Table::new(8, 1);
+        assert!(put(&table, 5, 7) && put(&table, 6, 8));
+        assert!(table.forget_if(5, |words| words[0] == 7));
+        assert!(table.forget_if(6, |words| words[0] == 7));
+        assert!(!table.forget_if(5, |_| true));
+        assert_eq!((get(&table, 5), get(&table, 6)), (None, Some(8)));
+        assert_eq!(table.taken(), 1);
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl Rate {
         self.burst
     }
 
+    /// Nanoseconds in which its burst comes back.
+    pub(super) fn rest(&self) -> u64 {
+        self.tolerance
+    }
+
     /// Units that it brings in a stretch of time, beyond any burst.
     pub(super) fn in_nanos(&self, nanos: u64) -> u64 {
         let units = u128::from(nanos) * u128::from(self.count) / u128::from(self.per);
@@ -329,6 +334,14 @@ impl Window {
         match self {
             Self::Rate(_) => word <= now.nanos,
             Self::Budget(budget) => budget.used(word, now.unix_seconds).1 == 0,
+        }
+    }
+
+    /// Nanoseconds after which all of it is there again, whatever was taken by now.
+    pub(super) fn rest(&self, now: Now) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.rest(),
+            Self::Budget(budget) => budget.until_next(now),
         }
     }
 
