@@ -493,6 +493,14 @@ impl Limit {
         }
     }
 
+    /// A key gets another factor: see [`Bucket::rescale`] and [`Lease::rescale`].
+    pub fn rescale(&self, own: u64, from: Factor, to: Factor, now: Now) {
+        self.bucket.rescale(own, from, to, now);
+        if let Some(lease) = &self.lease {
+            lease.rescale(own, from, to);
+        }
+    }
+
     /// The state of its keys; where it is shared, that of this node's share.
     #[must_use]
     pub fn bucket(&self) -> &Bucket {

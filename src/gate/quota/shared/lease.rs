@@ -6,7 +6,8 @@
 //! there is no room, nothing passes until the time that it gave.
 //!
 //! Promise: in any stretch of time all nodes together admit at most what the limit allows, and for
-//! each node `held + debt` units (a lease) and one request beyond. For: what is admitted is what the
+//! each node `held + debt` units (a lease; of a key that was raised or lowered so much more or less, at
+//! least one each) and one request beyond. For: what is admitted is what the
 //! store has charged, and the credit at the beginning, and the debt at the end. A node makes debt
 //! only after the store's last word was that there is room, or that there would be by now; between
 //! two such words at most `debt` and the request that goes over it. So what the store has charged is
@@ -226,7 +227,7 @@ impl Lease {
         }
         let mut asks = false;
         let word = self.cell(own, now, |cell| {
-            let (word, ask) = self.decide(cell, units, now.nanos);
+            let (word, ask) = self.decide(cell, units, factor, now.nanos);
             if ask {
                 cell.asked = now.nanos;
             }
@@ -263,7 +264,7 @@ impl Lease {
         let mut asks = false;
         let word = self.known(own, |cell| {
             let mut copy = *cell;
-            let (word, ask) = self.decide(&mut copy, units, now.nanos);
+            let (word, ask) = self.decide(&mut copy, units, factor, now.nanos);
             if ask && matches!(word, Word::Full(_)) {
                 cell.asked = now.nanos;
                 asks = true;
@@ -296,7 +297,8 @@ impl Lease {
     }
 
     /// What becomes of units, and whether the store is to be asked.
-    fn decide(&self, cell: &mut Cell, units: u64, now: u64) -> (Word, bool) {
+    fn decide(&self, cell: &mut Cell, units: u64, factor: Factor, now: u64) -> (Word, bool) {
+        let (held, debt) = (factor.of(self.held), factor.of(self.debt));
         cell.touched = now;
         let free = !cell.is_pending(now);
         if cell.aside > now {
@@ -307,9 +309,9 @@ impl Lease {
             let again = free && now.saturating_sub(cell.heard) > RECHECK;
             return (Word::Full(Some(cell.until - now)), again);
         }
-        if covered || cell.credit > -signed(self.debt) {
+        if covered || cell.credit > -signed(debt) {
             cell.credit = cell.credit.saturating_sub(signed(units));
-            let low = cell.credit <= signed(self.held / 2);
+            let low = cell.credit <= signed(held / 2);
             return (Word::Passed, low && free && cell.until <= now);
         }
         if !free && now.saturating_sub(cell.asked) > LATE {
@@ -359,9 +361,21 @@ impl Lease {
         ))
     }
 
+    /// A key gets another factor. One that gets more does not wait for the store's last word to end; one
+    /// that gets less keeps no more credit than it may now.
+    pub fn rescale(&self, own: u64, from: Factor, to: Factor) {
+        let _none = self.known(own, |cell| {
+            if to.is_above(from) {
+                cell.until = 0;
+            } else {
+                cell.credit = cell.credit.min(signed(to.of(self.held)));
+            }
+        });
+    }
+
     /// What the store is to be told and asked for a key.
-    pub(super) fn claim(&self, own: u64) -> Option<Claim> {
-        let held = signed(self.held);
+    pub(super) fn claim(&self, own: u64, factor: Factor) -> Option<Claim> {
+        let held = signed(factor.of(self.held));
         self.known(own, |cell| {
             let surplus = cell.credit.saturating_sub(held).max(0);
             // Lost when the store is not reached: too little passes then, not too much.
@@ -485,6 +499,47 @@ mod tests {
     use super::super::super::calendar::{Calendar, Unit};
     use super::super::super::window::{Budget, Rate};
     use super::*;
+
+    fn lease() -> Arc<Lease> {
+        let rule = "name = \"shared\"\nkey = [\"address\"]\nshared = true\nrate = [{ count = 100, per = \"1h\" }]";
+        let rule: config::Limit = toml::from_str(rule).unwrap();
+        let redis = toml::from_str("urls = [\"redis://127.0.0.1:1\"]\nnodes = 2").unwrap();
+        let hour = 3_600_000_000_000;
+        let windows = [Window::Rate(Rate::new(100, hour, 100))];
+        let bucket = Arc::new(Bucket::new(&windows, 8, 0, &windows));
+        let store = Store::new(&redis, "node".to_owned());
+        Arc::new(Lease::new(&rule, &windows, bucket, store))
+    }
+
+    #[test]
+    fn a_lowered_key_owes_and_holds_less_and_a_raised_one_more() {
+        let lease = lease();
+        for (thousandths, debt) in [(1000, 5), (100, 1), (10, 1), (4000, 20)] {
+            let factor = Factor::thousandths(thousandths);
+            let mut cell = Cell::default();
+            let pass = |cell: &mut Cell| lease.decide(cell, 1, factor, 1).0 == Word::Passed;
+            let passed = (0..100).filter(|_| pass(&mut cell)).count();
+            assert_eq!(passed, debt, "{thousandths}");
+        }
+    }
+
+    #[test]
+    fn a_raise_does_not_wait_for_the_last_word_of_the_store() {
+        let lease = lease();
+        let now = Now {
+            nanos: 1,
+            unix_seconds: 1,
+        };
+        let _new = lease.cell(7, now, |cell| {
+            cell.until = u64::MAX;
+            cell.credit = 4;
+        });
+        let cell = || lease.known(7, |cell| *cell).unwrap();
+        lease.rescale(7, Factor::ONE, Factor::thousandths(10));
+        assert_eq!((cell().credit, cell().until), (1, u64::MAX));
+        lease.rescale(7, Factor::thousandths(10), Factor::ONE);
+        assert_eq!(cell().until, 0);
+    }
 
     #[test]
     fn a_lease_is_a_part_of_the_tightest_window() {
