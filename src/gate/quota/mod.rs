@@ -6,6 +6,7 @@
 //! Nothing is kept of a credential that was not verified.
 //! Not here: who the caller is (`identity`), and how a refusal is told (`front`).
 
+mod above;
 mod bucket;
 mod calendar;
 mod charges;
