@@ -27,13 +27,11 @@ use super::route::Target;
 use super::service::{Front, Sender};
 use super::session;
 use super::site::host_of;
-use super::toll;
 use crate::config::{Accept, Identity, TokenPlace};
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::Budget;
 use crate::gate::identity::sts::{Involved, MAX_BODY, NewSession, RpcRequest, TokenService};
 use crate::gate::identity::{Action, Check, Denied, Facts, GivenTo, NotMinted};
-use crate::gate::quota;
 use crate::telemetry::{CredentialKind, RouteLabel};
 
 /// Memory for such bodies while they arrive.
@@ -170,12 +168,7 @@ impl Front {
             Target::TokenService | Target::Logstore(_) => RouteLabel::AssumeRole,
         };
         self.metrics.requests.at(route as usize).inc();
-        let mut charges = self.quotas.begin(replier.unix_seconds);
-        if let Err(refusal) = charges.at_door(&quota::Facts::of_address(sender.address)) {
-            let reason = refusal.reason();
-            self.metrics.requests_refused.at(reason.index()).inc();
-            let mut reply = replier.refused(&refusal, None);
-            toll::tell(reply.headers_mut(), &charges);
+        if let Some(mut reply) = self.stopped_at_door(sender.address, None, &replier) {
             if target == Target::TokenService {
                 hide_from_pages(&mut reply);
             }
