@@ -95,7 +95,11 @@ impl Front {
                 // It is signed: no event of it can be left out, nor go elsewhere.
                 group.events = events;
                 let refusal = match sorted {
-                    Ok(sorted) => sorted.last.unwrap_or_else(|| Reason::QuotaExceeded.into()),
+                    Ok(mut sorted) => {
+                        sorted.note_refused(charges.why_diverted());
+                        let why = sorted.last;
+                        why.unwrap_or_else(|| Reason::QuotaExceeded.into())
+                    }
                     Err(refusal) => refusal,
                 };
                 return Err(arrival.count_refused(refusal, group));

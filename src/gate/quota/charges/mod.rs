@@ -85,6 +85,8 @@ pub struct Charges {
     taken: SmallVec<[Taken; 2]>,
     marks: Vec<Arc<str>>,
     divert: Option<LogstoreName>,
+    /// What has no room and is to go elsewhere for that: of several the one with the longest wait.
+    diverted: Option<(Arc<Limit>, TooMuch, Now)>,
     told: Vec<Told>,
     /// The limit that refused, or that took events out.
     bit: Option<Arc<str>>,
@@ -99,8 +101,18 @@ pub struct Sorted {
     pub refused: u32,
     /// Events that go to other logstores of the project.
     pub diverted: Vec<(LogstoreName, EventGroup)>,
-    /// Why events were taken out, of the last of them.
+    /// Why events were taken out: of several refusals the one with the longest wait.
     pub last: Option<Refusal>,
+}
+
+impl Sorted {
+    /// Notes why further events were taken out.
+    pub fn note_refused(&mut self, refusal: Option<Refusal>) {
+        self.last = match (self.last.take(), refusal) {
+            (Some(one), Some(other)) => Some(longer(one, other)),
+            (one, other) => one.or(other),
+        };
+    }
 }
 
 impl std::fmt::Debug for Charges {
@@ -125,6 +137,7 @@ impl Charges {
             taken: SmallVec::new(),
             marks: Vec::new(),
             divert: None,
+            diverted: None,
             told: Vec::new(),
             bit: None,
             watched: None,
@@ -242,6 +255,8 @@ impl Charges {
             true => bytes,
             false => bytes.saturating_mul(group.logs.len() as u64) / whole_bytes.max(1),
         };
+        // What limits on requests divert goes there whole, all parts of it.
+        let mut divert = self.divert.clone();
         for limit in events.iter().filter(|limit| !limit.tells_events_apart()) {
             let units = match limit.rule.unit {
                 LimitUnit::Requests => 1,
@@ -250,11 +265,7 @@ impl Charges {
             };
             let asked = Asked::whole(limit, facts, units);
             match self.ask(limit, &asked, facts) {
-                Ok(target) => {
-                    if let Some(target) = target {
-                        self.divert.get_or_insert(target);
-                    }
-                }
+                Ok(target) => divert = divert.or(target),
                 Err(refusal) => {
                     // For the books: all of them are refused with the request.
                     group.events = all;
@@ -262,7 +273,7 @@ impl Charges {
                 }
             }
         }
-        if let Some(target) = self.divert.take() {
+        if let Some(target) = divert {
             let all = group.take_all();
             sorted.diverted.push((target, all));
         }
@@ -285,10 +296,18 @@ impl Charges {
         for limit in limits {
             for (part, asked) in view.parts(limit, facts, group) {
                 let before = self.taken.len();
+                let bit = self.bit.clone();
                 let verdict = match self.ask(limit, &asked, facts) {
                     Ok(divert) => divert.map(Verdict::Diverted),
                     Err(refusal) => {
-                        last = Some(refusal);
+                        last = Some(match last.take() {
+                            Some(one) if outlasts(&one, &refusal) => {
+                                // The limit that is named is the one whose wait is told.
+                                self.bit = bit;
+                                one
+                            }
+                            _ => refusal,
+                        });
                         Some(Verdict::Refused)
                     }
                 };
@@ -322,6 +341,13 @@ impl Charges {
             }
             last => Ok(Sorted { last, ..sorted }),
         }
+    }
+
+    /// Why what is to go elsewhere has no room, for a request that cannot go elsewhere.
+    #[must_use]
+    pub fn why_diverted(&self) -> Option<Refusal> {
+        let (limit, too_much, then) = self.diverted.as_ref()?;
+        Some(refusal(limit, too_much, *then))
     }
 
     /// Classes of events.
@@ -452,7 +478,12 @@ impl Charges {
             Consequence::Diverted => {
                 cells.diverted.inc();
                 self.bit = Some(Arc::clone(&limit.name));
-                return Ok(limit.rule.divert_to.clone());
+                let target = limit.rule.divert_to.clone();
+                let before = self.diverted.as_ref();
+                if before.is_none_or(|(_, before, _)| waits_longer(&too_much, before)) {
+                    self.diverted = Some((Arc::clone(limit), too_much, now));
+                }
+                return Ok(target);
             }
             Consequence::Refused => {
                 cells.refused.inc();
@@ -497,6 +528,34 @@ impl Charges {
             warned: warned.map(|_| used),
         });
     }
+}
+
+/// Of two refusals the one that lasts longer.
+#[must_use]
+pub fn longer(one: Refusal, other: Refusal) -> Refusal {
+    if outlasts(&one, &other) { one } else { other }
+}
+
+/// Whether a refusal lasts longer than another: a ban longest of all, then what never passes.
+fn outlasts(one: &Refusal, other: &Refusal) -> bool {
+    let lasts = |refusal: &Refusal| {
+        let reason = refusal.reason();
+        let wait = refusal.retry_seconds().unwrap_or_default();
+        (
+            reason == Reason::Banned,
+            reason == Reason::QuotaTooLarge,
+            wait,
+        )
+    };
+    lasts(one) > lasts(other)
+}
+
+fn waits_longer(one: &TooMuch, other: &TooMuch) -> bool {
+    let wait = |too_much: &TooMuch| match too_much {
+        TooMuch::Full(full) => full.wait.unwrap_or(u64::MAX),
+        TooMuch::Banned(_) | TooMuch::StoreDown => 0,
+    };
+    wait(one) > wait(other)
 }
 
 /// What a client is told whom a limit refuses.

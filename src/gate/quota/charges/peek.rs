@@ -10,17 +10,20 @@ use super::super::key::Stage;
 use super::super::limit::{Consequence, TooMuch};
 use super::super::set::LogstoreLimits;
 use super::{Charges, refusal};
-use crate::config::LimitAction;
+use crate::config::{LimitAction, LimitUnit};
 use crate::event::Refusal;
 
 impl Charges {
-    /// Whether limits on events, whose key is known by now, have room for anything at all.
+    /// Whether limits on events, whose key is known by now, have room: for the bytes that the head tells,
+    /// else for anything at all.
     pub(super) fn peek(
         &mut self,
         limits: &LogstoreLimits,
         stage: Stage,
         facts: &Facts<'_>,
     ) -> Result<(), Refusal> {
+        // What is taken out of a request is charged to no limit on the whole of it.
+        let is_whole = !limits.events.iter().any(|limit| limit.tells_events_apart());
         for limit in &limits.events {
             // Whom a sample keeps may only be known later.
             let by_sample = limit.rule.action == LimitAction::Sample;
@@ -33,7 +36,12 @@ impl Charges {
             let hashes = limit.hashes(facts, None);
             let text = || limit.key_text(facts, None);
             let now = self.now();
-            let Err(too_much) = limit.look(&hashes, 1, now, &text) else {
+            let bytes = || facts.words.bytes().unwrap_or_default().max(1);
+            let units = match limit.rule.unit {
+                LimitUnit::Bytes if is_whole => bytes(),
+                _ => 1,
+            };
+            let Err(too_much) = limit.look(&hashes, units, now, &text) else {
                 continue;
             };
             let [own, _] = hashes;
@@ -45,7 +53,7 @@ impl Charges {
                 _ => continue,
             };
             limit.cells.refused.inc();
-            self.note(limit, (1, &text), told);
+            self.note(limit, (units, &text), told);
             self.tell(limit, own, false, now);
             self.bit = Some(Arc::clone(&limit.name));
             return Err(refusal(limit, &too_much, now));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::{Facts, Quotas};
-use super::Charges;
+use super::super::{Facts, Quotas, Words};
+use super::{Charges, longer};
 use crate::config::Config;
 use crate::event::{EventGroup, Reason, Refusal};
 
@@ -157,4 +157,124 @@ proptest! {
             prop_assert!(admitted <= bound, "{} of {}", admitted, bound);
         }
     }
+}
+
+/// An event with one field, as it stands in a group.
+fn event(field: &str, value: &str) -> Vec<u8> {
+    let bytes = |tag: u8, content: &[u8]| {
+        let mut all = vec![tag, u8::try_from(content.len()).unwrap()];
+        all.extend_from_slice(content);
+        all
+    };
+    let pair = [bytes(0x0a, field.as_bytes()), bytes(0x12, value.as_bytes())].concat();
+    bytes(0x0a, &[vec![0x08, 1], bytes(0x12, &pair)].concat())
+}
+
+#[test]
+fn of_several_limits_that_take_events_out_the_one_with_the_longest_wait_is_told() {
+    let limit = |name: &str, per: &str| {
+        format!(
+            "[[limit]]\nname = \"{name}\"\nunit = \"events\"\nkey = [\"address\"]\nclasses = [\"{name}\"]\nrate = [{{ count = 1, per = \"{per}\" }}]\n[[class]]\nname = \"{name}\"\nfield = \"event\"\nvalues = [\"{name}\"]\n"
+        )
+    };
+    let quotas = quotas(&format!("{}{}", limit("slow", "1h"), limit("fast", "10s")));
+    let send = |events: &[&str]| {
+        let mut charges = begin(&quotas, 0);
+        charges.at_head(&facts(1)).unwrap();
+        let mut group = EventGroup {
+            logs: events.iter().flat_map(|it| event("event", it)).collect(),
+            events: u32::try_from(events.len()).unwrap(),
+            ..EventGroup::default()
+        };
+        let sorted = charges.of_events(&facts(1), &mut group, 10);
+        (sorted, charges.bit().map(ToString::to_string))
+    };
+    send(&["slow", "fast"]).0.unwrap();
+    let (refused, bit) = send(&["slow", "fast"]);
+    assert_eq!(refused.unwrap_err().retry_seconds(), Some(3600));
+    assert_eq!(bit.as_deref(), Some("slow"));
+    let (sorted, _) = send(&["slow", "fast", "other"]);
+    assert_eq!(sorted.unwrap().last.unwrap().retry_seconds(), Some(3600));
+}
+
+#[test]
+fn a_ban_lasts_longest_then_what_never_passes() {
+    let refusal = |reason: Reason, wait: u32| Refusal::from(reason).retry_after(wait);
+    let all = [
+        refusal(Reason::QuotaExceeded, 1),
+        refusal(Reason::QuotaExceeded, 9000),
+        Reason::QuotaTooLarge.into(),
+        refusal(Reason::Banned, 5),
+    ];
+    for (less, pair) in all.windows(2).enumerate() {
+        for (one, other) in [(0, 1), (1, 0)] {
+            let told = longer(pair[one].clone(), pair[other].clone());
+            assert_eq!(told.reason(), pair[1].reason(), "{less}");
+            assert_eq!(told.retry_seconds(), pair[1].retry_seconds(), "{less}");
+        }
+    }
+}
+
+#[test]
+fn what_is_diverted_says_why_and_takes_all_parts_of_a_request_along() {
+    let quotas = quotas(
+        "[[limit]]\nname = \"spill\"\nkey = [\"address\", \"logstore\"]\naction = \"divert\"\ndivert_to = \"web-tracking-logstore\"\nlogstores = [\"anonymous-demo\"]\nrate = [{ count = 1, per = \"1h\" }]\n",
+    );
+    let group = || EventGroup {
+        logs: event("k", "v"),
+        events: 1,
+        ..EventGroup::default()
+    };
+    ask(&mut begin(&quotas, 0), &facts(1), 1, 10).unwrap();
+    let mut charges = begin(&quotas, 0);
+    charges.at_head(&facts(1)).unwrap();
+    // The events, and then those that steps gave another topic.
+    for _ in 0..2 {
+        let mut group = group();
+        let sorted = charges.of_events(&facts(1), &mut group, 10).unwrap();
+        assert_eq!((sorted.diverted.len(), group.events), (1, 0));
+    }
+    let why = charges.why_diverted().unwrap();
+    assert_eq!(why.reason(), Reason::QuotaExceeded);
+    assert_eq!(why.retry_seconds(), Some(3600));
+}
+
+/// A head that says how long its body is.
+struct Says(u64);
+
+impl Words for Says {
+    fn header(&self, _: &http::HeaderName) -> Option<&[u8]> {
+        None
+    }
+
+    fn cookie(&self, _: &str) -> Option<&[u8]> {
+        None
+    }
+
+    fn origin(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        Some(self.0)
+    }
+}
+
+#[test]
+fn the_wait_for_bytes_is_told_for_all_of_them_before_they_are_read() {
+    let quotas = quotas(
+        "[[limit]]\nname = \"bytes\"\nunit = \"bytes\"\nkey = [\"address\"]\nrate = [{ count = 10, per = \"1s\", burst = 1000 }]\n",
+    );
+    ask(&mut begin(&quotas, 0), &facts(1), 1, 1000).unwrap();
+    let head = |bytes| {
+        let says = Says(bytes);
+        let facts = Facts {
+            words: &says,
+            ..facts(1)
+        };
+        begin(&quotas, 0).at_head(&facts).unwrap_err()
+    };
+    assert_eq!(head(0).retry_seconds(), Some(1));
+    assert_eq!(head(1000).retry_seconds(), Some(100));
+    assert_eq!(head(1001).reason(), Reason::QuotaTooLarge);
 }
