@@ -88,14 +88,16 @@ pub(super) fn windows_of(rule: &config::Limit, utc_offset: i32) -> Vec<Window> {
     rule.rates.iter().map(rate).chain(budgets).collect()
 }
 
-/// What all keys of a table together may bring in new ones: a table full at once, and then again in
-/// each minute.
+/// What all keys of a table together may take while they are new: what a table full of them may at
+/// once, and then as much as that many keys may in the long run, or a table full in each minute where
+/// that is more.
 pub(super) fn turnover(window: &Window, keys: u32) -> Window {
     let keys = u64::from(keys);
     match window {
         Window::Rate(rate) => {
+            let each = rate.burst().max(rate.in_nanos(TURNOVER));
             let burst = rate.burst().saturating_mul(keys);
-            Window::Rate(Rate::new(burst, TURNOVER, burst))
+            Window::Rate(Rate::new(each.saturating_mul(keys), TURNOVER, burst))
         }
         Window::Budget(_) => window.times(keys),
     }

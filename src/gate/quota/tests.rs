@@ -332,6 +332,24 @@ fn a_new_key_pays_its_parent_until_its_burst_would_have_come_back_and_a_steady_o
 }
 
 #[test]
+fn a_key_that_is_new_for_long_is_held_to_its_own_limit_in_a_small_table_too() {
+    let limit: crate::config::Limit = toml::from_str(
+        "name = \"both\"\nkey = [\"project\"]\nmax_keys = 8\nrate = [{ count = 100, per = \"1s\" }, { count = 100000, per = \"1h\" }]",
+    )
+    .unwrap();
+    let classes = super::classes::Classes::new(&[]);
+    let limit = super::Limit::new(&limit, &classes, 0, super::seed_of(7), None).unwrap();
+    for second in 0..120 {
+        let now = at(second * SECOND);
+        let hashes = [7, super::bucket::NO_PARENT];
+        assert!(
+            limit.take(&hashes, 100, false, now, &String::new).is_ok(),
+            "{second}"
+        );
+    }
+}
+
+#[test]
 fn what_is_given_back_makes_no_key_known() {
     let bucket = under_a_small_parent();
     let mut admitted = 0;
