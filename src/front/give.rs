@@ -168,7 +168,7 @@ impl Front {
             Target::TokenService | Target::Logstore(_) => RouteLabel::AssumeRole,
         };
         self.metrics.requests.at(route as usize).inc();
-        if let Some(mut reply) = self.stopped_at_door(sender.address, None, &replier) {
+        if let Some((_, mut reply)) = self.stopped_at_door(sender.address, None, &replier) {
             if target == Target::TokenService {
                 hide_from_pages(&mut reply);
             }

@@ -184,14 +184,11 @@ impl Front {
         replier: &Replier<'_>,
     ) -> Result<Arrival<'a>, Box<Reply>> {
         let turn_away = |refusal: &Refusal, answer: &dyn Fn() -> Reply| {
-            let address = visit.sender.address;
-            Box::new(match self.stopped_at_door(address, visit.trial, replier) {
-                Some(reply) => reply,
-                None => {
-                    visit.refused(refusal);
-                    answer()
-                }
-            })
+            let held_back = self.held_back(visit, replier);
+            Box::new(held_back.unwrap_or_else(|| {
+                visit.refused(refusal);
+                answer()
+            }))
         };
         let action = route.action(&parts.method).map_err(|reason| {
             let refusal = reason.into();
@@ -245,7 +242,7 @@ impl Front {
         address: IpAddr,
         trial: Option<u64>,
         replier: &Replier<'_>,
-    ) -> Option<Reply> {
+    ) -> Option<(Refusal, Reply)> {
         let mut charges = match trial {
             None => self.quotas.begin(replier.unix_seconds),
             Some(nanos) => self.quotas.begin_trial(replier.unix_seconds, nanos),
@@ -256,6 +253,14 @@ impl Front {
         cells.at(refusal.reason().index()).inc();
         let mut reply = replier.refused(&refusal, None);
         toll::tell(reply.headers_mut(), &charges);
+        Some((refusal, reply))
+    }
+
+    /// The same, told to those who listen.
+    fn held_back(&self, visit: &Visit<'_>, replier: &Replier<'_>) -> Option<Reply> {
+        let address = visit.sender.address;
+        let (refusal, reply) = self.stopped_at_door(address, visit.trial, replier)?;
+        visit.refused(&refusal);
         Some(reply)
     }
 
@@ -267,7 +272,7 @@ impl Front {
         refusal: &Refusal,
         allow: Option<&'static str>,
     ) -> Reply {
-        if let Some(reply) = self.stopped_at_door(visit.sender.address, visit.trial, replier) {
+        if let Some(reply) = self.held_back(visit, replier) {
             self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
             return reply;
         }
@@ -299,8 +304,8 @@ impl Front {
             origin: self.preflight_origin(parts),
             ..replier
         };
-        let stopped = self.stopped_at_door(visit.sender.address, visit.trial, &replier);
-        stopped.unwrap_or_else(|| replier.preflight())
+        let held_back = self.held_back(visit, &replier);
+        held_back.unwrap_or_else(|| replier.preflight())
     }
 
     fn preflight_origin<'a>(&self, parts: &'a Parts) -> OriginVerdict<'a> {

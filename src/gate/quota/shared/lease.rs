@@ -524,6 +524,32 @@ mod tests {
     }
 
     #[test]
+    fn a_look_takes_nothing_and_asks_the_store_where_there_is_no_room() {
+        let lease = lease();
+        lease.store.status().set_up("here");
+        let now = Now {
+            nanos: 1,
+            unix_seconds: 1,
+        };
+        let look = || lease.look(7, 1, Factor::ONE, now, &String::new);
+        assert_eq!((look(), lease.places().0), (Word::Passed, 0));
+        for _ in 0..5 {
+            let word = lease.take(7, 1, Factor::ONE, now, &String::new);
+            assert_eq!(
+                (word, look() == Word::Passed),
+                (Word::Passed, lease.known(7, |it| it.credit) > Some(-5))
+            );
+        }
+        // The ask is lost: nobody but the look would repeat it.
+        let _lost = lease.known(7, |cell| cell.asked = 0);
+        assert_eq!(look(), Word::Full(Some(0)));
+        assert_eq!(
+            lease.known(7, |cell| (cell.asked, cell.credit)),
+            Some((1, -5))
+        );
+    }
+
+    #[test]
     fn a_raise_does_not_wait_for_the_last_word_of_the_store() {
         let lease = lease();
         let now = Now {
