@@ -160,7 +160,8 @@ impl Front {
         let origin = self.giving_origin(target, parts);
         let replier = Replier { origin, ..replier };
         if target == Target::TokenService && !is_call(parts) {
-            return self.no_route(&replier);
+            let stopped = self.stopped_at_door(sender.address, None, &replier);
+            return self.no_route(&replier, stopped.map(|(_, reply)| reply));
         }
         let route = match target {
             Target::StsToken => RouteLabel::GetStsToken,
@@ -209,10 +210,13 @@ impl Front {
         })
     }
 
-    /// `/` without a call is a path like any other that leads nowhere.
-    fn no_route(&self, replier: &Replier<'_>) -> Reply {
+    /// `/` without a call is a path like any other that leads nowhere, and its address may be `stopped`.
+    fn no_route(&self, replier: &Replier<'_>, stopped: Option<Reply>) -> Reply {
         let refusal = Refusal::from(Reason::UnknownRoute);
         self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
+        if let Some(reply) = stopped {
+            return reply;
+        }
         let cell = self.metrics.requests_refused.at(refusal.reason().index());
         cell.inc();
         replier.refused(&refusal, None)

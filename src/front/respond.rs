@@ -235,7 +235,26 @@ impl Front {
         Cookies::read(&parts.headers, &identity.cookies, &tokens)
     }
 
-    /// Asks the limits on addresses for a request that meets no others: the answer, if they refuse it.
+    /// Charges a request that meets no others to the limits on addresses.
+    ///
+    /// # Errors
+    /// The refusal of the first that has no room, and what was asked.
+    fn ask_door(
+        &self,
+        address: IpAddr,
+        trial: Option<u64>,
+        unix_seconds: u64,
+    ) -> Result<(), (Refusal, Box<Charges>)> {
+        let mut charges = match trial {
+            None => self.quotas.begin(unix_seconds),
+            Some(nanos) => self.quotas.begin_trial(unix_seconds, nanos),
+        };
+        let asked = charges.at_door(&Facts::of_address(address));
+        asked.map_err(|refusal| (refusal, Box::new(charges)))
+    }
+
+    /// Asks the limits on addresses for a request that meets no others: the answer, if they refuse it,
+    /// always as SLS would give it, since there is no logstore that says what its clients know.
     /// Those of a request for a logstore are asked when it is taken in, once.
     pub(super) fn stopped_at_door(
         &self,
@@ -243,12 +262,7 @@ impl Front {
         trial: Option<u64>,
         replier: &Replier<'_>,
     ) -> Option<(Refusal, Reply)> {
-        let mut charges = match trial {
-            None => self.quotas.begin(replier.unix_seconds),
-            Some(nanos) => self.quotas.begin_trial(replier.unix_seconds, nanos),
-        };
-        let stopped = charges.at_door(&Facts::of_address(address));
-        let refusal = stopped.err()?;
+        let (refusal, charges) = self.ask_door(address, trial, replier.unix_seconds).err()?;
         let cells = &self.metrics.requests_refused;
         cells.at(refusal.reason().index()).inc();
         let mut reply = replier.refused(&refusal, None);
@@ -295,6 +309,8 @@ impl Front {
         replier.refused(refusal, allow)
     }
 
+    /// Answers a preflight, which is charged to its address and never refused: its browser would tell the
+    /// page of a broken network. The request behind it is refused, so that the page reads why.
     fn preflight(&self, parts: &Parts, visit: &Visit<'_>, replier: Replier<'_>) -> Reply {
         self.metrics
             .requests
@@ -304,8 +320,8 @@ impl Front {
             origin: self.preflight_origin(parts),
             ..replier
         };
-        let held_back = self.held_back(visit, &replier);
-        held_back.unwrap_or_else(|| replier.preflight())
+        let _full = self.ask_door(visit.sender.address, visit.trial, visit.unix_seconds);
+        replier.preflight()
     }
 
     fn preflight_origin<'a>(&self, parts: &'a Parts) -> OriginVerdict<'a> {
