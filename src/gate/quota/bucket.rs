@@ -1,11 +1,14 @@
 //! The state of the keys of one limit, and what new keys cost.
 //!
 //! Promise: a key that is known is held to its windows exactly. As long as it is new all that it takes
-//! is charged to its parent as well (the prefix around an address, or all keys together), so that
-//! rotating keys admits no more than the parent allows. It is new for as long as its burst takes to
-//! come back: by then it could have sent as much without being another. A key for which there is no place ([`Place::Full`]) is charged to the
-//! parent alone, each time, until it has a place; one that asks often gets a pinned place
-//! (`heavy`). Nothing in use is ever forgotten, so nobody gains by being pushed out.
+//! is charged to its parent as well (the prefix around an address, or all keys together), so that keys
+//! that are given up while they are new get no more in all than the parent allows. A key is new for as
+//! long as its burst takes to come back: by then it could have sent as much without being another. Time
+//! alone ends that: one that sent a unit and waited may then send a burst that its parent never sees,
+//! so of all keys that are kept each may have its own limit. A key for which there is no place
+//! ([`Place::Full`]) is charged to the parent alone, each time, until it has a place; one that asks
+//! often gets a pinned place (`heavy`). Nothing in use is ever forgotten, so nobody gains by being
+//! pushed out.
 //!
 //! What bounds over-admission: a key without a place is not held to its own windows. All such keys
 //! of one parent together are held to the parent's.
@@ -136,7 +139,7 @@ impl Bucket {
         if *own == NO_PARENT {
             return self.above.take(above, ask).map(Charged::of_above);
         }
-        let idle = |words: &[u64]| self.is_idle(words, ask.now);
+        let idle = |words: &[u64]| self.worth(words, ask.now);
         let taken = self.table.with(*own, idle, |place| match place {
             Place::Known(words) => Some(self.take_known(words, above, ask)),
             Place::Free(free) => {
@@ -164,12 +167,25 @@ impl Bucket {
             return self.take_words(words, ask).map(|()| Charged(1));
         }
         let mut after = copy_of(words);
-        self.take_words(&mut after, ask)?;
+        let taken = self.take_words(&mut after, ask);
+        taken.map_err(|full| self.until_above(full, words, above, ask))?;
         let charged = self.above.take(above, ask)?;
         for (word, after) in words.iter_mut().zip(after) {
             *word = after;
         }
         Ok(Charged(charged.0 << 1 | 1))
+    }
+
+    /// How long a new key that has no room waits: until there is room above as well, or until it needs
+    /// none there.
+    fn until_above(&self, full: Full, words: &[u64], above: &[u64], ask: Ask<'_>) -> Full {
+        let until = words.get(self.windows.len()).copied().unwrap_or_default();
+        let left = until.saturating_sub(ask.now.nanos);
+        let wait = full.wait.map(|wait| match self.above.look(above, ask) {
+            Err(above) if wait < left => wait.max(above.wait.unwrap_or(left).min(left)),
+            _ => wait,
+        });
+        Full { wait, ..full }
     }
 
     /// The words of a key that has not taken anything yet. Behind those of its windows stands until when
@@ -212,7 +228,7 @@ impl Bucket {
             }
             Ok(charged)
         };
-        let idle = |words: &[u64]| self.is_idle(words, ask.now);
+        let idle = |words: &[u64]| self.worth(words, ask.now);
         let noted = self.table.with(*own, idle, |place| match place {
             Place::Known(words) => Some(note(words)),
             Place::Free(free) => {
@@ -249,7 +265,8 @@ impl Bucket {
         }
         let known = self.known(*own, copy_of);
         let mut words = known.unwrap_or_else(|| self.newborn(ask.now));
-        self.take_words(&mut words, ask)?;
+        let taken = self.take_words(&mut words, ask);
+        taken.map_err(|full| self.until_above(full, &words, above, ask))?;
         match self.is_new(&words, ask.now) {
             true => self.above.look(above, ask),
             false => Ok(()),
@@ -285,7 +302,7 @@ impl Bucket {
     /// Sees the words of a key that is known, in its place or by its pin.
     fn known<R>(&self, own: u64, see: impl FnOnce(&mut [u64]) -> R) -> Option<R> {
         let mut see = Some(see);
-        let never = |_: &[u64]| false;
+        let never = |_: &[u64]| None::<(bool, u64)>;
         let placed = self.table.with(own, never, |place| match place {
             Place::Known(words) => see.take().map(|see| see(words)),
             Place::Free(_) | Place::Full => None,
@@ -333,29 +350,32 @@ impl Bucket {
         })
     }
 
-    /// Gives back what was taken, at the time of `ask`. A new key of which nothing is left is forgotten,
-    /// as if it had never come. What it took beside that comes back to what is above as long as it is
-    /// new; later not: by then it may have what it has because of that charge.
+    /// Gives back what was taken, at the time of `ask`. It comes back to what is above as long as the key
+    /// is new; later not: by then it may have what it has because of that charge. A new key of which
+    /// nothing is left is forgotten, as if it had never come; one that is pinned begins to be new again.
     pub fn give_back(&self, ask: Ask<'_>, charged: Charged, now: Now) {
         let Some((own, above)) = ask.hashes.split_first() else {
             return;
         };
         let mut comes_back = charged.0 > 1;
         if charged.0 & 1 == 1 {
+            // Whatever became of its key since: one that came for this is not new any more.
+            comes_back = comes_back && self.is_new(&self.newborn(ask.now), now);
             let windows = self.binding(ask.reserved);
             let mut give = |words: &mut [u64]| {
                 for (window, word) in windows.iter().zip(words.iter_mut()) {
                     *word = window.give_back(*word, ask.units, ask.factor, ask.now, now);
                 }
-                let is_left = !self.is_idle(words, now);
-                let is_new = self.is_new(words, now);
-                let paid_above = comes_back;
-                comes_back &= is_new || !is_left;
-                paid_above && !is_left
+                comes_back &= self.is_new(words, now);
+                comes_back && self.is_idle(words, now)
             };
             // What is not known any more has nothing to give back to.
             if !self.table.forget_if(*own, &mut give) {
-                let _unknown = self.heavy.pinned(*own, |words| give(words));
+                let _unknown = self.heavy.pinned(*own, |words| {
+                    if give(words) {
+                        *words = self.newborn(now);
+                    }
+                });
             }
         }
         if comes_back {
@@ -460,10 +480,10 @@ impl Bucket {
     /// what counts no more needs none.
     #[must_use]
     pub fn restore(&self, hash: u64, words: &[u64], now: Now) -> bool {
-        let idle = |words: &[u64]| self.is_idle(words, now);
-        if idle(words) {
+        if self.is_idle(words, now) {
             return true;
         }
+        let idle = |words: &[u64]| self.worth(words, now);
         let merge = |kept: &mut [u64]| {
             for (kept, word) in kept.iter_mut().zip(words) {
                 *kept = (*kept).max(*word);
@@ -488,6 +508,20 @@ impl Bucket {
         let mut whole = Words::default();
         merge(&mut whole);
         self.heavy.pin(hash, &whole)
+    }
+
+    /// What is lost when the words of a key are forgotten; `None`: they may not be, since it is not idle.
+    /// One that is still new pays its parent anyway; of the others the one idle for longest loses least.
+    fn worth(&self, words: &[u64], now: Now) -> Option<(bool, u64)> {
+        let last = || {
+            let pairs = self.windows.iter().zip(words);
+            let rates = pairs.filter(|(window, _)| !window.is_budget());
+            let last = rates.map(|(_, word)| *word).max();
+            // Those of budgets begin with the period.
+            last.or_else(|| words.iter().take(self.windows.len()).copied().max())
+        };
+        let idle = self.is_idle(words, now);
+        idle.then(|| (!self.is_new(words, now), last().unwrap_or_default()))
     }
 
     fn is_idle(&self, words: &[u64], now: Now) -> bool {

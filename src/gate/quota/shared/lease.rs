@@ -445,7 +445,7 @@ impl Lease {
     }
 
     fn cell<R>(&self, own: u64, now: Now, see: impl FnOnce(&mut Cell) -> R) -> Option<R> {
-        let idle = |words: &[u64]| Cell::read(words).is_idle(now.nanos);
+        let idle = |words: &[u64]| Cell::read(words).is_idle(now.nanos).then_some(());
         self.cells.with(own, idle, |place| match place {
             Place::Known(words) => {
                 let mut cell = Cell::read(words);
@@ -464,7 +464,7 @@ impl Lease {
     }
 
     fn known<R>(&self, own: u64, see: impl FnOnce(&mut Cell) -> R) -> Option<R> {
-        let never = |_: &[u64]| false;
+        let never = |_: &[u64]| None::<()>;
         self.cells.with(own, never, |place| match place {
             Place::Known(words) => {
                 let mut cell = Cell::read(words);

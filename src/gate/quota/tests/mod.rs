@@ -1,5 +1,7 @@
 //! Tests of limits: what is admitted never exceeds the bound, whatever comes.
 
+mod newcomers;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
