@@ -18,7 +18,7 @@ use crate::config::{Ack, ClientAddress};
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::gate::identity::Principal;
-use crate::gate::quota::{Charges, Facts, Sorted, Words};
+use crate::gate::quota::{Charges, Facts, Mixed, Sorted, Words};
 use crate::gate::transform::Routed;
 use crate::pipeline::{Lane, Receipt};
 
@@ -244,7 +244,7 @@ impl Front {
                 let of_these = charges.of_events(facts, &mut group, bytes)?;
                 sorted.refused += of_these.refused;
                 sorted.diverted.extend(of_these.diverted);
-                sorted.note_refused(of_these.last);
+                sorted.note_refused(of_these.last, Mixed::Parts);
             }
             if group.events == 0 {
                 continue;

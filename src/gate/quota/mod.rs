@@ -36,7 +36,7 @@ use arc_swap::ArcSwap;
 
 pub use self::bucket::{Ask, Bucket, Full, MAX_WINDOWS};
 pub use self::calendar::{Calendar, Unit};
-pub use self::charges::{Charges, Sorted, Told, longer};
+pub use self::charges::{Charges, Mixed, Sorted, Told};
 pub use self::control::{
     CountsView, KeyView, LimitControl, LimitDetail, LimitList, LimitView, MOST_TOP, OverrideView,
     RoomView, USUAL_TOP, WindowView,

@@ -14,6 +14,7 @@
 //! taken out is charged to no other.
 
 mod peek;
+mod refusals;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,8 @@ use super::window::{Factor, Now};
 use crate::config::LimitUnit;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::names::LogstoreName;
+pub use refusals::Mixed;
+use refusals::{count_refusal, refusal, waits_longer};
 
 /// What a limit gave a request.
 struct Taken {
@@ -85,6 +88,8 @@ pub struct Charges {
     taken: SmallVec<[Taken; 2]>,
     marks: Vec<Arc<str>>,
     divert: Option<LogstoreName>,
+    /// Which of several refusals is told.
+    mixed: Mixed,
     /// What has no room and is to go elsewhere for that: of several the one with the longest wait.
     diverted: Option<(Arc<Limit>, TooMuch, Now)>,
     told: Vec<Told>,
@@ -101,15 +106,15 @@ pub struct Sorted {
     pub refused: u32,
     /// Events that go to other logstores of the project.
     pub diverted: Vec<(LogstoreName, EventGroup)>,
-    /// Why events were taken out: of several refusals the one with the longest wait.
+    /// Why events were taken out: of several refusals the one that [`Mixed`] prefers.
     pub last: Option<Refusal>,
 }
 
 impl Sorted {
     /// Notes why further events were taken out.
-    pub fn note_refused(&mut self, refusal: Option<Refusal>) {
+    pub fn note_refused(&mut self, refusal: Option<Refusal>, mixed: Mixed) {
         self.last = match (self.last.take(), refusal) {
-            (Some(one), Some(other)) => Some(longer(one, other)),
+            (Some(one), Some(other)) => Some(mixed.of(one, other)),
             (one, other) => one.or(other),
         };
     }
@@ -137,6 +142,7 @@ impl Charges {
             taken: SmallVec::new(),
             marks: Vec::new(),
             divert: None,
+            mixed: Mixed::Parts,
             diverted: None,
             told: Vec::new(),
             bit: None,
@@ -301,7 +307,7 @@ impl Charges {
                     Ok(divert) => divert.map(Verdict::Diverted),
                     Err(refusal) => {
                         last = Some(match last.take() {
-                            Some(one) if outlasts(&one, &refusal) => {
+                            Some(one) if self.mixed.prefers(&one, &refusal) => {
                                 // The limit that is named is the one whose wait is told.
                                 self.bit = bit;
                                 one
@@ -341,6 +347,11 @@ impl Charges {
             }
             last => Ok(Sorted { last, ..sorted }),
         }
+    }
+
+    /// The request passes whole or not at all.
+    pub fn set_whole(&mut self) {
+        self.mixed = Mixed::Whole;
     }
 
     /// Why what is to go elsewhere has no room, for a request that cannot go elsewhere.
@@ -489,6 +500,7 @@ impl Charges {
                 cells.refused.inc();
                 self.tell(limit, own, reserved, now);
                 self.bit = Some(Arc::clone(&limit.name));
+                count_refusal(limit, &too_much);
                 return Err(refusal(limit, &too_much, now));
             }
         }
@@ -527,67 +539,5 @@ impl Charges {
             announced: rule.announce,
             warned: warned.map(|_| used),
         });
-    }
-}
-
-/// Of two refusals the one that lasts longer.
-#[must_use]
-pub fn longer(one: Refusal, other: Refusal) -> Refusal {
-    if outlasts(&one, &other) { one } else { other }
-}
-
-/// Whether a refusal lasts longer than another: a ban longest of all, then what never passes.
-fn outlasts(one: &Refusal, other: &Refusal) -> bool {
-    let lasts = |refusal: &Refusal| {
-        let reason = refusal.reason();
-        let wait = refusal.retry_seconds().unwrap_or_default();
-        (
-            reason == Reason::Banned,
-            reason == Reason::QuotaTooLarge,
-            wait,
-        )
-    };
-    lasts(one) > lasts(other)
-}
-
-fn waits_longer(one: &TooMuch, other: &TooMuch) -> bool {
-    let wait = |too_much: &TooMuch| match too_much {
-        TooMuch::Full(full) => full.wait.unwrap_or(u64::MAX),
-        TooMuch::Banned(_) | TooMuch::StoreDown => 0,
-    };
-    wait(one) > wait(other)
-}
-
-/// What a client is told whom a limit refuses.
-fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
-    let retry = limit.retry_seconds(too_much, now);
-    let name = &limit.name;
-    let refusal = match too_much {
-        TooMuch::Banned(_) => {
-            limit.cells.banned.inc();
-            Refusal::new(Reason::Banned, format!("limit `{name}`"))
-        }
-        TooMuch::StoreDown => Refusal::new(Reason::QuotaStoreDown, format!("limit `{name}`")),
-        TooMuch::Full(full) if !full.own => {
-            limit.cells.newcomers.inc();
-            let detail = format!("limit `{name}`: too many new keys at once");
-            let reason = match full.wait {
-                Some(_) => Reason::QuotaExceeded,
-                None => Reason::QuotaTooLarge,
-            };
-            Refusal::new(reason, detail)
-        }
-        TooMuch::Full(full) => {
-            let reason = if full.wait.is_none() && retry.is_none() {
-                Reason::QuotaTooLarge
-            } else {
-                Reason::QuotaExceeded
-            };
-            Refusal::new(reason, format!("limit `{name}` allows {}", limit.told()))
-        }
-    };
-    match retry {
-        Some(seconds) => refusal.retry_after(seconds),
-        None => refusal,
     }
 }

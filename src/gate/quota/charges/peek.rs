@@ -9,7 +9,7 @@ use super::super::facts::Facts;
 use super::super::key::Stage;
 use super::super::limit::{Consequence, TooMuch};
 use super::super::set::LogstoreLimits;
-use super::{Charges, refusal};
+use super::{Charges, count_refusal, refusal};
 use crate::config::{LimitAction, LimitUnit};
 use crate::event::Refusal;
 
@@ -56,6 +56,7 @@ impl Charges {
             self.note(limit, (units, &text), told);
             self.tell(limit, own, false, now);
             self.bit = Some(Arc::clone(&limit.name));
+            count_refusal(limit, &too_much);
             return Err(refusal(limit, &too_much, now));
         }
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::{Facts, Quotas, Words};
-use super::{Charges, longer};
+use super::{Charges, Mixed};
 use crate::config::Config;
 use crate::event::{EventGroup, Reason, Refusal};
 
@@ -198,19 +198,58 @@ fn of_several_limits_that_take_events_out_the_one_with_the_longest_wait_is_told(
 }
 
 #[test]
-fn a_ban_lasts_longest_then_what_never_passes() {
+fn of_parts_what_passes_later_is_told_and_of_a_whole_what_never_does() {
     let refusal = |reason: Reason, wait: u32| Refusal::from(reason).retry_after(wait);
-    let all = [
-        refusal(Reason::QuotaExceeded, 1),
-        refusal(Reason::QuotaExceeded, 9000),
-        Reason::QuotaTooLarge.into(),
-        refusal(Reason::Banned, 5),
-    ];
-    for (less, pair) in all.windows(2).enumerate() {
-        for (one, other) in [(0, 1), (1, 0)] {
-            let told = longer(pair[one].clone(), pair[other].clone());
-            assert_eq!(told.reason(), pair[1].reason(), "{less}");
-            assert_eq!(told.retry_seconds(), pair[1].retry_seconds(), "{less}");
+    let soon = refusal(Reason::QuotaExceeded, 1);
+    let late = refusal(Reason::QuotaExceeded, 9000);
+    let never = Refusal::from(Reason::QuotaTooLarge);
+    let banned = refusal(Reason::Banned, 5);
+    let parts = [&never, &banned, &soon, &late];
+    let whole = [&soon, &late, &never, &banned];
+    for (mixed, order) in [(Mixed::Parts, parts), (Mixed::Whole, whole)] {
+        for (place, told) in order.iter().enumerate() {
+            for other in order.iter().take(place) {
+                for (one, two) in [(told, other), (other, told)] {
+                    let got = mixed.of((*one).clone(), (*two).clone());
+                    assert_eq!(got.reason(), told.reason(), "{mixed:?} {place}");
+                    assert_eq!(got.retry_seconds(), told.retry_seconds(), "{place}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn events_that_would_pass_soon_are_not_thrown_away_with_one_that_never_fits() {
+    let small = "[[limit]]\nname = \"small\"\nunit = \"bytes\"\nkey = [\"address\"]\nclasses = [\"big\"]\nrate = [{ count = 5, per = \"1s\" }]\n[[class]]\nname = \"big\"\nfield = \"event\"\nvalues = [\"big\"]\n";
+    let other = "[[limit]]\nname = \"other\"\nunit = \"events\"\nkey = [\"address\"]\nclasses = [\"other\"]\nrate = [{ count = 1, per = \"2s\" }]\n[[class]]\nname = \"other\"\nfield = \"event\"\nvalues = [\"other\"]\n";
+    for limits in [format!("{small}{other}"), format!("{other}{small}")] {
+        let quotas = quotas(&limits);
+        let send = |events: &[&str], whole: bool| {
+            let mut charges = begin(&quotas, 0);
+            charges.at_head(&facts(1)).unwrap();
+            if whole {
+                charges.set_whole();
+            }
+            let mut group = EventGroup {
+                logs: events.iter().flat_map(|it| event("event", it)).collect(),
+                events: u32::try_from(events.len()).unwrap(),
+                ..EventGroup::default()
+            };
+            let sorted = charges.of_events(&facts(1), &mut group, 10);
+            let told = sorted
+                .map(|_| ())
+                .map_err(|it| (it.reason(), it.retry_seconds()));
+            (told, charges.bit().map(ToString::to_string))
+        };
+        assert_eq!(send(&["other"], false).0, Ok(()));
+        let (told, bit) = send(&["big", "other"], false);
+        assert_eq!(told, Err((Reason::QuotaExceeded, Some(2))));
+        assert_eq!(bit.as_deref(), Some("other"));
+        for (events, whole) in [(&["big"][..], false), (&["big", "other"], true)] {
+            let (told, bit) = send(events, whole);
+            assert_eq!(told, Err((Reason::QuotaTooLarge, None)));
+            assert_eq!(bit.as_deref(), Some("small"));
         }
     }
 }
@@ -237,6 +276,19 @@ fn what_is_diverted_says_why_and_takes_all_parts_of_a_request_along() {
     let why = charges.why_diverted().unwrap();
     assert_eq!(why.reason(), Reason::QuotaExceeded);
     assert_eq!(why.retry_seconds(), Some(3600));
+}
+
+#[test]
+fn a_newcomer_that_goes_elsewhere_is_not_counted_as_refused() {
+    let quotas = quotas(
+        "[[limit]]\nname = \"spill\"\nkey = [\"address\", \"logstore\"]\naction = \"divert\"\ndivert_to = \"web-tracking-logstore\"\nlogstores = [\"anonymous-demo\"]\nrate = [{ count = 1, per = \"1h\" }]\nparent = { key = [\"address\"], ipv4_prefix = 24, rate = [{ count = 1, per = \"1h\" }] }\n",
+    );
+    ask(&mut begin(&quotas, 0), &facts(1), 1, 10).unwrap();
+    let mut charges = begin(&quotas, 0);
+    ask(&mut charges, &facts(2), 1, 10).unwrap();
+    let why = charges.why_diverted().unwrap();
+    assert!(why.message().contains("too many new keys"), "{why:?}");
+    assert_eq!(quotas.set().all[0].cells.newcomers.get(), 0);
 }
 
 /// A head that says how long its body is.
