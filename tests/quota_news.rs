@@ -174,6 +174,22 @@ fn what_one_node_revokes_bans_and_lifts_the_others_know() {
 }
 
 #[test]
+fn many_revocations_keep_no_ban_from_the_others() {
+    if !redis_is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let many =
+        "for i = 1, 5000 do redis.call('HSET', KEYS[1], 'revocation:subject:' .. i, '1 0 -') end";
+    let _told = redis.tell(&["EVAL", many, "1", "tollgate:entries"]);
+    let (one, other) = (Member::start(&redis.url()), Member::start(&redis.url()));
+    one.node.wait_until_up();
+    other.node.wait_until_up();
+    one.book.ban("address=192.0.2.1");
+    within_5_s("the ban", || other.book.has("address=192.0.2.1"));
+}
+
+#[test]
 fn a_store_that_comes_back_empty_is_filled_again_and_what_was_lifted_stays_lifted() {
     if !redis_is_there() {
         return;

@@ -6,11 +6,13 @@ mod sharing;
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use sharing::{Node, Redis, Tunnel, redis_is_there, until};
 use tollgate::gate::quota::shared::StoreFault;
+use tollgate::gate::quota::{Change, Facts, KeyOverrides, Override};
 
 const BURST: u64 = 100;
 /// What two or three nodes may let pass beyond a limit, of which the lease is 20 %.
@@ -75,6 +77,59 @@ fn three_nodes_together_let_pass_what_the_limit_says() {
         "{wait}"
     );
     assert_eq!(nodes[0].store.status().nodes.get(), 3);
+}
+
+fn change(node: &Node, address: IpAddr, from: u32, to: u32) {
+    let (limit, now) = (node.limit(), node.quotas.now());
+    let [own, _] = limit.hashes(&Facts::of_address(address), None);
+    let one = Override {
+        limit: "shared".to_owned(),
+        key: format!("address={address}"),
+        change: Change::Raise { thousandths: to },
+        reason: "a test".to_owned(),
+        made: 1,
+        expires: now.unix_seconds + 3600,
+    };
+    let before = Override {
+        change: Change::Raise { thousandths: from },
+        ..one.clone()
+    };
+    let (from, to) = (before.factor(), one.factor());
+    let mut all = KeyOverrides::default();
+    all.insert(own, Arc::new(one));
+    limit.set_overrides(all);
+    limit.rescale(own, from, to, now);
+}
+
+#[test]
+fn a_lowered_key_is_held_to_less_on_all_nodes_and_a_raised_one_need_not_wait() {
+    if !redis_is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let nodes = [
+        Node::start(&[redis.url()], 2, LIMIT),
+        Node::start(&[redis.url()], 2, LIMIT),
+    ];
+    nodes.iter().for_each(Node::wait_until_up);
+    nodes
+        .iter()
+        .for_each(|node| change(node, client(1), 1000, 10));
+    let mut passed = 0;
+    for node in &nodes {
+        // Faster than the store answers.
+        passed += (0..50).filter(|_| node.take(client(1), 1).is_ok()).count();
+    }
+    // One unit in an hour, and for each node one to hold, one to owe and one request.
+    assert!(passed <= 1 + 2 * 3, "{passed}");
+    // Used up, and then raised.
+    let one = &nodes[0];
+    until("it is used up", || {
+        one.take(client(2), 1)
+            .is_err_and(|wait| wait > Some(1_000_000_000))
+    });
+    change(one, client(2), 1000, 10_000);
+    assert!(one.take(client(2), 1).is_ok());
 }
 
 #[test]

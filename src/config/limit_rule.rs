@@ -198,17 +198,22 @@ impl Limit {
         } else {
             2 * windows
         };
-        let above = match &self.parent {
-            Some(parent) => table_bytes(self.parent_keys(), parent.rates.len()),
-            None if self.has_parent() => table_bytes(self.parent_keys(), self.rates.len()),
+        // Each key has a word for when it is no longer new.
+        let rates_above = match &self.parent {
+            Some(parent) => parent.rates.len(),
+            None if self.has_parent() => self.rates.len(),
             None => 0,
+        };
+        let above = match rates_above {
+            0 => 0,
+            rates => table_bytes(self.parent_keys(), rates + 1),
         };
         let leases = if self.shared {
             table_bytes(self.max_keys, WORDS_OF_LEASE)
         } else {
             0
         };
-        table_bytes(self.max_keys, words) + above + leases
+        table_bytes(self.max_keys, words + 1) + above + leases
     }
 }
 

@@ -128,7 +128,7 @@ impl Record {
             nanos,
             unix_seconds: 0,
         };
-        let lapsed = |words: &[u64]| words.iter().all(|word| *word <= nanos);
+        let lapsed = |words: &[u64]| words.iter().all(|word| *word <= nanos).then_some(());
         let hash = self.seed.hash_one(network);
         self.table.with(hash, lapsed, |place| found(place, now))
     }

@@ -190,6 +190,12 @@ pub(super) struct Encoding {
 }
 
 impl Encoding {
+    /// Whether the head says that the body is compressed.
+    pub(super) fn is_used(headers: &HeaderMap) -> bool {
+        let kind = headers.get(header::COMPRESS_TYPE);
+        kind.is_some_and(|kind| !kind.is_empty())
+    }
+
     /// Reads `x-log-compresstype` and `x-log-bodyrawsize`. The latter is looked at only together
     /// with a compression: uncompressed, the STS plugin counts UTF-16 units there.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Refusal> {

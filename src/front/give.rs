@@ -27,13 +27,11 @@ use super::route::Target;
 use super::service::{Front, Sender};
 use super::session;
 use super::site::host_of;
-use super::toll;
 use crate::config::{Accept, Identity, TokenPlace};
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::Budget;
 use crate::gate::identity::sts::{Involved, MAX_BODY, NewSession, RpcRequest, TokenService};
 use crate::gate::identity::{Action, Check, Denied, Facts, GivenTo, NotMinted};
-use crate::gate::quota;
 use crate::telemetry::{CredentialKind, RouteLabel};
 
 /// Memory for such bodies while they arrive.
@@ -162,7 +160,8 @@ impl Front {
         let origin = self.giving_origin(target, parts);
         let replier = Replier { origin, ..replier };
         if target == Target::TokenService && !is_call(parts) {
-            return self.no_route(&replier);
+            let stopped = self.stopped_at_door(sender.address, None, &replier);
+            return self.no_route(&replier, stopped.map(|(_, reply)| reply));
         }
         let route = match target {
             Target::StsToken => RouteLabel::GetStsToken,
@@ -170,12 +169,7 @@ impl Front {
             Target::TokenService | Target::Logstore(_) => RouteLabel::AssumeRole,
         };
         self.metrics.requests.at(route as usize).inc();
-        let mut charges = self.quotas.begin(replier.unix_seconds);
-        if let Err(refusal) = charges.at_door(&quota::Facts::of_address(sender.address)) {
-            let reason = refusal.reason();
-            self.metrics.requests_refused.at(reason.index()).inc();
-            let mut reply = replier.refused(&refusal, None);
-            toll::tell(reply.headers_mut(), &charges);
+        if let Some((_, mut reply)) = self.stopped_at_door(sender.address, None, &replier) {
             if target == Target::TokenService {
                 hide_from_pages(&mut reply);
             }
@@ -216,10 +210,13 @@ impl Front {
         })
     }
 
-    /// `/` without a call is a path like any other that leads nowhere.
-    fn no_route(&self, replier: &Replier<'_>) -> Reply {
+    /// `/` without a call is a path like any other that leads nowhere, and its address may be `stopped`.
+    fn no_route(&self, replier: &Replier<'_>, stopped: Option<Reply>) -> Reply {
         let refusal = Refusal::from(Reason::UnknownRoute);
         self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
+        if let Some(reply) = stopped {
+            return reply;
+        }
         let cell = self.metrics.requests_refused.at(refusal.reason().index());
         cell.inc();
         replier.refused(&refusal, None)

@@ -10,7 +10,7 @@ use super::trace::Stage;
 use super::transcode;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::gate::identity::{Check, Denied, Principal};
-use crate::gate::quota::Charges;
+use crate::gate::quota::{Charges, Mixed};
 use crate::telemetry::{CredentialKind, RelayOutcome};
 
 impl Front {
@@ -90,12 +90,17 @@ impl Front {
             self.hold_relayed(arrival, principal, group)?;
             let facts = arrival.quota_facts(Some(principal));
             let bytes = plain.len() as u64;
+            charges.set_whole();
             let sorted = charges.of_events(&facts, group, bytes);
             if group.events < events {
                 // It is signed: no event of it can be left out, nor go elsewhere.
                 group.events = events;
                 let refusal = match sorted {
-                    Ok(sorted) => sorted.last.unwrap_or_else(|| Reason::QuotaExceeded.into()),
+                    Ok(mut sorted) => {
+                        sorted.note_refused(charges.why_diverted(), Mixed::Whole);
+                        let why = sorted.last;
+                        why.unwrap_or_else(|| Reason::QuotaExceeded.into())
+                    }
                     Err(refusal) => refusal,
                 };
                 return Err(arrival.count_refused(refusal, group));

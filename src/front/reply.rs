@@ -193,7 +193,8 @@ impl Replier<'_> {
         reply
     }
 
-    /// A preflight is always answered: the page then reads on its request why that was refused.
+    /// A preflight is answered whatever becomes of its request: the page then reads on that why it was
+    /// refused.
     pub(super) fn preflight(&self) -> Reply {
         let mut reply = self.reply(StatusCode::OK, Bytes::new());
         cors::preflight(reply.headers_mut());

@@ -1,5 +1,7 @@
 //! From a request to its answer: what it asks for, whom it is for, and who tells its story.
 
+use std::net::IpAddr;
+
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Request, Version};
@@ -22,7 +24,7 @@ use crate::event::{Reason, Refusal};
 use crate::foundation::clock;
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::Check;
-use crate::gate::quota::Charges;
+use crate::gate::quota::{Charges, Facts};
 use crate::telemetry::{RequestStage, RouteLabel, Timer};
 
 /// Who asks when, and who listens.
@@ -128,7 +130,7 @@ impl Front {
             origin: OriginVerdict::Any,
         };
         if parts.method == http::Method::OPTIONS {
-            return self.preflight(parts, replier);
+            return self.preflight(parts, &visit, replier);
         }
         let route = match Target::parse(parts.uri.path()) {
             Some(Target::Logstore(route)) => route,
@@ -139,8 +141,7 @@ impl Front {
             }
             _ => {
                 let refusal = Reason::UnknownRoute.into();
-                visit.refused(&refusal);
-                return self.unrouted(&replier, &refusal, None);
+                return self.astray(&visit, &replier, &refusal, None);
             }
         };
         let arrival = match self.arrive(parts, route, &visit, &replier) {
@@ -183,20 +184,25 @@ impl Front {
         replier: &Replier<'_>,
     ) -> Result<Arrival<'a>, Box<Reply>> {
         let turn_away = |refusal: &Refusal, answer: &dyn Fn() -> Reply| {
-            visit.refused(refusal);
-            Box::new(answer())
+            let held_back = self.held_back(visit, replier);
+            Box::new(held_back.unwrap_or_else(|| {
+                visit.refused(refusal);
+                answer()
+            }))
         };
         let action = route.action(&parts.method).map_err(|reason| {
             let refusal = reason.into();
             let allow = Some(route.allow());
-            turn_away(&refusal, &|| self.unrouted(replier, &refusal, allow))
+            Box::new(self.astray(visit, replier, &refusal, allow))
         })?;
         self.metrics.requests.at(action.label() as usize).inc();
         visit.enter(Stage::Logstore);
         let (project, logstore) = self.locate(parts, &route).map_err(|refusal| {
-            let cells = &self.metrics.requests_refused;
-            cells.at(refusal.reason().index()).inc();
-            turn_away(&refusal, &|| replier.refused(&refusal, None))
+            turn_away(&refusal, &|| {
+                let cells = &self.metrics.requests_refused;
+                cells.at(refusal.reason().index()).inc();
+                replier.refused(&refusal, None)
+            })
         })?;
         let origin = logstore.origins.verdict(&parts.headers);
         let cookies = self.cookies(parts).map_err(|refusal| {
@@ -229,6 +235,65 @@ impl Front {
         Cookies::read(&parts.headers, &identity.cookies, &tokens)
     }
 
+    /// Charges a request that meets no others to the limits on addresses.
+    ///
+    /// # Errors
+    /// The refusal of the first that has no room, and what was asked.
+    fn ask_door(
+        &self,
+        address: IpAddr,
+        trial: Option<u64>,
+        unix_seconds: u64,
+    ) -> Result<(), (Refusal, Box<Charges>)> {
+        let mut charges = match trial {
+            None => self.quotas.begin(unix_seconds),
+            Some(nanos) => self.quotas.begin_trial(unix_seconds, nanos),
+        };
+        let asked = charges.at_door(&Facts::of_address(address));
+        asked.map_err(|refusal| (refusal, Box::new(charges)))
+    }
+
+    /// Asks the limits on addresses for a request that meets no others: the answer, if they refuse it,
+    /// always as SLS would give it, since there is no logstore that says what its clients know.
+    /// Those of a request for a logstore are asked when it is taken in, once.
+    pub(super) fn stopped_at_door(
+        &self,
+        address: IpAddr,
+        trial: Option<u64>,
+        replier: &Replier<'_>,
+    ) -> Option<(Refusal, Reply)> {
+        let (refusal, charges) = self.ask_door(address, trial, replier.unix_seconds).err()?;
+        let cells = &self.metrics.requests_refused;
+        cells.at(refusal.reason().index()).inc();
+        let mut reply = replier.refused(&refusal, None);
+        toll::tell(reply.headers_mut(), &charges);
+        Some((refusal, reply))
+    }
+
+    /// The same, told to those who listen.
+    fn held_back(&self, visit: &Visit<'_>, replier: &Replier<'_>) -> Option<Reply> {
+        let address = visit.sender.address;
+        let (refusal, reply) = self.stopped_at_door(address, visit.trial, replier)?;
+        visit.refused(&refusal);
+        Some(reply)
+    }
+
+    /// Refuses a request for nothing that is here, unless its address may ask nothing at all.
+    fn astray(
+        &self,
+        visit: &Visit<'_>,
+        replier: &Replier<'_>,
+        refusal: &Refusal,
+        allow: Option<&'static str>,
+    ) -> Reply {
+        if let Some(reply) = self.held_back(visit, replier) {
+            self.metrics.requests.at(RouteLabel::Unknown as usize).inc();
+            return reply;
+        }
+        visit.refused(refusal);
+        self.unrouted(replier, refusal, allow)
+    }
+
     /// Refuses a request for nothing that is here.
     pub(super) fn unrouted(
         &self,
@@ -244,7 +309,9 @@ impl Front {
         replier.refused(refusal, allow)
     }
 
-    fn preflight(&self, parts: &Parts, replier: Replier<'_>) -> Reply {
+    /// Answers a preflight, which is charged to its address and never refused: its browser would tell the
+    /// page of a broken network. The request behind it is refused, so that the page reads why.
+    fn preflight(&self, parts: &Parts, visit: &Visit<'_>, replier: Replier<'_>) -> Reply {
         self.metrics
             .requests
             .at(RouteLabel::Preflight as usize)
@@ -253,6 +320,7 @@ impl Front {
             origin: self.preflight_origin(parts),
             ..replier
         };
+        let _full = self.ask_door(visit.sender.address, visit.trial, visit.unix_seconds);
         replier.preflight()
     }
 

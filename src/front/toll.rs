@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use smallvec::SmallVec;
 
 use super::arrival::Arrival;
+use super::body::Encoding;
+use super::route::Action;
 use super::service::Front;
 use super::site::SiteLogstore;
 use super::trace::Stage;
@@ -15,7 +18,7 @@ use crate::config::{Ack, ClientAddress};
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::budget::Lease;
 use crate::gate::identity::Principal;
-use crate::gate::quota::{Charges, Facts, Sorted, Words};
+use crate::gate::quota::{Charges, Facts, Mixed, Sorted, Words};
 use crate::gate::transform::Routed;
 use crate::pipeline::{Lane, Receipt};
 
@@ -82,6 +85,21 @@ impl Words for Arrival<'_> {
 
     fn origin(&self) -> Option<&[u8]> {
         Some(self.parts.headers.get(http::header::ORIGIN)?.as_bytes())
+    }
+
+    fn bytes(&self) -> Option<u64> {
+        if !self.quality.is_empty() {
+            // Steps may leave events out, or send them elsewhere.
+            return None;
+        }
+        if let Action::TrackQuery(_) = self.action {
+            return Some(self.parts.uri.query().unwrap_or_default().len() as u64);
+        }
+        if Encoding::is_used(&self.parts.headers) {
+            return None;
+        }
+        let length = self.parts.headers.get(CONTENT_LENGTH)?;
+        length.to_str().ok()?.parse().ok()
     }
 }
 
@@ -226,7 +244,7 @@ impl Front {
                 let of_these = charges.of_events(facts, &mut group, bytes)?;
                 sorted.refused += of_these.refused;
                 sorted.diverted.extend(of_these.diverted);
-                sorted.last = of_these.last.or(sorted.last.take());
+                sorted.note_refused(of_these.last, Mixed::Parts);
             }
             if group.events == 0 {
                 continue;

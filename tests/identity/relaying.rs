@@ -7,6 +7,11 @@ use crate::site::{
 
 /// A gateway, the store behind it, and a key that only the store knows.
 fn pair() -> (Site, Site, tollgate::logstore::signature::AccessKey) {
+    pair_with("")
+}
+
+/// The same, with limits.
+fn pair_with(limits: &str) -> (Site, Site, tollgate::logstore::signature::AccessKey) {
     let store = Site::start_with(USUAL, &["--only", "logstore"]);
     let secret = std::fs::read_to_string(store.data_dir().join("keys/logstore.key")).unwrap();
     let own = key("tollgate", secret.trim());
@@ -18,7 +23,8 @@ fn pair() -> (Site, Site, tollgate::logstore::signature::AccessKey) {
     );
     let web = "name = \"web\"\naccept = [\"access_key\", \"jwt\", \"passthrough\"]";
     let changes = [("kind = \"embedded\"", &*sls), ("name = \"web\"", web)];
-    (Site::start(&with(USUAL, &changes)), store, own)
+    let config = format!("{}\n{limits}", with(USUAL, &changes));
+    (Site::start(&config), store, own)
 }
 
 fn relayed(site: &Site, outcome: &str) -> u64 {
@@ -109,4 +115,18 @@ fn what_could_not_be_stored_is_not_relayed_and_a_dead_store_is_told() {
         (503, "ServerBusy", "relay_unavailable")
     );
     assert_eq!(relayed(&site, "failed"), 1);
+}
+
+#[test]
+fn a_relayed_request_that_a_limit_would_divert_is_told_how_long_to_wait() {
+    let (site, store, own) = pair_with(
+        "[[limit]]\nname = \"spill\"\nunit = \"events\"\naction = \"divert\"\ndivert_to = \"other\"\nlogstores = [\"web\"]\nrate = [{ count = 1, per = \"1h\" }]\n",
+    );
+    accepted(&site.put(&own));
+    let diverted = site.put(&own);
+    assert_eq!(diverted.status, 403, "{diverted:?}");
+    assert_eq!(diverted.header("x-tollgate-limit"), Some("spill"));
+    let wait: u64 = diverted.header("retry-after").unwrap().parse().unwrap();
+    assert!((3000..=3600).contains(&wait), "{wait} s");
+    store.events(WEB, 1);
 }

@@ -92,7 +92,7 @@ pub struct Limit {
     #[serde(default = "default_max_keys")]
     #[schemars(range(min = 8, max = 4_194_304))]
     pub max_keys: u32,
-    /// What new keys are charged to as well, so that changing keys gains nothing. Left out: for `address` the /24 or /48 around it with 64 times the limit; for all others all keys together, as if `max_keys` of them came in a minute.
+    /// What new keys are charged to as well, so that changing keys gains nothing. Left out: for `address` the /24 or /48 around it with 64 times the limit; for all others all keys together, with as much as `max_keys` of them may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ParentRule")]
     pub parent: Option<ParentRule>,

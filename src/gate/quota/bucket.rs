@@ -1,21 +1,24 @@
 //! The state of the keys of one limit, and what new keys cost.
 //!
-//! Promise: a key that is known is held to its windows exactly. A new one is charged to its parent as
-//! well (the prefix around an address, or all keys together), so that rotating keys admits no more
-//! than the parent allows. A key for which there is no place ([`Place::Full`]) is charged to the
-//! parent alone, each time, until it has a place; one that asks often gets a pinned place
-//! (`heavy`). Nothing in use is ever forgotten, so nobody gains by being pushed out.
+//! Promise: a key that is known is held to its windows exactly. As long as it is new all that it takes
+//! is charged to its parent as well (the prefix around an address, or all keys together), so that keys
+//! that are given up while they are new get no more in all than the parent allows. A key is new for as
+//! long as its burst takes to come back: by then it could have sent as much without being another. Time
+//! alone ends that: one that sent a unit and waited may then send a burst that its parent never sees,
+//! so of all keys that are kept each may have its own limit. A key for which there is no place
+//! ([`Place::Full`]) is charged to the parent alone, each time, until it has a place; one that asks
+//! often gets a pinned place (`heavy`). Nothing in use is ever forgotten, so nobody gains by being
+//! pushed out.
 //!
 //! What bounds over-admission: a key without a place is not held to its own windows. All such keys
 //! of one parent together are held to the parent's.
 //!
 //! Locks are taken from a key to its parent, never the other way.
 
-use std::sync::{Mutex, PoisonError};
-
+use super::above::{Above, take_all};
 use super::heavy::{Heavy, HeavyKeys};
 use super::table::{Place, Table};
-use super::window::{Factor, Now, Over, Room, Window};
+use super::window::{Factor, Now, Room, Window};
 
 /// Windows of a limit, the halves for the reserve included.
 pub const MAX_WINDOWS: usize = 8;
@@ -23,8 +26,8 @@ pub const MAX_WINDOWS: usize = 8;
 /// In place of a parent's hash: there is none, and new keys are charged to what is above parents.
 pub const NO_PARENT: u64 = u64::MAX;
 
-/// The words of one key.
-pub type Words = [u64; MAX_WINDOWS];
+/// The words of one key: one for each window, and until when it is new.
+pub type Words = [u64; MAX_WINDOWS + 1];
 
 /// Keys of one kind, and what is above them.
 #[derive(Debug)]
@@ -33,22 +36,10 @@ pub struct Bucket {
     windows: Box<[Window]>,
     ordinary: usize,
     table: Table,
+    /// Nanoseconds in which all that a key can take at once comes back, by its rates; 0: it has none.
+    rest: u64,
     heavy: HeavyKeys,
     above: Above,
-}
-
-/// What new keys are charged to as well.
-#[derive(Debug)]
-enum Above {
-    Bucket(Box<Bucket>),
-    Root(Root),
-}
-
-/// All keys together.
-#[derive(Debug)]
-struct Root {
-    windows: Box<[Window]>,
-    words: Mutex<Words>,
 }
 
 /// A request for units.
@@ -68,7 +59,7 @@ pub struct Ask<'a> {
 
 /// What was charged: a bit for each level, the key's own first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Charged(u8);
+pub struct Charged(pub(super) u8);
 
 impl Charged {
     const LEASED: u8 = 0x80;
@@ -113,15 +104,17 @@ impl Bucket {
             .cloned()
             .chain(twins.map(|window| window.percent(100_u8.saturating_sub(reserve))))
             .collect();
+        let rates = windows.iter().filter_map(|window| match window {
+            Window::Rate(rate) => Some(rate.rest()),
+            Window::Budget(_) => None,
+        });
         Self {
-            table: Table::new(keys, windows.len()),
+            rest: rates.max().unwrap_or_default(),
+            table: Table::new(keys, windows.len() + 1),
             windows,
             ordinary,
             heavy: HeavyKeys::default(),
-            above: Above::Root(Root {
-                windows: root.iter().take(MAX_WINDOWS).cloned().collect(),
-                words: Mutex::default(),
-            }),
+            above: Above::all(root),
         }
     }
 
@@ -146,28 +139,74 @@ impl Bucket {
         if *own == NO_PARENT {
             return self.above.take(above, ask).map(Charged::of_above);
         }
-        let idle = |words: &[u64]| self.is_idle(words, ask.now);
+        let idle = |words: &[u64]| self.worth(words, ask.now);
         let taken = self.table.with(*own, idle, |place| match place {
-            Place::Known(words) => Some(self.take_words(words, ask).map(|()| Charged(1))),
+            Place::Known(words) => Some(self.take_known(words, above, ask)),
             Place::Free(free) => {
                 // A place has come free for a key that had only a pin: it moves, with all it has used.
                 if let Some(mut words) = self.heavy.unpin(*own) {
-                    let taken = self.take_words(&mut words, ask);
+                    let taken = self.take_known(&mut words, above, ask);
                     free.claim(&words);
-                    return Some(taken.map(|()| Charged(1)));
+                    return Some(taken);
                 }
-                let mut words = Words::default();
-                let charged = self
-                    .take_words(&mut words, ask)
-                    .and_then(|()| self.above.take(above, ask));
-                if charged.is_ok() {
+                let mut words = self.newborn(ask.now);
+                let taken = self.take_known(&mut words, above, ask);
+                if taken.is_ok() {
                     free.claim(&words);
                 }
-                Some(charged.map(|above| Charged(above.0 << 1 | 1)))
+                Some(taken)
             }
             Place::Full => None,
         });
         taken.unwrap_or_else(|| self.take_homeless(*own, above, ask, text))
+    }
+
+    /// Takes from the words of a key, and as long as it is new from what is above as well.
+    fn take_known(&self, words: &mut [u64], above: &[u64], ask: Ask<'_>) -> Result<Charged, Full> {
+        if !self.is_new(words, ask.now) {
+            return self.take_words(words, ask).map(|()| Charged(1));
+        }
+        let mut after = copy_of(words);
+        let taken = self.take_words(&mut after, ask);
+        taken.map_err(|full| self.until_above(full, words, above, ask))?;
+        let charged = self.above.take(above, ask)?;
+        for (word, after) in words.iter_mut().zip(after) {
+            *word = after;
+        }
+        Ok(Charged(charged.0 << 1 | 1))
+    }
+
+    /// How long a new key that has no room waits: until there is room above as well, or until it needs
+    /// none there.
+    fn until_above(&self, full: Full, words: &[u64], above: &[u64], ask: Ask<'_>) -> Full {
+        let until = words.get(self.windows.len()).copied().unwrap_or_default();
+        let left = until.saturating_sub(ask.now.nanos);
+        let wait = full.wait.map(|wait| match self.above.look(above, ask) {
+            Err(above) if wait < left => wait.max(above.wait.unwrap_or(left).min(left)),
+            _ => wait,
+        });
+        Full { wait, ..full }
+    }
+
+    /// The words of a key that has not taken anything yet. Behind those of its windows stands until when
+    /// it is new: until all that it can take at once would have come back. Of a limit of budgets alone
+    /// that is the end of the day or month.
+    fn newborn(&self, now: Now) -> Words {
+        let mut words = Words::default();
+        let rests = match self.rest {
+            0 => self.windows().iter().map(|window| window.rest(now)).max(),
+            rest => Some(rest),
+        };
+        if let Some(until) = words.get_mut(self.windows.len()) {
+            *until = now.nanos.saturating_add(rests.unwrap_or_default().max(1));
+        }
+        words
+    }
+
+    /// Whether a key is new: then what is above it is charged as well.
+    fn is_new(&self, words: &[u64], now: Now) -> bool {
+        let until = words.get(self.windows.len());
+        until.is_some_and(|until| *until > now.nanos)
     }
 
     /// Notes units that somebody else let pass: a key that is known is charged whatever room it has,
@@ -180,29 +219,30 @@ impl Bucket {
             return Ok(Charged::default());
         };
         let note = |words: &mut [u64]| {
+            let charged = match self.is_new(words, ask.now) {
+                true => Charged(self.above.take(above, ask)?.0 << 1 | 1),
+                false => Charged(1),
+            };
             for (window, word) in self.windows.iter().zip(words) {
                 *word = window.note(*word, ask.units, ask.factor, ask.now);
             }
+            Ok(charged)
         };
-        let idle = |words: &[u64]| self.is_idle(words, ask.now);
+        let idle = |words: &[u64]| self.worth(words, ask.now);
         let noted = self.table.with(*own, idle, |place| match place {
-            Place::Known(words) => {
-                note(words);
-                Some(Ok(Charged(1)))
-            }
+            Place::Known(words) => Some(note(words)),
             Place::Free(free) => {
                 if let Some(mut words) = self.heavy.unpin(*own) {
-                    note(&mut words);
+                    let noted = note(&mut words);
                     free.claim(&words);
-                    return Some(Ok(Charged(1)));
+                    return Some(noted);
                 }
-                let mut words = Words::default();
-                note(&mut words);
-                let charged = self.above.take(above, ask);
-                if charged.is_ok() {
+                let mut words = self.newborn(ask.now);
+                let noted = note(&mut words);
+                if noted.is_ok() {
                     free.claim(&words);
                 }
-                Some(charged.map(|above| Charged(above.0 << 1 | 1)))
+                Some(noted)
             }
             Place::Full => None,
         });
@@ -210,6 +250,41 @@ impl Bucket {
             let full = |full: Full| Full { own: false, ..full };
             self.take_homeless(*own, above, ask, text).map_err(full)
         })
+    }
+
+    /// Whether units would pass. Nothing is taken, and nothing is kept of a key that is not known.
+    ///
+    /// # Errors
+    /// [`Full`], as [`Bucket::take`] would say.
+    pub fn look(&self, ask: Ask<'_>) -> Result<(), Full> {
+        let Some((own, above)) = ask.hashes.split_first() else {
+            return Ok(());
+        };
+        if *own == NO_PARENT {
+            return self.above.look(above, ask);
+        }
+        let known = self.known(*own, copy_of);
+        let mut words = known.unwrap_or_else(|| self.newborn(ask.now));
+        let taken = self.take_words(&mut words, ask);
+        taken.map_err(|full| self.until_above(full, &words, above, ask))?;
+        match self.is_new(&words, ask.now) {
+            true => self.above.look(above, ask),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether units that somebody else lets pass would be noted: see [`Bucket::note`].
+    ///
+    /// # Errors
+    /// [`Full`], as [`Bucket::note`] would say.
+    pub fn look_noted(&self, ask: Ask<'_>) -> Result<(), Full> {
+        let Some((own, above)) = ask.hashes.split_first() else {
+            return Ok(());
+        };
+        match self.known(*own, |words| self.is_new(words, ask.now)) {
+            Some(false) => Ok(()),
+            Some(true) | None => self.above.look(above, ask),
+        }
     }
 
     /// What a key has used of each window that is a budget, in their order; 0 for rates.
@@ -227,7 +302,7 @@ impl Bucket {
     /// Sees the words of a key that is known, in its place or by its pin.
     fn known<R>(&self, own: u64, see: impl FnOnce(&mut [u64]) -> R) -> Option<R> {
         let mut see = Some(see);
-        let never = |_: &[u64]| false;
+        let never = |_: &[u64]| None::<(bool, u64)>;
         let placed = self.table.with(own, never, |place| match place {
             Place::Known(words) => see.take().map(|see| see(words)),
             Place::Free(_) | Place::Full => None,
@@ -245,10 +320,11 @@ impl Bucket {
         ask: Ask<'_>,
         text: &dyn Fn() -> String,
     ) -> Result<Charged, Full> {
-        if let Some(taken) = self.heavy.pinned(own, |words| self.take_words(words, ask)) {
-            return taken.map(|()| Charged(1));
+        let pinned = |words: &mut Words| self.take_known(words, above, ask);
+        if let Some(taken) = self.heavy.pinned(own, pinned) {
+            return taken;
         }
-        let mut words = Words::default();
+        let mut words = self.newborn(ask.now);
         self.take_words(&mut words, ask)?;
         let charged = self.above.take(above, ask)?;
         let idle = |words: &Words| self.is_idle(words, ask.now);
@@ -274,21 +350,35 @@ impl Bucket {
         })
     }
 
-    /// Gives back what was taken, at the time of `ask`.
+    /// Gives back what was taken, at the time of `ask`. It comes back to what is above as long as the key
+    /// is new; later not: by then it may have what it has because of that charge. A new key of which
+    /// nothing is left is forgotten, as if it had never come; one that is pinned begins to be new again.
     pub fn give_back(&self, ask: Ask<'_>, charged: Charged, now: Now) {
         let Some((own, above)) = ask.hashes.split_first() else {
             return;
         };
+        let mut comes_back = charged.0 > 1;
         if charged.0 & 1 == 1 {
+            // Whatever became of its key since: one that came for this is not new any more.
+            comes_back = comes_back && self.is_new(&self.newborn(ask.now), now);
             let windows = self.binding(ask.reserved);
-            // What is not known any more has nothing to give back to.
-            let _unknown = self.known(*own, |words| {
-                for (window, word) in windows.iter().zip(words) {
+            let mut give = |words: &mut [u64]| {
+                for (window, word) in windows.iter().zip(words.iter_mut()) {
                     *word = window.give_back(*word, ask.units, ask.factor, ask.now, now);
                 }
-            });
+                comes_back &= self.is_new(words, now);
+                comes_back && self.is_idle(words, now)
+            };
+            // What is not known any more has nothing to give back to.
+            if !self.table.forget_if(*own, &mut give) {
+                let _unknown = self.heavy.pinned(*own, |words| {
+                    if give(words) {
+                        *words = self.newborn(now);
+                    }
+                });
+            }
         }
-        if charged.0 > 1 {
+        if comes_back {
             self.above
                 .give_back(above, ask, Charged(charged.0 >> 1), now);
         }
@@ -333,14 +423,7 @@ impl Bucket {
 
     /// The words of a key; those of one that is not known say "never used".
     fn words_of(&self, own: u64) -> Words {
-        let copy = |words: &mut [u64]| {
-            let mut copy = Words::default();
-            for (to, from) in copy.iter_mut().zip(words) {
-                *to = *from;
-            }
-            copy
-        };
-        self.known(own, copy).unwrap_or_default()
+        self.known(own, copy_of).unwrap_or_default()
     }
 
     /// Counts a key among those that send the most.
@@ -397,10 +480,10 @@ impl Bucket {
     /// what counts no more needs none.
     #[must_use]
     pub fn restore(&self, hash: u64, words: &[u64], now: Now) -> bool {
-        let idle = |words: &[u64]| self.is_idle(words, now);
-        if idle(words) {
+        if self.is_idle(words, now) {
             return true;
         }
+        let idle = |words: &[u64]| self.worth(words, now);
         let merge = |kept: &mut [u64]| {
             for (kept, word) in kept.iter_mut().zip(words) {
                 *kept = (*kept).max(*word);
@@ -427,86 +510,30 @@ impl Bucket {
         self.heavy.pin(hash, &whole)
     }
 
+    /// What is lost when the words of a key are forgotten; `None`: they may not be, since it is not idle.
+    /// One that is still new pays its parent anyway; of the others the one idle for longest loses least.
+    fn worth(&self, words: &[u64], now: Now) -> Option<(bool, u64)> {
+        let last = || {
+            let pairs = self.windows.iter().zip(words);
+            let rates = pairs.filter(|(window, _)| !window.is_budget());
+            let last = rates.map(|(_, word)| *word).max();
+            // Those of budgets begin with the period.
+            last.or_else(|| words.iter().take(self.windows.len()).copied().max())
+        };
+        let idle = self.is_idle(words, now);
+        idle.then(|| (!self.is_new(words, now), last().unwrap_or_default()))
+    }
+
     fn is_idle(&self, words: &[u64], now: Now) -> bool {
         let mut pairs = self.windows.iter().zip(words);
         pairs.all(|(window, word)| window.is_idle(*word, now))
     }
 }
 
-impl Above {
-    fn take(&self, hashes: &[u64], ask: Ask<'_>) -> Result<Charged, Full> {
-        // Parents are not raised with a key, and know no reserve.
-        let ask = Ask {
-            hashes,
-            reserved: false,
-            factor: Factor::ONE,
-            ..ask
-        };
-        let taken = match self {
-            Self::Bucket(bucket) => bucket.take(ask, &String::new),
-            Self::Root(root) => root.take(ask),
-        };
-        taken.map_err(|full| Full { own: false, ..full })
+fn copy_of(words: &mut [u64]) -> Words {
+    let mut copy = Words::default();
+    for (to, from) in copy.iter_mut().zip(words) {
+        *to = *from;
     }
-
-    fn give_back(&self, hashes: &[u64], ask: Ask<'_>, charged: Charged, now: Now) {
-        let ask = Ask {
-            hashes,
-            reserved: false,
-            factor: Factor::ONE,
-            ..ask
-        };
-        match self {
-            Self::Bucket(bucket) => bucket.give_back(ask, charged, now),
-            Self::Root(root) => root.give_back(ask, now),
-        }
-    }
-}
-
-impl Root {
-    fn take(&self, ask: Ask<'_>) -> Result<Charged, Full> {
-        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        match take_all(&self.windows, words.as_mut_slice(), ask) {
-            Ok(()) => Ok(Charged(1)),
-            Err(over) => Err(Full {
-                wait: over.wait,
-                own: false,
-            }),
-        }
-    }
-
-    fn give_back(&self, ask: Ask<'_>, now: Now) {
-        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        for (window, word) in self.windows.iter().zip(words.iter_mut()) {
-            *word = window.give_back(*word, ask.units, ask.factor, ask.now, now);
-        }
-    }
-}
-
-/// Takes from every window, or from none; tells of the one that takes longest.
-fn take_all(windows: &[Window], words: &mut [u64], ask: Ask<'_>) -> Result<(), Over> {
-    let mut after = Words::default();
-    let mut over: Option<Over> = None;
-    for ((window, word), after) in windows.iter().zip(words.iter()).zip(after.iter_mut()) {
-        match window.take(*word, ask.units, ask.factor, ask.now) {
-            Ok(word) => *after = word,
-            Err(this) => {
-                let longer = over.is_none_or(|other| match (this.wait, other.wait) {
-                    (Some(this), Some(other)) => this > other,
-                    (wait, _) => wait.is_none(),
-                });
-                if longer {
-                    over = Some(this);
-                }
-            }
-        }
-    }
-    if let Some(over) = over {
-        return Err(over);
-    }
-    let charged = windows.len();
-    for (word, after) in words.iter_mut().zip(after).take(charged) {
-        *word = after;
-    }
-    Ok(())
+    copy
 }

@@ -35,6 +35,11 @@ pub trait Words: Sync {
     fn cookie(&self, name: &str) -> Option<&[u8]>;
     /// The origin of the page.
     fn origin(&self) -> Option<&[u8]>;
+    /// Bytes of the body or query before compression, where the head says how many all of them will be
+    /// that limits are asked for.
+    fn bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A head of which nothing is known.

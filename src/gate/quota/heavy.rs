@@ -93,6 +93,9 @@ impl HeavyKeys {
 
     /// Looks up a key that the table has no place for: its words, if it is pinned.
     pub fn pinned<R>(&self, hash: u64, found: impl FnOnce(&mut Words) -> R) -> Option<R> {
+        if !self.has_pins.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut sketch = self.lock();
         let pin = sketch.pins.iter_mut().find(|(pinned, _)| *pinned == hash)?;
         Some(found(&mut pin.1))

@@ -7,22 +7,16 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwapOption;
 
 use super::bucket::{Ask, Bucket, Charged, Full, NO_PARENT};
-use super::calendar::{Calendar, Unit};
 use super::classes::Classes;
+use super::compile::{Parent, parent_of, shape_of, turnover, windows_of};
 use super::facts::{EventPart, Facts};
 use super::key::{Part, PartError, Seed, Shape, Stage};
 use super::metrics::LimitCells;
 use super::overrides::{Change, Override};
 use super::shared::{Lease, Store, Word};
-use super::window::{Budget, Factor, Now, Rate, Room, Window};
-use crate::config::{
-    self, BudgetPeriod, LimitAction, LimitMode, LimitUnit, RateRule, WithoutStore,
-};
+use super::window::{Factor, Now, Room, Window};
+use crate::config::{self, LimitAction, LimitMode, LimitUnit, WithoutStore};
 
-/// How many times the limit of an address the prefix around it lets new addresses have.
-const PREFIX_TIMES: u64 = 64;
-/// In this time, in nanoseconds, a whole table of new keys may come, by default.
-const TURNOVER: u64 = 60_000_000_000;
 /// One in so many asks is looked at for the list of those that send the most.
 const SAMPLE: u64 = 16;
 /// Seconds to wait where nothing will ever pass.
@@ -72,16 +66,6 @@ pub enum TooMuch {
     Banned(Arc<Override>),
     /// It is shared, and refuses while its store cannot be reached.
     StoreDown,
-}
-
-/// What new keys are charged to as well, if that is not all keys together.
-#[derive(Debug)]
-struct Parent {
-    /// Of a caller that is known. `None`: all keys together.
-    of_known: Option<Shape>,
-    /// Of anyone else.
-    of_unknown: Shape,
-    windows: Vec<Window>,
 }
 
 /// What becomes of it.
@@ -148,8 +132,11 @@ impl Limit {
             .collect();
         let bucket = Bucket::new(&windows, rule.max_keys, reserve, &root);
         let bucket = match &parent_windows {
-            Some(windows) => bucket.below(Bucket::new(windows, parents, 0, &root)),
-            None => bucket,
+            // One that allows whatever comes would keep all keys together out of it.
+            Some(windows) if !windows.is_empty() => {
+                bucket.below(Bucket::new(windows, parents, 0, &root))
+            }
+            _ => bucket,
         };
         let bucket = Arc::new(bucket);
         let lease = store.map(|store| {
@@ -246,13 +233,7 @@ impl Limit {
         text: &dyn Fn() -> String,
     ) -> Result<(Charged, Factor), TooMuch> {
         let [own, _] = *hashes;
-        let mut factor = Factor::ONE;
-        if let Some(changed) = self.override_of(own, now) {
-            match changed.change {
-                Change::Ban => return Err(TooMuch::Banned(changed)),
-                Change::Raise { .. } | Change::Lift => factor = changed.factor(),
-            }
-        }
+        let factor = self.factor_of(own, now)?;
         let ask = Ask {
             hashes,
             units,
@@ -264,12 +245,60 @@ impl Limit {
             Some(lease) => self.take_shared(lease, ask, text),
             None => self.bucket.take(ask, text).map_err(TooMuch::Full),
         };
-        // The low bits of the clock are as good as a coin, and nobody outside chooses them.
-        if (now.nanos ^ own).is_multiple_of(SAMPLE) {
-            self.bucket
-                .see(own, units.saturating_mul(SAMPLE), now, text);
-        }
+        self.see(ask, text);
         taken.map(|charged| (charged, factor))
+    }
+
+    /// Whether units of a key would pass. Nothing is taken, and nothing is kept of a key that is not
+    /// known.
+    ///
+    /// # Errors
+    /// As [`Limit::take`].
+    pub fn look(
+        &self,
+        hashes: &Hashes,
+        units: u64,
+        now: Now,
+        text: &dyn Fn() -> String,
+    ) -> Result<(), TooMuch> {
+        let [own, _] = *hashes;
+        let ask = Ask {
+            hashes,
+            units,
+            reserved: false,
+            factor: self.factor_of(own, now)?,
+            now,
+        };
+        let looked = match &self.lease {
+            Some(lease) => self.look_shared(lease, ask, text),
+            None => self.bucket.look(ask).map_err(TooMuch::Full),
+        };
+        if looked.is_err() {
+            // What passes is counted when it is taken.
+            self.see(ask, text);
+        }
+        looked
+    }
+
+    /// Counts a key among those that send the most, now and then.
+    fn see(&self, ask: Ask<'_>, text: &dyn Fn() -> String) {
+        let own = ask.hashes.first().copied().unwrap_or_default();
+        // The low bits of the clock are as good as a coin, and nobody outside chooses them.
+        if (ask.now.nanos ^ own).is_multiple_of(SAMPLE) {
+            let units = ask.units.saturating_mul(SAMPLE);
+            self.bucket.see(own, units, ask.now, text);
+        }
+    }
+
+    /// How much of the limit a key gets.
+    fn factor_of(&self, own: u64, now: Now) -> Result<Factor, TooMuch> {
+        match self.override_of(own, now) {
+            None => Ok(Factor::ONE),
+            Some(changed) => match changed.change {
+                Change::Ban => Err(TooMuch::Banned(changed)),
+                Change::Raise { .. } | Change::Lift => Ok(changed.factor()),
+            },
+        }
     }
 
     /// Takes units from the lease of a key; where there is none to be had from the store, from this
@@ -300,6 +329,24 @@ impl Limit {
                 Ok(charged)
             }
             Word::Homeless => self.bucket.take(ask, text).map_err(TooMuch::Full),
+        }
+    }
+
+    /// What [`Limit::take_shared`] would say.
+    fn look_shared(
+        &self,
+        lease: &Arc<Lease>,
+        ask: Ask<'_>,
+        text: &dyn Fn() -> String,
+    ) -> Result<(), TooMuch> {
+        let own = ask.hashes.first().copied().unwrap_or_default();
+        match lease.look(own, ask.units, ask.factor, ask.now, text) {
+            Word::Passed => self.bucket.look_noted(ask).map_err(TooMuch::Full),
+            Word::Full(wait) => Err(TooMuch::Full(Full { wait, own: true })),
+            Word::Alone if self.rule.without_store == WithoutStore::Refuse => {
+                Err(TooMuch::StoreDown)
+            }
+            Word::Alone | Word::Homeless => self.bucket.look(ask).map_err(TooMuch::Full),
         }
     }
 
@@ -446,6 +493,14 @@ impl Limit {
         }
     }
 
+    /// A key gets another factor: see [`Bucket::rescale`] and [`Lease::rescale`].
+    pub fn rescale(&self, own: u64, from: Factor, to: Factor, now: Now) {
+        self.bucket.rescale(own, from, to, now);
+        if let Some(lease) = &self.lease {
+            lease.rescale(own, from, to);
+        }
+    }
+
     /// The state of its keys; where it is shared, that of this node's share.
     #[must_use]
     pub fn bucket(&self) -> &Bucket {
@@ -473,81 +528,4 @@ impl Limit {
 
 fn percent_of(hash: u64) -> u64 {
     ((hash >> 32) * 100) >> 32
-}
-
-fn shape_of(parts: &[String], ipv4_prefix: u8, ipv6_prefix: u8) -> Result<Shape, PartError> {
-    let parts: Result<Vec<Part>, PartError> = parts.iter().map(|part| part.parse()).collect();
-    Ok(Shape {
-        parts: parts?.into(),
-        ipv4_prefix,
-        ipv6_prefix,
-    })
-}
-
-/// What new keys are charged to: what is left of their key without the parts that a client chooses,
-/// with the network around an address. Of callers that are not known it is that network.
-fn parent_of(rule: &config::Limit, own: &Shape) -> Result<Option<Parent>, PartError> {
-    if let Some(parent) = &rule.parent {
-        let shape = shape_of(&parent.key, parent.ipv4_prefix, parent.ipv6_prefix)?;
-        return Ok(Some(Parent {
-            of_known: Some(shape.clone()),
-            of_unknown: shape,
-            windows: parent.rates.iter().map(rate).collect(),
-        }));
-    }
-    if !rule.has_parent() {
-        return Ok(None);
-    }
-    let around = |parts: Vec<Part>| Shape {
-        parts: parts.into(),
-        ipv4_prefix: own.ipv4_prefix.min(24),
-        ipv6_prefix: own.ipv6_prefix.min(48),
-    };
-    let given = own.parts.iter().filter(|part| !part.is_chosen_by_clients());
-    let given: Vec<Part> = given.cloned().collect();
-    let of_known = if given.is_empty() {
-        Some(around(vec![Part::Address]))
-    } else if given.len() < own.parts.len() || given.contains(&Part::Address) {
-        Some(around(given))
-    } else {
-        None
-    };
-    // Budgets are over a day: a prefix would have to be let through all of its addresses at once.
-    let rates = rule.rates.iter().map(rate);
-    Ok(Some(Parent {
-        of_known,
-        of_unknown: around(vec![Part::Address]),
-        windows: rates.map(|window| window.times(PREFIX_TIMES)).collect(),
-    }))
-}
-
-fn rate(rule: &RateRule) -> Window {
-    let per = u64::try_from(rule.per.get().as_nanos()).unwrap_or(u64::MAX);
-    let burst = rule.burst.unwrap_or(rule.count);
-    Window::Rate(Rate::new(rule.count.get(), per, burst.get()))
-}
-
-fn windows_of(rule: &config::Limit, utc_offset: i32) -> Vec<Window> {
-    let budgets = rule.budgets.iter().map(|budget| {
-        let unit = match budget.per {
-            BudgetPeriod::Day => Unit::Day,
-            BudgetPeriod::Month => Unit::Month,
-        };
-        let calendar = Calendar::new(unit, utc_offset);
-        Window::Budget(Budget::new(budget.count.get(), calendar))
-    });
-    rule.rates.iter().map(rate).chain(budgets).collect()
-}
-
-/// What all keys of a table together may bring in new ones: a table full at once, and then again in
-/// each minute.
-fn turnover(window: &Window, keys: u32) -> Window {
-    let keys = u64::from(keys);
-    match window {
-        Window::Rate(rate) => {
-            let burst = rate.burst().saturating_mul(keys);
-            Window::Rate(Rate::new(burst, TURNOVER, burst))
-        }
-        Window::Budget(_) => window.times(keys),
-    }
 }

@@ -1,15 +1,17 @@
 //! How much may be sent: limits on keys, charged in a fixed amount of memory.
 //!
 //! Promise: for any order of requests, a key that has a place is admitted no more than its windows
-//! allow, and all keys without one no more than their parent's. What is asked is answered at once; no
-//! limit waits. Memory is that of the tables, taken when the limits are made ([`config::Limit::state_bytes`](crate::config::Limit::state_bytes)).
+//! allow, and all keys that are new or have none no more than their parent's. What is asked is answered
+//! at once; no limit waits. Memory is that of the tables, taken when the limits are made ([`config::Limit::state_bytes`](crate::config::Limit::state_bytes)).
 //! Nothing is kept of a credential that was not verified.
 //! Not here: who the caller is (`identity`), and how a refusal is told (`front`).
 
+mod above;
 mod bucket;
 mod calendar;
 mod charges;
 mod classes;
+mod compile;
 mod control;
 mod events;
 mod facts;
@@ -34,7 +36,7 @@ use arc_swap::ArcSwap;
 
 pub use self::bucket::{Ask, Bucket, Full, MAX_WINDOWS};
 pub use self::calendar::{Calendar, Unit};
-pub use self::charges::{Charges, Sorted, Told};
+pub use self::charges::{Charges, Mixed, Sorted, Told};
 pub use self::control::{
     CountsView, KeyView, LimitControl, LimitDetail, LimitList, LimitView, MOST_TOP, OverrideView,
     RoomView, USUAL_TOP, WindowView,

@@ -26,7 +26,7 @@ pub struct Table {
     sets: usize,
     /// Words of a key.
     width: usize,
-    /// Places that were ever given to a key.
+    /// Places that hold a key.
     taken: AtomicU64,
 }
 
@@ -98,12 +98,13 @@ impl Table {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Looks a key up, under the lock of its set. `is_idle` says of the words of another key whether
-    /// they may be forgotten.
-    pub fn with<R>(
+    /// Looks a key up, under the lock of its set. `worth` says of the words of another key what is lost
+    /// with them; `None`: they may not be forgotten. A place that nobody has is given away first, then
+    /// the one that is worth least: two keys that use their places in turns do not push each other out.
+    pub fn with<R, W: Ord>(
         &self,
         hash: u64,
-        is_idle: impl Fn(&[u64]) -> bool,
+        worth: impl Fn(&[u64]) -> Option<W>,
         found: impl FnOnce(Place<'_>) -> R,
     ) -> R {
         // 0 marks a place that was never given away.
@@ -119,11 +120,19 @@ impl Table {
         };
         let mut places = set.chunks_exact(stride);
         let known = places.position(|place| place.first() == Some(&hash));
-        let free = || {
-            set.chunks_exact(stride)
-                .position(|place| matches!(place, [tag, kept @ ..] if *tag == 0 || is_idle(kept)))
+        let unused = || {
+            let mut places = set.chunks_exact(stride);
+            places.position(|place| place.first() == Some(&0))
         };
-        let place = known.or_else(free).and_then(|index| {
+        let idle = || {
+            let places = set.chunks_exact(stride).enumerate();
+            let ranked = places.filter_map(|(index, place)| {
+                let (_, kept) = place.split_first()?;
+                Some((worth(kept)?, index))
+            });
+            ranked.min().map(|(_, index)| index)
+        };
+        let place = known.or_else(unused).or_else(idle).and_then(|index| {
             let start = index * stride;
             set.get_mut(start..start + stride)
         });
@@ -136,6 +145,30 @@ impl Table {
             })),
             _ => found(Place::Full),
         }
+    }
+
+    /// Shows the words of a key that is known, and forgets it if `see` says so. Whether it was known.
+    pub fn forget_if(&self, hash: u64, see: impl FnOnce(&mut [u64]) -> bool) -> bool {
+        let hash = hash.max(1);
+        let Some((shard, start)) = self.locate(hash) else {
+            return false;
+        };
+        let stride = self.width + 1;
+        let mut words = lock(shard);
+        let Some(set) = words.get_mut(start..start + WAYS * stride) else {
+            return false;
+        };
+        let mut places = set.chunks_exact_mut(stride);
+        let known = places.find(|place| place.first() == Some(&hash));
+        let Some([tag, kept @ ..]) = known else {
+            return false;
+        };
+        if see(kept) {
+            *tag = 0;
+            kept.fill(0);
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+        }
+        true
     }
 
     /// Shows every key that is kept: its hash and its words. Each lock is taken for as long as its
@@ -189,7 +222,7 @@ mod tests {
     fn put(table: &Table, hash: u64, word: u64) -> bool {
         table.with(
             hash,
-            |_| false,
+            |_| None::<u64>,
             |place| match place {
                 Place::Known(words) => {
                     words[0] = word;
@@ -207,7 +240,7 @@ mod tests {
     fn get(table: &Table, hash: u64) -> Option<u64> {
         table.with(
             hash,
-            |_| false,
+            |_| None::<u64>,
             |place| match place {
                 Place::Known(words) => Some(words[0]),
                 _ => None,
@@ -243,7 +276,7 @@ mod tests {
         assert!(!put(&table, newcomer, 9), "all eight are in use");
         let claimed = table.with(
             newcomer,
-            |words| words[0] == 5,
+            |words| (words[0] >= 5).then_some(words[0]),
             |place| match place {
                 Place::Free(free) => {
                     free.claim(&[9]);
@@ -261,6 +294,17 @@ mod tests {
         let mut seen = Vec::new();
         table.each(|hash, words| seen.push((hash, words[0])));
         assert_eq!(seen.len(), 8);
+    }
+
+    #[test]
+    fn what_is_forgotten_leaves_its_place() {
+        let table = Table::new(8, 1);
+        assert!(put(&table, 5, 7) && put(&table, 6, 8));
+        assert!(table.forget_if(5, |words| words[0] == 7));
+        assert!(table.forget_if(6, |words| words[0] == 7));
+        assert!(!table.forget_if(5, |_| true));
+        assert_eq!((get(&table, 5), get(&table, 6)), (None, Some(8)));
+        assert_eq!(table.taken(), 1);
     }
 
     #[test]

@@ -43,6 +43,22 @@ impl Factor {
     pub fn thousandths(count: u32) -> Self {
         Self(count.max(1))
     }
+
+    /// So many units for a key with this factor, at least one.
+    pub(super) fn of(self, units: u64) -> u64 {
+        let scaled = u128::from(units) * u128::from(self.0) / u128::from(Self::ONE.0);
+        u64::try_from(scaled).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Whether a key gets more with this one than with the other.
+    pub(super) fn is_above(self, other: Self) -> bool {
+        self.0 > other.0
+    }
+
+    /// By how much longer a unit stays taken than as configured, at least once as long.
+    pub(super) fn stretch(self) -> f64 {
+        (f64::from(Self::ONE.0) / f64::from(self.0)).max(1.0)
+    }
 }
 
 /// One window of a limit.
@@ -112,6 +128,11 @@ impl Rate {
     #[must_use]
     pub fn burst(&self) -> u64 {
         self.burst
+    }
+
+    /// Nanoseconds in which its burst comes back.
+    pub(super) fn rest(&self) -> u64 {
+        self.tolerance
     }
 
     /// Units that it brings in a stretch of time, beyond any burst.
@@ -329,6 +350,14 @@ impl Window {
         match self {
             Self::Rate(_) => word <= now.nanos,
             Self::Budget(budget) => budget.used(word, now.unix_seconds).1 == 0,
+        }
+    }
+
+    /// Nanoseconds after which all of it is there again, whatever was taken by now.
+    pub(super) fn rest(&self, now: Now) -> u64 {
+        match self {
+            Self::Rate(rate) => rate.rest(),
+            Self::Budget(budget) => budget.until_next(now),
         }
     }
 

@@ -223,7 +223,7 @@ impl Store {
     ) -> Result<(), StoreFault> {
         let claims: Vec<(&Ask, Claim)> = asks
             .iter()
-            .filter_map(|ask| Some((ask, ask.lease.claim(ask.own)?)))
+            .filter_map(|ask| Some((ask, ask.lease.claim(ask.own, ask.factor)?)))
             .collect();
         if claims.is_empty() {
             return Ok(());

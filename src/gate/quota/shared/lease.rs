@@ -6,7 +6,8 @@
 //! there is no room, nothing passes until the time that it gave.
 //!
 //! Promise: in any stretch of time all nodes together admit at most what the limit allows, and for
-//! each node `held + debt` units (a lease) and one request beyond. For: what is admitted is what the
+//! each node `held + debt` units (a lease; of a key that was raised or lowered so much more or less, at
+//! least one each) and one request beyond. For: what is admitted is what the
 //! store has charged, and the credit at the beginning, and the debt at the end. A node makes debt
 //! only after the store's last word was that there is room, or that there would be by now; between
 //! two such words at most `debt` and the request that goes over it. So what the store has charged is
@@ -217,12 +218,7 @@ impl Lease {
         now: Now,
         text: &dyn Fn() -> String,
     ) -> Word {
-        let most = |window: &Window| window.room(0, factor, now).most;
-        if self
-            .windows
-            .iter()
-            .any(|window| most(window) < units.max(1))
-        {
+        if self.is_too_large(units, factor, now) {
             return Word::Full(None);
         }
         if !self.store.status().is_up() {
@@ -231,7 +227,7 @@ impl Lease {
         }
         let mut asks = false;
         let word = self.cell(own, now, |cell| {
-            let (word, ask) = self.decide(cell, units, now.nanos);
+            let (word, ask) = self.decide(cell, units, factor, now.nanos);
             if ask {
                 cell.asked = now.nanos;
             }
@@ -244,21 +240,65 @@ impl Lease {
             _ => {}
         }
         if asks {
-            let ask = Ask {
-                lease: Arc::clone(self),
-                own,
-                digest: Digest::of(&text()),
-                factor,
-            };
-            if !self.store.ask(ask) {
-                let _none = self.cell(own, now, |cell| cell.asked = 0);
-            }
+            self.ask_store(own, factor, text);
         }
         word.unwrap_or(Word::Homeless)
     }
 
+    /// What [`Lease::take`] would say. Nothing is taken, and nothing kept of a key without a cell. The
+    /// store is asked again where there is no room, as `take` would: it may not be asked at all.
+    pub fn look(
+        self: &Arc<Self>,
+        own: u64,
+        units: u64,
+        factor: Factor,
+        now: Now,
+        text: &dyn Fn() -> String,
+    ) -> Word {
+        if self.is_too_large(units, factor, now) {
+            return Word::Full(None);
+        }
+        if !self.store.status().is_up() {
+            return Word::Alone;
+        }
+        let mut asks = false;
+        let word = self.known(own, |cell| {
+            let mut copy = *cell;
+            let (word, ask) = self.decide(&mut copy, units, factor, now.nanos);
+            if ask && matches!(word, Word::Full(_)) {
+                cell.asked = now.nanos;
+                asks = true;
+            }
+            word
+        });
+        if asks {
+            self.ask_store(own, factor, text);
+        }
+        // The first units of a key pass as a debt.
+        word.unwrap_or(Word::Passed)
+    }
+
+    fn is_too_large(&self, units: u64, factor: Factor, now: Now) -> bool {
+        let most = |window: &Window| window.room(0, factor, now).most;
+        let mut windows = self.windows.iter();
+        windows.any(|window| most(window) < units.max(1))
+    }
+
+    fn ask_store(self: &Arc<Self>, own: u64, factor: Factor, text: &dyn Fn() -> String) {
+        let ask = Ask {
+            lease: Arc::clone(self),
+            own,
+            digest: Digest::of(&text()),
+            factor,
+        };
+        if !self.store.ask(ask) {
+            let _none = self.known(own, |cell| cell.asked = 0);
+        }
+    }
+
     /// What becomes of units, and whether the store is to be asked.
-    fn decide(&self, cell: &mut Cell, units: u64, now: u64) -> (Word, bool) {
+    fn decide(&self, cell: &mut Cell, units: u64, factor: Factor, now: u64) -> (Word, bool) {
+        let (held, debt) = (factor.of(self.held), factor.of(self.debt));
         cell.touched = now;
         let free = !cell.is_pending(now);
         if cell.aside > now {
@@ -269,9 +309,9 @@ impl Lease {
             let again = free && now.saturating_sub(cell.heard) > RECHECK;
             return (Word::Full(Some(cell.until - now)), again);
         }
-        if covered || cell.credit > -signed(self.debt) {
+        if covered || cell.credit > -signed(debt) {
             cell.credit = cell.credit.saturating_sub(signed(units));
-            let low = cell.credit <= signed(self.held / 2);
+            let low = cell.credit <= signed(held / 2);
             return (Word::Passed, low && free && cell.until <= now);
         }
         if !free && now.saturating_sub(cell.asked) > LATE {
@@ -321,9 +361,21 @@ impl Lease {
         ))
     }
 
+    /// A key gets another factor. One that gets more does not wait for the store's last word to end; one
+    /// that gets less keeps no more credit than it may now.
+    pub fn rescale(&self, own: u64, from: Factor, to: Factor) {
+        let _none = self.known(own, |cell| {
+            if to.is_above(from) {
+                cell.until = 0;
+            } else {
+                cell.credit = cell.credit.min(signed(to.of(self.held)));
+            }
+        });
+    }
+
     /// What the store is to be told and asked for a key.
-    pub(super) fn claim(&self, own: u64) -> Option<Claim> {
-        let held = signed(self.held);
+    pub(super) fn claim(&self, own: u64, factor: Factor) -> Option<Claim> {
+        let held = signed(factor.of(self.held));
         self.known(own, |cell| {
             let surplus = cell.credit.saturating_sub(held).max(0);
             // Lost when the store is not reached: too little passes then, not too much.
@@ -393,7 +445,7 @@ impl Lease {
     }
 
     fn cell<R>(&self, own: u64, now: Now, see: impl FnOnce(&mut Cell) -> R) -> Option<R> {
-        let idle = |words: &[u64]| Cell::read(words).is_idle(now.nanos);
+        let idle = |words: &[u64]| Cell::read(words).is_idle(now.nanos).then_some(());
         self.cells.with(own, idle, |place| match place {
             Place::Known(words) => {
                 let mut cell = Cell::read(words);
@@ -412,7 +464,7 @@ impl Lease {
     }
 
     fn known<R>(&self, own: u64, see: impl FnOnce(&mut Cell) -> R) -> Option<R> {
-        let never = |_: &[u64]| false;
+        let never = |_: &[u64]| None::<()>;
         self.cells.with(own, never, |place| match place {
             Place::Known(words) => {
                 let mut cell = Cell::read(words);
@@ -447,6 +499,73 @@ mod tests {
     use super::super::super::calendar::{Calendar, Unit};
     use super::super::super::window::{Budget, Rate};
     use super::*;
+
+    fn lease() -> Arc<Lease> {
+        let rule = "name = \"shared\"\nkey = [\"address\"]\nshared = true\nrate = [{ count = 100, per = \"1h\" }]";
+        let rule: config::Limit = toml::from_str(rule).unwrap();
+        let redis = toml::from_str("urls = [\"redis://127.0.0.1:1\"]\nnodes = 2").unwrap();
+        let hour = 3_600_000_000_000;
+        let windows = [Window::Rate(Rate::new(100, hour, 100))];
+        let bucket = Arc::new(Bucket::new(&windows, 8, 0, &windows));
+        let store = Store::new(&redis, "node".to_owned());
+        Arc::new(Lease::new(&rule, &windows, bucket, store))
+    }
+
+    #[test]
+    fn a_lowered_key_owes_and_holds_less_and_a_raised_one_more() {
+        let lease = lease();
+        for (thousandths, debt) in [(1000, 5), (100, 1), (10, 1), (4000, 20)] {
+            let factor = Factor::thousandths(thousandths);
+            let mut cell = Cell::default();
+            let pass = |cell: &mut Cell| lease.decide(cell, 1, factor, 1).0 == Word::Passed;
+            let passed = (0..100).filter(|_| pass(&mut cell)).count();
+            assert_eq!(passed, debt, "{thousandths}");
+        }
+    }
+
+    #[test]
+    fn a_look_takes_nothing_and_asks_the_store_where_there_is_no_room() {
+        let lease = lease();
+        lease.store.status().set_up("here");
+        let now = Now {
+            nanos: 1,
+            unix_seconds: 1,
+        };
+        let look = || lease.look(7, 1, Factor::ONE, now, &String::new);
+        assert_eq!((look(), lease.places().0), (Word::Passed, 0));
+        for _ in 0..5 {
+            let word = lease.take(7, 1, Factor::ONE, now, &String::new);
+            assert_eq!(
+                (word, look() == Word::Passed),
+                (Word::Passed, lease.known(7, |it| it.credit) > Some(-5))
+            );
+        }
+        // The ask is lost: nobody but the look would repeat it.
+        let _lost = lease.known(7, |cell| cell.asked = 0);
+        assert_eq!(look(), Word::Full(Some(0)));
+        assert_eq!(
+            lease.known(7, |cell| (cell.asked, cell.credit)),
+            Some((1, -5))
+        );
+    }
+
+    #[test]
+    fn a_raise_does_not_wait_for_the_last_word_of_the_store() {
+        let lease = lease();
+        let now = Now {
+            nanos: 1,
+            unix_seconds: 1,
+        };
+        let _new = lease.cell(7, now, |cell| {
+            cell.until = u64::MAX;
+            cell.credit = 4;
+        });
+        let cell = || lease.known(7, |cell| *cell).unwrap();
+        lease.rescale(7, Factor::ONE, Factor::thousandths(10));
+        assert_eq!((cell().credit, cell().until), (1, u64::MAX));
+        lease.rescale(7, Factor::thousandths(10), Factor::ONE);
+        assert_eq!(cell().until, 0);
+    }
 
     #[test]
     fn a_lease_is_a_part_of_the_tightest_window() {

@@ -88,6 +88,8 @@ struct Desk {
     /// The version that was last compared.
     seen: Option<u64>,
     known: HashMap<String, Known>,
+    /// The store takes no more of them, and that was said.
+    is_full: bool,
 }
 
 /// What is carried between the ledgers and the store.
@@ -121,6 +123,7 @@ impl News {
             ledger,
             seen: None,
             known: HashMap::new(),
+            is_full: false,
         };
         Self {
             store,
@@ -356,6 +359,9 @@ impl News {
     ) -> Result<bool, StoreFault> {
         let scripts = self.scripts()?;
         let keys = ["meta", "entries", "order", "ends"].map(|name| self.key(name));
+        // The entries of all ledgers stand in one place; each may have been taken back.
+        let bounds = self.desks.iter().map(|desk| desk.ledger.bound());
+        let bound = bounds.fold(0, usize::saturating_add).saturating_mul(2);
         let Some(desk) = self.desks.get_mut(index) else {
             return Ok(true);
         };
@@ -370,9 +376,9 @@ impl News {
                 .arg(item.made)
                 .arg(item.expires.unwrap_or_default())
                 .arg(&item.body)
-                .arg(2 * desk.ledger.bound());
+                .arg(bound);
         }
-        let mut complete = true;
+        let (mut complete, mut is_full) = (true, false);
         for (change, answer) in changes.iter().zip(link.ask(&pipe).await?) {
             match answer {
                 Value::Int(number) if number > 0 => {
@@ -383,6 +389,7 @@ impl News {
                 Value::Int(0) => complete &= desk.holds(change),
                 Value::Int(_) => {
                     complete = false;
+                    is_full = true;
                     self.store.status().news_bad.inc();
                 }
                 answer if is_forgotten(&answer) => return Err(StoreFault::NotReady),
@@ -390,6 +397,14 @@ impl News {
                 _ => return Err(StoreFault::Protocol),
             }
         }
+        if is_full && !desk.is_full {
+            tracing::warn!(
+                kind = desk.ledger.kind(),
+                bound,
+                "the store of shared limits holds as many revocations and overrides as it may: further ones stay on their node"
+            );
+        }
+        desk.is_full = is_full;
         Ok(complete)
     }
 }

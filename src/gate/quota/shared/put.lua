@@ -1,5 +1,6 @@
 -- Writes an entry of a ledger unless a later one is there.
--- KEYS: meta, entries, order, ends. ARGV: name, made (ms), expires (unix s; 0: never), text, bound.
+-- KEYS: meta, entries, order, ends. ARGV: name, made (ms), expires (unix s; 0: never), text, bound of
+-- the entries of all kinds.
 -- Answers its number; 0: there is one as late or later; -1: there are too many.
 local old = redis.call('HGET', KEYS[2], ARGV[1])
 if old then

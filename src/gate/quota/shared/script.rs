@@ -60,8 +60,8 @@ pub(super) fn arguments(
         match window {
             Window::Rate(rate) => {
                 let (cost, burst) = rate.micros(factor);
-                // Each node may be a request and a lease ahead.
-                let ceiling = burst * (f64::from(nodes) + 3.0) + 1e6;
+                // Each node may be a request and a lease ahead, taken while units took less time.
+                let ceiling = burst * (f64::from(nodes) + 3.0) * factor.stretch() + 1e6;
                 arguments.push("r".to_owned());
                 arguments.push(format!("{cost:.9}"));
                 arguments.push(format!("{burst:.3}"));
@@ -121,6 +121,26 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_believed_grows_with_what_a_lowered_key_pays() {
+        let second = 1_000_000_000;
+        let window = Window::Rate(super::super::super::window::Rate::new(10, second, 10));
+        let claim = Claim {
+            owed: 1,
+            wanted: 1,
+            away: 0,
+        };
+        let ceiling = |thousandths| -> f64 {
+            let factor = Factor::thousandths(thousandths);
+            arguments(&claim, std::slice::from_ref(&window), factor, 2, &[])[7]
+                .parse()
+                .unwrap()
+        };
+        // A debt of the whole limit, charged at a hundred times the price.
+        assert!(ceiling(10) >= 100.0 * 1e6);
+        assert!((ceiling(1000) - ceiling(10_000)).abs() < 1.0);
+    }
 
     #[test]
     fn an_answer_that_cannot_be_is_no_answer() {

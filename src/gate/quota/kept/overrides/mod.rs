@@ -367,7 +367,7 @@ impl Overrides {
         if let Some(limit) = limit.filter(|_| from != to)
             && let Ok(hash) = limit.hash_of_text(&new.key)
         {
-            limit.bucket().rescale(hash, from, to, now);
+            limit.rescale(hash, from, to, now);
         }
     }
 

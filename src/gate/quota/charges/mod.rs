@@ -13,6 +13,11 @@
 //! Limits that tell events apart are asked before those on the whole of them, so that an event that is
 //! taken out is charged to no other.
 
+mod peek;
+mod refusals;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -27,9 +32,11 @@ use super::limit::{Consequence, Hashes, Limit, TooMuch};
 use super::set::{LogstoreLimits, QuotaSet};
 use super::watched::{Watched, units_text};
 use super::window::{Factor, Now};
-use crate::config::{LimitAction, LimitUnit};
+use crate::config::LimitUnit;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::names::LogstoreName;
+pub use refusals::Mixed;
+use refusals::{count_refusal, refusal, waits_longer};
 
 /// What a limit gave a request.
 struct Taken {
@@ -81,6 +88,10 @@ pub struct Charges {
     taken: SmallVec<[Taken; 2]>,
     marks: Vec<Arc<str>>,
     divert: Option<LogstoreName>,
+    /// Which of several refusals is told.
+    mixed: Mixed,
+    /// What has no room and is to go elsewhere for that: of several the one with the longest wait.
+    diverted: Option<(Arc<Limit>, TooMuch, Now)>,
     told: Vec<Told>,
     /// The limit that refused, or that took events out.
     bit: Option<Arc<str>>,
@@ -95,8 +106,18 @@ pub struct Sorted {
     pub refused: u32,
     /// Events that go to other logstores of the project.
     pub diverted: Vec<(LogstoreName, EventGroup)>,
-    /// Why events were taken out, of the last of them.
+    /// Why events were taken out: of several refusals the one that [`Mixed`] prefers.
     pub last: Option<Refusal>,
+}
+
+impl Sorted {
+    /// Notes why further events were taken out.
+    pub fn note_refused(&mut self, refusal: Option<Refusal>, mixed: Mixed) {
+        self.last = match (self.last.take(), refusal) {
+            (Some(one), Some(other)) => Some(mixed.of(one, other)),
+            (one, other) => one.or(other),
+        };
+    }
 }
 
 impl std::fmt::Debug for Charges {
@@ -121,6 +142,8 @@ impl Charges {
             taken: SmallVec::new(),
             marks: Vec::new(),
             divert: None,
+            mixed: Mixed::Parts,
+            diverted: None,
             told: Vec::new(),
             bit: None,
             watched: None,
@@ -238,6 +261,8 @@ impl Charges {
             true => bytes,
             false => bytes.saturating_mul(group.logs.len() as u64) / whole_bytes.max(1),
         };
+        // What limits on requests divert goes there whole, all parts of it.
+        let mut divert = self.divert.clone();
         for limit in events.iter().filter(|limit| !limit.tells_events_apart()) {
             let units = match limit.rule.unit {
                 LimitUnit::Requests => 1,
@@ -246,11 +271,7 @@ impl Charges {
             };
             let asked = Asked::whole(limit, facts, units);
             match self.ask(limit, &asked, facts) {
-                Ok(target) => {
-                    if let Some(target) = target {
-                        self.divert.get_or_insert(target);
-                    }
-                }
+                Ok(target) => divert = divert.or(target),
                 Err(refusal) => {
                     // For the books: all of them are refused with the request.
                     group.events = all;
@@ -258,7 +279,7 @@ impl Charges {
                 }
             }
         }
-        if let Some(target) = self.divert.take() {
+        if let Some(target) = divert {
             let all = group.take_all();
             sorted.diverted.push((target, all));
         }
@@ -281,10 +302,18 @@ impl Charges {
         for limit in limits {
             for (part, asked) in view.parts(limit, facts, group) {
                 let before = self.taken.len();
+                let bit = self.bit.clone();
                 let verdict = match self.ask(limit, &asked, facts) {
                     Ok(divert) => divert.map(Verdict::Diverted),
                     Err(refusal) => {
-                        last = Some(refusal);
+                        last = Some(match last.take() {
+                            Some(one) if self.mixed.prefers(&one, &refusal) => {
+                                // The limit that is named is the one whose wait is told.
+                                self.bit = bit;
+                                one
+                            }
+                            _ => refusal,
+                        });
                         Some(Verdict::Refused)
                     }
                 };
@@ -318,6 +347,18 @@ impl Charges {
             }
             last => Ok(Sorted { last, ..sorted }),
         }
+    }
+
+    /// The request passes whole or not at all.
+    pub fn set_whole(&mut self) {
+        self.mixed = Mixed::Whole;
+    }
+
+    /// Why what is to go elsewhere has no room, for a request that cannot go elsewhere.
+    #[must_use]
+    pub fn why_diverted(&self) -> Option<Refusal> {
+        let (limit, too_much, then) = self.diverted.as_ref()?;
+        Some(refusal(limit, too_much, *then))
     }
 
     /// Classes of events.
@@ -448,60 +489,22 @@ impl Charges {
             Consequence::Diverted => {
                 cells.diverted.inc();
                 self.bit = Some(Arc::clone(&limit.name));
-                return Ok(limit.rule.divert_to.clone());
+                let target = limit.rule.divert_to.clone();
+                let before = self.diverted.as_ref();
+                if before.is_none_or(|(_, before, _)| waits_longer(&too_much, before)) {
+                    self.diverted = Some((Arc::clone(limit), too_much, now));
+                }
+                return Ok(target);
             }
             Consequence::Refused => {
                 cells.refused.inc();
                 self.tell(limit, own, reserved, now);
                 self.bit = Some(Arc::clone(&limit.name));
+                count_refusal(limit, &too_much);
                 return Err(refusal(limit, &too_much, now));
             }
         }
         Ok(None)
-    }
-
-    /// Whether limits on events, whose key is known by now, have room for anything at all.
-    fn peek(
-        &mut self,
-        limits: &LogstoreLimits,
-        stage: Stage,
-        facts: &Facts<'_>,
-    ) -> Result<(), Refusal> {
-        for limit in &limits.events {
-            // Whom a sample keeps may only be known later.
-            let by_sample = limit.rule.action == LimitAction::Sample;
-            if limit.tells_events_apart()
-                || by_sample
-                || limit.shape.stage().max(Stage::Head) != stage
-            {
-                continue;
-            }
-            let hashes = limit.hashes(facts, None);
-            let text = || limit.key_text(facts, None);
-            let now = self.now();
-            match limit.take(&hashes, 1, false, now, &text) {
-                Ok((charged, factor)) => {
-                    limit.give_back(&hashes, 1, false, (charged, factor, now), now);
-                }
-                Err(too_much) => {
-                    let banned = matches!(too_much, TooMuch::Banned(_));
-                    let [own, _] = hashes;
-                    if banned || limit.consequence(own, facts) == Consequence::Refused {
-                        limit.cells.refused.inc();
-                        let told = if banned {
-                            "banned"
-                        } else {
-                            Consequence::Refused.told()
-                        };
-                        self.note(limit, (1, &text), told);
-                        self.tell(limit, own, false, now);
-                        self.bit = Some(Arc::clone(&limit.name));
-                        return Err(refusal(limit, &too_much, now));
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Notes what the caller may know of a limit: of its tightest window.
@@ -536,39 +539,5 @@ impl Charges {
             announced: rule.announce,
             warned: warned.map(|_| used),
         });
-    }
-}
-
-/// What a client is told whom a limit refuses.
-fn refusal(limit: &Limit, too_much: &TooMuch, now: Now) -> Refusal {
-    let retry = limit.retry_seconds(too_much, now);
-    let name = &limit.name;
-    let refusal = match too_much {
-        TooMuch::Banned(_) => {
-            limit.cells.banned.inc();
-            Refusal::new(Reason::Banned, format!("limit `{name}`"))
-        }
-        TooMuch::StoreDown => Refusal::new(Reason::QuotaStoreDown, format!("limit `{name}`")),
-        TooMuch::Full(full) if !full.own => {
-            limit.cells.newcomers.inc();
-            let detail = format!("limit `{name}`: too many new keys at once");
-            let reason = match full.wait {
-                Some(_) => Reason::QuotaExceeded,
-                None => Reason::QuotaTooLarge,
-            };
-            Refusal::new(reason, detail)
-        }
-        TooMuch::Full(full) => {
-            let reason = if full.wait.is_none() && retry.is_none() {
-                Reason::QuotaTooLarge
-            } else {
-                Reason::QuotaExceeded
-            };
-            Refusal::new(reason, format!("limit `{name}` allows {}", limit.told()))
-        }
-    };
-    match retry {
-        Some(seconds) => refusal.retry_after(seconds),
-        None => refusal,
     }
 }
