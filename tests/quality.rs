@@ -595,3 +595,58 @@ fn events_with_another_topic_pay_and_are_in_the_books() {
         2
     );
 }
+
+/// The rules of the event stand in `$defs`: what is marked there is hidden all the same.
+#[test]
+fn marks_behind_a_reference_hide() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole: Value = serde_json::from_str(SCHEMA).unwrap();
+    let schema_file = json!({
+        "$ref": "#/$defs/event", "type": "object", "$defs": { "event": whole },
+    });
+    std::fs::write(folder.path().join("order.json"), schema_file.to_string()).unwrap();
+    let tollgate = start(folder.path(), &schema("mode = \"enforce\""));
+    let answer = send(&tollgate, &[order("1", ",\"phone\":\"13800138000\"")]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let stored = tollgate.events(WEB, 1);
+    assert_eq!(stored[0]["phone"], "***********");
+}
+
+#[test]
+fn check_and_start_refuse_a_mark_that_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("order.json");
+    let config = folder.path().join("tollgate.toml");
+    let text = format!(
+        "data_dir = \"{}\"\n[[upstream]]\nname = \"store\"\nkind = \"embedded\"\n\
+         [[project]]\nname = \"shop\"\nupstream = \"store\"\n\
+         [[project.logstore]]\nname = \"web\"\naccept = [\"anonymous\"]\n\
+         [[schema]]\nname = \"order\"\nfile = \"{}\"\n",
+        folder.path().join("data").display(),
+        file.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    for (schema, told) in [
+        (
+            r#"{"properties":{"phone":{"x-tollgate-mask":"phnoe"}}}"#,
+            "/properties/phone/x-tollgate-mask: x-tollgate-mask is one of",
+        ),
+        (
+            r#"{"additionalProperties":{"x-tollgate-mask":"mask"}}"#,
+            "/additionalProperties/x-tollgate-mask: x-tollgate-mask marks fields",
+        ),
+    ] {
+        std::fs::write(&file, schema).unwrap();
+        for command in ["check", "run"] {
+            let output = support::binary()
+                .args([command, "--config"])
+                .arg(&config)
+                .output()
+                .unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(78), "{command}: {error}");
+            assert!(error.contains("schema[0].file"), "{command}: {error}");
+            assert!(error.contains(told), "{command}: {error}");
+        }
+    }
+}

@@ -13,13 +13,13 @@ use crate::foundation::secret::Secret;
 use crate::front::{Front, Quality, SchemaJudge, StandingFront};
 use crate::gate::guard::{GuardSet, StandingGuards};
 use crate::gate::identity::load_or_make;
-use crate::gate::schema::{Options, Schema, SchemaSet, SetEntry, Speed, UnknownEvent};
+use crate::gate::schema::{
+    Mark, Options, Schema, SchemaProblem, SchemaSet, SetEntry, Speed, UnknownEvent,
+};
 use crate::gate::transform::{Annotation, MaskAction, TransformProblem, Transforms, UnknownMask};
 
 use crate::telemetry::Metrics;
 
-/// Marks a field of a schema as personal.
-const MASK: &str = "x-tollgate-mask";
 /// The largest file of a schema, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -120,37 +120,10 @@ impl QualityControl {
             let of_name = schemas.iter().filter(move |(rule, _)| rule.name == *name);
             of_name.map(|(_, schema)| schema)
         });
-        let mut marked: BTreeMap<String, MaskAction> = BTreeMap::new();
-        for schema in used {
-            for (field, notes) in schema.annotations().iter() {
-                let Some(mark) = notes.extensions.get(MASK) else {
-                    continue;
-                };
-                let action = mark.as_str().unwrap_or_default().parse();
-                let action = action.map_err(|error: UnknownMask| {
-                    vec![TransformProblem {
-                        step: 0,
-                        key: "type",
-                        message: format!("a schema, field `{field}`: {error}"),
-                    }]
-                })?;
-                // Two schemas may mark one field: the one that hides more counts.
-                let hides = |action: &MaskAction| match action {
-                    MaskAction::Remove => 3,
-                    MaskAction::Mask => 2,
-                    MaskAction::Hash => 1,
-                    MaskAction::Personal(_) => 0,
-                };
-                let before = marked.get(field).map(hides);
-                if before.is_none_or(|before| before < hides(&action)) {
-                    marked.insert(field.to_owned(), action);
-                }
-            }
-        }
-        let marked: Vec<Annotation> = marked
-            .into_iter()
-            .map(|(field, action)| Annotation { field, action })
-            .collect();
+        // Words were checked when the schemas were read.
+        let marks = used.flat_map(|schema| schema.marks());
+        let marks = marks.filter_map(|mark| Some((mark.field.clone(), action_of(mark).ok()?)));
+        let marked = Annotation::of_marks(marks);
         let steps = &logstore.transforms;
         Transforms::new(steps, &marked, &config.limits, attached, &self.seed)
     }
@@ -234,6 +207,11 @@ fn load(config: &Config) -> Result<Schemas, Vec<Problem>> {
     }
 }
 
+/// What a mark of a schema asks for.
+fn action_of(mark: &Mark) -> Result<MaskAction, UnknownMask> {
+    mark.word.as_str().unwrap_or_default().parse()
+}
+
 /// Reads and compiles a schema.
 ///
 /// # Errors
@@ -260,16 +238,34 @@ pub fn load_schema_and_document(
     }
     let document: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| one(format!("is not JSON: {error}")))?;
-    let compiled = Schema::compile(&document, options).map_err(|problems| {
-        let told = problems.into_iter();
-        let place = |pointer: &str| match pointer {
-            "" => "the schema".to_owned(),
-            pointer => pointer.to_owned(),
-        };
-        told.map(|it| (format!("{}: {}", place(&it.pointer), it.message), it.hint))
-            .collect()
+    let schema = Schema::compile(&document, options).map_err(told)?;
+    let words = schema.marks().iter().filter_map(|mark| {
+        let error = action_of(mark).err()?;
+        Some(SchemaProblem {
+            pointer: mark.pointer.clone(),
+            message: error.to_string(),
+            hint: String::new(),
+        })
     });
-    compiled.map(|schema| (document, schema))
+    let mut words: Vec<SchemaProblem> = words.collect();
+    // One place may mark several fields.
+    words.dedup_by(|one, other| one.pointer == other.pointer);
+    if words.is_empty() {
+        Ok((document, schema))
+    } else {
+        Err(told(words))
+    }
+}
+
+/// What is wrong with a schema, each with what to do.
+fn told(problems: Vec<SchemaProblem>) -> Vec<(String, String)> {
+    let place = |pointer: &str| match pointer {
+        "" => "the schema".to_owned(),
+        pointer => pointer.to_owned(),
+    };
+    let told = problems.into_iter();
+    told.map(|it| (format!("{}: {}", place(&it.pointer), it.message), it.hint))
+        .collect()
 }
 
 /// What is wrong with the files of the schemas; and of each schema, how it is checked.

@@ -226,3 +226,20 @@ fn what_a_schema_marks_is_hidden_before_any_step_sees_it() {
         Ok(MaskAction::Personal(PersonalPattern::Email))
     );
 }
+
+/// Two schemas, or two places of one, may mark a field: what one hides the other does not show.
+#[test]
+fn all_patterns_that_are_marked_hide() {
+    let marks = [("note", "email"), ("note", "phone"), ("note", "phone")]
+        .into_iter()
+        .chain([("name", "hash"), ("name", "phone"), ("name", "mask")]);
+    let marks = marks.map(|(field, word)| (field.to_owned(), word.parse().unwrap()));
+    let marks = Annotation::of_marks(marks);
+    let transforms = compile_with("transform = []", &marks, &Limits::default()).unwrap();
+    let event = &[("note", "13800138000 a@b.example"), ("name", "abc")];
+    assert_fields(
+        &run_with(&transforms, event, &facts()),
+        &[("note", "*********** *@b.example"), ("name", "***")],
+    );
+    assert_eq!(marks.len(), 3);
+}
