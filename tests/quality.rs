@@ -650,3 +650,47 @@ fn check_and_start_refuse_a_mark_that_hides_nothing() {
         }
     }
 }
+
+/// With the address as a tag, a step cannot reach it: that is told at load, not found in the store.
+#[test]
+fn signals_reach_tags_and_an_address_out_of_reach_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let step = "[[project.logstore.transform]]\ntype = \"privacy_signals\"\naction = \"remove_fields\"\nfields = [\"__tag__:__client_ip__\", \"__tag__:who\"]\n";
+    let tollgate = start(folder.path(), step);
+    let body = r#"{"__tags__":{"who":"me","app":"shop"},"__logs__":[{"a":"1"}]}"#;
+    let answer = tollgate.track(WEB, "DNT: 1\r\n", body.to_owned());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let stored = &tollgate.events(WEB, 1)[0];
+    assert_eq!(stored["__tag__:app"], "shop");
+    assert!(stored.get("__tag__:who").is_none(), "{stored}");
+
+    let config = folder.path().join("tagged.toml");
+    let text = format!(
+        "data_dir = \"{}\"\n[[upstream]]\nname = \"store\"\nkind = \"embedded\"\n\
+         [[project]]\nname = \"shop\"\nupstream = \"store\"\n\
+         [[project.logstore]]\nname = \"web\"\naccept = [\"anonymous\"]\nclient_address = \"tag\"\n{step}",
+        folder.path().join("other").display(),
+    );
+    for (text, bad) in [
+        (text.clone(), true),
+        (
+            text.replace("__tag__:__client_ip__", "__tag__:*_ip__"),
+            true,
+        ),
+        (text.replace("\"tag\"", "\"field\""), false),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let checked = support::binary()
+            .args(["check", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(
+            checked.status.code(),
+            Some(if bad { 78 } else { 0 }),
+            "{error}"
+        );
+        assert_eq!(error.contains("given after the steps"), bad, "{error}");
+    }
+}

@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::draft::Draft;
+use super::escaped;
 use super::names::NameSet;
 use super::outcome::Fault;
 use super::personal::{Digits, Find, find_all, is_separator};
@@ -83,7 +84,26 @@ impl Mask {
     }
 
     /// Appends the masked text. False: there is nothing to mask.
-    fn masked(&self, text: &str, sheets: &mut MaskSheets, out: &mut Vec<u8>) -> bool {
+    pub(super) fn masked(&self, text: &str, sheets: &mut MaskSheets, out: &mut Vec<u8>) -> bool {
+        if matches!(self.what, What::Whole) || !escaped::has_escapes(text) {
+            return self.put(text, sheets, out);
+        }
+        // What is escaped is not seen in the text as a whole.
+        let read = escaped::rewrite(text, &mut |inner| {
+            let mut hidden = Vec::new();
+            let found = self.put(inner, sheets, &mut hidden);
+            found.then(|| String::from_utf8_lossy(&hidden).into_owned())
+        });
+        let Some(read) = read else {
+            return self.put(text, sheets, out);
+        };
+        if !self.put(&read, sheets, out) {
+            out.extend_from_slice(read.as_bytes());
+        }
+        true
+    }
+
+    fn put(&self, text: &str, sheets: &mut MaskSheets, out: &mut Vec<u8>) -> bool {
         let mut written = 0;
         let mut put = |find: Find, separates: &dyn Fn(char) -> bool| {
             let between = text.get(written..find.start).unwrap_or_default();

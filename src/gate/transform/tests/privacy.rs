@@ -243,3 +243,43 @@ fn all_patterns_that_are_marked_hide() {
     );
     assert_eq!(marks.len(), 3);
 }
+
+/// Objects and arrays are kept as their JSON, in which any letter may be escaped.
+#[test]
+fn escaped_texts_inside_json_are_masked() {
+    let text = "[[t]]\ntype = \"mask\"\npattern = \"email\"\n\
+        [[t]]\ntype = \"mask\"\npattern = \"phone\"\n\
+        [[t]]\ntype = \"mask\"\nregex = \"SECRET\"";
+    for (value, masked) in [
+        (
+            r#"{"mail":"a\u0040b.example"}"#,
+            r#"{"mail":"*@b.example"}"#,
+        ),
+        (
+            r#" [1, "\u0031\u00338\u00300138000", "\ud83d\ude00\n"]"#,
+            r#" [1, "***********", "\ud83d\ude00\n"]"#,
+        ),
+        (r#"{"\u0053ECRET":"\"\\ \/"}"#, r#"{"******":"\"\\ \/"}"#),
+        // Half of a character does not hide the rest, nor do escapes that are none.
+        (
+            r#"["\ud83d a\u0040b.example"]"#,
+            "[\"\u{fffd} *@b.example\"]",
+        ),
+        (r#"["\q\uzz a\u0040b.example"]"#, r#"["quzz *@b.example"]"#),
+        // JSON inside a text of JSON.
+        (
+            r#"{"a":"{\"m\":\"a\\u0040b.example\"}"}"#,
+            r#"{"a":"{\"m\":\"*@b.example\"}"}"#,
+        ),
+        // Not escaped, beside one that is.
+        (
+            r#"{"a":"x\ny","b":13800138000}"#,
+            r#"{"a":"x\ny","b":***********}"#,
+        ),
+        (r#"{"a":"a\u0040b.example"#, r#"{"a":"a\u0040b.example"#),
+        (r#"{"a":"\"#, r#"{"a":"\"#),
+        (r"a\u0040b.example", r"a\u0040b.example"),
+    ] {
+        assert_fields(&run(text, &[("extra", value)]), &[("extra", masked)]);
+    }
+}
