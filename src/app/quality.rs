@@ -56,12 +56,12 @@ impl QualityControl {
     /// Guards that have seen nothing.
     pub(super) fn start(config: &Config) -> Result<Self, QualityErrors> {
         let seed = getrandom::u64().unwrap_or_else(|_| crate::foundation::clock::unix_millis());
-        let guards = StandingGuards::new(config, seed);
-        let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
-        let seed = load_or_make(&config.data_dir, "transform");
-        let seed = seed
+        let kept = load_or_make(&config.data_dir, "transform");
+        let kept = kept
             .map_err(|error| QualityErrors(vec![Problem::error("data_dir", error.to_string())]))?;
-        Ok(Self { guards, seed })
+        let guards = StandingGuards::new(config, seed, &kept);
+        let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
+        Ok(Self { guards, seed: kept })
     }
 
     /// The guards.

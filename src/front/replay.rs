@@ -157,7 +157,9 @@ impl Run<'_> {
             return false;
         }
         self.looked += 1;
-        if !self.order.again && self.noted.contains(&*record.id) {
+        // A record that stands twice is one event, whether the first is noted or only ready to be.
+        let ready = self.ready.iter().any(|one| one.id == *record.id);
+        if ready || !self.order.again && self.noted.contains(&*record.id) {
             self.report.skipped += 1;
             return true;
         }
@@ -253,7 +255,7 @@ impl Run<'_> {
             source: record.source.as_bytes().to_vec(),
             ..EventGroup::default()
         };
-        for (name, value) in &record.tags {
+        for (name, value) in record.tags.iter() {
             group.put_tag(name.as_bytes(), value.as_bytes());
         }
         // What the store refused was judged, and went through the steps, before it was accepted.
@@ -278,6 +280,7 @@ impl Run<'_> {
         let past = Past {
             received: record.received,
             client: record.client,
+            sender: record.sender.map(|sender| (sender.0, record.turn)),
             signals: (record.do_not_track, record.global_privacy_control),
             stamp: &stamp,
         };
@@ -355,6 +358,7 @@ impl Run<'_> {
             if self.order.dry_run {
                 self.report.taken += 1;
                 self.report.of_check(&one.check).taken += 1;
+                self.noted.insert(one.id);
                 continue;
             }
             let lane = &one.target.lane;
