@@ -694,3 +694,23 @@ fn signals_reach_tags_and_an_address_out_of_reach_is_refused() {
         assert_eq!(error.contains("given after the steps"), bad, "{error}");
     }
 }
+
+/// A step that sends events elsewhere is no way past the limits of the logstore that they came to.
+#[test]
+fn events_that_are_routed_count_for_the_limits_they_came_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = format!(
+        "[[project.logstore.transform]]\ntype = \"route\"\nlogstore = \"{OTHER}\"\n\
+         when = {{ field = \"to\", equals = \"other\" }}\n\
+         [[limit]]\nname = \"few\"\nunit = \"events\"\nlogstores = [\"{WEB}\"]\n\
+         rate = [{{ count = 4, per = \"1h\" }}]\n"
+    );
+    let tollgate = start(folder.path(), &more);
+    let other = || "{\"to\":\"other\"}".to_owned();
+    let statuses: Vec<u16> = (0..3)
+        .map(|_| send(&tollgate, &[other(), "{\"a\":1}".to_owned()]).status)
+        .collect();
+    assert_eq!(statuses, [200, 200, 429]);
+    assert_eq!(tollgate.events(WEB, 2).len(), 2);
+    assert_eq!(tollgate.events(OTHER, 2).len(), 2);
+}

@@ -137,8 +137,8 @@ impl Front {
         } = toll;
         let facts = arrival.quota_facts(Some(principal));
         let all = group.events;
-        // Events with another topic of this logstore pay for themselves.
-        let apart: usize = routed.iter().map(own_bytes).sum();
+        // Events that steps send elsewhere pay for themselves.
+        let apart: usize = routed.iter().map(|it| it.group.logs.len()).sum();
         let whole = (group.logs.len() + apart).max(1) as u64;
         arrival.enter(Stage::Quota);
         let share = bytes.saturating_mul(group.logs.len() as u64) / whole;
@@ -202,8 +202,8 @@ impl Front {
         Ok((refused, receipts))
     }
 
-    /// Takes room for events that steps send elsewhere. Those that stay in their logstore, with another
-    /// topic, are charged to its limits.
+    /// Takes room for events that steps send elsewhere. They are charged to the limits of the logstore
+    /// that they came to, or a client could pass by these.
     fn room_for_routed(
         &self,
         arrival: &Arrival<'_>,
@@ -221,13 +221,11 @@ impl Front {
             let name = logstore.as_ref().unwrap_or(own).as_str();
             let found = self.site.shared_logstore(arrival.project, name);
             let target = found.ok_or(Reason::Internal)?;
-            if logstore.is_none() {
-                let bytes = group.logs.len() as u64;
-                let of_these = charges.of_events(facts, &mut group, bytes)?;
-                sorted.refused += of_these.refused;
-                sorted.diverted.extend(of_these.diverted);
-                sorted.last = of_these.last.or(sorted.last.take());
-            }
+            let bytes = group.logs.len() as u64;
+            let of_these = charges.of_events(facts, &mut group, bytes)?;
+            sorted.refused += of_these.refused;
+            sorted.diverted.extend(of_these.diverted);
+            sorted.last = of_these.last.or(sorted.last.take());
             if group.events == 0 {
                 continue;
             }
@@ -254,14 +252,6 @@ impl Front {
         let receipt = target.lane.submit(group, lease)?;
         target.metrics.events_accepted.add(u64::from(group.events));
         Ok((Arc::clone(&target.lane), receipt))
-    }
-}
-
-/// Bytes of events that stay in their logstore.
-fn own_bytes(routed: &Routed) -> usize {
-    match routed.logstore {
-        None => routed.group.logs.len(),
-        Some(_) => 0,
     }
 }
 
