@@ -9,6 +9,7 @@ mod email;
 mod tests;
 
 pub(super) use self::digits::Digits;
+use super::escaped;
 use crate::config::PersonalPattern;
 
 /// A piece of text that is personal, and the characters of it that carry the data.
@@ -67,6 +68,19 @@ impl PersonalFinder {
 }
 
 impl PersonalFinder {
+    /// The same as [`PersonalFinder::hide`], in texts inside JSON as well that are escaped.
+    pub fn hide_in_json(&mut self, text: &mut String) -> bool {
+        let read = escaped::rewrite(text, &mut |inner| {
+            let mut inner = inner.to_owned();
+            self.hide(&mut inner).then_some(inner)
+        });
+        let hidden = read.is_some();
+        if let Some(read) = read {
+            *text = read;
+        }
+        self.hide(text) || hidden
+    }
+
     /// Puts another character of its kind and length in the place of each that carries personal data:
     /// the text keeps its length, its letters and its digits. Whether that changed it.
     pub fn hide(&mut self, text: &mut String) -> bool {
