@@ -658,7 +658,7 @@ fn signals_reach_tags_and_an_address_out_of_reach_is_refused() {
     let step = "[[project.logstore.transform]]\ntype = \"privacy_signals\"\naction = \"remove_fields\"\nfields = [\"__tag__:__client_ip__\", \"__tag__:who\"]\n";
     let tollgate = start(folder.path(), step);
     let body = r#"{"__tags__":{"who":"me","app":"shop"},"__logs__":[{"a":"1"}]}"#;
-    let answer = tollgate.track(WEB, "DNT: 1\r\n", body.to_owned());
+    let answer = tollgate.track(WEB, "DNT: 1\r\n", body);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let stored = &tollgate.events(WEB, 1)[0];
     assert_eq!(stored["__tag__:app"], "shop");

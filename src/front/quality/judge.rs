@@ -200,10 +200,8 @@ impl Front {
         GUARD_WORK.with_borrow_mut(|(work, places)| {
             let metrics = &arrival.logstore.metrics;
             if !judged.enforced {
-                let observed = &metrics.events_observed;
-                observed
-                    .at(Judge::Guard as usize)
-                    .add(judged.faults.len() as u64);
+                let observed = metrics.events_observed.at(Judge::Guard as usize);
+                observed.add(judged.faults.len() as u64);
                 return Ok(judged.reservation);
             }
             if !judged.request.is_empty() {
