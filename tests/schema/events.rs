@@ -509,7 +509,7 @@ fn a_mark_that_names_no_field_is_refused() {
             "parse_json",
         ),
         (
-            json!({ "properties": { "list": { "items": [true], "contains": mark } } }),
+            json!({ "properties": { "list": { "prefixItems": [true], "contains": mark } } }),
             "/properties/list/contains",
             "parse_json",
         ),
