@@ -714,3 +714,67 @@ fn events_that_are_routed_count_for_the_limits_they_came_to() {
     assert_eq!(tollgate.events(WEB, 2).len(), 2);
     assert_eq!(tollgate.events(OTHER, 2).len(), 2);
 }
+
+/// A request whose events are routed is one request, and what of it has room goes on.
+#[test]
+fn parts_of_a_request_are_charged_once_and_do_not_hold_each_other_up() {
+    let limited = |limit: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let more = format!(
+            "[[project.logstore.transform]]\ntype = \"route\"\nlogstore = \"{OTHER}\"\n\
+             when = {{ field = \"away\", equals = \"y\" }}\n\
+             [[project.logstore.transform]]\ntype = \"route\"\ntopic = \"errors\"\n\
+             when = {{ field = \"level\", equals = \"error\" }}\n\
+             [[limit]]\nname = \"few\"\nlogstores = [\"{WEB}\"]\n{limit}\n"
+        );
+        let tollgate = start(folder.path(), &more);
+        (folder, tollgate)
+    };
+    let event = |to: &str, more: &str| format!("{{\"to\":\"{to}\"{more}}}");
+    let away = ",\"away\":\"y\"";
+
+    let (_folder, tollgate) = limited(
+        "unit = \"requests\"\nkey = [\"topic\"]\nrate = [{ count = 3, per = \"1h\" }]\naction = \"mark\"",
+    );
+    let both = || [event("a", ""), event("b", away)];
+    for _ in 0..4 {
+        assert_eq!(send(&tollgate, &both()).status, 200);
+    }
+    // What steps left nothing of does not count apart.
+    assert_eq!(send(&tollgate, &[event("c", away)]).status, 200);
+    let marks: Vec<String> = tollgate
+        .events(OTHER, 5)
+        .iter()
+        .filter_map(|it| Some(it.get("__tag__:__tollgate_limit__")?.as_str()?.to_owned()))
+        .collect();
+    assert_eq!(marks, ["few", "few"]);
+    let passed = "tollgate_limit_requests_total{limit=\"few\",outcome=\"passed\"}";
+    assert_eq!(tollgate.metric(passed), 3);
+
+    let error = ",\"level\":\"error\"";
+    for (first, rest) in [("", error), (error, "")] {
+        let (_folder, tollgate) =
+            limited("unit = \"events\"\nrate = [{ count = 2, per = \"1h\" }]");
+        let of = |first: &str, rest: &str| {
+            let mut events = vec![event("a", first); 3];
+            events.push(event("b", rest));
+            events
+        };
+        let answer = send(&tollgate, &of(first, rest));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("x-tollgate-refused-events"), Some("3"));
+        assert_eq!(send(&tollgate, &of(first, rest)[2..]).status, 200);
+        assert_eq!(send(&tollgate, &both()).status, 429);
+        assert_eq!(tollgate.events(WEB, 2).len(), 2);
+    }
+
+    let (_folder, tollgate) = limited(&format!(
+        "unit = \"requests\"\nrate = [{{ count = 1, per = \"1h\" }}]\naction = \"divert\"\ndivert_to = \"{OTHER}\""
+    ));
+    for to in ["a", "b"] {
+        let events = [event(to, ""), event(to, error)];
+        assert_eq!(send(&tollgate, &events).status, 200);
+    }
+    assert_eq!(fields(&tollgate.events(WEB, 2), "to"), ["a", "a"]);
+    assert_eq!(fields(&tollgate.events(OTHER, 2), "to"), ["b", "b"]);
+}

@@ -198,10 +198,11 @@ impl Charges {
     }
 
     /// Asks the limits on events and bytes, and takes out of the group what has no room. `bytes`: of
-    /// the body or query, before compression.
+    /// the body or query, before compression. Once for each group of a request: limits on requests are
+    /// charged once for each key.
     ///
     /// # Errors
-    /// The refusal, when nothing of the group is left.
+    /// The refusal, when nothing of the group is left. What was taken for this group is given back.
     pub fn of_events(
         &mut self,
         facts: &Facts<'_>,
@@ -209,6 +210,7 @@ impl Charges {
         bytes: u64,
     ) -> Result<Sorted, Refusal> {
         self.now = None;
+        let earlier = self.taken.len();
         let limits = self.limits.clone();
         let events = limits.as_ref().map_or(&[][..], |limits| &limits.events);
         let topic = if events.is_empty() {
@@ -238,6 +240,8 @@ impl Charges {
             true => bytes,
             false => bytes.saturating_mul(group.logs.len() as u64) / whole_bytes.max(1),
         };
+        // What limits on requests divert goes there whole, all parts of it.
+        let mut divert = self.divert.clone();
         for limit in events.iter().filter(|limit| !limit.tells_events_apart()) {
             let units = match limit.rule.unit {
                 LimitUnit::Requests => 1,
@@ -245,20 +249,20 @@ impl Charges {
                 LimitUnit::Bytes => bytes,
             };
             let asked = Asked::whole(limit, facts, units);
+            if self.is_paid(earlier, limit, &asked) {
+                continue;
+            }
             match self.ask(limit, &asked, facts) {
-                Ok(target) => {
-                    if let Some(target) = target {
-                        self.divert.get_or_insert(target);
-                    }
-                }
+                Ok(target) => divert = divert.or(target),
                 Err(refusal) => {
                     // For the books: all of them are refused with the request.
                     group.events = all;
+                    self.give_back_since(earlier, refusal.reason());
                     return Err(refusal);
                 }
             }
         }
-        if let Some(target) = self.divert.take() {
+        if let Some(target) = divert {
             let all = group.take_all();
             sorted.diverted.push((target, all));
         }
@@ -275,11 +279,15 @@ impl Charges {
         group: &mut EventGroup,
     ) -> Result<Sorted, Refusal> {
         let mut view = EventsView::of(group, classes);
+        let earlier = self.taken.len();
         let mut last = None;
         // What was taken, by its place, and for which events.
         let mut taken = Vec::new();
         for limit in limits {
             for (part, asked) in view.parts(limit, facts, group) {
+                if self.is_paid(earlier, limit, &asked) {
+                    continue;
+                }
                 let before = self.taken.len();
                 let verdict = match self.ask(limit, &asked, facts) {
                     Ok(divert) => divert.map(Verdict::Diverted),
@@ -320,6 +328,14 @@ impl Charges {
         }
     }
 
+    /// Whether a limit on requests was charged with this key for an earlier group of the request.
+    fn is_paid(&self, earlier: usize, limit: &Arc<Limit>, asked: &Asked<'_>) -> bool {
+        let paid = |taken: &Taken| {
+            Arc::ptr_eq(&taken.limit, limit) && taken.hashes == asked.hashes && taken.units > 0
+        };
+        limit.rule.unit == LimitUnit::Requests && self.taken.iter().take(earlier).any(paid)
+    }
+
     /// Classes of events.
     #[must_use]
     pub fn classes(&self) -> &Classes {
@@ -333,12 +349,16 @@ impl Charges {
 
     /// The request was refused: gives back what is fair.
     pub fn refused(&mut self, reason: Reason) {
-        if self.taken.is_empty() {
+        self.give_back_since(0, reason);
+    }
+
+    fn give_back_since(&mut self, place: usize, reason: Reason) {
+        if self.taken.len() <= place {
             return;
         }
         let now = self.clock.at(self.unix_seconds);
         let ours = reason.status().is_server_error() || reason == Reason::UpstreamQuota;
-        for taken in self.taken.drain(..) {
+        for taken in self.taken.drain(place..) {
             let limit = &taken.limit;
             let by_request = limit.rule.unit == LimitUnit::Requests;
             let given = match limit.stage {
@@ -443,7 +463,9 @@ impl Charges {
             Consequence::Kept => cells.kept.inc(),
             Consequence::Marked => {
                 cells.marked.inc();
-                self.marks.push(Arc::clone(&limit.name));
+                if !self.marks.contains(&limit.name) {
+                    self.marks.push(Arc::clone(&limit.name));
+                }
             }
             Consequence::Diverted => {
                 cells.diverted.inc();
