@@ -7,14 +7,16 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, Logstore, Problem, SchemaRule, SchemaUse, UnknownEvents};
+use crate::config::{
+    ClientAddress, Config, Logstore, Problem, SchemaRule, SchemaUse, UnknownEvents,
+};
 use crate::event::AttachedNames;
 use crate::foundation::secret::Secret;
 use crate::front::{Front, Quality, SchemaJudge, StandingFront};
 use crate::gate::guard::{GuardSet, StandingGuards};
 use crate::gate::identity::load_or_make;
 use crate::gate::schema::{
-    Mark, Options, Schema, SchemaProblem, SchemaSet, SetEntry, Speed, UnknownEvent,
+    CLIENT_ADDRESS, Mark, Options, Schema, SchemaProblem, SchemaSet, SetEntry, Speed, UnknownEvent,
 };
 use crate::gate::transform::{Annotation, MaskAction, TransformProblem, Transforms, UnknownMask};
 
@@ -200,11 +202,38 @@ fn load(config: &Config) -> Result<Schemas, Vec<Problem>> {
             })),
         }
     }
+    problems.extend(out_of_reach(config, &schemas));
     if problems.is_empty() {
         Ok(schemas)
     } else {
         Err(problems)
     }
+}
+
+/// Marks on the client's address in logstores that give it as a tag, which they would not hide.
+fn out_of_reach(config: &Config, schemas: &Schemas) -> Vec<Problem> {
+    let marked = schemas.iter().filter(|(_, schema)| {
+        let mut marks = schema.marks().iter();
+        marks.any(|mark| mark.field == CLIENT_ADDRESS)
+    });
+    let marked: Vec<&str> = marked.map(|(rule, _)| rule.name.as_str()).collect();
+    let mut problems = Vec::new();
+    for (i, project) in config.projects.iter().enumerate() {
+        for (j, logstore) in project.logstores.iter().enumerate() {
+            let mut names = logstore.schema.iter().flat_map(|used| &used.names);
+            if logstore.client_address == ClientAddress::Tag
+                && names.any(|name| marked.contains(&name.as_str()))
+            {
+                let key = format!("project[{i}].logstore[{j}].schema.use");
+                let message =
+                    "a schema marks the client's address as personal, which is a tag here";
+                let mut problem = Problem::error(key, message);
+                problem.help = Some("set `client_address = \"field\"` in the logstore".to_owned());
+                problems.push(problem);
+            }
+        }
+    }
+    problems
 }
 
 /// What a mark of a schema asks for.

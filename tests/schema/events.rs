@@ -487,6 +487,27 @@ fn a_mark_names_a_field_wherever_it_stands() {
     );
 }
 
+/// What is data or a name changes no reference; and what is hidden whole is hidden inside.
+#[test]
+fn marks_stand_beside_data_and_inside_what_is_hidden_whole() {
+    let schema = compile(&json!({
+        "$id": "https://a.example/schema",
+        "examples": [{ "$id": "7" }],
+        "properties": {
+            "$id": { "const": { "$dynamicRef": "#no" }, "default": { "$id": "x" } },
+            "user": {
+                "x-tollgate-mask": "remove",
+                "properties": { "phone": { "x-tollgate-mask": "phone" } },
+            },
+            "__tag__:__client_ip__": { "x-tollgate-mask": "hash" },
+        },
+    }));
+    let marks = schema.marks().iter().map(|mark| mark.field.as_str());
+    let mut marks: Vec<&str> = marks.collect();
+    marks.sort_unstable();
+    assert_eq!(marks, ["__tag__:__client_ip__", "user"]);
+}
+
 /// A mark that does nothing would store personal data in the clear.
 #[test]
 fn a_mark_that_names_no_field_is_refused() {
@@ -517,6 +538,24 @@ fn a_mark_that_names_no_field_is_refused() {
             json!({ "not": { "properties": { "a": mark } } }),
             "/not/properties/a",
             "under `properties`",
+        ),
+        (
+            json!({ "properties": { "__tag__:phone": mark } }),
+            "/properties/__tag__:phone",
+            "transform",
+        ),
+        (
+            json!({ "allOf": [{ "properties": { "__topic__": mark } }] }),
+            "/allOf/0/properties/__topic__",
+            "transform",
+        ),
+        (
+            json!({ "properties": { "user": {
+                "x-tollgate-mask": "email",
+                "properties": { "phone": mark },
+            } } }),
+            "/properties/user/properties/phone",
+            "parse_json",
         ),
         (
             json!({ "$defs": { "unused": mark } }),

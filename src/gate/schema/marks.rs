@@ -1,7 +1,8 @@
 //! Fields that a schema marks as personal: where `x-tollgate-mask` stands, and which field of the event
 //! each means.
 //!
-//! Promise: a mark names a field of the event, or the schema is refused. None is passed over.
+//! Promise: a mark names a field of the event, or stands inside one that is hidden whole, or the schema is
+//! refused. None is passed over.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use super::document::Document;
 use super::problem::SchemaProblem;
 use super::tell::below;
+use crate::foundation::names::is_label;
 
 /// The keyword that marks a field as personal.
 pub const MASK: &str = "x-tollgate-mask";
@@ -35,6 +37,10 @@ const BY_NAME: [&str; 7] = [
 ];
 /// Keywords whose values are no schemas.
 const DATA: [&str; 4] = ["const", "default", "enum", "examples"];
+/// Words that hide all of a field, and so what is inside it.
+const WHOLE: [&str; 3] = ["hash", "mask", "remove"];
+/// The client's address, which a logstore may write as a field of the event.
+pub const CLIENT_ADDRESS: &str = "__tag__:__client_ip__";
 /// Keywords with schemas that are only reached by a reference.
 const STORE: [&str; 2] = ["$defs", "definitions"];
 
@@ -56,8 +62,10 @@ enum Of<'a> {
     Event,
     /// A field of it.
     Field(&'a str),
+    /// A label: topic, source or a tag, which belong to all events of a request.
+    Label,
     /// A part of the value of a field.
-    Inside,
+    Inside(&'a str),
     /// Fields that it does not name.
     Unnamed,
     /// None of these.
@@ -69,7 +77,11 @@ impl Of<'_> {
     fn problem(self) -> Option<(&'static str, &'static str)> {
         match self {
             Self::Field(_) => None,
-            Self::Inside => Some((
+            Self::Label => Some((
+                "x-tollgate-mask marks a topic, source or tag, which is no field of the event",
+                "add a transform `mask`, `hash` or `remove` that names it",
+            )),
+            Self::Inside(_) => Some((
                 "x-tollgate-mask marks a part of a field, and masks are for fields of the event",
                 "mark the field that holds it, or take that apart with `parse_json` and add a step `mask`",
             )),
@@ -91,7 +103,17 @@ impl Of<'_> {
 /// Marks that name no field of the event, and references that could lead to some.
 pub(super) fn marks(document: &Document<'_>) -> Result<Vec<Mark>, Vec<SchemaProblem>> {
     let mut standing = BTreeSet::new();
-    collect(document.root, String::new(), false, &mut standing);
+    let mut scopes = Vec::new();
+    let mut found = |key: &str, value: &Value, at: String| match key {
+        MASK => {
+            standing.insert(at);
+        }
+        // What changes the meaning of references could lead past this walk.
+        "$id" if at == "/$id" => {}
+        "$id" | "$dynamicRef" | "$recursiveRef" if value.is_string() => scopes.push(at),
+        _ => {}
+    };
+    collect(document.root, String::new(), false, &mut found);
     if standing.is_empty() {
         return Ok(Vec::new());
     }
@@ -100,16 +122,23 @@ pub(super) fn marks(document: &Document<'_>) -> Result<Vec<Mark>, Vec<SchemaProb
         seen: HashSet::new(),
         reached: HashSet::new(),
         marks: Vec::new(),
+        inside: Vec::new(),
         problems: Vec::new(),
     };
-    // What changes the meaning of references could lead past this walk.
-    for pointer in document.scopes() {
-        let keyword = pointer.rsplit('/').next().unwrap_or_default();
-        if matches!(keyword, "$id" | "$dynamicRef" | "$recursiveRef") {
-            walk.unfollowed(pointer);
-        }
+    for pointer in scopes {
+        walk.unfollowed(pointer);
     }
     walk.run();
+    for (field, pointer) in std::mem::take(&mut walk.inside) {
+        let is_whole = |mark: &Mark| mark.word.as_str().is_some_and(|it| WHOLE.contains(&it));
+        if !walk
+            .marks
+            .iter()
+            .any(|it| it.field == field && is_whole(it))
+        {
+            walk.problems.extend(refused(pointer, Of::Inside(field)));
+        }
+    }
     let lost: Vec<&String> = standing
         .iter()
         .filter(|it| !walk.reached.contains(*it))
@@ -132,8 +161,14 @@ fn refused(pointer: String, of: Of<'_>) -> Option<SchemaProblem> {
     Some(SchemaProblem::new(pointer, message, hint))
 }
 
-/// Where marks stand, whatever they mean. `by_name`: the members are named by the author.
-fn collect(value: &Value, pointer: String, by_name: bool, found: &mut BTreeSet<String>) {
+/// Shows the keywords of all schemas, and not what is data. `by_name`: the members are named by the
+/// author.
+fn collect(
+    value: &Value,
+    pointer: String,
+    by_name: bool,
+    found: &mut dyn FnMut(&str, &Value, String),
+) {
     match value {
         Value::Object(members) => {
             for (key, inner) in members {
@@ -141,9 +176,10 @@ fn collect(value: &Value, pointer: String, by_name: bool, found: &mut BTreeSet<S
                 let key = key.as_str();
                 if by_name {
                     collect(inner, at, false, found);
-                } else if key == MASK {
-                    found.insert(at);
-                } else if !DATA.contains(&key) {
+                    continue;
+                }
+                found(key, inner, at.clone());
+                if key != MASK && !DATA.contains(&key) {
                     collect(inner, at, BY_NAME.contains(&key), found);
                 }
             }
@@ -164,6 +200,8 @@ struct Walk<'a> {
     /// Where the marks stand that were met.
     reached: HashSet<String>,
     marks: Vec<Mark>,
+    /// Marks of parts of a field: which, and where they stand.
+    inside: Vec<(&'a str, String)>,
     problems: Vec<SchemaProblem>,
 }
 
@@ -202,14 +240,14 @@ impl<'a> Walk<'a> {
         };
         let pointer = below(pointer, MASK.as_bytes());
         self.reached.insert(pointer.clone());
-        if let Of::Field(field) = of {
-            self.marks.push(Mark {
+        match of {
+            Of::Field(field) => self.marks.push(Mark {
                 field: field.to_owned(),
                 word: word.clone(),
                 pointer,
-            });
-        } else {
-            self.problems.extend(refused(pointer, of));
+            }),
+            Of::Inside(field) => self.inside.push((field, pointer)),
+            _ => self.problems.extend(refused(pointer, of)),
         }
     }
 
@@ -251,9 +289,9 @@ fn step<'a>(
     }
     let within = match of {
         Of::Event => Of::Other,
-        Of::Field(_) | Of::Inside => Of::Inside,
+        Of::Field(field) | Of::Inside(field) => Of::Inside(field),
         Of::Unnamed => Of::Unnamed,
-        Of::Other => Of::Other,
+        Of::Label | Of::Other => Of::Other,
     };
     let inner = match (of, key) {
         _ if SAME_VALUE.contains(&key) || SAME_VALUE_BY_NAME.contains(&key) => of,
@@ -266,6 +304,11 @@ fn step<'a>(
         Value::Object(members) if BY_NAME.contains(&key) => {
             for (name, schema) in members {
                 let inner = match (of, key) {
+                    (Of::Event, "properties")
+                        if is_label(name.as_bytes()) && name != CLIENT_ADDRESS =>
+                    {
+                        Of::Label
+                    }
                     (Of::Event, "properties") => Of::Field(name),
                     _ => inner,
                 };

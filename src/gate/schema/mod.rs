@@ -31,7 +31,7 @@ pub use self::diff::{Change, Changes, MAX_CHANGES, changes};
 use self::document::Document;
 pub use self::infer::{InferOptions, Inference, Proposal};
 pub use self::kinds::Types;
-pub use self::marks::{MASK, Mark};
+pub use self::marks::{CLIENT_ADDRESS, MASK, Mark};
 use self::node::{Tools, value_tree};
 use self::object::{ObjectRules, Pass, Passed};
 pub use self::problem::SchemaProblem;
