@@ -3,6 +3,8 @@
 //! Promise: what is no JSON, or only nearly, is read as far as it goes, and the rest is left as it is.
 //! Linear in the text for each level of JSON inside texts of JSON, of which there are [`MAX_LEVELS`].
 
+use std::ops::Range;
+
 /// Levels of JSON inside texts of JSON that are opened.
 const MAX_LEVELS: usize = 4;
 
@@ -11,11 +13,21 @@ pub(super) fn has_escapes(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[']) && text.contains('\\')
 }
 
-/// Shows each text that is escaped to `rewrite`, as it reads, and puts what comes back in its place.
-/// `None`: nothing came back.
+/// Where a text stands that is escaped: what was found in it was found as it reads.
+pub(super) type Apart = [Range<usize>];
+
+/// Whether a piece of a text lies within one that is escaped.
+pub(super) fn is_apart(apart: &Apart, start: usize, end: usize) -> bool {
+    let place = apart.partition_point(|it| it.end < end);
+    apart.get(place).is_some_and(|it| it.start <= start)
+}
+
+/// Shows each text that is escaped to `rewrite`, as it reads, and puts what comes back in its place; and
+/// then the whole, in which the escaped ones are to be left alone: a letter of an escape is none of
+/// theirs. `None`: nothing came back.
 pub(super) fn rewrite(
     text: &str,
-    rewrite: &mut dyn FnMut(&str) -> Option<String>,
+    rewrite: &mut dyn FnMut(&str, &Apart) -> Option<String>,
 ) -> Option<String> {
     rewrite_level(text, MAX_LEVELS, rewrite)
 }
@@ -23,10 +35,15 @@ pub(super) fn rewrite(
 fn rewrite_level(
     text: &str,
     levels: usize,
-    rewrite: &mut dyn FnMut(&str) -> Option<String>,
+    rewrite: &mut dyn FnMut(&str, &Apart) -> Option<String>,
 ) -> Option<String> {
-    let levels = levels.checked_sub(1).filter(|_| has_escapes(text))?;
+    let opened = levels.checked_sub(1).filter(|_| has_escapes(text));
+    let Some(levels) = opened else {
+        return rewrite(text, &[]);
+    };
     let mut out = String::new();
+    let mut apart = Vec::new();
+    let mut changed = false;
     let (mut written, mut at) = (0, 0);
     while let Some(open) = find(text, at, b'"') {
         let Some(close) = end_of(text, open + 1) else {
@@ -37,21 +54,23 @@ fn rewrite_level(
         if !inner.contains('\\') {
             continue;
         }
-        let read = unescaped(inner);
-        let deeper = rewrite_level(&read, levels, rewrite);
-        let shown = rewrite(deeper.as_deref().unwrap_or(&read)).or(deeper);
-        if let Some(shown) = shown {
-            out.push_str(text.get(written..open).unwrap_or_default());
+        let Some(read) = unescaped(inner) else {
+            continue;
+        };
+        out.push_str(text.get(written..open).unwrap_or_default());
+        written = at;
+        let start = out.len();
+        if let Some(shown) = rewrite_level(&read, levels, rewrite) {
+            changed = true;
             // A text can always be written.
             out.push_str(&serde_json::to_string(&shown).unwrap_or_default());
-            written = at;
+        } else {
+            out.push_str(text.get(open..at).unwrap_or_default());
         }
-    }
-    if written == 0 {
-        return None;
+        apart.push(start..out.len());
     }
     out.push_str(text.get(written..).unwrap_or_default());
-    Some(out)
+    rewrite(&out, &apart).or(changed.then_some(out))
 }
 
 fn find(text: &str, from: usize, byte: u8) -> Option<usize> {
@@ -72,14 +91,14 @@ fn end_of(text: &str, from: usize) -> Option<usize> {
     }
 }
 
-/// A text as it reads. An escape that is none stands for its letter, half a character for `\u{fffd}`.
-fn unescaped(text: &str) -> String {
+/// A text as it reads; half a character stands for `\u{fffd}`. `None`: an escape is none, so this is no JSON.
+fn unescaped(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\\') {
         out.push_str(before);
         let mut letters = after.chars();
-        let letter = letters.next().unwrap_or('\\');
+        let letter = letters.next()?;
         rest = letters.as_str();
         match letter {
             'b' => out.push('\u{8}'),
@@ -88,10 +107,7 @@ fn unescaped(text: &str) -> String {
             'r' => out.push('\r'),
             't' => out.push('\t'),
             'u' => {
-                let Some((unit, after)) = unit_of(rest) else {
-                    out.push('u');
-                    continue;
-                };
+                let (unit, after) = unit_of(rest)?;
                 rest = after;
                 let low = after.strip_prefix("\\u").and_then(unit_of);
                 let pair = low.and_then(|(low, after)| {
@@ -107,11 +123,12 @@ fn unescaped(text: &str) -> String {
                     out.push(alone.unwrap_or(char::REPLACEMENT_CHARACTER));
                 }
             }
-            other => out.push(other),
+            '"' | '\\' | '/' => out.push(letter),
+            _ => return None,
         }
     }
     out.push_str(rest);
-    out
+    Some(out)
 }
 
 /// Four hexadecimal digits, and what follows them.

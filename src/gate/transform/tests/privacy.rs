@@ -260,12 +260,24 @@ fn escaped_texts_inside_json_are_masked() {
             r#" [1, "***********", "\ud83d\ude00\n"]"#,
         ),
         (r#"{"\u0053ECRET":"\"\\ \/"}"#, r#"{"******":"\"\\ \/"}"#),
-        // Half of a character does not hide the rest, nor do escapes that are none.
+        // Half of a character does not hide the rest; a text with an escape that is none is no JSON.
         (
             r#"["\ud83d a\u0040b.example"]"#,
             "[\"\u{fffd} *@b.example\"]",
         ),
-        (r#"["\q\uzz a\u0040b.example"]"#, r#"["quzz *@b.example"]"#),
+        (
+            r#"["\q\uzz a\u0040b.example"]"#,
+            r#"["\q\uzz a\u0040b.example"]"#,
+        ),
+        (
+            r#"[warn] "C:\Users\x" a@b.example"#,
+            r#"[warn] "C:\Users\x" *@b.example"#,
+        ),
+        // The letter of an escape is none of the text.
+        (
+            r#"["\nalice@b.example","\ta@b.example\u0041","x@b.example"]"#,
+            r#"["\n*****@b.example","\t*@b.exampleA","*@b.example"]"#,
+        ),
         // JSON inside a text of JSON.
         (
             r#"{"a":"{\"m\":\"a\\u0040b.example\"}"}"#,
