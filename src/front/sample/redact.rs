@@ -7,6 +7,7 @@
 use http::header::{AUTHORIZATION, COOKIE, REFERER};
 use http::{HeaderMap, HeaderName};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use prost::Message as _;
 
 use super::super::platform;
@@ -36,6 +37,15 @@ const KEPT: [&str; 11] = [
 const KEPT_BEGINNINGS: [&str; 3] = ["x-log-", "x-sls-", "sec-"];
 /// Headers that say how the body is packed, which is kept plain.
 const PACKING: [&str; 2] = ["x-log-compresstype", "x-log-bodyrawsize"];
+
+/// What is escaped again in a path or query.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b'@');
 
 /// What is looked for in requests.
 pub(super) struct Redactor<'a> {
@@ -97,7 +107,7 @@ impl Redactor<'_> {
     pub(super) fn target(&self, target: &str) -> (String, bool) {
         let mut hidden = false;
         let mut shown = |text: &str| {
-            let (text, any) = self.text(text);
+            let (text, any) = self.escaped(text);
             hidden |= any;
             text
         };
@@ -121,6 +131,31 @@ impl Redactor<'_> {
         });
         let pairs: Vec<String> = pairs.collect();
         (format!("{path}?{}", pairs.join("&")), hidden)
+    }
+
+    /// The same as [`Redactor::text`], of a part of a path or query, in which any letter may be escaped.
+    fn escaped(&self, text: &str) -> (String, bool) {
+        if !text.contains(['%', '+']) {
+            return self.text(text);
+        }
+        let mut hidden = false;
+        let pieces = text.split('=').map(|piece| {
+            if let Ok(read) = percent_decode_str(&piece.replace('+', " ")).decode_utf8() {
+                let mut plain = read.as_bytes().to_vec();
+                hide_tokens(&mut plain);
+                let mut plain = String::from_utf8_lossy(&plain).into_owned();
+                let any = self.personal && PersonalFinder::default().hide_in_json(&mut plain);
+                hidden |= any;
+                if any || plain != *read {
+                    return utf8_percent_encode(&plain, ESCAPED).to_string();
+                }
+            }
+            let (piece, any) = self.text(piece);
+            hidden |= any;
+            piece
+        });
+        let pieces: Vec<String> = pieces.collect();
+        (pieces.join("="), hidden)
     }
 
     /// A body, in place. `secret` is the token that was found in it. Whether personal data was hidden;
@@ -348,6 +383,22 @@ mod tests {
                 true
             )
         );
+        for (written, hidden) in [
+            ("e=%2213800138000%22", "e=%2213800000000%22"),
+            (
+                "e=138+0013%208000&b=%E4%BD%A0",
+                "e=138%200000%200000&b=%E4%BD%A0",
+            ),
+            (
+                "e=%7B%22m%22%3A%22%5Cna.user%40shop.example%22%7D",
+                "e=%7B%22m%22%3A%22%5Cnx.xxxx@shop.example%22%7D",
+            ),
+        ] {
+            assert_eq!(
+                REDACTOR.target(&format!("/logstores/web/track?{written}")),
+                (format!("/logstores/web/track?{hidden}"), true)
+            );
+        }
         let mut body =
             b"{\"t\":\"eyJh.eyJp.SEC-_ET\",\"phone\":\"138 1234 5678\",\"x\":\"eyJ\"}".to_vec();
         assert_eq!(REDACTOR.body(&mut body, b"eyJh.eyJp.SEC-_ET"), Some(true));
