@@ -71,6 +71,8 @@ struct Run<'a> {
     noted: HashSet<String>,
     ready: Vec<Ready>,
     ready_bytes: usize,
+    /// Names of events that a dry run would have taken, until its end: their copies are told as such.
+    held: Vec<Reservation>,
     report: ReplayReport,
     until: Instant,
     /// Records that were meant so far.
@@ -107,6 +109,7 @@ impl Front {
             noted: replayed(&kept)?,
             ready: Vec::new(),
             ready_bytes: 0,
+            held: Vec::new(),
             report: ReplayReport::default(),
             until: Instant::now() + TIME,
             looked: 0,
@@ -175,6 +178,10 @@ impl Run<'_> {
             // Perhaps one of those that are ready is the same event.
             self.hand_over();
             end = self.look(record);
+        }
+        if matches!(end, End::InFlight) && !self.held.is_empty() {
+            // The run would have taken the other by now.
+            end = End::Duplicate;
         }
         self.note(record, end);
         if self.ready.len() >= BATCH || self.ready_bytes >= BATCH_BYTES {
@@ -359,6 +366,7 @@ impl Run<'_> {
                 self.report.taken += 1;
                 self.report.of_check(&one.check).taken += 1;
                 self.noted.insert(one.id);
+                self.held.push(one.reservation);
                 continue;
             }
             let lane = &one.target.lane;
