@@ -695,6 +695,41 @@ fn signals_reach_tags_and_an_address_out_of_reach_is_refused() {
     }
 }
 
+/// What belongs to all events of a request is not asked of one: that is told at load, for patterns too.
+#[test]
+fn labels_with_a_condition_are_refused_unless_the_address_is_a_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("when.toml");
+    for (pattern, mode, bad) in [
+        ("__tag__:*", "field", false),
+        ("__*", "field", false),
+        ("__tag__:who*", "field", true),
+        ("__tag__:*", "off", true),
+        ("__*", "off", true),
+        ("__t?pic__", "off", true),
+        ("__x*", "off", false),
+        ("*", "off", false),
+    ] {
+        let text = format!(
+            "data_dir = \"{}\"\n[[upstream]]\nname = \"store\"\nkind = \"embedded\"\n\
+             [[project]]\nname = \"shop\"\nupstream = \"store\"\n\
+             [[project.logstore]]\nname = \"web\"\naccept = [\"anonymous\"]\nclient_address = \"{mode}\"\n\
+             [[project.logstore.transform]]\ntype = \"remove\"\nfields = [\"{pattern}\"]\n\
+             when = {{ field = \"a\", equals = \"1\" }}\n",
+            folder.path().display(),
+        );
+        std::fs::write(&config, text).unwrap();
+        let checked = support::binary()
+            .args(["check", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&checked.stderr);
+        let code = if bad { 78 } else { 0 };
+        assert_eq!(checked.status.code(), Some(code), "{pattern}: {error}");
+    }
+}
+
 /// A step that sends events elsewhere is no way past the limits of the logstore that they came to.
 #[test]
 fn events_that_are_routed_count_for_the_limits_they_came_to() {

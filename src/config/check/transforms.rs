@@ -5,7 +5,7 @@ use crate::config::{
     AddressForm, ClientAddress, Config, MAX_GLOB, MAX_TRANSFORMS, MaskFields, PrivacyAction,
     Project, Transform, When, compile_regex, parse_template,
 };
-use crate::foundation::names::{LogstoreName, is_label, is_reserved_field};
+use crate::foundation::names::{LABEL_TAG, LogstoreName, is_label, is_reserved_field};
 
 /// The client's address, as a field or as a tag.
 const CLIENT_ADDRESS: &str = "__tag__:__client_ip__";
@@ -34,6 +34,23 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Whether a name or pattern means labels: the topic, the source or tags.
+fn names_labels(name: &str) -> bool {
+    if !name.contains(['*', '?']) {
+        return is_label(name.as_bytes());
+    }
+    let tag = || {
+        let (start, open) = name
+            .split_once('*')
+            .map_or((name, false), |(it, _)| (it, true));
+        let mut pairs = start.bytes().zip(LABEL_TAG);
+        pairs.all(|(one, of_tag)| one == b'?' || one == *of_tag)
+            && (open || start.len() >= LABEL_TAG.len())
+    };
+    // Others mean no name that only the store and the edge write.
+    name.starts_with("__") && (tag() || covers(name, "__topic__") || covers(name, "__source__"))
 }
 
 /// Whether a pattern with `*` and `?` matches an ASCII text.
@@ -251,8 +268,8 @@ impl Check<'_> {
                 self.error(&key, message)
                     .help("set `client_address = \"field\"` in the logstore");
             }
-            let of_event = name == CLIENT_ADDRESS && self.address == ClientAddress::Field;
-            if is_label(name.as_bytes()) && step.when().is_some() && !of_event {
+            let of_event = is_address && self.address == ClientAddress::Field;
+            if names_labels(name) && step.when().is_some() && !of_event {
                 let message =
                     format!("`{name}` belongs to all events of a request, and `when` asks of one");
                 self.error(&key, message)
