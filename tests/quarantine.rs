@@ -851,6 +851,8 @@ fn whole_events_that_came_twice_are_replayed_once() {
     send(&tollgate, body);
     records(data, 6);
     mend(&tollgate, "true");
+    let report = replay(&tollgate, &["--dry-run"]);
+    assert_eq!(report["duplicates"], 3, "{report}");
     let report = replay(&tollgate, &[]);
     assert_eq!(counts(&report), [3, 0, 0, 0], "{report}");
     assert_eq!(report["duplicates"], 3, "{report}");
