@@ -595,3 +595,221 @@ fn events_with_another_topic_pay_and_are_in_the_books() {
         2
     );
 }
+
+/// The rules of the event stand in `$defs`: what is marked there is hidden all the same.
+#[test]
+fn marks_behind_a_reference_hide() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole: Value = serde_json::from_str(SCHEMA).unwrap();
+    let schema_file = json!({
+        "$ref": "#/$defs/event", "type": "object", "$defs": { "event": whole },
+    });
+    std::fs::write(folder.path().join("order.json"), schema_file.to_string()).unwrap();
+    let tollgate = start(folder.path(), &schema("mode = \"enforce\""));
+    let answer = send(&tollgate, &[order("1", ",\"phone\":\"13800138000\"")]);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let stored = tollgate.events(WEB, 1);
+    assert_eq!(stored[0]["phone"], "***********");
+}
+
+#[test]
+fn check_and_start_refuse_a_mark_that_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("order.json");
+    let config = folder.path().join("tollgate.toml");
+    let text = format!(
+        "data_dir = \"{}\"\n[[upstream]]\nname = \"store\"\nkind = \"embedded\"\n\
+         [[project]]\nname = \"shop\"\nupstream = \"store\"\n\
+         [[project.logstore]]\nname = \"web\"\naccept = [\"anonymous\"]\n\
+         [[schema]]\nname = \"order\"\nfile = \"{}\"\n",
+        folder.path().join("data").display(),
+        file.display()
+    );
+    std::fs::write(&config, text).unwrap();
+    for (schema, told) in [
+        (
+            r#"{"properties":{"phone":{"x-tollgate-mask":"phnoe"}}}"#,
+            "/properties/phone/x-tollgate-mask: x-tollgate-mask is one of",
+        ),
+        (
+            r#"{"additionalProperties":{"x-tollgate-mask":"mask"}}"#,
+            "/additionalProperties/x-tollgate-mask: x-tollgate-mask marks fields",
+        ),
+    ] {
+        std::fs::write(&file, schema).unwrap();
+        for command in ["check", "run"] {
+            let output = support::binary()
+                .args([command, "--config"])
+                .arg(&config)
+                .output()
+                .unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(78), "{command}: {error}");
+            assert!(error.contains("schema[0].file"), "{command}: {error}");
+            assert!(error.contains(told), "{command}: {error}");
+        }
+    }
+}
+
+/// With the address as a tag, a step cannot reach it: that is told at load, not found in the store.
+#[test]
+fn signals_reach_tags_and_an_address_out_of_reach_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let step = "[[project.logstore.transform]]\ntype = \"privacy_signals\"\naction = \"remove_fields\"\nfields = [\"__tag__:__client_ip__\", \"__tag__:who\"]\n";
+    let tollgate = start(folder.path(), step);
+    let body = r#"{"__tags__":{"who":"me","app":"shop"},"__logs__":[{"a":"1"}]}"#;
+    let answer = tollgate.track(WEB, "DNT: 1\r\n", body);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let stored = &tollgate.events(WEB, 1)[0];
+    assert_eq!(stored["__tag__:app"], "shop");
+    assert!(stored.get("__tag__:who").is_none(), "{stored}");
+
+    let config = folder.path().join("tagged.toml");
+    let text = format!(
+        "data_dir = \"{}\"\n[[upstream]]\nname = \"store\"\nkind = \"embedded\"\n\
+         [[project]]\nname = \"shop\"\nupstream = \"store\"\n\
+         [[project.logstore]]\nname = \"web\"\naccept = [\"anonymous\"]\nclient_address = \"tag\"\n{step}",
+        folder.path().join("other").display(),
+    );
+    for (text, bad) in [
+        (text.clone(), true),
+        (
+            text.replace("__tag__:__client_ip__", "__tag__:*_ip__"),
+            true,
+        ),
+        (text.replace("\"tag\"", "\"field\""), false),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let checked = support::binary()
+            .args(["check", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(
+            checked.status.code(),
+            Some(if bad { 78 } else { 0 }),
+            "{error}"
+        );
+        assert_eq!(error.contains("given after the steps"), bad, "{error}");
+    }
+}
+
+/// What belongs to all events of a request is not asked of one: that is told at load, for patterns too.
+#[test]
+fn labels_with_a_condition_are_refused_unless_the_address_is_a_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("when.toml");
+    for (pattern, mode, bad) in [
+        ("__tag__:*", "field", false),
+        ("__*", "field", false),
+        ("__tag__:who*", "field", true),
+        ("__tag__:*", "off", true),
+        ("__*", "off", true),
+        ("__t?pic__", "off", true),
+        ("__x*", "off", false),
+        ("*", "off", false),
+    ] {
+        let text = format!(
+            "data_dir = \"{}\"\n[[upstream]]\nname = \"store\"\nkind = \"embedded\"\n\
+             [[project]]\nname = \"shop\"\nupstream = \"store\"\n\
+             [[project.logstore]]\nname = \"web\"\naccept = [\"anonymous\"]\nclient_address = \"{mode}\"\n\
+             [[project.logstore.transform]]\ntype = \"remove\"\nfields = [\"{pattern}\"]\n\
+             when = {{ field = \"a\", equals = \"1\" }}\n",
+            folder.path().display(),
+        );
+        std::fs::write(&config, text).unwrap();
+        let checked = support::binary()
+            .args(["check", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        let error = String::from_utf8_lossy(&checked.stderr);
+        let code = if bad { 78 } else { 0 };
+        assert_eq!(checked.status.code(), Some(code), "{pattern}: {error}");
+    }
+}
+
+/// A step that sends events elsewhere is no way past the limits of the logstore that they came to.
+#[test]
+fn events_that_are_routed_count_for_the_limits_they_came_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = format!(
+        "[[project.logstore.transform]]\ntype = \"route\"\nlogstore = \"{OTHER}\"\n\
+         when = {{ field = \"to\", equals = \"other\" }}\n\
+         [[limit]]\nname = \"few\"\nunit = \"events\"\nlogstores = [\"{WEB}\"]\n\
+         rate = [{{ count = 4, per = \"1h\" }}]\n"
+    );
+    let tollgate = start(folder.path(), &more);
+    let other = || "{\"to\":\"other\"}".to_owned();
+    let statuses: Vec<u16> = (0..3)
+        .map(|_| send(&tollgate, &[other(), "{\"a\":1}".to_owned()]).status)
+        .collect();
+    assert_eq!(statuses, [200, 200, 429]);
+    assert_eq!(tollgate.events(WEB, 2).len(), 2);
+    assert_eq!(tollgate.events(OTHER, 2).len(), 2);
+}
+
+/// A request whose events are routed is one request, and what of it has room goes on.
+#[test]
+fn parts_of_a_request_are_charged_once_and_do_not_hold_each_other_up() {
+    let limited = |limit: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let more = format!(
+            "[[project.logstore.transform]]\ntype = \"route\"\nlogstore = \"{OTHER}\"\n\
+             when = {{ field = \"away\", equals = \"y\" }}\n\
+             [[project.logstore.transform]]\ntype = \"route\"\ntopic = \"errors\"\n\
+             when = {{ field = \"level\", equals = \"error\" }}\n\
+             [[limit]]\nname = \"few\"\nlogstores = [\"{WEB}\"]\n{limit}\n"
+        );
+        let tollgate = start(folder.path(), &more);
+        (folder, tollgate)
+    };
+    let event = |to: &str, more: &str| format!("{{\"to\":\"{to}\"{more}}}");
+    let away = ",\"away\":\"y\"";
+
+    let (_folder, tollgate) = limited(
+        "unit = \"requests\"\nkey = [\"topic\"]\nrate = [{ count = 3, per = \"1h\" }]\naction = \"mark\"",
+    );
+    let both = || [event("a", ""), event("b", away)];
+    for _ in 0..4 {
+        assert_eq!(send(&tollgate, &both()).status, 200);
+    }
+    // What steps left nothing of does not count apart.
+    assert_eq!(send(&tollgate, &[event("c", away)]).status, 200);
+    let marks: Vec<String> = tollgate
+        .events(OTHER, 5)
+        .iter()
+        .filter_map(|it| Some(it.get("__tag__:__tollgate_limit__")?.as_str()?.to_owned()))
+        .collect();
+    assert_eq!(marks, ["few", "few"]);
+    let passed = "tollgate_limit_requests_total{limit=\"few\",outcome=\"passed\"}";
+    assert_eq!(tollgate.metric(passed), 3);
+
+    let error = ",\"level\":\"error\"";
+    for (first, rest) in [("", error), (error, "")] {
+        let (_folder, tollgate) =
+            limited("unit = \"events\"\nrate = [{ count = 2, per = \"1h\" }]");
+        let of = |first: &str, rest: &str| {
+            let mut events = vec![event("a", first); 3];
+            events.push(event("b", rest));
+            events
+        };
+        let answer = send(&tollgate, &of(first, rest));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.header("x-tollgate-refused-events"), Some("3"));
+        assert_eq!(send(&tollgate, &of(first, rest)[2..]).status, 200);
+        assert_eq!(send(&tollgate, &both()).status, 429);
+        assert_eq!(tollgate.events(WEB, 2).len(), 2);
+    }
+
+    let (_folder, tollgate) = limited(&format!(
+        "unit = \"requests\"\nrate = [{{ count = 1, per = \"1h\" }}]\naction = \"divert\"\ndivert_to = \"{OTHER}\""
+    ));
+    for to in ["a", "b"] {
+        let events = [event(to, ""), event(to, error)];
+        assert_eq!(send(&tollgate, &events).status, 200);
+    }
+    assert_eq!(fields(&tollgate.events(WEB, 2), "to"), ["a", "a"]);
+    assert_eq!(fields(&tollgate.events(OTHER, 2), "to"), ["b", "b"]);
+}

@@ -811,3 +811,92 @@ fn the_api_refuses_what_it_does_not_know() {
         "POST /api/v1/quarantine/purge HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(exchange(tollgate.admin, denied, b"").status, 401);
 }
+
+/// The address is not kept; still a replayed event is told to be of the sender who has sent it again.
+#[test]
+fn a_replay_knows_the_sender_of_an_event_without_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let guards = "[project.logstore.guards]\ndedup = { fields = [\"id\"], per_sender = true }\n";
+    let tollgate = start_with(data, "client_address = \"off\"", guards);
+    send(
+        &tollgate,
+        r#"{"__logs__":[{"id":"1","event":"order"},{"id":"2","event":"order"}]}"#,
+    );
+    for record in records(data, 2) {
+        assert_eq!(record["sender"].as_str().unwrap().len(), 16, "{record}");
+    }
+    mend(&tollgate, "true");
+    send(
+        &tollgate,
+        r#"{"__logs__":[{"id":"1","event":"order","price":9}]}"#,
+    );
+    let report = replay(&tollgate, &[]);
+    assert_eq!(counts(&report), [1, 0, 0, 0], "{report}");
+    assert_eq!(report["duplicates"], 1, "{report}");
+    tollgate.events(WEB, 2);
+}
+
+/// A request that was sent twice is stored once, as it would have been, and events that are alike in
+/// one request are different events.
+#[test]
+fn whole_events_that_came_twice_are_replayed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let guards = "[project.logstore.guards]\ndedup = { ignore_time = true }\n";
+    let tollgate = start_with(data, "client_address = \"off\"", guards);
+    let body = r#"{"__tags__":{"b":"1","a":"2"},"__logs__":[
+        {"event":"order","n":"1"},{"event":"order","n":"1"},{"event":"order","n":"2"}]}"#;
+    send(&tollgate, body);
+    send(&tollgate, body);
+    records(data, 6);
+    mend(&tollgate, "true");
+    let report = replay(&tollgate, &["--dry-run"]);
+    assert_eq!(report["duplicates"], 3, "{report}");
+    let report = replay(&tollgate, &[]);
+    assert_eq!(counts(&report), [3, 0, 0, 0], "{report}");
+    assert_eq!(report["duplicates"], 3, "{report}");
+    // And the client's third copy is known too.
+    send(&tollgate, body);
+    assert_eq!(tollgate.events(WEB, 3).len(), 3);
+    assert_eq!(
+        metric(&tollgate, "tollgate_events_duplicate_total", WEB, ""),
+        3
+    );
+}
+
+/// Also beyond the events that a refusal would tell of.
+#[test]
+fn every_record_says_why_when_a_repair_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let rules = "on_invalid = \"repair\"\nrepair = [\"truncate\"]\nunrepaired = \"quarantine\"\n";
+    let tollgate = start(data, rules);
+    let events = vec![r#"{"event":"order"}"#; 40].join(",");
+    send(&tollgate, &format!("{{\"__logs__\":[{events}]}}"));
+    for record in records(data, 40) {
+        assert_eq!(record["violations"][0]["keyword"], "required", "{record}");
+    }
+}
+
+/// A record that stands twice in its file is one event.
+#[test]
+fn a_record_that_stands_twice_is_taken_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let tollgate = start(data, "");
+    send(&tollgate, r#"{"__logs__":[{"event":"order"}]}"#);
+    records(data, 1);
+    kill(tollgate);
+    let kept = data.join("quarantine").join(PROJECT).join(WEB);
+    for file in std::fs::read_dir(kept).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.repeat(2)).unwrap();
+    }
+    std::fs::write(data.join("page.json"), "true").unwrap();
+    let tollgate = start(data, "");
+    let report = replay(&tollgate, &[]);
+    assert_eq!(counts(&report), [1, 0, 1, 0], "{report}");
+    assert_eq!(tollgate.events(WEB, 1).len(), 1);
+}

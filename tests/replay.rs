@@ -7,8 +7,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use prost::Message as _;
 use serde_json::Value;
 use support::{GUARDED, OPEN, PROJECT, Tollgate, binary};
+use tollgate::logstore::proto::{Log, LogGroup, log::Content};
 
 const SCHEMA: &str = r#"{
   "type": "object",
@@ -373,6 +375,103 @@ fn events_of_the_sample_make_a_schema() {
     assert_eq!(
         proposed["properties"]["price"]["type"], "integer",
         "{proposed}"
+    );
+}
+
+/// Events of every form in which clients send them.
+#[test]
+fn events_of_the_sample_are_those_of_all_forms_of_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let text_of = config(folder.path(), "[sample]\nper_second = 1000\n");
+    let text_of = text_of.replace(
+        "count = 2, per = \"1h\", burst = 2",
+        "count = 99, per = \"1h\"",
+    );
+    let tollgate = Tollgate::start_config(&text_of);
+    let open = "limited";
+    let content = |key: &'static str, value: &'static str| Content {
+        key: key.into(),
+        value: value.into(),
+    };
+    let group = LogGroup {
+        logs: vec![Log {
+            time: 1,
+            contents: vec![content("n", "5"), content("é", "\"")],
+            time_ns: None,
+        }],
+        ..LogGroup::default()
+    };
+    tollgate.track(open, "", "{\"__logs__\":[{\"n\":1},{\"n\":2}]}");
+    let post = |body: &str| {
+        let head = format!(
+            "POST /v1/events/{open} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        assert_eq!(tollgate.send(&head, body.as_bytes()).status, 200);
+    };
+    post("{\"n\":3}");
+    post("{\"n\":4,\"o\":{\"a\":[1]}}\n{\"n\":4.5}\n");
+    post("[{\"n\":null}]");
+    let group = group.encode_to_vec();
+    let head = format!(
+        "POST /logstores/{open}/shards/lb HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nx-log-bodyrawsize: {0}\r\nContent-Length: {0}\r\n\r\n",
+        group.len()
+    );
+    let answer = tollgate.send(&head, &group);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let target = format!("/logstores/{open}/track?APIVersion=0.6.0&n=6&token=x");
+    tollgate.get(&target);
+    tollgate.track(open, "", "no events");
+    let events = sample(&tollgate, &["--events", "--logstore", open]);
+    let told = text(&events.stdout);
+    assert_eq!(
+        told.lines().collect::<Vec<_>>(),
+        [
+            "{\"n\":1}",
+            "{\"n\":2}",
+            "{\"n\":3}",
+            "{\"n\":4,\"o\":{\"a\":[1]}}",
+            "{\"n\":4.5}",
+            "{\"n\":null}",
+            "{\"n\":\"5\",\"é\":\"\\\"\"}",
+            "{\"n\":\"6\"}",
+        ],
+        "{}",
+        text(&events.stderr)
+    );
+    assert!(text(&events.stderr).contains("1 requests without events"));
+}
+
+/// What is hidden in the sample would be judged otherwise than what came.
+#[test]
+fn hidden_data_is_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("order.json"),
+        r#"{"properties":{"mail":{"enum":["a.user@shop.example"]}}}"#,
+    )
+    .unwrap();
+    let whole = config(folder.path(), "[sample]\nper_second = 1000\n");
+    let whole = whole.replace("on_invalid = \"reject\"\n", "on_invalid = \"quarantine\"\n");
+    let tollgate = Tollgate::start_config(&whole);
+    let escaped = event(",\"mail\":\"a.user\\u0040shop.example\"");
+    assert_eq!(tollgate.track(OPEN, "", escaped).status, 200);
+    let target = format!("/logstores/{OPEN}/track?event=order&mail=a.user@shop.example&x=1*1");
+    assert_eq!(tollgate.get(&target).status, 200);
+    let kept = sample(&tollgate, &[]);
+    assert_eq!(lines(&kept).len(), 2);
+    for line in lines(&kept) {
+        assert_eq!(line["hidden"], true, "{line}");
+        assert!(!line.to_string().contains("a.user"), "{line}");
+    }
+    let path = file(folder.path(), "sample.ndjson", &text(&kept.stdout));
+    let same = file(folder.path(), "same.toml", &whole);
+    let replayed = replay(&same, &path, &["--format", "json"]);
+    let sum = summary(&replayed);
+    assert_eq!(
+        (&sum["undecided"], &sum["same"]),
+        (&2.into(), &0.into()),
+        "{sum}"
     );
 }
 

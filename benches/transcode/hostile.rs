@@ -148,6 +148,7 @@ pub fn run(body: &[u8], repeats: u64) -> (u32, usize, bool) {
             received: super::RECEIVED,
             millis: 1,
             sender: 1,
+            turn: 0,
         };
         let judged = black_box(guards.judge(&ask, &mut work));
         end = (out.events, out.faults.len().max(judged.faults.len()), false);

@@ -7,19 +7,21 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{Config, Logstore, Problem, SchemaRule, SchemaUse, UnknownEvents};
+use crate::config::{
+    ClientAddress, Config, Logstore, Problem, SchemaRule, SchemaUse, UnknownEvents,
+};
 use crate::event::AttachedNames;
 use crate::foundation::secret::Secret;
 use crate::front::{Front, Quality, SchemaJudge, StandingFront};
 use crate::gate::guard::{GuardSet, StandingGuards};
 use crate::gate::identity::load_or_make;
-use crate::gate::schema::{Options, Schema, SchemaSet, SetEntry, Speed, UnknownEvent};
+use crate::gate::schema::{
+    CLIENT_ADDRESS, Mark, Options, Schema, SchemaProblem, SchemaSet, SetEntry, Speed, UnknownEvent,
+};
 use crate::gate::transform::{Annotation, MaskAction, TransformProblem, Transforms, UnknownMask};
 
 use crate::telemetry::Metrics;
 
-/// Marks a field of a schema as personal.
-const MASK: &str = "x-tollgate-mask";
 /// The largest file of a schema, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -56,12 +58,12 @@ impl QualityControl {
     /// Guards that have seen nothing.
     pub(super) fn start(config: &Config) -> Result<Self, QualityErrors> {
         let seed = getrandom::u64().unwrap_or_else(|_| crate::foundation::clock::unix_millis());
-        let guards = StandingGuards::new(config, seed);
-        let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
-        let seed = load_or_make(&config.data_dir, "transform");
-        let seed = seed
+        let kept = load_or_make(&config.data_dir, "transform");
+        let kept = kept
             .map_err(|error| QualityErrors(vec![Problem::error("data_dir", error.to_string())]))?;
-        Ok(Self { guards, seed })
+        let guards = StandingGuards::new(config, seed, &kept);
+        let guards = guards.map_err(|error| QualityErrors(vec![guard_problem(&error)]))?;
+        Ok(Self { guards, seed: kept })
     }
 
     /// The guards.
@@ -120,37 +122,10 @@ impl QualityControl {
             let of_name = schemas.iter().filter(move |(rule, _)| rule.name == *name);
             of_name.map(|(_, schema)| schema)
         });
-        let mut marked: BTreeMap<String, MaskAction> = BTreeMap::new();
-        for schema in used {
-            for (field, notes) in schema.annotations().iter() {
-                let Some(mark) = notes.extensions.get(MASK) else {
-                    continue;
-                };
-                let action = mark.as_str().unwrap_or_default().parse();
-                let action = action.map_err(|error: UnknownMask| {
-                    vec![TransformProblem {
-                        step: 0,
-                        key: "type",
-                        message: format!("a schema, field `{field}`: {error}"),
-                    }]
-                })?;
-                // Two schemas may mark one field: the one that hides more counts.
-                let hides = |action: &MaskAction| match action {
-                    MaskAction::Remove => 3,
-                    MaskAction::Mask => 2,
-                    MaskAction::Hash => 1,
-                    MaskAction::Personal(_) => 0,
-                };
-                let before = marked.get(field).map(hides);
-                if before.is_none_or(|before| before < hides(&action)) {
-                    marked.insert(field.to_owned(), action);
-                }
-            }
-        }
-        let marked: Vec<Annotation> = marked
-            .into_iter()
-            .map(|(field, action)| Annotation { field, action })
-            .collect();
+        // Words were checked when the schemas were read.
+        let marks = used.flat_map(|schema| schema.marks());
+        let marks = marks.filter_map(|mark| Some((mark.field.clone(), action_of(mark).ok()?)));
+        let marked = Annotation::of_marks(marks);
         let steps = &logstore.transforms;
         Transforms::new(steps, &marked, &config.limits, attached, &self.seed)
     }
@@ -227,11 +202,43 @@ fn load(config: &Config) -> Result<Schemas, Vec<Problem>> {
             })),
         }
     }
+    problems.extend(out_of_reach(config, &schemas));
     if problems.is_empty() {
         Ok(schemas)
     } else {
         Err(problems)
     }
+}
+
+/// Marks on the client's address in logstores that give it as a tag, which they would not hide.
+fn out_of_reach(config: &Config, schemas: &Schemas) -> Vec<Problem> {
+    let marked = schemas.iter().filter(|(_, schema)| {
+        let mut marks = schema.marks().iter();
+        marks.any(|mark| mark.field == CLIENT_ADDRESS)
+    });
+    let marked: Vec<&str> = marked.map(|(rule, _)| rule.name.as_str()).collect();
+    let mut problems = Vec::new();
+    for (i, project) in config.projects.iter().enumerate() {
+        for (j, logstore) in project.logstores.iter().enumerate() {
+            let mut names = logstore.schema.iter().flat_map(|used| &used.names);
+            if logstore.client_address == ClientAddress::Tag
+                && names.any(|name| marked.contains(&name.as_str()))
+            {
+                let key = format!("project[{i}].logstore[{j}].schema.use");
+                let message =
+                    "a schema marks the client's address as personal, which is a tag here";
+                let mut problem = Problem::error(key, message);
+                problem.help = Some("set `client_address = \"field\"` in the logstore".to_owned());
+                problems.push(problem);
+            }
+        }
+    }
+    problems
+}
+
+/// What a mark of a schema asks for.
+fn action_of(mark: &Mark) -> Result<MaskAction, UnknownMask> {
+    mark.word.as_str().unwrap_or_default().parse()
 }
 
 /// Reads and compiles a schema.
@@ -260,16 +267,34 @@ pub fn load_schema_and_document(
     }
     let document: serde_json::Value =
         serde_json::from_str(&text).map_err(|error| one(format!("is not JSON: {error}")))?;
-    let compiled = Schema::compile(&document, options).map_err(|problems| {
-        let told = problems.into_iter();
-        let place = |pointer: &str| match pointer {
-            "" => "the schema".to_owned(),
-            pointer => pointer.to_owned(),
-        };
-        told.map(|it| (format!("{}: {}", place(&it.pointer), it.message), it.hint))
-            .collect()
+    let schema = Schema::compile(&document, options).map_err(told)?;
+    let words = schema.marks().iter().filter_map(|mark| {
+        let error = action_of(mark).err()?;
+        Some(SchemaProblem {
+            pointer: mark.pointer.clone(),
+            message: error.to_string(),
+            hint: String::new(),
+        })
     });
-    compiled.map(|schema| (document, schema))
+    let mut words: Vec<SchemaProblem> = words.collect();
+    // One place may mark several fields.
+    words.dedup_by(|one, other| one.pointer == other.pointer);
+    if words.is_empty() {
+        Ok((document, schema))
+    } else {
+        Err(told(words))
+    }
+}
+
+/// What is wrong with a schema, each with what to do.
+fn told(problems: Vec<SchemaProblem>) -> Vec<(String, String)> {
+    let place = |pointer: &str| match pointer {
+        "" => "the schema".to_owned(),
+        pointer => pointer.to_owned(),
+    };
+    let told = problems.into_iter();
+    told.map(|it| (format!("{}: {}", place(&it.pointer), it.message), it.hint))
+        .collect()
 }
 
 /// What is wrong with the files of the schemas; and of each schema, how it is checked.

@@ -3,10 +3,10 @@
 
 use std::sync::Mutex;
 
-use crate::config::{Limits, OutsideWindow, TimeWindow};
+use crate::config::{Identity, Limits, OutsideWindow, TimeWindow};
 use crate::event::{AttachedNames, EventFault, EventFields, EventGroup, Refusal};
 use crate::foundation::clock;
-use crate::front::transcode::{Context, EventCheck, Rules, events, json};
+use crate::front::transcode::{Context, EventCheck, Rules, events, json, protobuf, query};
 
 /// What a text holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub enum TextForm {
     Events,
     /// A body of web tracking: events in `__logs__`.
     Body,
+    /// A LogGroup in wire form.
+    LogGroup,
+    /// The query of web tracking by GET: one event.
+    Query,
 }
 
 /// Is shown each event with its number in the text, from 0.
@@ -25,6 +29,8 @@ pub type LookAtEvent<'a> = dyn FnMut(u32, EventFields<'_>) + Send + 'a;
 pub struct EventReader {
     rules: Rules,
     group: EventGroup,
+    /// The parameter of a query that carries a token.
+    token_parameter: String,
 }
 
 impl EventReader {
@@ -38,7 +44,15 @@ impl EventReader {
         Self {
             rules: Rules::new(limits, &time),
             group: EventGroup::default(),
+            token_parameter: Identity::default().query_parameter,
         }
+    }
+
+    /// Leaves this parameter out of queries, since it carries a token.
+    #[must_use]
+    pub fn with_token_parameter(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.token_parameter);
+        self
     }
 
     /// Shows each event of a text to `look`: its fields without those that only we or the store
@@ -64,6 +78,8 @@ impl EventReader {
         match form {
             TextForm::Events => events(text, &context, &mut self.group)?,
             TextForm::Body => json(text, &context, &mut self.group)?,
+            TextForm::LogGroup => protobuf(text, &context, &mut self.group)?,
+            TextForm::Query => query(text, &self.token_parameter, &context, &mut self.group)?,
         }
         Ok(self.group.events)
     }

@@ -2,12 +2,17 @@
 
 use std::io::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
+use serde_json::Value;
 
 use super::form::Form;
 use super::node::NodeArgs;
 use super::{Exit, Failure, moment, output};
-use crate::event::{SampledBody, SampledRequest};
+use crate::app::{EventReader, TextForm};
+use crate::config::Limits;
+use crate::event::{EventFields, SampledBody, SampledRequest};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +39,7 @@ pub(super) struct SampleArgs {
     /// Only requests that were refused for this reason; `none` for those that were taken.
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// The events of the bodies that are JSON, one a line, in the place of the requests.
+    /// The events of the requests, one a line, in the place of the requests.
     #[arg(long, conflicts_with = "output")]
     events: bool,
     /// Form of the results; `json` is what `replay` and `explain` read.
@@ -65,7 +70,7 @@ impl SampleArgs {
 }
 
 pub(super) fn run(args: &SampleArgs) -> Result<Exit, Failure> {
-    let (_, node) = args.node.find()?;
+    let (config, node) = args.node.find()?;
     let lines = node.sample()?;
     let mut requests = Vec::new();
     for line in lines
@@ -82,7 +87,10 @@ pub(super) fn run(args: &SampleArgs) -> Result<Exit, Failure> {
         .map_or(0, |count| requests.len().saturating_sub(count));
     let chosen = requests.into_iter().skip(skipped);
     if args.events {
-        return events(chosen.map(|(_, request)| request));
+        return events(
+            chosen.map(|(_, request)| request),
+            &config.identity.query_parameter,
+        );
     }
     match args.output {
         Form::Json => {
@@ -149,31 +157,87 @@ fn row(request: &SampledRequest) -> Vec<String> {
     ]
 }
 
-/// The events of bodies of web tracking, as they came.
-fn events(requests: impl Iterator<Item = SampledRequest>) -> Result<Exit, Failure> {
+/// The events of requests of web tracking, one a line.
+fn events(
+    requests: impl Iterator<Item = SampledRequest>,
+    token_parameter: &str,
+) -> Result<Exit, Failure> {
+    let reader = EventReader::new(&Limits::default());
+    let mut reader = reader.with_token_parameter(token_parameter);
     let mut left_out = 0;
     for request in requests {
-        let SampledBody::Text(text) = &request.body else {
-            left_out += 1;
-            continue;
-        };
-        match serde_json::from_str::<serde_json::Value>(text) {
-            Ok(serde_json::Value::Object(body)) if body.contains_key("__logs__") => {
-                let logs = body.get("__logs__").and_then(|logs| logs.as_array());
-                for event in logs.into_iter().flatten() {
-                    output::line(event)?;
-                }
-            }
-            Ok(serde_json::Value::Array(events)) => {
-                events.iter().try_for_each(output::line)?;
-            }
-            _ => left_out += 1,
+        match events_of(&request, &mut reader) {
+            Some(events) => events.iter().try_for_each(output::line)?,
+            None => left_out += 1,
         }
     }
     if left_out > 0 {
         output::note(format_args!(
-            "note: {left_out} requests without a body of JSON in the sample are left out"
+            "note: {left_out} requests without events in the sample are left out"
         ));
     }
     Ok(Exit::Success)
+}
+
+/// The events of one request: those of JSON as they came, others as texts. `None`: it holds none that
+/// can be read.
+fn events_of(request: &SampledRequest, reader: &mut EventReader) -> Option<Vec<Value>> {
+    let (path, query) = request
+        .target
+        .split_once('?')
+        .unwrap_or((&request.target, ""));
+    if request.method == "GET" {
+        let is_track = path.contains("/logstores/");
+        return is_track.then(|| read_by(reader, query.as_bytes(), TextForm::Query))?;
+    }
+    // Only where a LogGroup may come too the type is asked: it may begin as JSON does.
+    let takes_groups = path
+        .rsplit_once("/logstores/")
+        .is_some_and(|(_, rest)| !rest.contains('/') || rest.contains("/shards/"));
+    let says_json = || {
+        let mut headers = request.headers.iter();
+        headers.any(|(name, value)| {
+            name == "content-type" && value.to_ascii_lowercase().starts_with("application/json")
+        })
+    };
+    match &request.body {
+        SampledBody::Text(text) if !takes_groups || text.starts_with('{') || says_json() => {
+            json_events(text, path.contains("/v1/events/"))
+        }
+        SampledBody::Text(text) => read_by(reader, text.as_bytes(), TextForm::LogGroup),
+        SampledBody::Base64(text) => {
+            let bytes = STANDARD.decode(text).ok()?;
+            read_by(reader, &bytes, TextForm::LogGroup)
+        }
+        SampledBody::LeftOut(_) => None,
+    }
+}
+
+/// Events of JSON: in `__logs__`, in an array, and where `plain` is, each value by itself.
+fn json_events(text: &str, plain: bool) -> Option<Vec<Value>> {
+    let mut events = Vec::new();
+    for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+        match value.ok()? {
+            Value::Array(values) => events.extend(values),
+            value if plain => events.push(value),
+            mut body => match body.get_mut("__logs__")?.take() {
+                Value::Array(values) => events.extend(values),
+                _ => return None,
+            },
+        }
+    }
+    Some(events)
+}
+
+/// Events as the service reads them.
+fn read_by(reader: &mut EventReader, bytes: &[u8], form: TextForm) -> Option<Vec<Value>> {
+    let mut events = Vec::new();
+    let mut look = |_: u32, event: EventFields<'_>| {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let fields = event.iter();
+        let fields = fields.map(|field| (text(field.name), Value::String(text(field.value))));
+        events.push(Value::Object(fields.collect()));
+    };
+    reader.read(bytes, form, &mut look).ok()?;
+    Some(events)
 }

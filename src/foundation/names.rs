@@ -181,6 +181,15 @@ pub fn is_reserved_field(name: &[u8]) -> bool {
             ))
 }
 
+/// What the name of a tag begins with where it stands among names of fields.
+pub const LABEL_TAG: &[u8] = b"__tag__:";
+
+/// Whether a name is that of the topic, the source or a tag.
+#[must_use]
+pub fn is_label(name: &[u8]) -> bool {
+    matches!(name, b"__topic__" | b"__source__") || name.starts_with(LABEL_TAG)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -91,7 +91,7 @@ impl Front {
         self.write_lines(&parts, (sender, unix_seconds), &reply, began);
         if let Some(trace) = trace {
             let request = (&parts, sender);
-            self.sampler.finish(trace, request, unix_seconds, &reply);
+            self.sampler.finish(trace, request, &reply);
         }
         if !reply.status().is_success() {
             body::drain(&mut body, &parts.headers).await;

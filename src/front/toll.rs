@@ -155,17 +155,36 @@ impl Front {
         } = toll;
         let facts = arrival.quota_facts(Some(principal));
         let all = group.events;
-        // Events with another topic of this logstore pay for themselves.
-        let apart: usize = routed.iter().map(own_bytes).sum();
+        // Events that steps send elsewhere pay for themselves.
+        let apart: usize = routed.iter().map(|it| it.group.logs.len()).sum();
         let whole = (group.logs.len() + apart).max(1) as u64;
         arrival.enter(Stage::Quota);
         let share = bytes.saturating_mul(group.logs.len() as u64) / whole;
-        let mut sorted = charges.of_events(&facts, group, share)?;
-        let routed = self.room_for_routed(arrival, (&facts, charges), routed, &mut sorted);
-        let routed = routed.inspect_err(|_| group.events = all)?;
+        let mut sorted = Sorted::default();
+        // What steps left nothing of is not a part of its own.
+        if group.events > 0 || routed.is_empty() {
+            charge(charges, &facts, (group, share), &mut sorted);
+        }
+        let mut routed = routed;
+        for Routed { group, .. } in &mut routed {
+            let bytes = group.logs.len() as u64;
+            charge(charges, &facts, (group, bytes), &mut sorted);
+        }
+        routed.retain(|it| it.group.events > 0);
         arrival.note_limits(charges);
+        if group.events == 0
+            && routed.is_empty()
+            && sorted.diverted.is_empty()
+            && let Some(refusal) = sorted.last
+        {
+            // For the books: all of them are refused with the request.
+            group.events = all;
+            return Err(refusal);
+        }
+        let routed = self.room_for_routed(arrival, charges, routed);
+        let routed = routed.inspect_err(|_| group.events = all)?;
         arrival.enter(Stage::Delivery);
-        let went = routed.iter().any(|(_, group, _)| group.events > 0);
+        let went = !routed.is_empty();
         arrival.put_tags(charges, group);
         if group.events > 0 {
             let SiteLogstore { lane, priority, .. } = arrival.logstore;
@@ -220,14 +239,12 @@ impl Front {
         Ok((refused, receipts))
     }
 
-    /// Takes room for events that steps send elsewhere. Those that stay in their logstore, with another
-    /// topic, are charged to its limits.
+    /// Takes room for events that steps send elsewhere.
     fn room_for_routed(
         &self,
         arrival: &Arrival<'_>,
-        (facts, charges): (&Facts<'_>, &mut Charges),
+        charges: &Charges,
         routed: Vec<Routed>,
-        sorted: &mut Sorted,
     ) -> Result<Vec<(Arc<SiteLogstore>, EventGroup, Lease)>, Refusal> {
         let mut ready = Vec::with_capacity(routed.len());
         for Routed {
@@ -239,16 +256,6 @@ impl Front {
             let name = logstore.as_ref().unwrap_or(own).as_str();
             let found = self.site.shared_logstore(arrival.project, name);
             let target = found.ok_or(Reason::Internal)?;
-            if logstore.is_none() {
-                let bytes = group.logs.len() as u64;
-                let of_these = charges.of_events(facts, &mut group, bytes)?;
-                sorted.refused += of_these.refused;
-                sorted.diverted.extend(of_these.diverted);
-                sorted.note_refused(of_these.last, Mixed::Parts);
-            }
-            if group.events == 0 {
-                continue;
-            }
             arrival.put_tags(charges, &mut group);
             let lease = target.lane.admit_group(&group, target.priority)?;
             ready.push((target, group, lease));
@@ -275,11 +282,26 @@ impl Front {
     }
 }
 
-/// Bytes of events that stay in their logstore.
-fn own_bytes(routed: &Routed) -> usize {
-    match routed.logstore {
-        None => routed.group.logs.len(),
-        Some(_) => 0,
+/// Charges a part of a request to the limits of the logstore that it came to, or a client could pass by
+/// these with events that steps send elsewhere. A part that has no room does not hold up the others.
+fn charge(
+    charges: &mut Charges,
+    facts: &Facts<'_>,
+    (group, bytes): (&mut EventGroup, u64),
+    sorted: &mut Sorted,
+) {
+    match charges.of_events(facts, group, bytes) {
+        Ok(of_these) => {
+            sorted.refused += of_these.refused;
+            sorted.diverted.extend(of_these.diverted);
+            sorted.note_refused(of_these.last, Mixed::Parts);
+        }
+        Err(refusal) => {
+            sorted.refused += group.events;
+            group.logs.clear();
+            group.events = 0;
+            sorted.note_refused(Some(refusal), Mixed::Parts);
+        }
     }
 }
 

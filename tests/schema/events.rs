@@ -450,3 +450,142 @@ fn a_schema_without_an_event_judges_all_that_have_none() {
         0
     );
 }
+
+#[test]
+fn a_mark_names_a_field_wherever_it_stands() {
+    let schema = compile(&json!({
+        "$ref": "#/$defs/event",
+        "type": "object",
+        "properties": { "x-tollgate-mask": { "const": { "x-tollgate-mask": "no mark" } } },
+        "allOf": [{ "properties": { "card": { "allOf": [{ "x-tollgate-mask": "bank_card" }] } } }],
+        "if": { "required": ["a/b"] },
+        "then": { "properties": { "a/b": { "x-tollgate-mask": "remove" } } },
+        "$defs": {
+            "event": { "properties": {
+                "name": { "x-tollgate-mask": "mask" },
+                "phone": { "$ref": "#/$defs/phone" },
+                "again": { "$ref": "#/$defs/phone", "x-tollgate-mask": "email" },
+            } },
+            "phone": { "type": "string", "x-tollgate-mask": "phone" },
+        },
+    }));
+    let marks = schema.marks().iter();
+    let mut marks: Vec<_> = marks
+        .map(|mark| format!("{}: {} {}", mark.field, mark.word, mark.pointer))
+        .collect();
+    marks.sort_unstable();
+    assert_eq!(
+        marks,
+        [
+            "a/b: \"remove\" /then/properties/a~1b/x-tollgate-mask",
+            "again: \"email\" /$defs/event/properties/again/x-tollgate-mask",
+            "again: \"phone\" /$defs/phone/x-tollgate-mask",
+            "card: \"bank_card\" /allOf/0/properties/card/allOf/0/x-tollgate-mask",
+            "name: \"mask\" /$defs/event/properties/name/x-tollgate-mask",
+            "phone: \"phone\" /$defs/phone/x-tollgate-mask",
+        ]
+    );
+}
+
+/// What is data or a name changes no reference; and what is hidden whole is hidden inside.
+#[test]
+fn marks_stand_beside_data_and_inside_what_is_hidden_whole() {
+    let schema = compile(&json!({
+        "$id": "https://a.example/schema",
+        "examples": [{ "$id": "7" }],
+        "properties": {
+            "$id": { "const": { "$dynamicRef": "#no" }, "default": { "$id": "x" } },
+            "user": {
+                "x-tollgate-mask": "remove",
+                "properties": { "phone": { "x-tollgate-mask": "phone" } },
+            },
+            "__tag__:__client_ip__": { "x-tollgate-mask": "hash" },
+        },
+    }));
+    let marks = schema.marks().iter().map(|mark| mark.field.as_str());
+    let mut marks: Vec<&str> = marks.collect();
+    marks.sort_unstable();
+    assert_eq!(marks, ["__tag__:__client_ip__", "user"]);
+}
+
+/// A mark that does nothing would store personal data in the clear.
+#[test]
+fn a_mark_that_names_no_field_is_refused() {
+    let mark = json!({ "x-tollgate-mask": "mask" });
+    for (document, pointer, hint) in [
+        (mark.clone(), "", "under `properties`"),
+        (
+            json!({ "patternProperties": { "^p": mark } }),
+            "/patternProperties/^p",
+            "pattern of names",
+        ),
+        (
+            json!({ "additionalProperties": mark }),
+            "/additionalProperties",
+            "pattern of names",
+        ),
+        (
+            json!({ "properties": { "user": { "properties": { "phone": mark } } } }),
+            "/properties/user/properties/phone",
+            "parse_json",
+        ),
+        (
+            json!({ "properties": { "list": { "prefixItems": [true], "contains": mark } } }),
+            "/properties/list/contains",
+            "parse_json",
+        ),
+        (
+            json!({ "not": { "properties": { "a": mark } } }),
+            "/not/properties/a",
+            "under `properties`",
+        ),
+        (
+            json!({ "properties": { "__tag__:phone": mark } }),
+            "/properties/__tag__:phone",
+            "transform",
+        ),
+        (
+            json!({ "allOf": [{ "properties": { "__topic__": mark } }] }),
+            "/allOf/0/properties/__topic__",
+            "transform",
+        ),
+        (
+            json!({ "properties": { "user": {
+                "x-tollgate-mask": "email",
+                "properties": { "phone": mark },
+            } } }),
+            "/properties/user/properties/phone",
+            "parse_json",
+        ),
+        (
+            json!({ "$defs": { "unused": mark } }),
+            "/$defs/unused",
+            "under `properties`",
+        ),
+    ] {
+        let found = problems(&document);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].pointer, format!("{pointer}/x-tollgate-mask"));
+        assert!(found[0].hint.contains(hint), "{found:?}");
+    }
+    // Good for one field, and passed over inside another.
+    let found = problems(&json!({
+        "properties": {
+            "phone": { "$ref": "#/$defs/phone" },
+            "user": { "properties": { "phone": { "$ref": "#/$defs/phone" } } },
+        },
+        "$defs": { "phone": { "x-tollgate-mask": "phone" } },
+    }));
+    assert_eq!(found[0].pointer, "/$defs/phone/x-tollgate-mask");
+    // References that are not followed may lead to one.
+    let found = problems(&json!({
+        "properties": { "a": { "x-tollgate-mask": "mask" }, "b": { "$ref": "#anchored" } },
+        "$defs": { "c": { "$anchor": "anchored" } },
+    }));
+    assert_eq!(found[0].pointer, "/properties/b/$ref");
+    // A schema that refers to itself ends.
+    let found = problems(&json!({
+        "properties": { "a": { "x-tollgate-mask": "mask" }, "b": { "$ref": "#" } },
+    }));
+    assert_eq!(found[0].pointer, "/properties/a/x-tollgate-mask");
+}

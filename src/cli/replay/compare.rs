@@ -6,6 +6,9 @@ use crate::app::Stage;
 use crate::app::TrialAnswer;
 use crate::event::{Reason, SampledProof, SampledRequest};
 
+/// Why events cannot be judged as they were.
+const HIDDEN: &str = "personal data in it is hidden";
+
 /// What becomes of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -82,6 +85,8 @@ fn change(
     if before == after && !(bodyless && after.is_some() && came_to >= Stage::Events) {
         return match before.is_some() || ends_before(request) == ends_after(answer) {
             true => Change::Same,
+            // Other events may be kept since other texts stand in them.
+            false if request.hidden => Change::Undecided(HIDDEN),
             false => Change::OtherEvents,
         };
     }
@@ -111,7 +116,7 @@ fn change(
         return Change::Undecided("its credential was not checked when it was recorded");
     }
     if request.hidden && came_to >= Stage::Events {
-        return Change::Undecided("personal data in it is hidden");
+        return Change::Undecided(HIDDEN);
     }
     let unproven = request.credential.is_none() && came_to == Stage::Credential;
     if unproven && after.and_then(reason).is_some_and(asks_for_proof) {

@@ -2,10 +2,13 @@
 
 use super::Findings;
 use crate::config::{
-    AddressForm, Config, MAX_GLOB, MAX_TRANSFORMS, MaskFields, PrivacyAction, Project, Transform,
-    When, compile_regex, parse_template,
+    AddressForm, ClientAddress, Config, MAX_GLOB, MAX_TRANSFORMS, MaskFields, PrivacyAction,
+    Project, Transform, When, compile_regex, parse_template,
 };
-use crate::foundation::names::{LogstoreName, is_reserved_field};
+use crate::foundation::names::{LABEL_TAG, LogstoreName, is_label, is_reserved_field};
+
+/// The client's address, as a field or as a tag.
+const CLIENT_ADDRESS: &str = "__tag__:__client_ip__";
 
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     for (index, project) in config.projects.iter().enumerate() {
@@ -23,6 +26,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
                     config,
                     project,
                     own: &logstore.name,
+                    address: logstore.client_address,
                     path: format!("{path}[{place}]"),
                     findings,
                 };
@@ -32,11 +36,54 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     }
 }
 
+/// Whether a name or pattern means labels: the topic, the source or tags.
+fn names_labels(name: &str) -> bool {
+    if !name.contains(['*', '?']) {
+        return is_label(name.as_bytes());
+    }
+    let tag = || {
+        let (start, open) = name
+            .split_once('*')
+            .map_or((name, false), |(it, _)| (it, true));
+        let mut pairs = start.bytes().zip(LABEL_TAG);
+        pairs.all(|(one, of_tag)| one == b'?' || one == *of_tag)
+            && (open || start.len() >= LABEL_TAG.len())
+    };
+    // Others mean no name that only the store and the edge write.
+    name.starts_with("__") && (tag() || covers(name, "__topic__") || covers(name, "__source__"))
+}
+
+/// Whether a pattern with `*` and `?` matches an ASCII text.
+fn covers(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut at, mut read) = (0, 0);
+    // Where the last `*` stands, and what it stands for so far ends.
+    let mut star: Option<(usize, usize)> = None;
+    while let Some(byte) = text.get(read) {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(one) if one == byte || *one == b'?' => (at, read) = (at + 1, read + 1),
+            _ => {
+                let Some((place, end)) = star else {
+                    return false;
+                };
+                star = Some((place, end + 1));
+                (at, read) = (place + 1, end + 1);
+            }
+        }
+    }
+    pattern.iter().skip(at).all(|byte| *byte == b'*')
+}
+
 /// One step being looked at.
 struct Check<'a> {
     config: &'a Config,
     project: &'a Project,
     own: &'a LogstoreName,
+    address: ClientAddress,
     path: String,
     findings: &'a mut Findings,
 }
@@ -46,6 +93,7 @@ impl Check<'_> {
         if let Some(when) = step.when() {
             self.when(when);
         }
+        self.labels(step);
         match step {
             Transform::Add(add) => {
                 self.writes("field", &add.field);
@@ -197,6 +245,36 @@ impl Check<'_> {
         }
         for (index, pattern) in fields.iter().enumerate() {
             self.glob(&format!("fields[{index}]"), pattern);
+        }
+    }
+
+    /// Topic, source and tags are of the whole request, and the client's address as a tag is given
+    /// after the steps.
+    fn labels(&mut self, step: &Transform) {
+        let fields = match step {
+            Transform::Remove(it) => &it.fields,
+            Transform::KeepOnly(it) => &it.fields,
+            Transform::Mask(it) => &it.fields,
+            Transform::Hash(it) => &it.fields,
+            Transform::PrivacySignals(it) => &it.fields,
+            _ => return,
+        };
+        let keeps = matches!(step, Transform::KeepOnly(_));
+        for (index, name) in fields.iter().enumerate() {
+            let key = format!("fields[{index}]");
+            let is_address = name.starts_with("__") && covers(name, CLIENT_ADDRESS);
+            if is_address && self.address == ClientAddress::Tag && !keeps {
+                let message = "the client's address is a tag here, which is given after the steps";
+                self.error(&key, message)
+                    .help("set `client_address = \"field\"` in the logstore");
+            }
+            let of_event = is_address && self.address == ClientAddress::Field;
+            if names_labels(name) && step.when().is_some() && !of_event {
+                let message =
+                    format!("`{name}` belongs to all events of a request, and `when` asks of one");
+                self.error(&key, message)
+                    .help("leave out `when`, or name it in a step of its own");
+            }
         }
     }
 

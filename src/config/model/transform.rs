@@ -17,7 +17,7 @@ pub enum Transform {
     Rename(RenameField),
     /// Takes fields away.
     Remove(RemoveFields),
-    /// Takes all other fields away.
+    /// Takes all other fields away, and the tags of clients.
     KeepOnly(KeepFields),
     /// Sets a field to the client's address.
     ClientAddress(AddressField),
@@ -223,13 +223,13 @@ steps! {
 
     /// Takes fields away.
     RemoveFields {
-        /// Their names, or patterns with `*` and `?`. Names that only the store and the edge write (`__tag__:...`) are meant by patterns that begin with `__`.
+        /// Their names, or patterns with `*` and `?`; `__topic__`, `__source__` and `__tag__:NAME` are those of the request. Names that only the store and the edge write (`__tag__:...`) are meant by patterns that begin with `__`.
         fields: Vec<String>,
     }
 
-    /// Takes all other fields away.
+    /// Takes all other fields away, and the tags of clients.
     KeepFields {
-        /// Names, or patterns with `*` and `?`, of what stays. Names that only the store and the edge write (`__tag__:...`) stay as well.
+        /// Names, or patterns with `*` and `?`, of what stays; `__tag__:NAME` is a tag of a client. What the edge gives stays as well, and so do topic and source.
         fields: Vec<String>,
     }
 

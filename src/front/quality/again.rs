@@ -19,6 +19,8 @@ pub(in crate::front) struct Past<'a> {
     pub(in crate::front) received: u64,
     /// The client's address, where it was kept.
     pub(in crate::front) client: Option<IpAddr>,
+    /// Who sent it, and which of the events that are alike in its request it was, where guards asked.
+    pub(in crate::front) sender: Option<(u64, u32)>,
     /// The privacy signals of its client: DNT, GPC.
     pub(in crate::front) signals: (bool, bool),
     /// The fields that we gave it.
@@ -112,7 +114,11 @@ impl Front {
         let Some(guards) = &quality.guards else {
             return Ok(Reservation::default());
         };
-        let address = past.client.map_or_else(String::new, |it| it.to_string());
+        // A record of before guards asked who sends may say no more than the address.
+        let (sender, turn) = past.sender.unwrap_or_else(|| {
+            let address = past.client.map_or_else(String::new, |it| it.to_string());
+            (self.guards.sender(&[b"address", address.as_bytes()]), 0)
+        });
         let trust = self.trust();
         let ask = guard::Ask {
             group,
@@ -120,7 +126,8 @@ impl Front {
             attached: trust.attached(),
             received: past.received,
             millis: self.guards.millis(),
-            sender: self.guards.sender(&[b"address", address.as_bytes()]),
+            sender,
+            turn,
         };
         let mut work = guard::Work::default();
         let mut judged = guards.judge(&ask, &mut work);
@@ -135,9 +142,9 @@ impl Front {
             let check = GuardCheck::of_number(fault.check).map_or("guard", GuardCheck::label);
             return Err(Again::StillBad(check.to_owned(), fault.violations));
         }
-        // Whole events are named by their sender and turn too, which a record does not hold; its id is
-        // what keeps it from being stored twice.
-        if !guards.names_whole_events() {
+        // Whole events are named by their sender and turn too. Of one whose record does not hold them its
+        // id is what keeps it from being stored twice.
+        if past.sender.is_some() || !guards.names_whole_events() {
             if !judged.held.is_empty() {
                 return Err(Again::InFlight);
             }

@@ -1,16 +1,19 @@
 //! Where events go that are set aside.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use crate::event::{EventGroup, LOGS_TAG, Priority, Reason, Refusal};
 use crate::foundation::budget::Lease;
-use crate::foundation::wire;
+use crate::foundation::wire::{self, Field, Reader};
 use crate::front::arrival::Arrival;
 use crate::front::service::Front;
 use crate::front::site::SiteLogstore;
 use crate::front::toll::{Receipts, submit_to};
 use crate::front::transcode::put_content;
-use crate::pipeline::quarantine::{Attached, Record, RecordEvent, Room, Tags};
+use crate::gate::guard::Guards;
+use crate::pipeline::quarantine::{Attached, Record, RecordEvent, Room, Sender, Tags};
 
 /// Events of a request that are set aside, with room for them taken.
 #[derive(Debug)]
@@ -45,9 +48,54 @@ pub(super) struct Records {
     too_much: bool,
     /// Where each line ends, and of which cause it is.
     each: Vec<(usize, &'static str, String)>,
+    /// Who sends them, where guards ask.
+    sender: Option<u64>,
+    /// How guards tell whole events apart, where they do.
+    turns: Option<Turns>,
+}
+
+/// How many events there are of each content: those that are alike in a request are different events,
+/// told apart by their turn.
+#[derive(Debug)]
+struct Turns {
+    ignore_time: bool,
+    seen: HashMap<u64, u32>,
+}
+
+impl Turns {
+    /// How many events like this one there were.
+    fn of(&mut self, log: &[u8]) -> u32 {
+        let mut hasher = self.seen.hasher().build_hasher();
+        let mut fields = Reader::new(log);
+        while let Ok(Some(field)) = fields.next_field() {
+            match field {
+                Field::Bytes(_, content) => content.hash(&mut hasher),
+                Field::Varint(_, seconds) if !self.ignore_time => seconds.hash(&mut hasher),
+                Field::Fixed32(_, nanos) if !self.ignore_time => nanos.hash(&mut hasher),
+                _ => {}
+            }
+        }
+        let seen = self.seen.entry(hasher.finish()).or_default();
+        let turn = *seen;
+        *seen += 1;
+        turn
+    }
 }
 
 impl Records {
+    /// For events of a sender, which guards will be asked of again.
+    pub(super) fn of(sender: Option<u64>, guards: Option<&Guards>) -> Self {
+        let whole = guards.filter(|guards| guards.names_whole_events());
+        Self {
+            sender,
+            turns: whole.map(|guards| Turns {
+                ignore_time: guards.ignores_time(),
+                seen: HashMap::new(),
+            }),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.each.is_empty()
     }
@@ -60,6 +108,8 @@ impl Records {
         if self.too_much {
             return;
         }
+        let turns = self.turns.as_mut();
+        let turn = turns.map_or(0, |turns| turns.of(bad.record.log));
         let id = format!("{}-{}", arrival.id.as_str(), bad.event);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (topic, source) = (text(&group.topic), text(&group.source));
@@ -71,6 +121,8 @@ impl Records {
             violations: bad.violations.iter().map(Into::into).collect(),
             hidden: bad.hidden,
             client: arrival.kept_address(),
+            sender: self.sender.map(Sender),
+            turn,
             do_not_track: arrival.says("dnt"),
             global_privacy_control: arrival.says("sec-gpc"),
             topic: &topic,

@@ -119,15 +119,20 @@ impl Front {
         stamp: &[u8],
         group: &mut EventGroup,
     ) -> Result<Judged, Refusal> {
-        let mut found = Found::default();
+        let guards = quality.guards.as_deref();
+        let sender = guards.filter(|guards| guards.asks_for_senders());
+        let sender = sender.map(|_| self.sender_of(arrival, principal));
+        let mut found = Found {
+            records: Records::of(sender, guards),
+            ..Found::default()
+        };
         let faults = std::mem::take(&mut group.faults);
         if let Some(schema) = &quality.schema {
             judge_schema(arrival, schema, faults, group, &mut found)?;
         }
         let mut reservation = Reservation::default();
         if let Some(guards) = &quality.guards {
-            reservation =
-                self.judge_guards((arrival, principal), guards, stamp, group, &mut found)?;
+            reservation = self.judge_guards((arrival, sender), guards, stamp, group, &mut found)?;
         }
         let mut routed = Vec::new();
         if let Some(steps) = quality.transforms.as_ref().filter(|_| group.events > 0) {
@@ -175,7 +180,7 @@ impl Front {
 
     fn judge_guards(
         &self,
-        (arrival, principal): (&Arrival<'_>, &Principal),
+        (arrival, sender): (&Arrival<'_>, Option<u64>),
         guards: &std::sync::Arc<Guards>,
         stamp: &[u8],
         group: &mut EventGroup,
@@ -188,16 +193,15 @@ impl Front {
             attached: trust.attached(),
             received: arrival.unix_seconds,
             millis: self.millis_of(arrival),
-            sender: self.sender_of(arrival, principal),
+            sender: sender.unwrap_or_default(),
+            turn: 0,
         };
         let mut judged = GUARD_WORK.with_borrow_mut(|(work, _)| guards.judge(&ask, work));
         GUARD_WORK.with_borrow_mut(|(work, places)| {
             let metrics = &arrival.logstore.metrics;
             if !judged.enforced {
-                let observed = &metrics.events_observed;
-                observed
-                    .at(Judge::Guard as usize)
-                    .add(judged.faults.len() as u64);
+                let observed = metrics.events_observed.at(Judge::Guard as usize);
+                observed.add(judged.faults.len() as u64);
                 return Ok(judged.reservation);
             }
             if !judged.request.is_empty() {

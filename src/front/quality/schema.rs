@@ -78,7 +78,11 @@ impl SchemaJudge {
 impl EventCheck for SchemaJudge {
     fn check(&self, index: u32, event: EventFields<'_>, faults: &mut Vec<EventFault>) {
         // A record of the quarantine says why, whatever its place in the request.
-        let told = faults.len() < MAX_TOLD || self.rule.on_invalid == OnInvalid::Quarantine;
+        let aside = match self.rule.on_invalid {
+            OnInvalid::Repair => self.rule.unrepaired,
+            other => other,
+        };
+        let told = faults.len() < MAX_TOLD || aside == OnInvalid::Quarantine;
         let detail = if told { Detail::Told } else { Detail::First };
         faults.extend(self.look(index, event, detail));
     }

@@ -63,7 +63,7 @@ pub(super) fn do_steps(
         source: &source,
     };
     let outcome = apply(transforms, group, &facts);
-    found.changed |= outcome.changed > 0;
+    found.changed |= outcome.changed > 0 || outcome.relabeled;
     for event in &outcome.left_out {
         found.results.push(EventResult {
             event: found.place(*event),
@@ -94,7 +94,8 @@ pub(super) fn do_steps(
             hidden: 0,
             record: RecordEvent { log, kinds: &kinds },
         };
-        found.records.add(arrival, group, &bad);
+        // With topic, source and tags as they came, too.
+        found.records.add(arrival, aside, &bad);
         found.results.push(EventResult {
             event,
             end: EventEnd::Quarantined,

@@ -23,6 +23,8 @@ use crate::config::{Identity, Sample};
 use crate::event::Reason;
 use crate::foundation::clock;
 
+/// Seconds by which a request may begin in the past. More than that, and the clock was set back.
+const SET_BACK: u64 = 60;
 /// Requests of a second that are looked at, for each that may be kept.
 const BEGUN: u32 = 8;
 
@@ -72,8 +74,10 @@ impl Kept {
 }
 
 impl State {
+    /// Counts anew in a new second. A request of a second that has passed counts in the one that is
+    /// counted, unless the clock was set back.
     fn begin(&mut self, second: u64) {
-        if self.second != second {
+        if second > self.second || self.second - second > SET_BACK {
             self.second = second;
             (self.begun, self.taken, self.refused) = (0, 0, 0);
             self.reasons = Default::default();
@@ -125,18 +129,11 @@ impl Sampler {
     }
 
     /// Keeps a request, if there is room for one that ended so.
-    pub(super) fn finish(
-        &self,
-        trace: Trace,
-        (parts, sender): (&Parts, Sender),
-        unix_seconds: u64,
-        reply: &Reply,
-    ) {
+    pub(super) fn finish(&self, trace: Trace, (parts, sender): (&Parts, Sender), reply: &Reply) {
         let (traced, body, unix_millis) = trace.finish_with_body();
         let reason = traced.refused_for();
         {
             let mut state = self.lock();
-            state.begin(unix_seconds);
             let full = match reason {
                 None => state.taken >= self.rules.per_second,
                 Some(reason) => {
@@ -214,6 +211,10 @@ mod tests {
             let begun = (0..1000).filter(|_| sampler.begin(second).is_some());
             assert_eq!(begun.count(), 3 * BEGUN as usize);
         }
+        // One that began in a second that has passed does not open that of another anew.
+        assert!(sampler.begin(100).is_none() && sampler.begin(101).is_none());
+        // The clock may be set back.
+        assert!(sampler.begin(1).is_some());
         let none = Sample {
             per_second: 0,
             ..rules

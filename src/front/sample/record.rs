@@ -42,7 +42,7 @@ impl Seen<'_> {
             true => body_of(body, redactor),
             false => (SampledBody::Text(String::new()), false),
         };
-        let kept = redactor.target(target);
+        let (kept, hidden_in_target) = redactor.target(target);
         let request = SampledRequest {
             id: id
                 .and_then(|id| id.to_str().ok())
@@ -52,7 +52,7 @@ impl Seen<'_> {
             client: sender.address,
             secure: sender.secure,
             method: parts.method.as_str().to_owned(),
-            hidden: hidden || (kept != target && kept.len() == target.len() && !kept.contains('*')),
+            hidden: hidden || hidden_in_target,
             target: kept,
             headers: redactor.headers(&parts.headers),
             body,

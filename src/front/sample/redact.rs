@@ -7,6 +7,7 @@
 use http::header::{AUTHORIZATION, COOKIE, REFERER};
 use http::{HeaderMap, HeaderName};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use prost::Message as _;
 
 use super::super::platform;
@@ -36,6 +37,15 @@ const KEPT: [&str; 11] = [
 const KEPT_BEGINNINGS: [&str; 3] = ["x-log-", "x-sls-", "sec-"];
 /// Headers that say how the body is packed, which is kept plain.
 const PACKING: [&str; 2] = ["x-log-compresstype", "x-log-bodyrawsize"];
+
+/// What is escaped again in a path or query.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/')
+    .remove(b'@');
 
 /// What is looked for in requests.
 pub(super) struct Redactor<'a> {
@@ -72,14 +82,14 @@ impl Redactor<'_> {
             let referer = String::from_utf8_lossy(&referer);
             // The query is the page's own: nothing here looks at it.
             let page = referer.split(['?', '#']).next().unwrap_or_default();
-            return Some(self.text(page));
+            return Some(self.text(page).0);
         }
         let name = name.as_str();
         if name == "x-acs-security-token" {
             return Some("***".to_owned());
         }
         let known = KEPT.contains(&name) || KEPT_BEGINNINGS.iter().any(|it| name.starts_with(it));
-        (known && !PACKING.contains(&name)).then(|| self.text(value))
+        (known && !PACKING.contains(&name)).then(|| self.text(value).0)
     }
 
     /// Of cookies only those that carry tokens, without what proves these.
@@ -93,8 +103,14 @@ impl Redactor<'_> {
         (!tokens.is_empty()).then(|| tokens.join("; "))
     }
 
-    /// A path with its query.
-    pub(super) fn target(&self, target: &str) -> String {
+    /// A path with its query, and whether personal data in it was hidden.
+    pub(super) fn target(&self, target: &str) -> (String, bool) {
+        let mut hidden = false;
+        let mut shown = |text: &str| {
+            let (text, any) = self.escaped(text);
+            hidden |= any;
+            text
+        };
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
@@ -103,16 +119,43 @@ impl Redactor<'_> {
             .strip_prefix("/t/")
             .and_then(|rest| rest.split_once('/'))
         {
-            Some((in_path, rest)) => format!("/t/{}/{}", token(in_path), self.text(rest)),
-            None => self.text(path),
+            Some((in_path, rest)) => format!("/t/{}/{}", token(in_path), shown(rest)),
+            None => shown(path),
         };
-        let Some(query) = query else { return path };
+        let Some(query) = query else {
+            return (path, hidden);
+        };
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
             Some((name, value)) if name == self.parameter => format!("{name}={}", token(value)),
-            _ => self.text(pair),
+            _ => shown(pair),
         });
         let pairs: Vec<String> = pairs.collect();
-        format!("{path}?{}", pairs.join("&"))
+        (format!("{path}?{}", pairs.join("&")), hidden)
+    }
+
+    /// The same as [`Redactor::text`], of a part of a path or query, in which any letter may be escaped.
+    fn escaped(&self, text: &str) -> (String, bool) {
+        if !text.contains(['%', '+']) {
+            return self.text(text);
+        }
+        let mut hidden = false;
+        let pieces = text.split('=').map(|piece| {
+            if let Ok(read) = percent_decode_str(&piece.replace('+', " ")).decode_utf8() {
+                let mut plain = read.as_bytes().to_vec();
+                hide_tokens(&mut plain);
+                let mut plain = String::from_utf8_lossy(&plain).into_owned();
+                let any = self.personal && PersonalFinder::default().hide_in_json(&mut plain);
+                hidden |= any;
+                if any || plain != *read {
+                    return utf8_percent_encode(&plain, ESCAPED).to_string();
+                }
+            }
+            let (piece, any) = self.text(piece);
+            hidden |= any;
+            piece
+        });
+        let pieces: Vec<String> = pieces.collect();
+        (pieces.join("="), hidden)
     }
 
     /// A body, in place. `secret` is the token that was found in it. Whether personal data was hidden;
@@ -128,16 +171,16 @@ impl Redactor<'_> {
             return Some(false);
         }
         match std::str::from_utf8(body) {
-            Ok(text) if text.trim_start().starts_with(['{', '[']) || text.is_empty() => {
+            Ok(text) if text.is_empty() || is_json(text) => {
                 let mut text = text.to_owned();
-                let hidden = PersonalFinder::default().hide(&mut text);
+                let hidden = PersonalFinder::default().hide_in_json(&mut text);
                 *body = text.into_bytes();
                 Some(hidden)
             }
             _ => {
                 // Texts of a LogGroup stand between lengths, which must stay as they are.
                 let mut group = LogGroup::decode(body.as_slice()).ok()?;
-                let hidden = hide_in_group(&mut group);
+                let hidden = hide_in_group(&mut group)?;
                 if hidden {
                     *body = group.encode_to_vec();
                 }
@@ -146,41 +189,54 @@ impl Redactor<'_> {
         }
     }
 
-    /// Any text: without what proves a token, and without personal data.
-    pub(super) fn text(&self, text: &str) -> String {
+    /// Any text: without what proves a token, and without personal data; and whether there was such.
+    fn text(&self, text: &str) -> (String, bool) {
         let mut bytes = text.as_bytes().to_vec();
         hide_tokens(&mut bytes);
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
-        if self.personal {
-            PersonalFinder::default().hide(&mut text);
-        }
-        text
+        let hidden = self.personal && PersonalFinder::default().hide(&mut text);
+        (text, hidden)
     }
 }
 
-/// Hides personal data in the values of a LogGroup. Whether there was any.
-fn hide_in_group(group: &mut LogGroup) -> bool {
+/// Whether a body is JSON. A LogGroup, too, may begin with a line feed and a bracket.
+fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+        && !(text.starts_with('\n') && LogGroup::decode(text.as_bytes()).is_ok())
+}
+
+/// Hides personal data in all texts of a LogGroup. Whether there was any; `None`: one cannot be read.
+fn hide_in_group(group: &mut LogGroup) -> Option<bool> {
     let mut finder = PersonalFinder::default();
     let mut hidden = false;
     let mut hide = |bytes: &mut bytes::Bytes| {
-        if let Ok(text) = std::str::from_utf8(bytes) {
-            let mut text = text.to_owned();
-            if finder.hide(&mut text) {
-                *bytes = text.into_bytes().into();
-                hidden = true;
-            }
+        let mut text = std::str::from_utf8(bytes).ok()?.to_owned();
+        if finder.hide_in_json(&mut text) {
+            *bytes = text.into_bytes().into();
+            hidden = true;
         }
+        Some(())
     };
-    for log in &mut group.logs {
-        log.contents
-            .iter_mut()
-            .for_each(|content| hide(&mut content.value));
+    let LogGroup {
+        logs,
+        log_tags,
+        topic,
+        source,
+        category,
+        machine_uuid,
+    } = group;
+    for label in [topic, source, category, machine_uuid] {
+        label.as_mut().map_or(Some(()), &mut hide)?;
     }
-    group
-        .log_tags
-        .iter_mut()
-        .for_each(|tag| hide(&mut tag.value));
-    hidden
+    for content in logs.iter_mut().flat_map(|log| &mut log.contents) {
+        hide(&mut content.key)?;
+        hide(&mut content.value)?;
+    }
+    for tag in log_tags {
+        hide(&mut tag.key)?;
+        hide(&mut tag.value)?;
+    }
+    Some(hidden)
 }
 
 /// An `Authorization` header without what proves it.
@@ -248,7 +304,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::logstore::proto::{Log, log::Content};
+    use crate::logstore::proto::{Log, LogTag, log::Content};
 
     const REDACTOR: Redactor<'_> = Redactor {
         parameter: "token",
@@ -311,12 +367,38 @@ mod tests {
     fn tokens_and_personal_data_in_paths_queries_and_bodies_are_hidden() {
         assert_eq!(
             REDACTOR.target("/t/eyJh.eyJp.SECRET/logstores/web/track?a=1&token=SECRET"),
-            "/t/eyJh.eyJp.******/logstores/web/track?a=1&token=******"
+            (
+                "/t/eyJh.eyJp.******/logstores/web/track?a=1&token=******".to_owned(),
+                false
+            )
+        );
+        assert_eq!(
+            REDACTOR.target("/logstores/web/track?a=1*1"),
+            ("/logstores/web/track?a=1*1".to_owned(), false)
         );
         assert_eq!(
             REDACTOR.target("/logstores/web/track?u=a.user@shop.example&t=eyJh.eyJp.SECRET"),
-            "/logstores/web/track?u=x.xxxx@shop.example&t=eyJh.eyJp.******"
+            (
+                "/logstores/web/track?u=x.xxxx@shop.example&t=eyJh.eyJp.******".to_owned(),
+                true
+            )
         );
+        for (written, hidden) in [
+            ("e=%2213800138000%22", "e=%2213800000000%22"),
+            (
+                "e=138+0013%208000&b=%E4%BD%A0",
+                "e=138%200000%200000&b=%E4%BD%A0",
+            ),
+            (
+                "e=%7B%22m%22%3A%22%5Cna.user%40shop.example%22%7D",
+                "e=%7B%22m%22%3A%22%5Cnx.xxxx@shop.example%22%7D",
+            ),
+        ] {
+            assert_eq!(
+                REDACTOR.target(&format!("/logstores/web/track?{written}")),
+                (format!("/logstores/web/track?{hidden}"), true)
+            );
+        }
         let mut body =
             b"{\"t\":\"eyJh.eyJp.SEC-_ET\",\"phone\":\"138 1234 5678\",\"x\":\"eyJ\"}".to_vec();
         assert_eq!(REDACTOR.body(&mut body, b"eyJh.eyJp.SEC-_ET"), Some(true));
@@ -352,5 +434,58 @@ mod tests {
         let hidden = value.replace("a.user", "x.xxxx");
         assert_eq!(&read.logs[0].contents[0].value[..], hidden.as_bytes());
         assert_eq!(REDACTOR.body(&mut b"\xff no group".to_vec(), b""), None);
+    }
+
+    #[test]
+    fn personal_data_is_hidden_wherever_it_stands_and_however_it_is_written() {
+        let mut body = br#"{"__logs__":[{"mail":"a.user\u0040shop.example","x":"\n"}]}"#.to_vec();
+        assert_eq!(REDACTOR.body(&mut body, b""), Some(true));
+        assert_eq!(
+            String::from_utf8(body).unwrap(),
+            r#"{"__logs__":[{"mail":"x.xxxx@shop.example","x":"\n"}]}"#
+        );
+        let mail = "a.user@shop.example";
+        let content = Content {
+            key: mail.into(),
+            value: r#"{"m":"a.user\u0040shop.example"}"#.into(),
+        };
+        let group = LogGroup {
+            logs: vec![Log {
+                time: 1,
+                contents: vec![content.clone()],
+                time_ns: None,
+            }],
+            topic: Some(mail.into()),
+            source: Some(mail.into()),
+            log_tags: vec![LogTag {
+                key: mail.into(),
+                value: mail.into(),
+            }],
+            ..LogGroup::default()
+        };
+        // A Log of 123 bytes makes it begin as JSON may.
+        let mut like_json = group.clone();
+        // Two bytes of each tag and length, and the key.
+        let left = 123 - group.logs[0].encoded_len() - 7;
+        like_json.logs[0].contents.push(Content {
+            key: "k".into(),
+            value: "v".repeat(left).into(),
+        });
+        let mut binary = like_json.encode_to_vec();
+        assert!(binary.starts_with(b"\n{"));
+        assert_eq!(REDACTOR.body(&mut binary, b""), Some(true));
+        assert!(LogGroup::decode(binary.as_slice()).is_ok());
+        let mut binary = group.encode_to_vec();
+        assert_eq!(REDACTOR.body(&mut binary, b""), Some(true));
+        let text = String::from_utf8_lossy(&binary);
+        assert!(!text.contains("a.user"), "{text}");
+        assert_eq!(text.matches("x.xxxx@shop.example").count(), 6, "{text}");
+        // What cannot be read cannot be hidden.
+        let mut unreadable = LogGroup {
+            topic: Some(bytes::Bytes::from_static(b"\xff")),
+            ..group
+        }
+        .encode_to_vec();
+        assert_eq!(REDACTOR.body(&mut unreadable, b""), None);
     }
 }

@@ -8,7 +8,9 @@ use super::cells::Check;
 use super::letters::{Letter, Wanted};
 use super::recent::Sight;
 use super::reservation::{Held, Reservation, Table};
-use crate::config::{AtBound, DuplicateKeys, LimitMode, OutsideWindow, ReservedKeys, TimeWindow};
+use crate::config::{
+    AtBound, DuplicateKeys, LimitMode, OnInvalid, OutsideWindow, ReservedKeys, TimeWindow,
+};
 use crate::event::{
     AttachedNames, EventFault, EventFields, EventGroup, FieldPlaces, MAX_TEXT, MAX_TOLD,
     MAX_VIOLATIONS, Violation,
@@ -33,6 +35,9 @@ pub struct Ask<'a> {
     pub millis: u64,
     /// A hash of the sender: its credential, or its address where it has none.
     pub sender: u64,
+    /// How many events of the same request came before the first of these that were told apart from it
+    /// by their turn alone: 0 but for a replay, which brings an event of a request by itself.
+    pub turn: u32,
 }
 
 /// Memory that is kept from request to request.
@@ -53,7 +58,8 @@ pub struct Judged {
     /// What is wrong with topic, source and tags: stands for all events. At most [`MAX_VIOLATIONS`].
     /// Pointers begin at the body.
     pub request: Vec<Violation>,
-    /// Events that did not pass, in their order. The first [`MAX_TOLD`] say why.
+    /// Events that did not pass, in their order. The first [`MAX_TOLD`] say why; of those that are set
+    /// aside all say at least one reason.
     pub faults: Vec<EventFault>,
     /// Events that have come before, in their order: to be taken out, and answered as taken.
     pub duplicates: Vec<u32>,
@@ -89,7 +95,8 @@ pub(super) struct OfEvent<'a> {
 
 /// What was found in one event.
 struct Finding {
-    tell: bool,
+    /// Violations that are told.
+    told: usize,
     first: Option<Check>,
     violations: Vec<Violation>,
     hidden: u32,
@@ -139,9 +146,9 @@ fn check_of(letter: Letter) -> Check {
 }
 
 impl Finding {
-    fn new(tell: bool) -> Self {
+    fn new(told: usize) -> Self {
         Self {
-            tell,
+            told,
             first: None,
             violations: Vec::new(),
             hidden: 0,
@@ -152,7 +159,7 @@ impl Finding {
 
     fn bad(&mut self, check: Check, pointer: &[u8], message: impl std::fmt::Display) {
         self.first.get_or_insert(check);
-        if self.tell && self.violations.len() < MAX_VIOLATIONS {
+        if self.violations.len() < self.told {
             self.violations.push(Violation {
                 pointer: pointer_of(b"", pointer),
                 keyword: check.keyword().into(),
@@ -202,7 +209,12 @@ impl Guards {
                 fields,
                 own: fields.count().saturating_sub(stamped),
             };
-            let mut finding = Finding::new(judged.faults.len() < MAX_TOLD);
+            // A record of the quarantine says why, whatever its place in the request.
+            let told = match judged.faults.len() < MAX_TOLD {
+                true => MAX_VIOLATIONS,
+                false => usize::from(judged.enforced && self.sets_aside()),
+            };
+            let mut finding = Finding::new(told);
             self.check_fields(&event, keys, &mut finding);
             self.check_time(ask, &event, &mut finding);
             let before = holds.len();
@@ -225,6 +237,11 @@ impl Guards {
         self.judge_names(ask, names, &mut judged, &mut holds);
         judged.reservation = Reservation::new(self, holds, ask.millis);
         judged
+    }
+
+    /// Whether bad events go to the quarantine.
+    fn sets_aside(&self) -> bool {
+        !matches!(self.rule.on_invalid, OnInvalid::Drop | OnInvalid::Reject)
     }
 
     /// Notes and counts what was found in an event. `false`: it is out.
@@ -273,7 +290,7 @@ impl Guards {
         let Some(ids) = &self.ids else {
             return;
         };
-        let sorted = self.sort_names(ids, names, ask.millis, holds);
+        let sorted = self.sort_names(ids, names, ask, holds);
         let cells = &self.cells.dedup;
         cells.untracked.add(sorted.untracked);
         cells.held.add(sorted.held.len() as u64);
@@ -297,7 +314,7 @@ impl Guards {
     /// Topic, source and tags.
     fn judge_request(&self, ask: &Ask<'_>, judged: &mut Judged) {
         let group = ask.group;
-        let mut finding = Finding::new(false);
+        let mut finding = Finding::new(0);
         let found = &mut judged.request;
         let mut bad = |parent: &[u8], name: &[u8], wrong: Option<Wrong<'_>>| {
             if let Some(wrong) = wrong.filter(|_| found.len() < MAX_VIOLATIONS) {

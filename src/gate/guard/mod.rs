@@ -124,6 +124,21 @@ impl Guards {
         self.rule.on_invalid
     }
 
+    /// Whether it matters who sends an event.
+    #[must_use]
+    pub fn asks_for_senders(&self) -> bool {
+        let ids = self.ids.as_ref();
+        self.rule.percent < 100
+            || ids.is_some_and(|ids| ids.rule.per_sender)
+            || self.names_whole_events()
+    }
+
+    /// Whether events that come twice are told by all of their content but the time.
+    #[must_use]
+    pub fn ignores_time(&self) -> bool {
+        self.ids.as_ref().is_some_and(|ids| ids.rule.ignore_time)
+    }
+
     /// Whether events that come twice are told by all of their content.
     #[must_use]
     pub fn names_whole_events(&self) -> bool {

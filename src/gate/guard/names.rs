@@ -59,7 +59,7 @@ impl Guards {
         &self,
         ids: &Ids,
         names: &mut [(u64, u32)],
-        millis: u64,
+        ask: &Ask<'_>,
         holds: &mut Vec<Held>,
     ) -> Sorted {
         let mut sorted = Sorted::default();
@@ -67,10 +67,11 @@ impl Guards {
         names.sort_unstable();
         let whole = ids.rule.fields.is_empty();
         let mut last: Option<(u64, Sight)> = None;
-        let mut turn = 0u64;
+        let first = u64::from(ask.turn);
+        let mut turn = first;
         for &(name, event) in &*names {
             let again = last.filter(|(hash, _)| *hash == name);
-            turn = if again.is_some() { turn + 1 } else { 0 };
+            turn = if again.is_some() { turn + 1 } else { first };
             // Whole events that are alike in one request are different events, told apart by their
             // turn; the copy of the request has as many.
             let hash = match (whole, turn) {
@@ -80,7 +81,7 @@ impl Guards {
             let sight = match again {
                 Some((_, Sight::Held)) if !whole => Sight::Held,
                 Some(_) if !whole => Sight::Known,
-                _ => ids.seen.see(hash, millis),
+                _ => ids.seen.see(hash, ask.millis),
             };
             match sight {
                 Sight::Known => sorted.duplicates.push(event),

@@ -1,14 +1,16 @@
 //! The guards of all logstores, as a configuration says and a reload changes them.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
 use super::{Check, CheckCells, DedupCells, Guards};
 use crate::config::{Config, PatternError};
+use crate::foundation::secret::Secret;
 use crate::gate::quota::{Seed, seed_of};
 use crate::telemetry::{Counter, GuardFigures, GuardedValues};
 
@@ -70,20 +72,24 @@ impl GuardSet {
 pub struct StandingGuards {
     set: ArcSwap<GuardSet>,
     seed: Seed,
+    /// Keys the names of senders. Records of the quarantine hold those, so it outlives the process.
+    senders: Hmac<Sha256>,
     started: Instant,
 }
 
 impl StandingGuards {
-    /// The guards of a configuration, which have seen nothing. `seed` must be unknown to senders.
+    /// The guards of a configuration, which have seen nothing. `seed` and `key` must be unknown to
+    /// senders; `key` is the same each time.
     ///
     /// # Errors
     /// As [`GuardSet::new`].
-    pub fn new(config: &Config, seed: u64) -> Result<Arc<Self>, PatternError> {
+    pub fn new(config: &Config, seed: u64, key: &Secret) -> Result<Arc<Self>, PatternError> {
         let seed = seed_of(seed);
         let set = GuardSet::new(config, &seed, &GuardSet::default())?;
         Ok(Arc::new(Self {
             set: ArcSwap::from_pointee(set),
             seed,
+            senders: sender_key(key),
             started: Instant::now(),
         }))
     }
@@ -114,11 +120,31 @@ impl StandingGuards {
     }
 
     /// A sender as [`Ask::sender`](super::Ask::sender): its credential's kind and name, or its
-    /// address.
+    /// address. The same in each process of this node, and nothing that can be guessed back without
+    /// its key.
     #[must_use]
     pub fn sender(&self, parts: &[&[u8]]) -> u64 {
-        self.seed.hash_one(parts)
+        let mut mac = self.senders.clone();
+        for part in parts {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        let hash = mac.finalize().into_bytes();
+        let mut bytes = [0; 8];
+        bytes.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        u64::from_le_bytes(bytes)
     }
+}
+
+/// The key of the names of senders. The secret keys other things too, so this is derived from it.
+fn sender_key(secret: &Secret) -> Hmac<Sha256> {
+    let keyed = |key: &[u8]| {
+        // HMAC takes keys of any length.
+        Hmac::<Sha256>::new_from_slice(key).unwrap_or_else(|_| Hmac::new(&Default::default()))
+    };
+    let mut mac = keyed(secret.expose());
+    mac.update(b"tollgate sender");
+    keyed(&mac.finalize().into_bytes())
 }
 
 impl StandingGuards {

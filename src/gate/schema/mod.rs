@@ -10,6 +10,7 @@ mod document;
 mod format;
 mod infer;
 mod kinds;
+mod marks;
 mod names;
 mod node;
 mod number;
@@ -30,6 +31,7 @@ pub use self::diff::{Change, Changes, MAX_CHANGES, changes};
 use self::document::Document;
 pub use self::infer::{InferOptions, Inference, Proposal};
 pub use self::kinds::Types;
+pub use self::marks::{CLIENT_ADDRESS, MASK, Mark};
 use self::node::{Tools, value_tree};
 use self::object::{ObjectRules, Pass, Passed};
 pub use self::problem::SchemaProblem;
@@ -107,7 +109,10 @@ impl std::fmt::Debug for Work {
 }
 
 /// One schema of events, compiled.
-pub struct Schema(Compiled);
+pub struct Schema {
+    compiled: Compiled,
+    marks: Vec<Mark>,
+}
 
 impl std::fmt::Debug for Schema {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -131,7 +136,17 @@ impl Schema {
                 "",
             )]);
         }
-        root::compile(&Document::new(document, options)?).map(Self)
+        let document = Document::new(document, options)?;
+        let compiled = root::compile(&document)?;
+        let marks = marks::marks(&document)?;
+        Ok(Self { compiled, marks })
+    }
+
+    /// The fields that it marks as personal, each with what the mark says. A field may be there more
+    /// than once.
+    #[must_use]
+    pub fn marks(&self) -> &[Mark] {
+        &self.marks
     }
 
     /// Checks one event. Of fields with one name the last counts, as the store shows it.
@@ -144,7 +159,7 @@ impl Schema {
     ) -> Verdict {
         let mut told = Vec::new();
         let mut teller = (detail == Detail::Told).then(|| Teller::new(&mut told));
-        let valid = match &self.0.program {
+        let valid = match &self.compiled.program {
             Program::Always => true,
             Program::Never(types) => {
                 if let Some(teller) = &mut teller {
@@ -175,7 +190,7 @@ impl Schema {
     /// How it is checked.
     #[must_use]
     pub fn speed(&self) -> Speed {
-        let compiled = &self.0;
+        let compiled = &self.compiled;
         if !compiled.reasons.is_empty() {
             Speed::Tree(compiled.reasons.clone())
         } else if compiled.by_tree.is_empty() {
@@ -188,7 +203,7 @@ impl Schema {
     /// What it says of fields besides what it checks.
     #[must_use]
     pub fn annotations(&self) -> Annotations<'_> {
-        Annotations(&self.0.shape)
+        Annotations(&self.compiled.shape)
     }
 
     fn pass(
@@ -207,10 +222,10 @@ impl Schema {
             distinct: event.is_distinct(),
         };
         let mut tools = Tools {
-            trees: self.0.trees.as_ref(),
+            trees: self.compiled.trees.as_ref(),
             text: &mut work.text,
         };
-        let shape = &self.0.shape;
+        let shape = &self.compiled.shape;
         let first = rules.check(
             shape,
             event.iter(),
@@ -238,7 +253,7 @@ impl Schema {
     ) -> bool {
         let mut members = Map::new();
         for field in event.iter() {
-            let kind = self.0.shape.kind_of(field);
+            let kind = self.compiled.shape.kind_of(field);
             let name = String::from_utf8_lossy(field.name).into_owned();
             let Some(tree) = value_tree(kind, field.value) else {
                 if let Some(teller) = teller {

@@ -249,7 +249,7 @@ mod tests {
             coerce: true,
             assert_formats: true,
         };
-        let compiled = Schema::compile(&document, options).unwrap().0;
+        let compiled = Schema::compile(&document, options).unwrap().compiled;
         let Program::Fast(rules) = &compiled.program else {
             panic!("{schema} is not fast")
         };

@@ -1,5 +1,7 @@
 //! Personal data that a schema marks: `x-tollgate-mask`.
 
+use std::collections::BTreeMap;
+
 use super::hash::{HashForm, HashKey, HashStep};
 use super::mask::{Mask, Pen, What};
 use super::names::NameSet;
@@ -19,6 +21,27 @@ pub enum MaskAction {
     Remove,
     /// Personal data inside the value is masked.
     Personal(PersonalPattern),
+}
+
+impl MaskAction {
+    /// The order in which marks of one field count. Numbers with a checksum come before phones, which
+    /// a part of them may look like.
+    fn place(self) -> u8 {
+        match self {
+            Self::Remove => 0,
+            Self::Mask => 1,
+            Self::Hash => 2,
+            Self::Personal(PersonalPattern::IdCard) => 3,
+            Self::Personal(PersonalPattern::BankCard) => 4,
+            Self::Personal(PersonalPattern::Phone) => 5,
+            Self::Personal(PersonalPattern::Email) => 6,
+        }
+    }
+
+    /// Whether nothing of the value stays.
+    fn is_whole(self) -> bool {
+        !matches!(self, Self::Personal(_))
+    }
 }
 
 impl std::str::FromStr for MaskAction {
@@ -53,6 +76,30 @@ pub struct Annotation {
 }
 
 impl Annotation {
+    /// What comes of marks, of which a field may have several: a mark that takes the whole value goes
+    /// before those that look for personal data inside it, the one that hides more before the others;
+    /// of patterns all run.
+    #[must_use]
+    pub fn of_marks(marks: impl IntoIterator<Item = (String, MaskAction)>) -> Vec<Self> {
+        let mut of_field: BTreeMap<String, Vec<MaskAction>> = BTreeMap::new();
+        for (field, action) in marks {
+            of_field.entry(field).or_default().push(action);
+        }
+        let mut annotations = Vec::new();
+        for (field, mut actions) in of_field {
+            actions.sort_by_key(|action| action.place());
+            actions.dedup();
+            if let Some(whole) = actions.iter().find(|it| it.is_whole()).copied() {
+                actions = vec![whole];
+            }
+            annotations.extend(actions.into_iter().map(|action| Self {
+                field: field.clone(),
+                action,
+            }));
+        }
+        annotations
+    }
+
     /// The step that it comes to.
     pub(super) fn act(&self, seed: &Secret) -> Result<Act, Defect> {
         let names = || {

@@ -4,6 +4,7 @@ use std::mem;
 
 use super::draft::{Draft, Sheets};
 use super::facts::TransformFacts;
+use super::labels::Labels;
 use super::outcome::{DropReason, Fault, Outcome, Quarantined, Routed};
 use super::steps::{Adder, Tools, Way};
 use super::trouble::Trouble;
@@ -35,7 +36,8 @@ struct Bench<'w> {
 
 impl Transforms {
     /// Runs the steps on the events of a request. Its `faults` must have been acted upon: the places
-    /// of events are others afterwards. Nothing of the group but its events changes.
+    /// of events are others afterwards. Of the group its events change, and topic, source and tags where
+    /// steps name them.
     pub fn apply(
         &self,
         group: &mut EventGroup,
@@ -47,6 +49,13 @@ impl Transforms {
             return outcome;
         }
         work.begin();
+        let labels = self.relabel(group, facts, work, &mut outcome.errors);
+        outcome.relabeled = labels.is_some();
+        let facts = &TransformFacts {
+            topic: labels.as_ref().map_or(facts.topic, |it| &it.topic),
+            source: labels.as_ref().map_or(facts.source, |it| &it.source),
+            ..*facts
+        };
         let mut bench = Bench {
             sheets: mem::take(&mut work.sheets),
             room: self.bounds.growth,
@@ -68,7 +77,7 @@ impl Transforms {
                 }
                 End::To(target) => {
                     let log = out.get(begin..).unwrap_or_default();
-                    self.route(target, log, group, &mut outcome);
+                    self.route(target, log, (group, labels.as_ref()), &mut outcome);
                     out.truncate(begin);
                 }
                 End::Aside(step, fault) => {
@@ -90,6 +99,9 @@ impl Transforms {
         } = bench;
         mem::swap(&mut group.logs, &mut out);
         group.events = kept;
+        if let Some(labels) = labels {
+            labels.put_to(group);
+        }
         (work.out, work.sheets) = (out, sheets);
         work.end();
         outcome
@@ -161,11 +173,21 @@ impl Transforms {
         way
     }
 
-    fn route(&self, target: usize, log: &[u8], group: &EventGroup, outcome: &mut Outcome) {
+    fn route(
+        &self,
+        target: usize,
+        log: &[u8],
+        (group, labels): (&EventGroup, Option<&Labels>),
+        outcome: &mut Outcome,
+    ) {
         let Some(target) = self.targets.get(target) else {
             return;
         };
-        let topic = target.topic.as_deref().unwrap_or(&group.topic);
+        let (topic, source, tags) = match labels {
+            Some(labels) => (&labels.topic, &labels.source, &labels.tags),
+            None => (&group.topic, &group.source, &group.tags),
+        };
+        let topic = target.topic.as_deref().unwrap_or(topic);
         let known = outcome
             .routed
             .iter_mut()
@@ -176,8 +198,8 @@ impl Transforms {
                 logstore: target.logstore.clone(),
                 group: EventGroup {
                     topic: topic.to_vec(),
-                    source: group.source.clone(),
-                    tags: group.tags.clone(),
+                    source: source.clone(),
+                    tags: tags.clone(),
                     span: group.span,
                     ..EventGroup::default()
                 },

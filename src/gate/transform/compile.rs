@@ -35,9 +35,12 @@ impl Context<'_> {
     /// Compiles one step.
     pub(super) fn step(&mut self, place: usize, config: &Transform) -> Result<Step, Defect> {
         let (act, on_error) = self.act(config)?;
+        let when = config.when().map(Condition::new).transpose()?;
         Ok(Step {
             label: format!("{}_{place}", config.kind()).into(),
-            when: config.when().map(Condition::new).transpose()?,
+            // A condition is asked of an event, and they are of the request.
+            labels: when.is_none() && act.names_labels(),
+            when,
             on_error,
             act,
         })

@@ -92,6 +92,21 @@ pub(super) struct HashStep {
 }
 
 impl HashStep {
+    /// The hash of one value, as it is written.
+    pub(super) fn hashed(&self, name: &[u8], value: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.form.put(&self.hash(name, value), &mut out);
+        out
+    }
+
+    fn hash(&self, name: &[u8], value: &[u8]) -> [u8; 32] {
+        if self.by_field {
+            self.key.of_parts([name, value].into_iter())
+        } else {
+            self.key.of_text(value)
+        }
+    }
+
     pub(super) fn run(
         &self,
         draft: &mut Draft<'_>,
@@ -104,11 +119,7 @@ impl HashStep {
                 place += 1;
                 continue;
             }
-            let hash = if self.by_field {
-                self.key.of_parts([name, value].into_iter())
-            } else {
-                self.key.of_text(value)
-            };
+            let hash = self.hash(name, value);
             scratch.clear();
             self.form.put(&hash, scratch);
             let result = draft.set_value(place, scratch);

@@ -3,6 +3,7 @@
 use regex::Regex;
 
 use super::draft::Draft;
+use super::escaped::{self, Apart, is_apart};
 use super::names::NameSet;
 use super::outcome::Fault;
 use super::personal::{Digits, Find, find_all, is_separator};
@@ -83,9 +84,27 @@ impl Mask {
     }
 
     /// Appends the masked text. False: there is nothing to mask.
-    fn masked(&self, text: &str, sheets: &mut MaskSheets, out: &mut Vec<u8>) -> bool {
+    pub(super) fn masked(&self, text: &str, sheets: &mut MaskSheets, out: &mut Vec<u8>) -> bool {
+        if matches!(self.what, What::Whole) || !escaped::has_escapes(text) {
+            return self.put(text, &[], sheets, out);
+        }
+        // What is escaped is not seen in the text as a whole.
+        let read = escaped::rewrite(text, &mut |inner, apart| {
+            let mut hidden = Vec::new();
+            let found = self.put(inner, apart, sheets, &mut hidden);
+            found.then(|| String::from_utf8_lossy(&hidden).into_owned())
+        });
+        out.extend_from_slice(read.as_deref().unwrap_or_default().as_bytes());
+        read.is_some()
+    }
+
+    /// The same; what is `apart` is left as it is.
+    fn put(&self, text: &str, apart: &Apart, sheets: &mut MaskSheets, out: &mut Vec<u8>) -> bool {
         let mut written = 0;
         let mut put = |find: Find, separates: &dyn Fn(char) -> bool| {
+            if is_apart(apart, find.start, find.end) {
+                return;
+            }
             let between = text.get(written..find.start).unwrap_or_default();
             out.extend_from_slice(between.as_bytes());
             let piece = text.get(find.start..find.end).unwrap_or_default();

@@ -5,7 +5,8 @@
 //! tree of values; an event that no step changes is copied as it came. What steps add never goes past
 //! the limits of an event, and the events of a request grow together by no more than a body may hold.
 //! In the steady state steps allocate nothing for an event, except what `parse_json` needs for numbers
-//! of its levels and what regular expressions keep. Not here: what becomes of events that are set aside
+//! of its levels, what masks need for escaped texts inside JSON, changed tags, and what regular
+//! expressions keep. Not here: what becomes of events that are set aside
 //! or routed (`front`). Documented in docs/transforms.md.
 
 mod address;
@@ -15,10 +16,12 @@ mod apply;
 mod compile;
 mod condition;
 mod draft;
+mod escaped;
 mod facts;
 mod hash;
 mod json;
 pub mod jwt;
+mod labels;
 mod mask;
 mod names;
 mod outcome;
@@ -69,6 +72,8 @@ struct Step {
     when: Option<Condition>,
     on_error: OnError,
     act: Act,
+    /// Whether it may do something to topic, source or tags.
+    labels: bool,
 }
 
 /// Where a step routes to.
@@ -116,6 +121,7 @@ impl Transforms {
                     when: None,
                     on_error: OnError::DropField,
                     act,
+                    labels: false,
                 }),
                 Err(defect) => problems.push(defect.of(0)),
             }

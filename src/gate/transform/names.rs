@@ -1,6 +1,6 @@
 //! Sets of field names, by name and by pattern.
 
-use crate::foundation::names::is_reserved_field;
+use crate::foundation::names::{is_label, is_reserved_field};
 use crate::gate::policy::pattern::Pattern;
 
 /// A set of names.
@@ -59,6 +59,18 @@ impl NameSet {
             patterns: Box::default(),
             all: true,
         }
+    }
+
+    /// Whether the name of a topic, source or tag is in it.
+    pub(super) fn has_label(&self, name: &[u8]) -> bool {
+        self.all || self.has(name)
+    }
+
+    /// Whether it may have the name of a topic, source or tag.
+    pub(super) fn has_labels(&self) -> bool {
+        self.all
+            || self.exact.iter().any(|name| is_label(name))
+            || self.patterns.iter().any(|glob| glob.reserved)
     }
 
     /// Whether a name is in it.

@@ -149,6 +149,8 @@ pub struct Outcome {
     pub errors: u32,
     /// How many events were changed.
     pub changed: u32,
+    /// Whether topic, source or tags were changed.
+    pub relabeled: bool,
 }
 
 /// What is counted for one step.

@@ -228,6 +228,15 @@ fn undo(
 }
 
 impl PrivacyStep {
+    /// Whether the browser gives one of its signals.
+    pub(super) fn is_asked(&self, facts: &TransformFacts<'_>) -> bool {
+        let mut signals = self.signals.iter();
+        signals.any(|signal| match signal {
+            PrivacySignal::Dnt => facts.do_not_track,
+            PrivacySignal::Gpc => facts.global_privacy_control,
+        })
+    }
+
     fn run(
         &self,
         draft: &mut Draft<'_>,
@@ -235,12 +244,7 @@ impl PrivacyStep {
         scratch: &mut Vec<u8>,
         trouble: &mut Trouble<'_>,
     ) -> Result<Way, Fault> {
-        let mut signals = self.signals.iter();
-        let given = signals.any(|signal| match signal {
-            PrivacySignal::Dnt => facts.do_not_track,
-            PrivacySignal::Gpc => facts.global_privacy_control,
-        });
-        if !given {
+        if !self.is_asked(facts) {
             return Ok(Way::On);
         }
         match &self.action {

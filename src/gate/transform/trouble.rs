@@ -8,7 +8,7 @@ use crate::telemetry::Counter;
 /// The failures of one step at one event.
 #[derive(Debug)]
 pub(super) struct Trouble<'c> {
-    on_error: OnError,
+    pub(super) on_error: OnError,
     /// Where failures are counted.
     counts: Option<&'c StepCounts>,
     /// How often it failed.
@@ -68,7 +68,8 @@ impl<'c> Trouble<'c> {
         Ok(())
     }
 
-    fn count(&mut self, fault: Fault) {
+    /// Counts a failure.
+    pub(super) fn count(&mut self, fault: Fault) {
         self.errors += 1;
         let counter = self
             .counts

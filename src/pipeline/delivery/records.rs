@@ -57,6 +57,9 @@ pub(in crate::pipeline) fn lines(
             violations: vec![(&violation).into()],
             hidden: 0,
             client: None,
+            // What the store refused was judged before.
+            sender: None,
+            turn: 0,
             do_not_track: false,
             global_privacy_control: false,
             topic: &topic,

@@ -21,5 +21,5 @@ mod tests;
 pub use self::read::{
     Kept, KeptRecord, Place, each_record, each_record_from, newest_records, places, replayed,
 };
-pub use self::record::{Attached, Record, RecordEvent, Tags};
+pub use self::record::{Attached, Record, RecordEvent, Sender, Tags};
 pub use self::store::{Quarantine, QuarantineError, Room};

@@ -1,13 +1,16 @@
 //! Reading what was set aside; of a live process as well as of a dead one.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::record::Sender;
 use super::segments::{NOT_REPLAYED, REPLAYED, numbers, path_of};
 
 /// The longest line that is read: an event of the greatest size, escaped.
@@ -71,6 +74,10 @@ pub struct KeptRecord<'a> {
     #[serde(default)]
     pub client: Option<std::net::IpAddr>,
     #[serde(default)]
+    pub sender: Option<Sender>,
+    #[serde(default)]
+    pub turn: u32,
+    #[serde(default)]
     pub do_not_track: bool,
     #[serde(default)]
     pub global_privacy_control: bool,
@@ -79,11 +86,45 @@ pub struct KeptRecord<'a> {
     #[serde(default)]
     pub source: std::borrow::Cow<'a, str>,
     #[serde(default)]
-    pub tags: std::collections::BTreeMap<String, String>,
+    pub tags: Pairs,
     #[serde(borrow)]
     pub event: &'a RawValue,
     #[serde(default)]
     pub attached: std::collections::BTreeMap<String, String>,
+}
+
+/// Names and values in their order.
+#[derive(Debug, Default)]
+pub struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.0.iter();
+        pairs.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Pairs;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of texts")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = members.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
 }
 
 /// Every logstore that has records, by name.
@@ -124,8 +165,8 @@ pub struct Place {
     offset: u64,
 }
 
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.segment, self.offset)
     }
 }

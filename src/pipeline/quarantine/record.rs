@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::event::{EventGroup, Kind, Violation, pair_of};
@@ -28,6 +28,12 @@ pub struct Record<'a> {
     /// The client's address, where the logstore keeps it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<IpAddr>,
+    /// Who sent it, where guards ask: a hash under a key of the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Sender>,
+    /// How many events of its request came before it that guards would tell from it by their turn alone.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub turn: u32,
     /// The client asked not to be tracked (`DNT: 1`).
     #[serde(skip_serializing_if = "is_false")]
     pub do_not_track: bool,
@@ -48,6 +54,24 @@ pub struct Record<'a> {
     /// Fields that the edge gave it.
     #[serde(skip_serializing_if = "Attached::is_empty")]
     pub attached: Attached<'a>,
+}
+
+/// The hash of a sender, written in hexadecimal: readers of JSON may take long numbers for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender(pub u64);
+
+impl Serialize for Sender {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Sender {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        let hash = u64::from_str_radix(&text, 16);
+        hash.map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 /// A violation, in a record.

@@ -226,6 +226,8 @@ fn a_record_holds_the_event_as_it_was_sent() {
         violations: vec![(&violation).into()],
         hidden: 0,
         client: None,
+        sender: Some(Sender(0xab)),
+        turn: 1,
         do_not_track: false,
         global_privacy_control: false,
         topic: "t",
@@ -235,10 +237,11 @@ fn a_record_holds_the_event_as_it_was_sent() {
         attached: Attached(event),
     };
     let text = serde_json::to_string(&record).unwrap();
-    let wanted = r#"{"id":"ABC-0","received":7,"cause":"schema","check":"order@2","violations":[{"pointer":"/price","keyword":"maximum","message":"expected at most 100"}],"topic":"t","tags":{"app":"商店"},"event":{"__time__":1700000000,"text":"a \"b\"\n","price":1e3,"ok":true,"none":null,"cart":[{"a":1}]},"attached":{"__tag__:__client_ip__":"203.0.113.7"}}"#;
+    let wanted = r#"{"id":"ABC-0","received":7,"cause":"schema","check":"order@2","violations":[{"pointer":"/price","keyword":"maximum","message":"expected at most 100"}],"sender":"00000000000000ab","turn":1,"topic":"t","tags":{"app":"商店"},"event":{"__time__":1700000000,"text":"a \"b\"\n","price":1e3,"ok":true,"none":null,"cart":[{"a":1}]},"attached":{"__tag__:__client_ip__":"203.0.113.7"}}"#;
     assert_eq!(text, wanted);
     let kept: KeptRecord<'_> = serde_json::from_str(&text).unwrap();
-    assert_eq!(kept.tags["app"], "商店");
+    assert_eq!(kept.tags.iter().next(), Some(("app", "商店")));
+    assert_eq!((kept.sender, kept.turn), (Some(Sender(0xab)), 1));
     assert_eq!(kept.attached.len(), 1);
 }
 

@@ -1,13 +1,14 @@
 """The life of a mini program: queues, aborts, going to the background, being killed, and the SDK's own doubles."""
 
 import json
+import subprocess
 
 from lib.cases import case
-from lib.events import marked
+from lib.events import awkward, marked
 from lib.expect import check, equal, until
 from lib.node import MiniProgram
 from lib.store import Store, same_events
-from lib.tollgate import GUARDED, OPEN
+from lib.tollgate import COMMAND_LIMIT_S, GUARDED, OPEN, PROJECT
 from lib.wiretap import Wiretap
 
 TRACK = f"/logstores/{OPEN}/track?APIVersion=0.6.0"
@@ -28,6 +29,91 @@ def unload_copy(t):
     first, second = tap.requests()
     equal(second.body, first.body, "the second body")
     same_events(Store(tollgate).settled(marker, OPEN), events + events)
+
+
+def dedup_config(mode):
+    """A site whose open logstore knows events that come twice."""
+    return f"""
+[ingest]
+default_project = "{PROJECT}"
+
+[[upstream]]
+name = "embedded"
+kind = "embedded"
+
+[[project]]
+name = "{PROJECT}"
+upstream = "embedded"
+
+[[project.logstore]]
+name = "{OPEN}"
+accept = ["anonymous"]
+[project.logstore.guards]
+mode = "{mode}"
+dedup = {{ ignore_time = true }}
+"""
+
+
+def unload_with_dedup(t, mode):
+    """Events of the SDK that an unload sends twice: the service, and what is stored of them."""
+    tollgate = t.tollgate(dedup_config(mode))
+    tap = t.use(Wiretap(tollgate.front_port))
+    app = t.use(MiniProgram("wx", tap.port))
+    app.tracker(logstore=OPEN)
+    marker, events = marked(3)
+    for event in events:
+        app.call("send", event)
+    app.do("unload")
+    until(lambda: len(tap.requests()) == 2, "the timer has sent the queue again")
+    equal([each["result"]["statusCode"] for each in app.idle()], [200, 200], "what the app was told")
+    return tollgate, events, Store(tollgate).settled(marker, OPEN)
+
+
+@case("the unload copy of the SDK is dropped where guards know events that come twice: each is stored once")
+def unload_copy_dropped(t):
+    tollgate, events, stored = unload_with_dedup(t, "enforce")
+    same_events(stored, events)
+    equal(tollgate.metric("tollgate_guard_duplicates_total", outcome="dropped"), 3, "duplicates dropped")
+    equal(tollgate.metric("tollgate_events_duplicate_total"), 3, "duplicates in the books")
+
+
+@case("the unload copy of the SDK is counted and stored where guards only observe")
+def unload_copy_observed(t):
+    tollgate, events, stored = unload_with_dedup(t, "observe")
+    same_events(stored, events + events)
+    equal(tollgate.metric("tollgate_guard_duplicates_total", outcome="observed"), 3, "duplicates observed")
+    equal(tollgate.metric("tollgate_events_duplicate_total"), 0, "duplicates in the books")
+
+
+@case("a schema is inferred from what the SDK has sent, and takes all of it")
+def inferred(t):
+    tollgate = t.tollgate()
+    app = t.use(MiniProgram("wx", tollgate.front_port))
+    app.tracker(logstore=OPEN)
+    _, events = marked(3, price=7)
+    for event in events:
+        app.call("send", event)
+    app.call("send", awkward()[1])
+    app.do("unload")
+    app.idle()
+    tollgate.drain()
+    sampled = tollgate.manage("sample", "--events", "--logstore", OPEN)
+    check(sampled.count("\n") >= 3, "the events of the sample")
+
+    def schema(*arguments):
+        done = subprocess.run(
+            [tollgate.binary, "schema", *arguments, "-"],
+            input=sampled + "\n", capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False,
+        )
+        equal(done.returncode, 0, f"the end of schema {arguments[0]}: {done.stderr}")
+        return done.stdout
+
+    proposed = schema("infer")
+    properties = json.loads(proposed)["properties"]
+    check({"marker", "number", "price", "键", "nested"} <= properties.keys(), "the fields of the schema")
+    file = t.folder / "proposed.json"
+    file.write_text(proposed, encoding="utf-8")
+    schema("test", str(file))
 
 
 @case("an unload with an empty queue sends no events: answered 200, nothing stored")

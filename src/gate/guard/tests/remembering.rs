@@ -318,7 +318,7 @@ fn a_reload_keeps_what_was_seen_where_the_rule_is_the_same() {
 
     let mut config = Config::quickstart();
     config.projects[0].logstores[0].guards = rule;
-    let running = StandingGuards::new(&config, 5).unwrap();
+    let running = StandingGuards::new(&config, 5, &Secret::new([7; 32])).unwrap();
     let of = |set: &GuardSet| {
         let project = config.projects[0].name.as_str();
         set.of(project, config.projects[0].logstores[0].name.as_str())

@@ -221,10 +221,11 @@ impl Charges {
     }
 
     /// Asks the limits on events and bytes, and takes out of the group what has no room. `bytes`: of
-    /// the body or query, before compression.
+    /// the body or query, before compression. Once for each group of a request: limits on requests are
+    /// charged once for each key.
     ///
     /// # Errors
-    /// The refusal, when nothing of the group is left.
+    /// The refusal, when nothing of the group is left. What was taken for this group is given back.
     pub fn of_events(
         &mut self,
         facts: &Facts<'_>,
@@ -232,6 +233,7 @@ impl Charges {
         bytes: u64,
     ) -> Result<Sorted, Refusal> {
         self.now = None;
+        let earlier = self.taken.len();
         let limits = self.limits.clone();
         let events = limits.as_ref().map_or(&[][..], |limits| &limits.events);
         let topic = if events.is_empty() {
@@ -270,11 +272,15 @@ impl Charges {
                 LimitUnit::Bytes => bytes,
             };
             let asked = Asked::whole(limit, facts, units);
+            if self.is_paid(earlier, limit, &asked) {
+                continue;
+            }
             match self.ask(limit, &asked, facts) {
                 Ok(target) => divert = divert.or(target),
                 Err(refusal) => {
                     // For the books: all of them are refused with the request.
                     group.events = all;
+                    self.give_back_since(earlier, refusal.reason());
                     return Err(refusal);
                 }
             }
@@ -296,11 +302,15 @@ impl Charges {
         group: &mut EventGroup,
     ) -> Result<Sorted, Refusal> {
         let mut view = EventsView::of(group, classes);
+        let earlier = self.taken.len();
         let mut last = None;
         // What was taken, by its place, and for which events.
         let mut taken = Vec::new();
         for limit in limits {
             for (part, asked) in view.parts(limit, facts, group) {
+                if self.is_paid(earlier, limit, &asked) {
+                    continue;
+                }
                 let before = self.taken.len();
                 let bit = self.bit.clone();
                 let verdict = match self.ask(limit, &asked, facts) {
@@ -361,6 +371,14 @@ impl Charges {
         Some(refusal(limit, too_much, *then))
     }
 
+    /// Whether a limit on requests was charged with this key for an earlier group of the request.
+    fn is_paid(&self, earlier: usize, limit: &Arc<Limit>, asked: &Asked<'_>) -> bool {
+        let paid = |taken: &Taken| {
+            Arc::ptr_eq(&taken.limit, limit) && taken.hashes == asked.hashes && taken.units > 0
+        };
+        limit.rule.unit == LimitUnit::Requests && self.taken.iter().take(earlier).any(paid)
+    }
+
     /// Classes of events.
     #[must_use]
     pub fn classes(&self) -> &Classes {
@@ -374,12 +392,16 @@ impl Charges {
 
     /// The request was refused: gives back what is fair.
     pub fn refused(&mut self, reason: Reason) {
-        if self.taken.is_empty() {
+        self.give_back_since(0, reason);
+    }
+
+    fn give_back_since(&mut self, place: usize, reason: Reason) {
+        if self.taken.len() <= place {
             return;
         }
         let now = self.clock.at(self.unix_seconds);
         let ours = reason.status().is_server_error() || reason == Reason::UpstreamQuota;
-        for taken in self.taken.drain(..) {
+        for taken in self.taken.drain(place..) {
             let limit = &taken.limit;
             let by_request = limit.rule.unit == LimitUnit::Requests;
             let given = match limit.stage {
@@ -484,7 +506,9 @@ impl Charges {
             Consequence::Kept => cells.kept.inc(),
             Consequence::Marked => {
                 cells.marked.inc();
-                self.marks.push(Arc::clone(&limit.name));
+                if !self.marks.contains(&limit.name) {
+                    self.marks.push(Arc::clone(&limit.name));
+                }
             }
             Consequence::Diverted => {
                 cells.diverted.inc();

@@ -9,6 +9,7 @@ mod email;
 mod tests;
 
 pub(super) use self::digits::Digits;
+use super::escaped::{self, Apart, is_apart};
 use crate::config::PersonalPattern;
 
 /// A piece of text that is personal, and the characters of it that carry the data.
@@ -67,9 +68,26 @@ impl PersonalFinder {
 }
 
 impl PersonalFinder {
+    /// The same as [`PersonalFinder::hide`], in texts inside JSON as well that are escaped.
+    pub fn hide_in_json(&mut self, text: &mut String) -> bool {
+        let read = escaped::rewrite(text, &mut |inner, apart| {
+            let mut inner = inner.to_owned();
+            self.hide_beside(&mut inner, apart).then_some(inner)
+        });
+        let hidden = read.is_some();
+        if let Some(read) = read {
+            *text = read;
+        }
+        hidden
+    }
+
     /// Puts another character of its kind and length in the place of each that carries personal data:
     /// the text keeps its length, its letters and its digits. Whether that changed it.
     pub fn hide(&mut self, text: &mut String) -> bool {
+        self.hide_beside(text, &[])
+    }
+
+    fn hide_beside(&mut self, text: &mut String, apart: &Apart) -> bool {
         let mut hidden = false;
         for kind in [
             PersonalPattern::Email,
@@ -82,6 +100,9 @@ impl PersonalFinder {
                 let Some(found) = text.get(find.start..find.end) else {
                     continue;
                 };
+                if is_apart(apart, find.start, find.end) {
+                    continue;
+                }
                 // The first digits of a number stay: it begins with no zero, and has the prefix of its kind.
                 let mut kept = match kind {
                     PersonalPattern::Email => 0,

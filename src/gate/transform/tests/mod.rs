@@ -3,6 +3,7 @@
 mod edge;
 mod fields;
 mod flow;
+mod labels;
 mod privacy;
 mod properties;
 mod splitting;

@@ -226,3 +226,72 @@ fn what_a_schema_marks_is_hidden_before_any_step_sees_it() {
         Ok(MaskAction::Personal(PersonalPattern::Email))
     );
 }
+
+/// Two schemas, or two places of one, may mark a field: what one hides the other does not show.
+#[test]
+fn all_patterns_that_are_marked_hide() {
+    let marks = [("note", "email"), ("note", "phone"), ("note", "phone")]
+        .into_iter()
+        .chain([("name", "hash"), ("name", "phone"), ("name", "mask")]);
+    let marks = marks.map(|(field, word)| (field.to_owned(), word.parse().unwrap()));
+    let marks = Annotation::of_marks(marks);
+    let transforms = compile_with("transform = []", &marks, &Limits::default()).unwrap();
+    let event = &[("note", "13800138000 a@b.example"), ("name", "abc")];
+    assert_fields(
+        &run_with(&transforms, event, &facts()),
+        &[("note", "*********** *@b.example"), ("name", "***")],
+    );
+    assert_eq!(marks.len(), 3);
+}
+
+/// Objects and arrays are kept as their JSON, in which any letter may be escaped.
+#[test]
+fn escaped_texts_inside_json_are_masked() {
+    let text = "[[t]]\ntype = \"mask\"\npattern = \"email\"\n\
+        [[t]]\ntype = \"mask\"\npattern = \"phone\"\n\
+        [[t]]\ntype = \"mask\"\nregex = \"SECRET\"";
+    for (value, masked) in [
+        (
+            r#"{"mail":"a\u0040b.example"}"#,
+            r#"{"mail":"*@b.example"}"#,
+        ),
+        (
+            r#" [1, "\u0031\u00338\u00300138000", "\ud83d\ude00\n"]"#,
+            r#" [1, "***********", "\ud83d\ude00\n"]"#,
+        ),
+        (r#"{"\u0053ECRET":"\"\\ \/"}"#, r#"{"******":"\"\\ \/"}"#),
+        // Half of a character does not hide the rest; a text with an escape that is none is no JSON.
+        (
+            r#"["\ud83d a\u0040b.example"]"#,
+            "[\"\u{fffd} *@b.example\"]",
+        ),
+        (
+            r#"["\q\uzz a\u0040b.example"]"#,
+            r#"["\q\uzz a\u0040b.example"]"#,
+        ),
+        (
+            r#"[warn] "C:\Users\x" a@b.example"#,
+            r#"[warn] "C:\Users\x" *@b.example"#,
+        ),
+        // The letter of an escape is none of the text.
+        (
+            r#"["\nalice@b.example","\ta@b.example\u0041","x@b.example"]"#,
+            r#"["\n*****@b.example","\t*@b.exampleA","*@b.example"]"#,
+        ),
+        // JSON inside a text of JSON.
+        (
+            r#"{"a":"{\"m\":\"a\\u0040b.example\"}"}"#,
+            r#"{"a":"{\"m\":\"*@b.example\"}"}"#,
+        ),
+        // Not escaped, beside one that is.
+        (
+            r#"{"a":"x\ny","b":13800138000}"#,
+            r#"{"a":"x\ny","b":***********}"#,
+        ),
+        (r#"{"a":"a\u0040b.example"#, r#"{"a":"a\u0040b.example"#),
+        (r#"{"a":"\"#, r#"{"a":"\"#),
+        (r"a\u0040b.example", r"a\u0040b.example"),
+    ] {
+        assert_fields(&run(text, &[("extra", value)]), &[("extra", masked)]);
+    }
+}
