@@ -55,9 +55,9 @@ impl Log {
             files,
             folder,
             names,
+            room: space.enter(rules.claim, rules.max_bytes),
             rules,
             keys,
-            space,
             segments: BTreeMap::new(),
             index: Index::default(),
             writer: None,
@@ -174,13 +174,13 @@ impl Log {
         }
         // Charged, and left alone.
         self.charged += bytes;
-        self.space.occupy(bytes);
+        self.room.occupy(bytes);
         None
     }
 
     fn take_in(&mut self, number: u64, bytes: u64, header: SegmentHeader, known: &Checkpoint) {
         self.charged += bytes;
-        self.space.occupy(bytes);
+        self.room.occupy(bytes);
         let known = known.of(number, header.identity);
         let (done, as_of) = known.map_or((Ranges::default(), 0), |p| (p.done.clone(), p.as_of));
         let gone = done == Ranges::all();
