@@ -223,6 +223,10 @@ impl Forwarder {
             () = deadline.cancelled() => Sent::All,
             sent = self.send(&parcel, (ending.as_ref(), gives_way), &mut held, parts) => sent,
         };
+        if let Some(parting) = &mut parting {
+            // The deadline may have come before that was done.
+            self.deliver_taken(parting, &mut held);
+        }
         if held.events() > 0 && parting.is_none() && taken.count() > 0 {
             // The others are sent again, and these with them.
             self.metrics.delivery.resends_in_doubt.inc();
@@ -251,7 +255,7 @@ impl Forwarder {
             }
             return None;
         }
-        // What has not ended by then goes to disk.
+        // What has not ended by then goes to disk, and so does what nobody had room for.
         match parting {
             Some(parting) => self.keep_parts(parcel, parting, held, (ending, begun)),
             None => self.keep(parcel, held, rest).await,
@@ -259,8 +263,8 @@ impl Forwarder {
         None
     }
 
-    /// The deadline has come in the middle of a LogGroup that is sent in parts: the disk gets those
-    /// that have not ended.
+    /// The deadline has come in the middle of a LogGroup that is sent in parts, or the quarantine had no
+    /// room for what was refused: the disk gets the parts that have not ended.
     fn keep_parts(
         &self,
         parcel: Parcel,

@@ -4,7 +4,8 @@
 //! Promise: each event ends once. The bundle of such a LogGroup is done on disk only once what was set
 //! aside of it is synced there ([`Ending`]), so a crash in between brings it again and loses nothing.
 //! When stopping comes in between, only the parts that have not ended are kept, with the ids that they
-//! have, so that a reader can drop what came twice.
+//! have, so that a reader can drop what came twice. So it is with refused events of such a bundle for which
+//! the quarantine has no room: they go back to the disk, and are tried again in their turn.
 //! Not here: which part is next (`delivery::splitter`).
 
 use std::ops::Range;
@@ -46,13 +47,58 @@ pub(super) struct Parting {
     splitter: Splitter,
     /// The part at hand.
     now: Range<usize>,
+    /// What the destination has of that part, by its places in it.
+    own: Taken,
     /// Events that have ended: taken, or set aside.
     ended: Taken,
     /// Those of them that the destination has refused.
     refused: Taken,
+    /// Refused events for which there was no room: they go back to the disk.
+    unplaced: Vec<Range<usize>>,
 }
 
 impl Parting {
+    fn new(anatomy: Anatomy, max_splits: u32) -> Self {
+        Self {
+            splitter: Splitter::new(anatomy.events(), max_splits),
+            now: 0..anatomy.events(),
+            own: Taken::default(),
+            ended: Taken::default(),
+            refused: Taken::default(),
+            unplaced: Vec::new(),
+            anatomy,
+        }
+    }
+
+    /// Notes what the destination has of the part at hand and was not known yet: events and bytes.
+    fn note_taken(&mut self) -> (u64, u64) {
+        let (mut events, mut bytes) = (0, 0);
+        for (place, event) in self.now.clone().enumerate() {
+            if self.own.has(place) && self.ended.mark(event) {
+                events += 1;
+                bytes += self.anatomy.bytes(&(event..event + 1));
+            }
+        }
+        (events, bytes)
+    }
+
+    /// What has not ended: of the part at hand, of those that are still to be sent, and of those for which
+    /// there was no room.
+    fn left(&self) -> Vec<Range<usize>> {
+        let mut told = self.ended.clone();
+        let at_hand = std::iter::once(&self.now);
+        let mut left = Vec::new();
+        for part in at_hand.chain(self.splitter.left()).chain(&self.unplaced) {
+            for run in told.rest(part) {
+                for event in run.clone() {
+                    told.mark(event);
+                }
+                left.push(run);
+            }
+        }
+        left
+    }
+
     /// How some of its events have ended.
     ///
     /// # Errors
@@ -76,17 +122,8 @@ impl Parting {
         ending: Option<&Arc<Ending>>,
         since: u64,
     ) -> Vec<SealedBatch> {
-        let Self {
-            anatomy,
-            splitter,
-            now,
-            ended,
-            refused: _,
-        } = self;
-        let parts: Vec<Range<usize>> = std::iter::once(&now)
-            .chain(splitter.left())
-            .flat_map(|part| ended.rest(part))
-            .collect();
+        let parts = self.left();
+        let anatomy = self.anatomy;
         let mut batches = Vec::with_capacity(parts.len());
         for part in parts {
             let raw = anatomy.part(&part);
@@ -138,14 +175,9 @@ impl Forwarder {
             take_all(held).dropped(DropReason::UpstreamRefused);
             return;
         };
-        let parting = parting.insert(Parting {
-            splitter: Splitter::new(anatomy.events(), self.aside.max_splits),
-            now: 0..anatomy.events(),
-            ended: Taken::default(),
-            refused: Taken::default(),
-            anatomy,
-        });
-        self.deliver_new(parting, before, held);
+        let parting = parting.insert(Parting::new(anatomy, self.aside.max_splits));
+        parting.own.clone_from(before);
+        self.deliver_taken(parting, held);
         loop {
             match parting.splitter.refused(&parting.now) {
                 // Its halves are to be sent, and nothing is at hand.
@@ -163,10 +195,10 @@ impl Forwarder {
                 let Some(next) = parting.splitter.next() else {
                     return;
                 };
+                parting.own = parting.ended.of(&next);
                 parting.now = next;
-                let mut own = parting.ended.of(&parting.now);
-                let result = self.send_part(parting, &mut own).await;
-                self.deliver_new(parting, &own, held);
+                let result = self.send_part(parting).await;
+                self.deliver_taken(parting, held);
                 match result {
                     Ok(()) => parting.splitter.taken(),
                     Err(NotTaken::Refused(refusal)) => break refusal,
@@ -177,39 +209,37 @@ impl Forwarder {
         }
     }
 
-    /// Sends the part at hand. `own`: what of it has ended, by its places in the part.
-    async fn send_part(&self, parting: &Parting, own: &mut Taken) -> Result<(), NotTaken> {
-        let part = &parting.now;
-        if parting.ended.rest(part).is_empty() {
+    /// Sends the part at hand.
+    ///
+    /// # Cancel safety
+    /// What the destination has of it is noted in `parting`.
+    async fn send_part(&self, parting: &mut Parting) -> Result<(), NotTaken> {
+        let part = parting.now.clone();
+        if parting.ended.rest(&part).is_empty() {
             return Ok(());
         }
-        let raw = parting.anatomy.part(part);
+        let raw = parting.anatomy.part(&part);
         let parcel = Parcel::pack(self.codec, raw, None).await;
         let parcel = parcel.map_err(|error| {
             NotTaken::Refused(Failure::refused("Unsendable", error.to_string()))
         })?;
-        self.settle(&parcel, own, false).await?;
+        self.settle(&parcel, &mut parting.own, false).await?;
         for event in 0..part.len() {
-            own.mark(event);
+            parting.own.mark(event);
         }
         Ok(())
     }
 
     /// Counts what was taken of the part at hand and not known yet.
-    fn deliver_new(&self, parting: &mut Parting, own: &Taken, held: &mut Held) {
-        let (mut events, mut bytes) = (0, 0);
-        for (place, event) in parting.now.clone().enumerate() {
-            if own.has(place) && parting.ended.mark(event) {
-                events += 1;
-                bytes += parting.anatomy.bytes(&(event..event + 1));
-            }
-        }
+    pub(super) fn deliver_taken(&self, parting: &mut Parting, held: &mut Held) {
+        let (events, bytes) = parting.note_taken();
         if events > 0 {
             self.delivered(held.take(events, bytes));
         }
     }
 
-    /// Ends what is left of the part at hand: in the quarantine, as far as that takes it, else dropped.
+    /// Ends what is left of the part at hand: in the quarantine, as far as that takes it. The rest is kept for
+    /// the disk where that has the events already, and dropped else.
     async fn set_aside(
         &self,
         parting: &mut Parting,
@@ -232,6 +262,7 @@ impl Forwarder {
             anatomy,
             ended,
             refused,
+            unplaced,
             ..
         } = parting;
         let mut end = |run: &Range<usize>| {
@@ -247,6 +278,10 @@ impl Forwarder {
         {
             let (lines, count) = records::lines(anatomy, &part, refusal, clock::unix_seconds());
             let Some(room) = self.room_aside(quarantine, lines.len()).await else {
+                if ending.is_some() {
+                    unplaced.push(part);
+                    return;
+                }
                 break;
             };
             self.put_aside(room, lines, ending);
@@ -285,5 +320,41 @@ impl Forwarder {
                 Err(_) => tokio::time::sleep(ROOM_PAUSE).await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::events;
+
+    fn parting(names: &[&str]) -> Parting {
+        let anatomy = Anatomy::of(events("a", names).logs).unwrap();
+        Parting::new(anatomy, 10)
+    }
+
+    #[test]
+    fn what_was_taken_of_a_part_under_way_is_not_left() {
+        let mut parting = parting(&["1", "2", "3", "4"]);
+        parting.splitter.refused(&parting.now);
+        parting.now = parting.splitter.next().unwrap();
+        // A stop comes when the destination has one of the two.
+        parting.own.mark(1);
+        assert_eq!(parting.note_taken().0, 1);
+        assert_eq!(parting.note_taken().0, 0);
+        assert_eq!(parting.left(), [0..1, 2..4]);
+        assert_eq!(parting.end_of(&(1..2)), Ok(()));
+    }
+
+    #[test]
+    fn what_nobody_had_room_for_is_left_once() {
+        let mut parting = parting(&["1", "2", "3", "4"]);
+        parting.unplaced.push(1..2);
+        parting.now = 3..4;
+        parting.ended.mark(0);
+        parting.ended.mark(2);
+        parting.unplaced.push(3..4);
+        assert_eq!(parting.left(), [3..4, 1..2]);
+        assert_eq!(parting.end_of(&(1..2)), Err(Reason::Stopping));
     }
 }
