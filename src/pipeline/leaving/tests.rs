@@ -8,12 +8,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::config::{self, Ack};
+use crate::foundation::names::LogstoreName;
 use crate::foundation::units::ByteSize;
 use crate::logstore::proto::LogGroup;
 use crate::pipeline::StopReport;
 use crate::pipeline::quarantine::Quarantine;
 use crate::pipeline::scripted_store::{Answer, ScriptedStore};
-use crate::pipeline::spool::{LogRules, RealFiles, SpoolDirectory};
+use crate::pipeline::spool::{LogRules, RealFiles, Space, SpoolDirectory};
 use crate::pipeline::testing::{
     Running, Setup, events, lane_to, log_on, names, names_in, some_events,
 };
@@ -220,4 +221,35 @@ async fn refused_events_that_the_disk_has_are_not_dropped_when_the_quarantine_ha
     while !log.recover(u64::MAX).unwrap() {}
     assert_eq!(log.counts().recovered_events, 0);
     assert_eq!(quarantine.stop(PATIENCE), 0);
+}
+
+#[tokio::test]
+async fn parts_of_the_disk_follow_lanes_that_change_and_go() {
+    let folder = TempDir::new().unwrap();
+    let space = Arc::new(Space::new(1 << 20, 0));
+    let files = Arc::new(RealFiles);
+    let directory = SpoolDirectory::open(files, folder.path(), space, None).unwrap();
+    let setup = Setup::quick();
+    let store = ScriptedStore::start(|_| Answer::Take).await;
+    let lane = |name: &str, weight| {
+        let mut spec = lane_to(store.address, &setup);
+        spec.logstore = LogstoreName::new(name).unwrap();
+        spec.weight = weight;
+        spec
+    };
+    let new = |name| {
+        let mut spec = lane(name, 1);
+        let log = directory.log(&spec.project, &spec.logstore, LogRules::default());
+        spec.log = Some(log.unwrap());
+        spec
+    };
+    let running = Running::of(&setup, vec![new("one"), new("two")]);
+    let parts = || [0, 1].map(|it| running.metrics(it).spool.part.get() >> 10);
+    let change = |lanes| setup.with_rules(|rules| running.pipeline.change(lanes, rules));
+    assert_eq!(parts(), [256, 256]);
+    change(vec![lane("one", 3), lane("two", 1)]);
+    assert_eq!(parts(), [384, 128]);
+    change(vec![lane("two", 1)]);
+    assert_eq!(parts(), [0, 512]);
+    assert_eq!(running.stop(PATIENCE).await, StopReport::default());
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 use super::{LAST_JOB, Last, wait_for_disks};
 use crate::config::Ack;
@@ -82,7 +83,7 @@ async fn what_a_disk_gives_back_while_the_pipeline_stops_is_delivered() {
     let names = (0..1000u64).map(|it| format!("{:016x}", it.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     running.submit(0, &events("b", names)).unwrap();
     running.until(|| metrics.batches_waiting.get() == 2).await;
-    tokio::spawn(async move {
+    TaskTracker::new().spawn(async move {
         tokio::time::sleep(IMPATIENCE).await;
         gate.set(false);
     });
@@ -121,7 +122,7 @@ async fn a_lane_that_does_not_end_keeps_no_other_from_what_its_disk_gives_back()
     let names = (0..1000u64).map(|it| format!("{:016x}", it.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     running.submit(0, &events("b", names)).unwrap();
     running.until(|| metrics.batches_waiting.get() == 2).await;
-    tokio::spawn(async move {
+    TaskTracker::new().spawn(async move {
         tokio::time::sleep(IMPATIENCE).await;
         gate.set(false);
     });
@@ -153,7 +154,7 @@ async fn a_store_that_is_down_is_tried_until_the_deadline_when_the_disk_is_full(
     spec.log = Some(log);
     let running = Running::of(&setup, vec![spec]);
     running.submit(0, &some_events("a", 10)).unwrap();
-    tokio::spawn(async move {
+    TaskTracker::new().spawn(async move {
         // It counts as dead after a second.
         tokio::time::sleep(Duration::from_millis(2500)).await;
         up.store(true, Ordering::SeqCst);
@@ -186,7 +187,7 @@ async fn a_disk_that_hangs_is_waited_for_once() {
     timeout(PATIENCE, lanes[0].disk_has_done()).await.unwrap();
     assert!(lanes[0].hangs());
     let spool = lanes[0].served.lane.spool().unwrap();
-    let hangs = tokio::spawn(pending());
+    let hangs = TaskTracker::new().spawn(pending());
     // Nothing of this takes time.
     let finishing = [(&lanes[0], spool, hangs)];
     tokio::time::pause();
