@@ -152,10 +152,11 @@ struct Last {
 impl Last {
     /// Waits until no worker of the lane has anything left to do: what its disk was given and does not take
     /// comes back, and goes to workers again, whatever other lanes are waiting for. Where its stores are down
-    /// the disk gets what it holds before the deadline of the pipeline, and the stores are tried further if
-    /// the disk does not take that.
-    async fn work_has_ended(&self, tasks: &Tasks, deadline: &CancellationToken) {
+    /// the disk gets all that it holds before the deadline of the pipeline, and the stores are tried further
+    /// with what the disk does not take. How often workers were sent again.
+    async fn work_has_ended(&self, tasks: &Tasks, deadline: &CancellationToken) -> u32 {
         let mut served = self.served.clone();
+        let mut again = 0;
         served.workers.close();
         loop {
             tokio::select! {
@@ -163,13 +164,19 @@ impl Last {
                 () = stores_are_dead(&served) => {
                     served.deadline.cancel();
                     served.workers.wait().await;
+                    // Workers give up only what they hold: what waits for them would take a second for
+                    // every few batches.
+                    if let Some(spool) = served.lane.spool() {
+                        spill(&served.lane, spool).await;
+                    }
                 }
             }
             self.disk_has_done().await;
             let may = served.forwarder.is_some() && !deadline.is_cancelled();
             if !may || served.lane.sealed().is_empty() {
-                return;
+                return again;
             }
+            again += 1;
             if served.deadline.is_cancelled() {
                 served.deadline = deadline.child_token();
             }
@@ -270,11 +277,16 @@ async fn all_to_disk(lanes: &[Arc<Last>]) -> u64 {
 
 /// Gives what the workers have left of a lane to its disk. Ends when the disk has it, or does not take it.
 async fn to_disk(lane: &Lane, spool: &Arc<LaneSpool>) -> JoinHandle<()> {
+    spill(lane, spool).await;
+    let finishing = Arc::clone(spool);
+    tokio::task::spawn_blocking(move || finishing.finish())
+}
+
+/// Gives what waits for workers of a lane that is closed to its disk.
+async fn spill(lane: &Lane, spool: &Arc<LaneSpool>) {
     while let Some(batch) = lane.sealed().pop().await {
         spool.push(Job::Spill(batch));
     }
-    let finishing = Arc::clone(spool);
-    tokio::task::spawn_blocking(move || finishing.finish())
 }
 
 /// Waits until disks have done what is left to do, for as long as one of them does something. Not for those

@@ -168,6 +168,37 @@ async fn a_store_that_is_down_is_tried_until_the_deadline_when_the_disk_is_full(
 }
 
 #[tokio::test]
+async fn a_disk_gets_all_that_waits_for_workers_of_a_dead_store_at_once() {
+    let folder = TempDir::new().unwrap();
+    let store = ScriptedStore::start(|_| Answer::HangUp).await;
+    let setup = Setup::never_old();
+    let mut spec = lane_to(store.address, &setup);
+    let (_directory, log) = log_on(Arc::new(RealFiles), folder.path(), 1 << 30);
+    spec.log = Some(log);
+    let running = Running::of(&setup, vec![spec]);
+    let batches = 8 * u64::from(setup.delivery.concurrency);
+    for number in 0..batches {
+        running
+            .submit(0, &some_events(&format!("s{number}"), 2))
+            .unwrap();
+    }
+    let last = Last {
+        served: running.pipeline.served()[0].clone(),
+        hung: OnceLock::new(),
+    };
+    running.pipeline.lanes()[0].close();
+    running.pipeline.tasks.all.close();
+    let deadline = running.pipeline.deadline.clone();
+    let ended = last.work_has_ended(&running.pipeline.tasks, &deadline);
+    assert_eq!(timeout(PATIENCE, ended).await.unwrap(), 0);
+    let expected = StopReport {
+        on_disk: 2 * batches,
+        ..StopReport::default()
+    };
+    assert_eq!(running.stop(PATIENCE).await, expected);
+}
+
+#[tokio::test]
 async fn a_disk_that_hangs_is_waited_for_once() {
     let (folder, gate) = (TempDir::new().unwrap(), Gate::new());
     let store = ScriptedStore::start(|_| Answer::Take).await;
