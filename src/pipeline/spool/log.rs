@@ -200,6 +200,8 @@ pub struct Log {
     pub(super) born: u64,
     /// What all segments are charged, in bytes.
     pub(super) charged: u64,
+    /// What was given up for newer records and not taken for them yet, while it holds more than its bound.
+    pub(super) given_up: u64,
     /// Segments that are to be deleted: number, identity, and what they are charged.
     pub(super) doomed: Vec<(u64, u64, u64)>,
     /// Segments that were deleted since the last checkpoint: number and identity.

@@ -66,6 +66,7 @@ impl Log {
             next_number: 1,
             born: 1,
             charged: 0,
+            given_up: 0,
             doomed: Vec::new(),
             removed: Vec::new(),
             cuts: Vec::new(),
@@ -75,7 +76,11 @@ impl Log {
             doubts: Vec::new(),
             counts: Counts::default(),
         };
-        log.look_around()?;
+        if let Err(error) = log.look_around() {
+            // It is opened again, in a room of its own.
+            log.room.leave();
+            return Err(error);
+        }
         Ok(log)
     }
 

@@ -79,6 +79,8 @@ struct Rooms {
     weights: u64,
     /// What the disk had free, less what was taken since, and when that was asked, in milliseconds.
     free: Option<(u64, u64)>,
+    /// How much all may hold, as far as is known: less than what is configured where the disk has less.
+    size: u64,
 }
 
 #[derive(Debug)]
@@ -97,7 +99,10 @@ impl Space {
             max_bytes,
             reserve,
             guaranteed: GUARANTEED,
-            rooms: Mutex::default(),
+            rooms: Mutex::new(Rooms {
+                size: max_bytes,
+                ..Rooms::default()
+            }),
         }
     }
 
@@ -142,13 +147,16 @@ impl Space {
     }
 
     /// What the disk has free beyond the reserve. Asked without the lock: it may take its time.
-    fn free(&self, files: &dyn Files, folder: &Path, now: u64) {
-        let asked = self.rooms().free.map(|(_, asked)| asked);
-        if asked.is_none_or(|asked| now.abs_diff(asked) > FREE_FOR) {
-            // A file system that does not tell is believed to have room: writing will tell.
-            let free = files.free_bytes(folder).unwrap_or(u64::MAX);
-            self.rooms().free = Some((free.saturating_sub(self.reserve), now));
+    fn free(&self, files: &dyn Files, folder: &Path, now: u64) -> u64 {
+        let known = self.rooms().free;
+        if let Some((free, _)) = known.filter(|(_, asked)| now.abs_diff(*asked) <= FREE_FOR) {
+            return free;
         }
+        // A file system that does not tell is believed to have room: writing will tell.
+        let free = files.free_bytes(folder).unwrap_or(u64::MAX);
+        let free = free.saturating_sub(self.reserve);
+        self.rooms().free = Some((free, now));
+        free
     }
 }
 
@@ -200,8 +208,8 @@ impl Room {
     /// What no other lane can take from it, in bytes.
     #[must_use]
     pub fn part(&self) -> u64 {
-        let guaranteed = percent_of(self.space.max_bytes, self.space.guaranteed);
         let rooms = self.space.rooms();
+        let guaranteed = percent_of(rooms.size, self.space.guaranteed);
         let lane = rooms.lanes.get(&self.number);
         lane.map_or(0, |lane| lane.part(guaranteed, rooms.weights))
     }
@@ -250,17 +258,31 @@ impl Room {
         folder: &Path,
         now: u64,
     ) -> Result<(), Full> {
+        let asked = self.space.free(files, folder, now);
+        self.take_of(bytes, asked, false)
+    }
+
+    /// The same, in place of bytes of its own that were given up for it: it does not grow, so that it may
+    /// hold more than its bound.
+    pub(super) fn take_back(
+        &self,
+        bytes: u64,
+        files: &dyn Files,
+        folder: &Path,
+        now: u64,
+    ) -> Result<(), Full> {
+        let asked = self.space.free(files, folder, now);
+        self.take_of(bytes, asked, true)
+    }
+
+    /// Takes bytes of a disk that has `asked` free, unless something else is known since.
+    pub(super) fn take_of(&self, bytes: u64, asked: u64, above: bool) -> Result<(), Full> {
         let space = &self.space;
-        if space.reserve > 0 {
-            space.free(files, folder, now);
-        }
         let mut rooms = space.rooms();
-        let of_disk = |(free, _): (u64, u64)| free;
-        let free = match space.reserve > 0 {
-            // Forgotten in between: it has grown.
-            true => rooms.free.map_or(u64::MAX, of_disk),
-            false => u64::MAX,
-        };
+        // Forgotten in between: something was deleted, and it is no less.
+        let free = rooms.free.map_or(asked, |(free, _)| free);
+        let size = rooms.used.saturating_add(free).min(space.max_bytes);
+        rooms.size = size;
         if bytes > free {
             return Err(Full::Disk);
         }
@@ -269,9 +291,8 @@ impl Room {
         }
         let used = rooms.lanes.get(&self.number).map_or(0, |lane| lane.used);
         let mine = used.saturating_add(bytes);
-        let size = rooms.used.saturating_add(free).min(space.max_bytes);
         let guaranteed = percent_of(size, space.guaranteed);
-        if !rooms.has_room(self.number, mine, (size, guaranteed)) {
+        if !above && !rooms.has_room(self.number, mine, (size, guaranteed)) {
             return Err(match size < space.max_bytes {
                 true => Full::Disk,
                 false => Full::Spool,

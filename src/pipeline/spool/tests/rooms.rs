@@ -6,33 +6,50 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::super::{
-    AppendError, Claim, Files, Full, Log, LogRules, Packing, Room, Space, SpoolDirectory, WhenFull,
+    AppendError, Claim, Files, Full, Log, LogRules, OpenError, Packing, Room, Space,
+    SpoolDirectory, WhenFull,
 };
 use super::damage::{append, id};
-use super::disk::SimDisk;
+use super::disk::{Faults, SimDisk};
 use super::{logstore, web_site};
 
 const FOLDER: &str = "/spool";
 
 /// A spool of 120,000 bytes, half of which are guaranteed, with a lane for each claim.
 fn lanes(reserve: u64, claims: &[Claim], when_full: WhenFull) -> (SpoolDirectory, Vec<Log>) {
-    let files: Arc<dyn Files> = Arc::new(SimDisk::new(1));
+    lanes_on(&SimDisk::new(1), reserve, claims, when_full)
+}
+
+fn lanes_on(
+    disk: &SimDisk,
+    reserve: u64,
+    claims: &[Claim],
+    when_full: WhenFull,
+) -> (SpoolDirectory, Vec<Log>) {
+    let files: Arc<dyn Files> = Arc::new(disk.clone());
     let space = Arc::new(Space::new(120_000, reserve));
     let directory = SpoolDirectory::open(files, Path::new(FOLDER), space, None).unwrap();
-    let open = |(number, claim): (usize, &Claim)| {
-        let rules = LogRules {
-            segment_bytes: 4000,
-            max_bytes: 120_000,
-            packing: Packing::Plain,
-            claim: *claim,
-            when_full,
-            ..LogRules::default()
-        };
-        let name = logstore(&format!("lane{number}"));
-        directory.log(&web_site(), &name, rules).unwrap()
-    };
+    let open = |(number, claim)| lane(&directory, number, claim, when_full).unwrap();
     let logs = claims.iter().enumerate().map(open).collect();
     (directory, logs)
+}
+
+fn lane(
+    directory: &SpoolDirectory,
+    number: usize,
+    claim: &Claim,
+    when_full: WhenFull,
+) -> Result<Log, OpenError> {
+    let rules = LogRules {
+        segment_bytes: 4000,
+        max_bytes: 120_000,
+        packing: Packing::Plain,
+        claim: *claim,
+        when_full,
+        ..LogRules::default()
+    };
+    let name = logstore(&format!("lane{number}"));
+    directory.log(&web_site(), &name, rules)
 }
 
 /// Appends until the lane is refused; how many went in, and why no more.
@@ -96,6 +113,57 @@ fn a_lane_within_its_part_gives_up_nothing_of_its_own() {
 }
 
 #[test]
+fn a_lane_that_is_above_its_new_bound_gives_up_as_much_as_comes() {
+    let (directory, mut logs) = lanes(0, &[ONE], WhenFull::DropOldest);
+    let log = &mut logs[0];
+    for number in 1..1000 {
+        append(log, number).unwrap();
+        log.sync().unwrap();
+        log.release(id(number));
+    }
+    let (dropped, held) = (log.counts().dropped_events, log.counts().disk_bytes);
+    assert!(held > 110_000, "{held}");
+    // Parts of 45,000 bytes are kept for others from now on.
+    let open = |number| lane(&directory, number, &ONE, WhenFull::DropOldest).unwrap();
+    let _others = [1, 2, 3].map(open);
+    append(log, 1000).unwrap();
+    let one = log.counts().dropped_events - dropped;
+    assert!((1..=80).contains(&one), "{one}");
+    for number in 1001..1100 {
+        append(log, number).unwrap();
+        log.sync().unwrap();
+        log.release(id(number));
+        assert!(log.counts().disk_bytes <= held);
+    }
+    let all = log.counts().dropped_events - dropped;
+    assert!((100..=300).contains(&all), "{all}");
+}
+
+#[test]
+fn a_lane_that_could_not_be_opened_keeps_nothing_from_others() {
+    let disk = SimDisk::new(1);
+    let (directory, logs) = lanes_on(&disk, 0, &[ONE], WhenFull::Refuse);
+    disk.set_faults(Faults {
+        read: 1000,
+        ..Faults::default()
+    });
+    assert!(lane(&directory, 1, &ONE, WhenFull::Refuse).is_err());
+    assert_eq!(logs[0].room().part(), 60_000);
+    disk.set_faults(Faults::default());
+    let _other = lane(&directory, 1, &ONE, WhenFull::Refuse).unwrap();
+    assert_eq!(logs[0].room().part(), 30_000);
+}
+
+#[test]
+fn what_is_deleted_in_between_does_not_make_a_disk_endless() {
+    let space = Arc::new(Space::new(5000, 0));
+    let room = space.enter(ONE, 5000);
+    room.release(0);
+    assert_eq!(room.take_of(501, 500, false), Err(Full::Disk));
+    assert_eq!(room.take_of(500, 500, false), Ok(()));
+}
+
+#[test]
 fn copies_come_behind_those_whose_they_are() {
     let copies = Claim {
         copies: true,
@@ -148,6 +216,27 @@ fn a_disk_that_has_less_than_the_spool_may_take_is_divided_as_well() {
     assert!((40_000..=45_000).contains(&held), "{held}");
     let (_, full) = fill(well, 1);
     assert_eq!(full, Full::Disk);
+    let held = well.counts().disk_bytes;
+    assert!((14_000..=16_000).contains(&held), "{held}");
+}
+
+#[test]
+fn a_disk_is_divided_without_a_reserve_as_well() {
+    let disk = SimDisk::new(1);
+    disk.set_faults(Faults {
+        free: Some(60_000),
+        ..Faults::default()
+    });
+    let (_directory, mut logs) = lanes_on(&disk, 0, &[ONE, ONE], WhenFull::Refuse);
+    let [dead, well] = &mut logs[..] else {
+        unreachable!()
+    };
+    assert_eq!(fill(dead, 1).1, Full::Disk);
+    let held = dead.counts().disk_bytes;
+    assert!((40_000..=45_000).contains(&held), "{held}");
+    // What is told is what is kept.
+    assert_eq!(well.room().part(), 15_000);
+    assert_eq!(fill(well, 1).1, Full::Disk);
     let held = well.counts().disk_bytes;
     assert!((14_000..=16_000).contains(&held), "{held}");
 }
