@@ -13,6 +13,7 @@ mod traced;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub(super) struct Forwarder {
     metrics: Arc<LogstoreMetrics>,
     health: Mutex<Health>,
     aside: RefusedRules,
+    /// The quarantine had no room when one of the workers asked last.
+    quarantine_full: AtomicBool,
     spans: Option<SpanQueue>,
     signals: Signals,
     workers: u32,
@@ -117,6 +120,7 @@ impl Forwarder {
             metrics: spec.metrics,
             health: Mutex::default(),
             aside,
+            quarantine_full: AtomicBool::new(false),
             spans,
             signals,
             workers: delivery.concurrency.max(1),

@@ -10,6 +10,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -39,6 +40,9 @@ pub(in crate::pipeline) struct RefusedRules {
 
 /// How long a worker waits for the quarantine to take refused events, and how often it asks.
 const ROOM_PATIENCE: Duration = Duration::from_secs(10);
+/// The same for events that can go back to the disk, when the quarantine had no room the last time: long
+/// enough that those that come and go do not keep a worker busy, and short enough for others.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 /// A LogGroup that is sent in parts, and how far that is.
@@ -82,13 +86,18 @@ impl Parting {
         (events, bytes)
     }
 
-    /// What has not ended: of the part at hand, of those that are still to be sent, and of those for which
-    /// there was no room.
+    /// What has not ended: of those for which there was no room, of the part at hand, which may be one of
+    /// them, and of those that are still to be sent.
     fn left(&self) -> Vec<Range<usize>> {
         let mut told = self.ended.clone();
         let at_hand = std::iter::once(&self.now);
         let mut left = Vec::new();
-        for part in at_hand.chain(self.splitter.left()).chain(&self.unplaced) {
+        for part in self
+            .unplaced
+            .iter()
+            .chain(at_hand)
+            .chain(self.splitter.left())
+        {
             for run in told.rest(part) {
                 for event in run.clone() {
                     told.mark(event);
@@ -277,9 +286,17 @@ impl Forwarder {
             && part.start < part.end
         {
             let (lines, count) = records::lines(anatomy, &part, refusal, clock::unix_seconds());
-            let Some(room) = self.room_aside(quarantine, lines.len()).await else {
+            let patience = match ending {
+                None => ROOM_PATIENCE,
+                // Once for a LogGroup is enough.
+                Some(_) if !unplaced.is_empty() => Duration::ZERO,
+                Some(_) if self.quarantine_full.load(Ordering::Relaxed) => ROOM_AGAIN,
+                Some(_) => ROOM_PATIENCE,
+            };
+            let room = self.room_aside(quarantine, lines.len(), patience).await;
+            let Some(room) = room else {
                 if ending.is_some() {
-                    unplaced.push(part);
+                    put_back(unplaced, part);
                     return;
                 }
                 break;
@@ -311,15 +328,32 @@ impl Forwarder {
 
     /// Room in the quarantine. Its queue is full only while the disk takes nothing: then a while is
     /// waited, and no longer, since other events wait behind these.
-    async fn room_aside(&self, quarantine: &Arc<Quarantine>, bytes: usize) -> Option<Room> {
-        let until = Instant::now() + ROOM_PATIENCE;
-        loop {
+    async fn room_aside(
+        &self,
+        quarantine: &Arc<Quarantine>,
+        bytes: usize,
+        patience: Duration,
+    ) -> Option<Room> {
+        let until = Instant::now() + patience;
+        let room = loop {
             match quarantine.room(bytes) {
-                Ok(room) => return Some(room),
-                Err(_) if Instant::now() >= until => return None,
+                Ok(room) => break Some(room),
+                Err(_) if Instant::now() >= until => break None,
                 Err(_) => tokio::time::sleep(ROOM_PAUSE).await,
             }
-        }
+        };
+        self.quarantine_full
+            .store(room.is_none(), Ordering::Relaxed);
+        room
+    }
+}
+
+/// Adds events for which there was no room. Neighbours go back to the disk together, so that they come
+/// again as one bundle.
+fn put_back(unplaced: &mut Vec<Range<usize>>, part: Range<usize>) {
+    match unplaced.last_mut() {
+        Some(last) if last.end == part.start => last.end = part.end,
+        _ => unplaced.push(part),
     }
 }
 
@@ -348,13 +382,15 @@ mod tests {
 
     #[test]
     fn what_nobody_had_room_for_is_left_once() {
-        let mut parting = parting(&["1", "2", "3", "4"]);
-        parting.unplaced.push(1..2);
-        parting.now = 3..4;
+        let mut parting = parting(&["1", "2", "3", "4", "5"]);
+        put_back(&mut parting.unplaced, 1..2);
+        parting.now = 4..5;
         parting.ended.mark(0);
         parting.ended.mark(2);
-        parting.unplaced.push(3..4);
-        assert_eq!(parting.left(), [3..4, 1..2]);
+        put_back(&mut parting.unplaced, 3..4);
+        // Neighbours are left together.
+        put_back(&mut parting.unplaced, 4..5);
+        assert_eq!(parting.left(), [1..2, 3..5]);
         assert_eq!(parting.end_of(&(1..2)), Err(Reason::Stopping));
     }
 }

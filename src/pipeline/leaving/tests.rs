@@ -196,22 +196,23 @@ async fn refused_events_that_the_disk_has_are_not_dropped_when_the_quarantine_ha
     (spec.log, spec.ack) = (Some(log), Ack::Disk);
     let running = Running::of(&setup, vec![spec]);
     let metrics = running.metrics(0);
-    let group = events("a", ["1", "bad 1", "2", "bad 2"]);
+    let group = events("a", ["1", "bad 1", "bad 2", "bad 3"]);
     let receipt = running.hand_over(0, &group).unwrap();
     receipt.settled().await.unwrap();
     let aside = || metrics.events_quarantined.at(Judge::Store as usize).get();
-    // It goes back to the disk when its time is over, as a bundle of its own.
+    // They go back to the disk when the time of the first is over, as one bundle, and come and go.
     let parts = || metrics.spool.parts.get();
     running.until(|| parts() == 2).await;
-    assert_eq!((aside(), parts()), (1, 2));
+    running.until(|| parts() == 3).await;
+    assert_eq!(aside(), 1);
     std::fs::remove_file(&in_the_way).unwrap();
     running
-        .until(|| aside() == 2 && metrics.events_held.get() + metrics.spool.waiting.get() == 0)
+        .until(|| aside() == 3 && metrics.events_held.get() + metrics.spool.waiting.get() == 0)
         .await;
     let dropped = metrics
         .events_dropped
         .at(DropReason::UpstreamRefused as usize);
-    assert_eq!((dropped.get(), store.names().len()), (0, 2));
+    assert_eq!((dropped.get(), store.names().len()), (0, 1));
     assert_eq!(running.stop(PATIENCE).await, StopReport::default());
     let (project, logstore) = names();
     directory.closed(&project, &logstore);
