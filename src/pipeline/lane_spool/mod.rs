@@ -291,6 +291,7 @@ impl LaneSpool {
             return;
         }
         self.state.store(State::Well as u8, Ordering::Release);
+        self.show_part();
         if self.changed.load(Ordering::Acquire) || self.waiting() > 0 {
             drop(checked);
             self.push(Job::Tend);
@@ -304,7 +305,8 @@ impl LaneSpool {
         self.room.weigh(weight);
     }
 
-    /// Shows what no other lane can take from it. That changes when others come or go.
+    /// Shows what no other lane can take from it. That changes when others come or go, and
+    /// with what the disk has.
     pub(super) fn show_part(&self) {
         self.metrics.spool.part.set(self.room.part());
     }
