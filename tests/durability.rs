@@ -515,6 +515,91 @@ fn a_full_disk_refuses_and_heals_by_itself() {
     }
 }
 
+/// A second upstream, which is down.
+fn second(store: &Store, data: &Path) -> String {
+    let (address, secret) = (store.address, data.join("secret"));
+    format!(
+        "[[upstream]]\nname = \"second\"\nkind = \"sls\"\nendpoint = \"http://{address}\"\naddress = \"{address}\"\nregion = \"local\"\ncompression = \"none\"\naccess_key_id = \"id\"\naccess_key_secret = \"file:{}\"\n",
+        secret.display()
+    )
+}
+
+const SMALL_SPOOL: &str =
+    "[spool]\nmax_size = \"512KiB\"\nsegment_size = \"16KiB\"\ncompression = \"none\"";
+
+/// An event of some 8 KB, and what its request is answered with.
+fn send_large(tollgate: &Tollgate, logstore: &str, id: usize) -> support::Answer {
+    let filler = "y".repeat(8000);
+    let body = format!("{{\"__logs__\":[{{\"id\":\"{id}\",\"f\":\"{filler}\"}}]}}");
+    tollgate.track(logstore, "", body)
+}
+
+#[test]
+fn a_store_that_is_down_takes_no_room_on_disk_from_another_logstore() {
+    for when_full in ["refuse", "drop_oldest"] {
+        let (store, down) = (Store::start(), Store::start());
+        store.set(DOWN);
+        down.set(DOWN);
+        let lanes = format!(
+            "ack = \"disk\"\n[project.logstore.spool]\nwhen_full = \"{when_full}\"\n[[project.logstore]]\nname = \"other\"\nupstream = \"second\"\naccept = [\"anonymous\"]\nack = \"disk\"\n"
+        );
+        let node = Node::new(&store, SMALL_SPOOL, &lanes);
+        let path = node.data().join("config.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, config + &second(&down, node.data())).unwrap();
+        let mut tollgate = node.start();
+        let mut refused = 0;
+        for id in 0..80 {
+            refused += u32::from(send_large(&tollgate, "other", id).status == 503);
+        }
+        assert!(refused > 5, "the spool is full");
+        let part = of_web(&tollgate, "tollgate_spool_part_bytes");
+        assert_eq!(part, 128 << 10);
+        // Within its part nothing is refused and nothing gives way, also while its own store is down.
+        for id in 0..12 {
+            let answer = send_large(&tollgate, WEB, id);
+            assert_eq!(answer.status, 200, "{}", tollgate.metrics());
+        }
+        store.set(UP);
+        store.wait_for(12, &tollgate);
+        for id in 12..60 {
+            let answer = send_large(&tollgate, WEB, id);
+            assert_eq!(answer.status, 200, "{}", tollgate.metrics());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        store.wait_for(60, &tollgate);
+        let shed = of_web(&tollgate, "tollgate_spool_shed_events_total");
+        assert_eq!((shed, store.each().len()), (0, 60), "{when_full}");
+        down.set(UP);
+        assert!(tollgate.stop().success());
+    }
+}
+
+#[test]
+fn a_second_destination_that_is_down_takes_no_room_on_disk_from_the_first() {
+    let (store, down) = (Store::start(), Store::start());
+    down.set(DOWN);
+    let node = Node::new(&store, SMALL_SPOOL, "ack = \"disk\"\nalso = \"second\"\n");
+    let path = node.data().join("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, config + &second(&down, node.data())).unwrap();
+    let mut tollgate = node.start();
+    for id in 0..120 {
+        let answer = send_large(&tollgate, WEB, id);
+        assert_eq!(answer.status, 200, "{}", tollgate.metrics());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    store.wait_for(120, &tollgate);
+    let of_copies = |name: &str| {
+        let labels = format!("{{project=\"{PROJECT}\",logstore=\"{WEB}@second\"}}");
+        tollgate.metric(&format!("{name}{labels}"))
+    };
+    let held = of_copies("tollgate_spool_bytes");
+    assert!((150_000..260_000).contains(&held), "{held}");
+    down.set(UP);
+    assert!(tollgate.stop().success());
+}
+
 #[test]
 fn each_of_many_logstores_goes_to_disk_before_it_is_refused() {
     let store = Store::start();

@@ -269,7 +269,7 @@ fn a_bad_configuration_changes_nothing_and_says_where_and_how_to_mend_it() {
     );
     // The log is written beside the answer.
     until("it is in the log", || {
-        tollgate.stderr().contains("config.toml:7:1")
+        tollgate.stderr().contains("config.toml:8:1")
     });
     let refused = "tollgate_config_reloads_total{source=\"api\",outcome=\"refused\"}";
     assert_eq!(tollgate.metric(refused), 1);

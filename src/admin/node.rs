@@ -182,6 +182,9 @@ pub struct SpoolLane {
     pub segments: u64,
     /// Their bytes. Those of what is delivered are deleted when a whole file is.
     pub bytes: u64,
+    /// Bytes that are kept for it, which no other logstore can take (`spool.guaranteed`). Only of one that is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<u64>,
     /// Events that wait on disk. Only of one that is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<u64>,

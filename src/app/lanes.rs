@@ -351,7 +351,7 @@ pub(super) fn open_logs(
         let Some(logstore) = config.logstore_of_lane(&lane.project, &lane.logstore) else {
             continue;
         };
-        match spool.log(config, (&lane.project, &lane.logstore), &logstore.spool) {
+        match spool.log(config, (&lane.project, &lane.logstore), logstore) {
             Ok(log) => lane.log = Some(log),
             Err(error) => {
                 failure = Some(error);

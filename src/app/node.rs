@@ -91,6 +91,7 @@ impl RunningNode {
             configured,
             segments: lane.segments,
             bytes: lane.bytes,
+            part: cells.map(|it| it.spool.part.get()),
             waiting: cells.map(|it| it.spool.waiting.get()),
             held: cells.map(|it| it.events_held.get()),
             recovering: cells.is_some_and(|it| it.spool.recovering.get() > 0),

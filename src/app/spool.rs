@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::StartError;
-use crate::config::{Compression, Config, SpoolOrder, SpoolUse, WhenFull};
+use crate::config::{Compression, Config, Logstore, Spool, SpoolOrder, SpoolUse, WhenFull};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
 use crate::pipeline::spool::{
-    KeyRing, Log, LogRules, Order, Packing, RealFiles, Space, SpoolDirectory,
+    Claim, KeyRing, Log, LogRules, Order, Packing, RealFiles, Space, SpoolDirectory,
     WhenFull as LogWhenFull,
 };
 
@@ -49,9 +49,9 @@ pub(super) fn open(config: &Config) -> Result<Option<OpenSpool>, StartError> {
     if !rules.enabled {
         return Ok(None);
     }
-    let space = Arc::new(Space::new(rules.max_size.get(), rules.reserve.get()));
     let keys = spool_keys(config)?;
-    let directory = SpoolDirectory::open(Arc::new(RealFiles), &spool_dir(config), space, keys)?;
+    let (files, space) = (Arc::new(RealFiles), space_of(rules));
+    let directory = SpoolDirectory::open(files, &spool_dir(config), space, keys)?;
     for lane in directory.lanes()? {
         let known = config.logstore_of_lane(&lane.project, &lane.logstore);
         if known.is_none() && lane.segments > 0 {
@@ -70,9 +70,16 @@ impl OpenSpool {
         &self,
         config: &Config,
         (project, lane): (&ProjectName, &LogstoreName),
-        used: &SpoolUse,
+        logstore: &Logstore,
     ) -> Result<Log, StartError> {
-        let rules = log_rules(config, used);
+        let claim = Claim {
+            weight: logstore.weight,
+            copies: *lane != logstore.name,
+        };
+        let rules = LogRules {
+            claim,
+            ..log_rules(config, &logstore.spool)
+        };
         Ok(self.directory.log(project, lane, rules)?)
     }
 }
@@ -83,10 +90,14 @@ impl OpenSpool {
 /// # Errors
 /// When another process has it, or a key cannot be read.
 pub fn lock_spool(config: &Config, dir: &Path) -> Result<SpoolDirectory, StartError> {
-    let rules = &config.spool;
-    let space = Arc::new(Space::new(rules.max_size.get(), rules.reserve.get()));
+    let space = space_of(&config.spool);
     let keys = spool_keys(config)?;
     Ok(SpoolDirectory::open(Arc::new(RealFiles), dir, space, keys)?)
+}
+
+fn space_of(rules: &Spool) -> Arc<Space> {
+    let space = Space::new(rules.max_size.get(), rules.reserve.get());
+    Arc::new(space.guaranteeing(rules.guaranteed))
 }
 
 /// How a command may write to the log of a lane, configured or not: nothing gives way to what it brings.

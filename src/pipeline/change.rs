@@ -75,10 +75,16 @@ impl Pipeline {
         for mut gone in before.into_iter().flatten() {
             if !gone.leaving {
                 gone.leaving = true;
+                if let Some(spool) = gone.lane.spool() {
+                    // What it has drains; the others have its part.
+                    spool.weigh(0);
+                }
                 leaving.push(Arc::clone(&gone.lane));
             }
             served.push(gone);
         }
+        let spools = served.iter().filter_map(|it| it.lane.spool());
+        spools.for_each(|spool| spool.show_part());
         tell_upstreams(&served, rules);
         let all = served.iter().map(|it| Arc::clone(&it.lane)).collect();
         self.current.store(Arc::new(Current::new(all, rules)));

@@ -101,6 +101,9 @@ impl Lane {
             open.change_limits(batch, patience);
         }
         self.admission.change_rules(weight, admission);
+        if let Some(spool) = self.spool() {
+            spool.weigh(weight);
+        }
     }
 
     /// How safe events are when their client is told that they were taken.

@@ -197,6 +197,7 @@ impl LogstoreMetrics {
             &self.delivery.concurrency,
             &spool.waiting,
             &spool.bytes,
+            &spool.part,
             &spool.segments,
             &spool.state,
             &spool.recovering,

@@ -21,6 +21,8 @@ pub struct LogstoreSpool {
     pub shed: Counter,
     /// Bytes on disk.
     pub bytes: Gauge,
+    /// Bytes on disk that no other logstore can take from it.
+    pub part: Gauge,
     /// Files on disk.
     pub segments: Gauge,
     /// Parts that were written.
@@ -45,6 +47,7 @@ const FAMILIES: &[(&Declaration, Of)] = &[
     (&declared::SPOOL_EXPIRED_EVENTS, |m| m.expired.get()),
     (&declared::SPOOL_SHED_EVENTS, |m| m.shed.get()),
     (&declared::SPOOL_BYTES, |m| m.bytes.get()),
+    (&declared::SPOOL_PART_BYTES, |m| m.part.get()),
     (&declared::SPOOL_SEGMENTS, |m| m.segments.get()),
     (&declared::SPOOL_PARTS, |m| m.parts.get()),
     (&declared::SPOOL_DAMAGE, |m| m.damaged.get()),

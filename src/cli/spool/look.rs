@@ -34,6 +34,7 @@ fn list_there(api: &Api, form: Form) -> Result<Exit, Failure> {
             count(lane.waiting),
             count(lane.held),
             lane.bytes.to_string(),
+            count(lane.part),
             lane.segments.to_string(),
             note.to_owned(),
         ]
@@ -43,6 +44,7 @@ fn list_there(api: &Api, form: Form) -> Result<Exit, Failure> {
         "waiting",
         "in memory",
         "bytes",
+        "kept for it",
         "segments",
         "notes",
     ];

@@ -20,6 +20,9 @@ pub struct Spool {
     pub dir: Option<PathBuf>,
     /// Bytes on disk of all logstores.
     pub max_size: ByteSize,
+    /// The part of `max_size`, in percent, that is divided among the logstores by their weight and kept for each, so that a store that is down takes no room from the others. The rest is for whoever needs it. Copies (`also`) have half the weight, and leave half of the rest free. Where the disk has less room than `max_size`, what it has is divided in the same way.
+    #[schemars(range(min = 0, max = 100))]
+    pub guaranteed: u8,
     /// Free space of the disk that is left for others.
     pub reserve: ByteSize,
     /// A file of the spool is closed when it is so large.
@@ -45,6 +48,7 @@ impl Default for Spool {
             enabled: true,
             dir: None,
             max_size: ByteSize::mib(10 << 10),
+            guaranteed: 50,
             reserve: ByteSize::mib(256),
             segment_size: ByteSize::mib(64),
             max_age: Span::default(),

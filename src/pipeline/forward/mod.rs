@@ -13,6 +13,7 @@ mod traced;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub(super) struct Forwarder {
     metrics: Arc<LogstoreMetrics>,
     health: Mutex<Health>,
     aside: RefusedRules,
+    /// The quarantine had no room when one of the workers asked last.
+    quarantine_full: AtomicBool,
     spans: Option<SpanQueue>,
     signals: Signals,
     workers: u32,
@@ -117,6 +120,7 @@ impl Forwarder {
             metrics: spec.metrics,
             health: Mutex::default(),
             aside,
+            quarantine_full: AtomicBool::new(false),
             spans,
             signals,
             workers: delivery.concurrency.max(1),
@@ -223,6 +227,10 @@ impl Forwarder {
             () = deadline.cancelled() => Sent::All,
             sent = self.send(&parcel, (ending.as_ref(), gives_way), &mut held, parts) => sent,
         };
+        if let Some(parting) = &mut parting {
+            // The deadline may have come before that was done.
+            self.deliver_taken(parting, &mut held);
+        }
         if held.events() > 0 && parting.is_none() && taken.count() > 0 {
             // The others are sent again, and these with them.
             self.metrics.delivery.resends_in_doubt.inc();
@@ -251,7 +259,7 @@ impl Forwarder {
             }
             return None;
         }
-        // What has not ended by then goes to disk.
+        // What has not ended by then goes to disk, and so does what nobody had room for.
         match parting {
             Some(parting) => self.keep_parts(parcel, parting, held, (ending, begun)),
             None => self.keep(parcel, held, rest).await,
@@ -259,8 +267,8 @@ impl Forwarder {
         None
     }
 
-    /// The deadline has come in the middle of a LogGroup that is sent in parts: the disk gets those
-    /// that have not ended.
+    /// The deadline has come in the middle of a LogGroup that is sent in parts, or the quarantine had no
+    /// room for what was refused: the disk gets the parts that have not ended.
     fn keep_parts(
         &self,
         parcel: Parcel,

@@ -33,7 +33,7 @@ pub(super) use self::pace::Pace;
 use super::batch::{BundleIds, SealedBatch};
 use super::queue::SealedQueue;
 use super::receipt::Waiter;
-use super::spool::{BundleId, Counts, Log, Order};
+use super::spool::{BundleId, Counts, Log, Order, Room};
 use crate::config;
 use crate::event::Reason;
 use crate::foundation::budget::{Budget, Lease, percent_of};
@@ -110,6 +110,8 @@ enum State {
 /// The disk of one lane.
 pub(super) struct LaneSpool {
     log: Mutex<Log>,
+    /// Its room in the space of all lanes.
+    room: Arc<Room>,
     jobs: Mutex<Jobs>,
     used: SpoolUse,
     /// This lane's memory.
@@ -168,6 +170,7 @@ impl LaneSpool {
         metrics: Arc<LogstoreMetrics>,
     ) -> Arc<Self> {
         let spool = Arc::new(Self {
+            room: Arc::clone(log.room()),
             log: Mutex::new(log),
             jobs: Mutex::default(),
             used,
@@ -190,6 +193,7 @@ impl LaneSpool {
             finished: AtomicBool::new(false),
         });
         spool.metrics.spool.recovering.set(1);
+        spool.show_part();
         spool.push(Job::Recover);
         spool
     }
@@ -287,12 +291,24 @@ impl LaneSpool {
             return;
         }
         self.state.store(State::Well as u8, Ordering::Release);
+        self.show_part();
         if self.changed.load(Ordering::Acquire) || self.waiting() > 0 {
             drop(checked);
             self.push(Job::Tend);
         } else {
             *checked = Instant::now();
         }
+    }
+
+    /// Weighs so much from now on when the space of all lanes is divided; 0: it has no part of it.
+    pub(super) fn weigh(&self, weight: u32) {
+        self.room.weigh(weight);
+    }
+
+    /// Shows what no other lane can take from it. That changes when others come or go, and
+    /// with what the disk has.
+    pub(super) fn show_part(&self) {
+        self.metrics.spool.part.set(self.room.part());
     }
 
     /// What is sealed from now on stays in memory, for the workers.

@@ -8,15 +8,17 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::config::{self, Ack};
+use crate::foundation::names::LogstoreName;
+use crate::foundation::units::ByteSize;
 use crate::logstore::proto::LogGroup;
 use crate::pipeline::StopReport;
 use crate::pipeline::quarantine::Quarantine;
 use crate::pipeline::scripted_store::{Answer, ScriptedStore};
-use crate::pipeline::spool::{LogRules, RealFiles, SpoolDirectory};
+use crate::pipeline::spool::{LogRules, RealFiles, Space, SpoolDirectory};
 use crate::pipeline::testing::{
     Running, Setup, events, lane_to, log_on, names, names_in, some_events,
 };
-use crate::telemetry::Judge;
+use crate::telemetry::{DropReason, Judge};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const IMPATIENCE: Duration = Duration::from_millis(100);
@@ -164,4 +166,91 @@ async fn a_lane_that_leaves_waits_for_its_records_so_that_its_bundle_is_done() {
     while !log.recover(u64::MAX).unwrap() {}
     assert_eq!(log.counts().recovered_events, 0);
     assert_eq!((store.names().len(), quarantine.stop(PATIENCE)), (2, 0));
+}
+
+/// The quarantine has no room while one record cannot be written.
+#[tokio::test]
+async fn refused_events_that_the_disk_has_are_not_dropped_when_the_quarantine_has_no_room() {
+    let folder = TempDir::new().unwrap();
+    let store = ScriptedStore::start(|group: &LogGroup| {
+        match names_in(group).iter().any(|name| name.starts_with("bad")) {
+            true => Answer::Refuse(400, "PostBodyInvalid"),
+            false => Answer::Take,
+        }
+    })
+    .await;
+    let in_the_way = folder.path().join("quarantine/web/clicks");
+    let rules = config::Quarantine {
+        queue: ByteSize::bytes(1),
+        ..config::Quarantine::default()
+    };
+    let quarantine = Quarantine::open(folder.path(), &rules, &Arc::default()).unwrap();
+    std::fs::create_dir_all(in_the_way.parent().unwrap()).unwrap();
+    std::fs::write(&in_the_way, "in the way").unwrap();
+    let setup = Setup {
+        quarantine: Some(Arc::clone(&quarantine)),
+        ..Setup::quick()
+    };
+    let mut spec = lane_to(store.address, &setup);
+    let (directory, log) = log_on(Arc::new(RealFiles), folder.path(), 1 << 30);
+    (spec.log, spec.ack) = (Some(log), Ack::Disk);
+    let running = Running::of(&setup, vec![spec]);
+    let metrics = running.metrics(0);
+    let group = events("a", ["1", "bad 1", "bad 2", "bad 3"]);
+    let receipt = running.hand_over(0, &group).unwrap();
+    receipt.settled().await.unwrap();
+    let aside = || metrics.events_quarantined.at(Judge::Store as usize).get();
+    // They go back to the disk when the time of the first is over, as one bundle, and come and go.
+    let parts = || metrics.spool.parts.get();
+    running.until(|| parts() == 2).await;
+    running.until(|| parts() == 3).await;
+    assert_eq!(aside(), 1);
+    std::fs::remove_file(&in_the_way).unwrap();
+    running
+        .until(|| aside() == 3 && metrics.events_held.get() + metrics.spool.waiting.get() == 0)
+        .await;
+    let dropped = metrics
+        .events_dropped
+        .at(DropReason::UpstreamRefused as usize);
+    assert_eq!((dropped.get(), store.names().len()), (0, 1));
+    assert_eq!(running.stop(PATIENCE).await, StopReport::default());
+    let (project, logstore) = names();
+    directory.closed(&project, &logstore);
+    let mut log = directory
+        .log(&project, &logstore, LogRules::default())
+        .unwrap();
+    while !log.recover(u64::MAX).unwrap() {}
+    assert_eq!(log.counts().recovered_events, 0);
+    assert_eq!(quarantine.stop(PATIENCE), 0);
+}
+
+#[tokio::test]
+async fn parts_of_the_disk_follow_lanes_that_change_and_go() {
+    let folder = TempDir::new().unwrap();
+    let space = Arc::new(Space::new(1 << 20, 0));
+    let files = Arc::new(RealFiles);
+    let directory = SpoolDirectory::open(files, folder.path(), space, None).unwrap();
+    let setup = Setup::quick();
+    let store = ScriptedStore::start(|_| Answer::Take).await;
+    let lane = |name: &str, weight| {
+        let mut spec = lane_to(store.address, &setup);
+        spec.logstore = LogstoreName::new(name).unwrap();
+        spec.weight = weight;
+        spec
+    };
+    let new = |name| {
+        let mut spec = lane(name, 1);
+        let log = directory.log(&spec.project, &spec.logstore, LogRules::default());
+        spec.log = Some(log.unwrap());
+        spec
+    };
+    let running = Running::of(&setup, vec![new("one"), new("two")]);
+    let parts = || [0, 1].map(|it| running.metrics(it).spool.part.get() >> 10);
+    let change = |lanes| setup.with_rules(|rules| running.pipeline.change(lanes, rules));
+    assert_eq!(parts(), [256, 256]);
+    change(vec![lane("one", 3), lane("two", 1)]);
+    assert_eq!(parts(), [384, 128]);
+    change(vec![lane("two", 1)]);
+    assert_eq!(parts(), [0, 512]);
+    assert_eq!(running.stop(PATIENCE).await, StopReport::default());
 }

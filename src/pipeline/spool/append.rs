@@ -157,8 +157,9 @@ impl Log {
         let tag = if sealing == 0 { 0 } else { TAG_BYTES };
         let length = self.packer.record.len() + tag;
         let stored = u32::try_from(length - RECORD_HEADER).map_err(|_| AppendError::TooLarge)?;
-        self.open_for(part.bundle, sealing, now, length as u64)?;
-        let limit = self.rules.segment_limit();
+        // Asked once: it changes when other lanes come.
+        let limit = self.segment_limit();
+        self.open_for(part.bundle, (sealing, limit), now, length as u64)?;
         let Some(writer) = &mut self.writer else {
             return Err(AppendError::TooLarge);
         };
@@ -234,11 +235,10 @@ impl Log {
     fn open_for(
         &mut self,
         id: BundleId,
-        sealing: u64,
+        (sealing, limit): (u64, u64),
         now: u64,
         bytes: u64,
     ) -> Result<(), AppendError> {
-        let limit = self.rules.segment_limit();
         let fits = self.writer.as_ref().is_some_and(|writer| {
             writer.header.key == sealing && writer.place_for(id, now, bytes, limit).is_some()
         });
@@ -265,18 +265,39 @@ impl Log {
             let taken = if self.charged + bytes > self.rules.max_bytes {
                 Err(Full::Lane)
             } else {
-                self.space.take(bytes, &*self.files, &self.folder, now)
+                self.take_room(bytes, now)
             };
             match taken {
                 Ok(()) => break,
                 Err(_) if self.delete_now() => {}
-                Err(_)
-                    if self.rules.when_full == WhenFull::DropOldest
-                        && self.drop_oldest_segment() => {}
+                Err(_) if self.rules.when_full == WhenFull::DropOldest => {
+                    let before = self.charged;
+                    if !self.drop_oldest_segment() {
+                        return taken.map_err(AppendError::Full);
+                    }
+                    self.given_up += before.saturating_sub(self.charged);
+                }
                 Err(full) => return Err(AppendError::Full(full)),
             }
         }
         self.charged += bytes;
+        Ok(())
+    }
+
+    /// Room within its bound, or where it is above that in place of what was given up: all that is too much
+    /// at once would be lost for one record, when lanes have come or the weight is another one.
+    fn take_room(&mut self, bytes: u64, now: u64) -> Result<(), Full> {
+        let taken = self.room.take(bytes, &*self.files, &self.folder, now);
+        if taken.is_ok() {
+            self.given_up = 0;
+            return taken;
+        }
+        if bytes > self.given_up {
+            return taken;
+        }
+        self.room
+            .take_back(bytes, &*self.files, &self.folder, now)?;
+        self.given_up -= bytes;
         Ok(())
     }
 

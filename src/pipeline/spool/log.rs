@@ -19,9 +19,12 @@ use super::index::{Entry, Index};
 use super::keys::KeyRing;
 use super::payload::Packer;
 use super::ranges::Ranges;
-use super::space::Space;
+use super::space::{Claim, Room};
 use super::sync::PartId;
 use crate::foundation::names::{LogstoreName, ProjectName};
+
+/// Segments do not become smaller because the lane's part of the space is small.
+const LEAST_SEGMENT: u64 = 64 << 10;
 
 /// Which bundle is read first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +50,8 @@ pub enum WhenFull {
 #[derive(Clone, Debug)]
 pub struct LogRules {
     /// A segment is closed when it would become larger than this, in bytes. No more than a quarter
-    /// of `max_bytes` is used, nor more than 1 GiB.
+    /// of `max_bytes` is used, nor of the lane's part of the space where that is more than 64 KiB, nor
+    /// more than 1 GiB.
     pub segment_bytes: u64,
     /// The most that this lane may take on disk, in bytes.
     pub max_bytes: u64,
@@ -63,6 +67,8 @@ pub struct LogRules {
     pub index_bytes: usize,
     /// The most that `damaged/` may hold: bytes and files.
     pub damaged: (u64, usize),
+    /// What it may count on of the space of all lanes.
+    pub claim: Claim,
 }
 
 impl Default for LogRules {
@@ -76,13 +82,21 @@ impl Default for LogRules {
             packing: Packing::Lz4,
             index_bytes: 4 << 20,
             damaged: (64 << 20, 256),
+            claim: Claim::default(),
         }
     }
 }
 
 impl LogRules {
-    pub(super) fn segment_limit(&self) -> u64 {
-        self.segment_bytes.min(self.max_bytes / 4).min(1 << 30)
+    /// `part`: what no other lane takes from this one. What is done in a segment takes room until all
+    /// of it is, so the part holds several.
+    fn segment_limit(&self, part: u64) -> u64 {
+        let of_part = match part {
+            0 => u64::MAX,
+            part => (part / 4).max(LEAST_SEGMENT),
+        };
+        let most = self.segment_bytes.min(self.max_bytes / 4);
+        most.min(of_part).min(1 << 30)
     }
 }
 
@@ -175,7 +189,7 @@ pub struct Log {
     pub(super) names: (ProjectName, LogstoreName),
     pub(super) rules: LogRules,
     pub(super) keys: Option<Arc<KeyRing>>,
-    pub(super) space: Arc<Space>,
+    pub(super) room: Arc<Room>,
     pub(super) segments: BTreeMap<u64, Segment>,
     pub(super) index: Index,
     pub(super) writer: Option<Writer>,
@@ -186,6 +200,8 @@ pub struct Log {
     pub(super) born: u64,
     /// What all segments are charged, in bytes.
     pub(super) charged: u64,
+    /// What was given up for newer records and not taken for them yet, while it holds more than its bound.
+    pub(super) given_up: u64,
     /// Segments that are to be deleted: number, identity, and what they are charged.
     pub(super) doomed: Vec<(u64, u64, u64)>,
     /// Segments that were deleted since the last checkpoint: number and identity.
@@ -233,8 +249,20 @@ impl Log {
         self.rules.order
     }
 
+    /// Its room in the space of all lanes.
+    #[must_use]
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    pub(super) fn segment_limit(&self) -> u64 {
+        self.rules.segment_limit(self.room.part())
+    }
+
     /// Takes other rules from now on.
     pub fn set_rules(&mut self, rules: LogRules) {
+        self.room.set_limit(rules.max_bytes);
+        self.room.weigh(rules.claim.weight);
         self.rules = rules;
     }
 
@@ -333,14 +361,14 @@ impl Log {
     pub fn leave(&mut self) {
         self.writer = None;
         self.closing.clear();
-        self.uncharge(self.charged);
+        self.charged = 0;
+        self.room.leave();
     }
 
     /// Gives back what a file was charged.
     pub(super) fn uncharge(&mut self, bytes: u64) {
         self.charged = self.charged.saturating_sub(bytes);
-        self.space.release(bytes);
-        self.space.look_again();
+        self.room.release(bytes);
     }
 
     pub(super) fn path(&self, segment: u64) -> PathBuf {

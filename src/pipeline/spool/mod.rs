@@ -103,7 +103,7 @@ pub use format::{BundleId, Packing};
 pub use keys::{KeyRing, KeyRingError};
 pub use log::{Log, LogRules, Order, Taken, WhenFull};
 pub use read::{Bundle, Fetch, ReadError, Reading};
-pub use space::{Full, Space};
+pub use space::{Claim, Full, Room, Space};
 pub use sync::{InDoubt, PartId, SyncOutcome, SyncTicket};
 pub use upkeep::{CheckpointOutcome, CheckpointTicket};
 pub use view::{LaneReport, LaneView, SegmentState, SegmentView, SpoolView};

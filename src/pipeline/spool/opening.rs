@@ -55,9 +55,9 @@ impl Log {
             files,
             folder,
             names,
+            room: space.enter(rules.claim, rules.max_bytes),
             rules,
             keys,
-            space,
             segments: BTreeMap::new(),
             index: Index::default(),
             writer: None,
@@ -66,6 +66,7 @@ impl Log {
             next_number: 1,
             born: 1,
             charged: 0,
+            given_up: 0,
             doomed: Vec::new(),
             removed: Vec::new(),
             cuts: Vec::new(),
@@ -75,7 +76,11 @@ impl Log {
             doubts: Vec::new(),
             counts: Counts::default(),
         };
-        log.look_around()?;
+        if let Err(error) = log.look_around() {
+            // It is opened again, in a room of its own.
+            log.room.leave();
+            return Err(error);
+        }
         Ok(log)
     }
 
@@ -174,13 +179,13 @@ impl Log {
         }
         // Charged, and left alone.
         self.charged += bytes;
-        self.space.occupy(bytes);
+        self.room.occupy(bytes);
         None
     }
 
     fn take_in(&mut self, number: u64, bytes: u64, header: SegmentHeader, known: &Checkpoint) {
         self.charged += bytes;
-        self.space.occupy(bytes);
+        self.room.occupy(bytes);
         let known = known.of(number, header.identity);
         let (done, as_of) = known.map_or((Ranges::default(), 0), |p| (p.done.clone(), p.as_of));
         let gone = done == Ranges::all();

@@ -181,9 +181,7 @@ impl Log {
             return;
         }
         if let Some(writer) = self.writer.as_ref().filter(|w| w.number == number) {
-            let long = IDLE_BYTES
-                .min(self.rules.segment_limit() / 4)
-                .max(DATA_START);
+            let long = IDLE_BYTES.min(self.segment_limit() / 4).max(DATA_START);
             if writer.length > long {
                 // Comes back here, when it is closed.
                 self.retire_writer();

@@ -7,14 +7,15 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::lane_spool::{Job, LaneSpool};
-use super::{Lane, Pipeline, Served, Upstream, tending};
+use super::{Lane, Pipeline, Served, Tasks, Upstream, tending};
 use crate::telemetry::{DropReason, LogstoreMetrics};
 
 /// How long a stop waits for the quarantine's disk.
@@ -95,14 +96,25 @@ impl Pipeline {
         }
         served.iter().for_each(|it| it.lane.close());
         self.tasks.all.close();
+        let lanes = served.iter().map(|it| {
+            Arc::new(Last {
+                served: it.clone(),
+                hung: OnceLock::new(),
+            })
+        });
+        let lanes: Vec<Arc<Last>> = lanes.collect();
+        let mut ends = JoinSet::new();
+        for lane in lanes.iter().map(Arc::clone) {
+            let (tasks, deadline) = (self.tasks.clone(), self.deadline.clone());
+            ends.spawn(async move { lane.work_has_ended(&tasks, &deadline).await });
+        }
         let waiting = async {
-            tokio::select! {
-                () = self.work_has_ended(&served) => {}
-                () = end_lanes_of_dead_stores(&served) => {}
-            }
+            while ends.join_next().await.is_some() {}
+            self.tasks.all.wait().await;
         };
         if tokio::time::timeout_at(deadline, waiting).await.is_err() {
             self.deadline.cancel();
+            ends.shutdown().await;
             let ended = tokio::time::timeout(LAST_WORK, self.tasks.all.wait());
             if ended.await.is_err() {
                 tracing::error!(
@@ -112,7 +124,7 @@ impl Pipeline {
         }
         records_are_on_disk(&served).await;
         // Side by side, since the time until a supervisor kills the process is short.
-        let (on_disk, ()) = tokio::join!(all_to_disk(&served), tending::close(&self.tended));
+        let (on_disk, ()) = tokio::join!(all_to_disk(&lanes), tending::close(&self.tended));
         for Served { lane, metrics, .. } in &served {
             while let Some(batch) = lane.sealed().pop().await {
                 metrics.batches_waiting.sub(1);
@@ -128,40 +140,72 @@ impl Pipeline {
             on_disk,
         }
     }
+}
 
-    /// Waits until no worker has anything left to do: what a disk was given and does not take comes back,
-    /// and goes to workers again.
-    async fn work_has_ended(&self, served: &[Served]) {
+/// A lane at its end.
+struct Last {
+    served: Served,
+    /// Its disk did nothing for [`LAST_JOB`], and had done so much then.
+    hung: OnceLock<u64>,
+}
+
+impl Last {
+    /// Waits until no worker of the lane has anything left to do: what its disk was given and does not take
+    /// comes back, and goes to workers again, whatever other lanes are waiting for. Where its stores are down
+    /// the disk gets all that it holds before the deadline of the pipeline, and the stores are tried further
+    /// with what the disk does not take. How often workers were sent again.
+    async fn work_has_ended(&self, tasks: &Tasks, deadline: &CancellationToken) -> u32 {
+        let mut served = self.served.clone();
+        let mut again = 0;
+        served.workers.close();
         loop {
-            self.tasks.all.wait().await;
-            disks_have_done(served).await;
-            let left = served.iter().filter(|it| it.is_to_work_again());
-            if left.inspect(|it| it.work(&self.tasks)).count() == 0 {
-                return;
+            tokio::select! {
+                () = served.workers.wait() => {}
+                () = stores_are_dead(&served) => {
+                    served.deadline.cancel();
+                    served.workers.wait().await;
+                    // Workers give up only what they hold: what waits for them would take a second for
+                    // every few batches.
+                    if let Some(spool) = served.lane.spool() {
+                        spill(&served.lane, spool).await;
+                    }
+                }
+            }
+            self.disk_has_done().await;
+            let may = served.forwarder.is_some() && !deadline.is_cancelled();
+            if !may || served.lane.sealed().is_empty() {
+                return again;
+            }
+            again += 1;
+            if served.deadline.is_cancelled() {
+                served.deadline = deadline.child_token();
+            }
+            served.work(tasks);
+        }
+    }
+
+    /// Waits until its disk has done what it was given, for as long as that does something.
+    async fn disk_has_done(&self) {
+        let disk = self.served.lane.spool();
+        let Some(disk) = disk.filter(|it| !it.is_finished()) else {
+            return;
+        };
+        let this = [disk];
+        tokio::select! {
+            () = disk.all_done() => {}
+            () = nothing_is_done(&this) => {
+                // Once is enough: the second time would tell the same.
+                if self.hung.set(disk.progress()).is_err() {}
             }
         }
     }
-}
 
-impl Served {
-    fn is_to_work_again(&self) -> bool {
-        let may = self.forwarder.is_some() && !self.deadline.is_cancelled();
-        may && !self.lane.sealed().is_empty()
-    }
-}
-
-/// Waits until disks have done what they were given, for as long as one of them does something.
-async fn disks_have_done(served: &[Served]) {
-    let disks = served.iter().filter_map(|it| it.lane.spool());
-    let disks: Vec<&Arc<LaneSpool>> = disks.filter(|it| !it.is_finished()).collect();
-    let done = async {
-        for disk in &disks {
-            disk.all_done().await;
-        }
-    };
-    tokio::select! {
-        () = done => {}
-        () = nothing_is_done(&disks) => {}
+    /// Whether its disk hung, and has done nothing since.
+    fn hangs(&self) -> bool {
+        let disk = self.served.lane.spool();
+        let since = self.hung.get();
+        disk.zip(since)
+            .is_some_and(|(disk, since)| disk.progress() == *since)
     }
 }
 
@@ -180,39 +224,36 @@ pub(super) async fn records_are_on_disk(served: &[Served]) {
     }
 }
 
-/// What a lane holds whose stores are down goes to its disk, where it has one: nothing is gained by
-/// waiting for the deadline. Never ends.
-async fn end_lanes_of_dead_stores(served: &[Served]) {
+/// Waits until what a lane holds is better off on its disk, since its stores are down: nothing is gained by
+/// waiting for the deadline.
+async fn stores_are_dead(served: &Served) {
     let mut ticks = tokio::time::interval(DEAD_STORE / 10);
-    let mut down = vec![0u8; served.len()];
-    loop {
+    let mut down = 0;
+    while down < 10 {
         ticks.tick().await;
-        for (served, down) in served.iter().zip(&mut down) {
-            let is_down = |it: &Arc<Upstream>| !it.breaker().is_closed();
-            let has_disk = served.lane.spool().is_some_and(|spool| spool.is_well());
-            *down = match has_disk && served.upstreams.iter().all(is_down) {
-                true => down.saturating_add(1),
-                false => 0,
-            };
-            if *down == 10 {
-                served.deadline.cancel();
-            }
-        }
+        let is_down = |it: &Arc<Upstream>| !it.breaker().is_closed();
+        let has_disk = served.lane.spool().is_some_and(|spool| spool.is_well());
+        down = match has_disk && served.upstreams.iter().all(is_down) {
+            true => down + 1,
+            false => 0,
+        };
     }
 }
 
 /// Gives what the workers have left of all lanes to their disks. How many events wait there then.
-async fn all_to_disk(served: &[Served]) -> u64 {
+async fn all_to_disk(lanes: &[Arc<Last>]) -> u64 {
     // Side by side: a disk that hangs does not hold up the others.
     let mut finishing = Vec::new();
-    for Served { lane, .. } in served {
+    for last in lanes {
+        let lane = &last.served.lane;
         if let Some(spool) = lane.spool().filter(|it| !it.is_finished()) {
-            finishing.push((lane, spool, to_disk(lane, spool).await));
+            finishing.push((last, spool, to_disk(lane, spool).await));
         }
     }
     wait_for_disks(&finishing).await;
     let mut on_disk = 0;
-    for (lane, spool, finished) in finishing {
+    for (last, spool, finished) in finishing {
+        let lane = &last.served.lane;
         if !spool.is_finished() {
             if finished.is_finished() {
                 tracing::error!("the spool of a logstore was not finished");
@@ -236,18 +277,25 @@ async fn all_to_disk(served: &[Served]) -> u64 {
 
 /// Gives what the workers have left of a lane to its disk. Ends when the disk has it, or does not take it.
 async fn to_disk(lane: &Lane, spool: &Arc<LaneSpool>) -> JoinHandle<()> {
-    while let Some(batch) = lane.sealed().pop().await {
-        spool.push(Job::Spill(batch));
-    }
+    spill(lane, spool).await;
     let finishing = Arc::clone(spool);
     tokio::task::spawn_blocking(move || finishing.finish())
 }
 
-/// Waits until disks have done what is left to do, for as long as one of them does something.
-async fn wait_for_disks(finishing: &[(&Arc<Lane>, &Arc<LaneSpool>, JoinHandle<()>)]) {
-    let disks: Vec<&Arc<LaneSpool>> = finishing.iter().map(|it| it.1).collect();
+/// Gives what waits for workers of a lane that is closed to its disk.
+async fn spill(lane: &Lane, spool: &Arc<LaneSpool>) {
+    while let Some(batch) = lane.sealed().pop().await {
+        spool.push(Job::Spill(batch));
+    }
+}
+
+/// Waits until disks have done what is left to do, for as long as one of them does something. Not for those
+/// that were waited for in vain before.
+async fn wait_for_disks(finishing: &[(&Arc<Last>, &Arc<LaneSpool>, JoinHandle<()>)]) {
+    let answers = || finishing.iter().filter(|it| !it.0.hangs());
+    let disks: Vec<&Arc<LaneSpool>> = answers().map(|it| it.1).collect();
     let done = async {
-        while !finishing.iter().all(|it| it.2.is_finished()) {
+        while !answers().all(|it| it.2.is_finished()) {
             tokio::time::sleep(LOOK).await;
         }
     };

@@ -14,6 +14,8 @@ declare! {
         "Events on disk that made room for newer ones (when_full = drop_oldest).";
     SPOOL_BYTES = gauge "tollgate_spool_bytes" ["project", "logstore"]
         "Bytes on disk.";
+    SPOOL_PART_BYTES = gauge "tollgate_spool_part_bytes" ["project", "logstore"]
+        "Bytes of spool.max_size that are kept for the logstore (spool.guaranteed).";
     SPOOL_SEGMENTS = gauge "tollgate_spool_segments" ["project", "logstore"]
         "Files on disk.";
     SPOOL_PARTS = counter "tollgate_spool_parts_total" ["project", "logstore"]

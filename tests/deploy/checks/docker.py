@@ -68,7 +68,7 @@ def composed():
     held = {port.split(":")[-1] for port in services["tollgate"]["ports"]}
     equal({config[part]["listen"].split(":")[-1] for part in ("ingest", "admin", "embedded")}, held, "the ports")
     grace = seconds(services["tollgate"]["stop_grace_period"])
-    holds(grace >= 40, "stop_grace_period is stop_deadline and 15 s")
+    holds(grace >= 45, "stop_grace_period is stop_deadline and 20 s")
     [target] = yaml.safe_load((COMPOSE / "prometheus.yaml").read_text())["scrape_configs"][0]["static_configs"][0]["targets"]
     equal(target, "tollgate:8081", "what Prometheus asks")
 

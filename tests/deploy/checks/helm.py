@@ -59,7 +59,7 @@ def renders():
     equal(stateful["spec"]["replicas"], 3, "replicas")
     pod = stateful["spec"]["template"]["spec"]
     equal(pod["containers"][0]["image"], f"registry.example.com/tollgate@{DIGEST}", "the image")
-    equal(pod["terminationGracePeriodSeconds"], 40, "the time for a stop without a delay")
+    equal(pod["terminationGracePeriodSeconds"], 45, "the time for a stop without a delay")
     equal(pod["serviceAccountName"], "other", "the service account")
     equal({each["kind"] for each in full} - {each["kind"] for each in resources}, {"Ingress", "Secret", "ServiceMonitor", "PrometheusRule"}, "what is there besides")
     equal(of_kind(full, "Secret")["metadata"]["name"], "edge-tollgate", "the Secret")

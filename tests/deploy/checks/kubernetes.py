@@ -47,8 +47,8 @@ def in_step(resources):
     pod = stateful["template"]["spec"]
     [container] = pod["containers"]
     holds("lifecycle" not in container, "load balancers learn of the end by ingest.drain_delay, and by nothing before it")
-    wanted = seconds(config["ingest"].get("drain_delay", "0s")) + seconds(config["delivery"]["stop_deadline"]) + 15
-    equal(pod["terminationGracePeriodSeconds"], wanted, "terminationGracePeriodSeconds: drain_delay, stop_deadline and 15 s")
+    wanted = seconds(config["ingest"].get("drain_delay", "0s")) + seconds(config["delivery"]["stop_deadline"]) + 20
+    equal(pod["terminationGracePeriodSeconds"], wanted, "terminationGracePeriodSeconds: drain_delay, stop_deadline and 20 s")
     memory = size(container["resources"]["limits"]["memory"])
     holds(size(config["limits"]["memory"]) * 2 <= memory, "limits.memory is half of the container's")
     [claim] = stateful["volumeClaimTemplates"]

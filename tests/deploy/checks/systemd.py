@@ -47,7 +47,7 @@ def in_step():
     holds(int(service["WatchdogSec"]) >= 10, "WatchdogSec leaves time for three pings")
     defaults = (ROOT / "config" / "tollgate.toml").read_text()
     deadline = seconds(re.search(r'(?m)^stop_deadline = "(\w+)"', defaults)[1])
-    holds(int(service["TimeoutStopSec"]) >= deadline + 15, "TimeoutStopSec is stop_deadline and 15 s")
+    holds(int(service["TimeoutStopSec"]) >= deadline + 20, "TimeoutStopSec is stop_deadline and 20 s")
     connections = int(re.search(r"(?m)^max_connections = (\d+)", defaults)[1])
     holds(int(service["LimitNOFILE"]) >= connections + 500, "LimitNOFILE is max_connections and some hundreds")
     equal(service["ExecReload"], "/bin/kill -HUP $MAINPID", "ExecReload")

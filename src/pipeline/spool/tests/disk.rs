@@ -62,6 +62,8 @@ pub(super) struct Faults {
     pub(super) folder: u64,
     pub(super) names: u64,
     pub(super) read: u64,
+    /// What is free, unless there is enough.
+    pub(super) free: Option<u64>,
     /// No space: writes and new files fail.
     pub(super) full: bool,
     /// The n-th call from now on fails, and that one only.
@@ -496,7 +498,11 @@ impl Files for SimDisk {
     }
 
     fn free_bytes(&self, _: &Path) -> io::Result<u64> {
-        Ok(if self.state().faults.full { 0 } else { 1 << 40 })
+        let faults = self.state().faults;
+        Ok(match faults.full {
+            true => 0,
+            false => faults.free.unwrap_or(1 << 40),
+        })
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Send + Sync>, LockError> {

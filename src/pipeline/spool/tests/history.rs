@@ -106,6 +106,7 @@ impl History {
             },
             index_bytes: if dice.below(2) == 0 { 1500 } else { 1 << 20 },
             damaged: (20_000, 8),
+            ..LogRules::default()
         };
         let faults = if kind == Kind::Faulty {
             let mut chance = |most: u64| {

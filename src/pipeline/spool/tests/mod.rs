@@ -7,6 +7,7 @@ mod disk;
 mod histories;
 mod history;
 mod real;
+mod rooms;
 mod script;
 pub(super) mod versions;
 
