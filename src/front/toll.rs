@@ -153,24 +153,11 @@ impl Front {
             charges,
             routed,
         } = toll;
-        let facts = arrival.quota_facts(Some(principal));
         let all = group.events;
-        // Events that steps send elsewhere pay for themselves.
-        let apart: usize = routed.iter().map(|it| it.group.logs.len()).sum();
-        let whole = (group.logs.len() + apart).max(1) as u64;
         arrival.enter(Stage::Quota);
-        let share = bytes.saturating_mul(group.logs.len() as u64) / whole;
-        let mut sorted = Sorted::default();
-        // What steps left nothing of is not a part of its own.
-        if group.events > 0 || routed.is_empty() {
-            charge(charges, &facts, (group, share), &mut sorted);
-        }
         let mut routed = routed;
-        for Routed { group, .. } in &mut routed {
-            let bytes = group.logs.len() as u64;
-            charge(charges, &facts, (group, bytes), &mut sorted);
-        }
-        routed.retain(|it| it.group.events > 0);
+        let facts = arrival.quota_facts(Some(principal));
+        let sorted = charge_all(charges, &facts, (group, bytes), &mut routed);
         arrival.note_limits(charges);
         if group.events == 0
             && routed.is_empty()
@@ -280,6 +267,30 @@ impl Front {
         target.metrics.events_accepted.add(u64::from(group.events));
         Ok((Arc::clone(&target.lane), receipt))
     }
+}
+
+/// Charges what a request brought: what stays, and what steps send elsewhere, which pays for itself. What
+/// has no room is taken out. `bytes`: of all of it.
+fn charge_all(
+    charges: &mut Charges,
+    facts: &Facts<'_>,
+    (group, bytes): (&mut EventGroup, u64),
+    routed: &mut Vec<Routed>,
+) -> Sorted {
+    let mut sorted = Sorted::default();
+    let apart: usize = routed.iter().map(|it| it.group.logs.len()).sum();
+    let whole = (group.logs.len() + apart).max(1) as u64;
+    let share = bytes.saturating_mul(group.logs.len() as u64) / whole;
+    // What steps left nothing of is not a part of its own.
+    if group.events > 0 || routed.is_empty() {
+        charge(charges, facts, (group, share), &mut sorted);
+    }
+    for Routed { group, .. } in &mut *routed {
+        let bytes = group.logs.len() as u64;
+        charge(charges, facts, (group, bytes), &mut sorted);
+    }
+    routed.retain(|it| it.group.events > 0);
+    sorted
 }
 
 /// Charges a part of a request to the limits of the logstore that it came to, or a client could pass by
