@@ -36,9 +36,8 @@ const TIMES: u64 = 10;
 const GOODPUT: f64 = 0.9;
 /// The most that the p99 of good clients may be, as a multiple of that without a siege.
 const P99: f64 = 5.0;
-/// How a limit is set that good clients keep.
-const LIMIT: &str =
-    "name = \"per-address\"\nkey = [\"address\"]\nrate = [{ count = 1, per = \"1s\", burst = 5 }]";
+/// How a limit is set that good clients keep. 200 of them share a /24, all of them new at first.
+const LIMIT: &str = "name = \"per-address\"\nkey = [\"address\"]\nrate = [{ count = 1, per = \"1s\", burst = 5 }]\nparent = { rate = [{ count = 200, per = \"1s\", burst = 1000 }] }";
 const SETTLE: Duration = Duration::from_secs(60);
 
 /// Options of the siege.
