@@ -17,32 +17,7 @@ fn start(logstores: &[(&str, &str)], limits: &str) -> Tollgate {
         .iter()
         .map(|(name, more)| format!("[[project.logstore]]\nname = \"{name}\"\n{more}\n"))
         .collect();
-    Tollgate::start_config(&format!(
-        r#"
-[ingest]
-default_project = "{PROJECT}"
-
-[identity.cookies]
-allow = ["visitor"]
-
-[[identity.jwt]]
-kid = "quickstart"
-issuer = "tollgate"
-audience = "tollgate"
-
-[[upstream]]
-name = "store"
-kind = "embedded"
-
-[[project]]
-name = "{PROJECT}"
-upstream = "store"
-
-{}
-{limits}
-"#,
-        logstores.concat()
-    ))
+    Tollgate::start_quotas(&logstores.concat(), limits)
 }
 
 fn limit(name: &str, more: &str) -> String {

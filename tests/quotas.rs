@@ -17,41 +17,10 @@ const OVERFLOW: &str = "overflow";
 
 /// A site with an open, a guarded and a spare logstore, and these limits.
 fn start(limits: &str) -> Tollgate {
-    Tollgate::start_config(&format!(
-        r#"
-[ingest]
-default_project = "{PROJECT}"
-
-[identity.cookies]
-allow = ["visitor"]
-
-[[identity.jwt]]
-kid = "quickstart"
-issuer = "tollgate"
-audience = "tollgate"
-
-[[upstream]]
-name = "store"
-kind = "embedded"
-
-[[project]]
-name = "{PROJECT}"
-upstream = "store"
-
-[[project.logstore]]
-name = "{WEB}"
-accept = ["anonymous"]
-
-[[project.logstore]]
-name = "{GUARDED}"
-
-[[project.logstore]]
-name = "{OVERFLOW}"
-accept = ["anonymous"]
-
-{limits}
-"#
-    ))
+    let open =
+        |name: &str| format!("[[project.logstore]]\nname = \"{name}\"\naccept = [\"anonymous\"]\n");
+    let guarded = format!("[[project.logstore]]\nname = \"{GUARDED}\"\n");
+    Tollgate::start_quotas(&[open(WEB), guarded, open(OVERFLOW)].concat(), limits)
 }
 
 fn limit(name: &str, more: &str) -> String {

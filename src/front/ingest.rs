@@ -342,7 +342,8 @@ impl Front {
         toll.routed = std::mem::take(&mut judged.routed);
         let mut receipts = Receipts::default();
         if group.events > 0 || !toll.routed.is_empty() {
-            let left = group.events;
+            let apart: u32 = toll.routed.iter().map(|it| it.group.events).sum();
+            let left = group.events + apart;
             let kept = self.keep_events(arrival, principal, group, toll);
             let (refused, awaited) = kept.inspect_err(|_| {
                 // What is in the books already is not to be counted again.

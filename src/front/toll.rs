@@ -138,7 +138,8 @@ impl Front {
     /// How many events are refused of a request whose others go on, and what says when those are safe.
     ///
     /// # Errors
-    /// The refusal, when nothing of the request goes anywhere.
+    /// The refusal, when nothing of the request goes anywhere. The count of the group is then that of all
+    /// events, its own and the routed ones, that are not in the books yet.
     pub(super) fn keep_events(
         &self,
         arrival: &Arrival<'_>,
@@ -153,9 +154,10 @@ impl Front {
             charges,
             routed,
         } = toll;
-        let all = group.events;
-        arrival.enter(Stage::Quota);
         let mut routed = routed;
+        let apart: u32 = routed.iter().map(|it| it.group.events).sum();
+        let all = group.events + apart;
+        arrival.enter(Stage::Quota);
         let facts = arrival.quota_facts(Some(principal));
         let sorted = charge_all(charges, &facts, (group, bytes), &mut routed);
         arrival.note_limits(charges);

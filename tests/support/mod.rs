@@ -65,6 +65,36 @@ impl Tollgate {
         Self::start_with(Data::Own(folder), &["--config", &path])
     }
 
+    /// On a configuration with one project of these logstores, of which clients may come with minted
+    /// tokens, and these limits.
+    pub fn start_quotas(logstores: &str, limits: &str) -> Self {
+        Self::start_config(&format!(
+            r#"
+[ingest]
+default_project = "{PROJECT}"
+
+[identity.cookies]
+allow = ["visitor"]
+
+[[identity.jwt]]
+kid = "quickstart"
+issuer = "tollgate"
+audience = "tollgate"
+
+[[upstream]]
+name = "store"
+kind = "embedded"
+
+[[project]]
+name = "{PROJECT}"
+upstream = "store"
+
+{logstores}
+{limits}
+"#
+        ))
+    }
+
     pub fn start_with(data: Data, arguments: &[&str]) -> Self {
         Self::spawn(data, binary(), arguments)
     }

@@ -115,7 +115,7 @@ fn tell(subject: &str, probe: &Probe, findings: &mut Findings) -> Told {
         findings.fail("upstream", subject, told, "");
         return Told::Bad;
     };
-    match reason {
+    let (help, then) = match reason {
         RetryReason::Credential if is_denied(error) => {
             findings.warn(
                 "upstream",
@@ -123,39 +123,33 @@ fn tell(subject: &str, probe: &Probe, findings: &mut Findings) -> Told {
                 format!("the key is known and its signature good, but it may not list shards: {told}"),
                 "Tollgate needs log:PostLogStoreLogs only; whether it has that is seen when it writes",
             );
-            Told::Bad
-        }
-        RetryReason::Credential => {
-            let help = "look at access_key_id, access_key_secret, security_token and region of this upstream; the key may be disabled";
-            findings.fail("upstream", subject, told, help);
-            Told::Hopeless
-        }
-        RetryReason::ClockSkew => {
-            let help = "set the clock of this machine (NTP)";
-            findings.fail("upstream", subject, told, help);
-            Told::Hopeless
-        }
-        RetryReason::NotFound => {
-            let help = "make the project or logstore in the store, or mend its name (upstream_project, upstream_logstore)";
-            findings.fail("upstream", subject, told, help);
-            Told::Bad
-        }
-        RetryReason::Network => {
-            let help = "look at the endpoint, at names (DNS), and at firewalls between; from inside a VPC use its endpoint";
-            findings.fail("upstream", subject, told, help);
-            Told::Hopeless
-        }
-        RetryReason::Intermediary => {
-            let help = "something answers in the store's place: look at the endpoint, at proxies, and at ca_file";
-            findings.fail("upstream", subject, told, help);
-            Told::Hopeless
+            return Told::Bad;
         }
         RetryReason::Busy | RetryReason::Quota => {
             let help = "the store is busy; ask again later";
             findings.warn("upstream", subject, told, help);
-            Told::Bad
+            return Told::Bad;
         }
-    }
+        RetryReason::Credential => (
+            "look at access_key_id, access_key_secret, security_token and region of this upstream; the key may be disabled",
+            Told::Hopeless,
+        ),
+        RetryReason::ClockSkew => ("set the clock of this machine (NTP)", Told::Hopeless),
+        RetryReason::NotFound => (
+            "make the project or logstore in the store, or mend its name (upstream_project, upstream_logstore)",
+            Told::Bad,
+        ),
+        RetryReason::Network => (
+            "look at the endpoint, at names (DNS), and at firewalls between; from inside a VPC use its endpoint",
+            Told::Hopeless,
+        ),
+        RetryReason::Intermediary => (
+            "something answers in the store's place: look at the endpoint, at proxies, and at ca_file",
+            Told::Hopeless,
+        ),
+    };
+    findings.fail("upstream", subject, told, help);
+    then
 }
 
 /// Whether a key that was proven may not do this: the store checks the signature before the rights.

@@ -64,17 +64,9 @@ async fn a_part_that_hangs_keeps_no_lane_from_its_disk() {
     assert_eq!(report, expected);
 }
 
-#[tokio::test]
-async fn what_a_disk_gives_back_while_the_pipeline_stops_is_delivered() {
-    let (folder, gate) = (TempDir::new().unwrap(), Gate::new());
-    let store = ScriptedStore::start(|_| Answer::Take).await;
-    let mut setup = Setup::quick();
-    // All of it goes to disk.
-    setup.spool.spill_at = 0;
-    let mut spec = lane_to(store.address, &setup);
-    let (_directory, log) = log_on(Arc::<Gate>::clone(&gate), folder.path(), 8 << 10);
-    spec.log = Some(log);
-    let running = Running::of(&setup, vec![spec]);
+/// Ten events of the first lane are on their way to its disk, and a thousand wait behind them for which
+/// it will have no room. It answers when the stop has begun.
+async fn fill(running: &Running, gate: Arc<Gate>) {
     let metrics = running.metrics(0);
     gate.set(true);
     running.submit(0, &some_events("a", 10)).unwrap();
@@ -87,6 +79,20 @@ async fn what_a_disk_gives_back_while_the_pipeline_stops_is_delivered() {
         tokio::time::sleep(IMPATIENCE).await;
         gate.set(false);
     });
+}
+
+#[tokio::test]
+async fn what_a_disk_gives_back_while_the_pipeline_stops_is_delivered() {
+    let (folder, gate) = (TempDir::new().unwrap(), Gate::new());
+    let store = ScriptedStore::start(|_| Answer::Take).await;
+    let mut setup = Setup::quick();
+    // All of it goes to disk.
+    setup.spool.spill_at = 0;
+    let mut spec = lane_to(store.address, &setup);
+    let (_directory, log) = log_on(Arc::<Gate>::clone(&gate), folder.path(), 8 << 10);
+    spec.log = Some(log);
+    let running = Running::of(&setup, vec![spec]);
+    fill(&running, gate).await;
     let expected = StopReport {
         delivered: 1000,
         on_disk: 10,
@@ -114,18 +120,8 @@ async fn a_lane_that_does_not_end_keeps_no_other_from_what_its_disk_gives_back()
     let (_directory, log) = log_on(Arc::<Gate>::clone(&gate), folder.path(), 8 << 10);
     spec.log = Some(log);
     let running = Running::of(&setup, vec![spec, lost(&gone, &setup)]);
-    let metrics = running.metrics(0);
     running.submit(1, &some_events("c", 3)).unwrap();
-    gate.set(true);
-    running.submit(0, &some_events("a", 10)).unwrap();
-    timeout(PATIENCE, gate.reached()).await.unwrap();
-    let names = (0..1000u64).map(|it| format!("{:016x}", it.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
-    running.submit(0, &events("b", names)).unwrap();
-    running.until(|| metrics.batches_waiting.get() == 2).await;
-    TaskTracker::new().spawn(async move {
-        tokio::time::sleep(IMPATIENCE).await;
-        gate.set(false);
-    });
+    fill(&running, gate).await;
     let report = running.stop(Duration::from_secs(3)).await;
     let expected = StopReport {
         delivered: 1000,
