@@ -71,8 +71,8 @@ struct Run<'a> {
     noted: HashSet<String>,
     ready: Vec<Ready>,
     ready_bytes: usize,
-    /// Names of events that a dry run would have taken, until its end: their copies are told as such.
-    held: Vec<Reservation>,
+    /// Names of events that a dry run would have taken: their copies are told as such.
+    tried: HashSet<u64>,
     report: ReplayReport,
     until: Instant,
     /// Records that were meant so far.
@@ -109,7 +109,7 @@ impl Front {
             noted: replayed(&kept)?,
             ready: Vec::new(),
             ready_bytes: 0,
-            held: Vec::new(),
+            tried: HashSet::new(),
             report: ReplayReport::default(),
             until: Instant::now() + TIME,
             looked: 0,
@@ -179,7 +179,9 @@ impl Run<'_> {
             self.hand_over();
             end = self.look(record);
         }
-        if matches!(end, End::InFlight) && !self.held.is_empty() {
+        if let End::Passes(ready) = &end
+            && ready.reservation.names().any(|it| self.tried.contains(&it))
+        {
             // The run would have taken the other by now.
             end = End::Duplicate;
         }
@@ -366,7 +368,7 @@ impl Run<'_> {
                 self.report.taken += 1;
                 self.report.of_check(&one.check).taken += 1;
                 self.noted.insert(one.id);
-                self.held.push(one.reservation);
+                self.tried.extend(one.reservation.names());
                 continue;
             }
             let lane = &one.target.lane;

@@ -303,18 +303,23 @@ fn charge(
     (group, bytes): (&mut EventGroup, u64),
     sorted: &mut Sorted,
 ) {
-    match charges.of_events(facts, group, bytes) {
+    let named = charges.bit().cloned();
+    let refusal = match charges.of_events(facts, group, bytes) {
         Ok(of_these) => {
             sorted.refused += of_these.refused;
             sorted.diverted.extend(of_these.diverted);
-            sorted.note_refused(of_these.last, Mixed::Parts);
+            of_these.last
         }
         Err(refusal) => {
             sorted.refused += group.events;
             group.logs.clear();
             group.events = 0;
-            sorted.note_refused(Some(refusal), Mixed::Parts);
+            Some(refusal)
         }
+    };
+    if refusal.is_some() && !sorted.note_refused(refusal, Mixed::Parts) {
+        // The limit that is named is the one whose wait is told.
+        charges.set_bit(named);
     }
 }
 

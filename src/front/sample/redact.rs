@@ -82,7 +82,7 @@ impl Redactor<'_> {
             let referer = String::from_utf8_lossy(&referer);
             // The query is the page's own: nothing here looks at it.
             let page = referer.split(['?', '#']).next().unwrap_or_default();
-            return Some(self.text(page).0);
+            return Some(self.escaped(page).0);
         }
         let name = name.as_str();
         if name == "x-acs-security-token" {
@@ -139,16 +139,17 @@ impl Redactor<'_> {
             return self.text(text);
         }
         let mut hidden = false;
-        let pieces = text.split('=').map(|piece| {
-            if let Ok(read) = percent_decode_str(&piece.replace('+', " ")).decode_utf8() {
-                let mut plain = read.as_bytes().to_vec();
-                hide_tokens(&mut plain);
-                let mut plain = String::from_utf8_lossy(&plain).into_owned();
-                let any = self.personal && PersonalFinder::default().hide_in_json(&mut plain);
+        // As events are read: up to the first, and with letters in place of what is no text.
+        let pieces = text.splitn(2, '=').map(|piece| {
+            let spaced = piece.replace('+', " ");
+            let read = percent_decode_str(&spaced).decode_utf8_lossy();
+            let mut plain = read.as_bytes().to_vec();
+            hide_tokens(&mut plain);
+            let mut plain = String::from_utf8_lossy(&plain).into_owned();
+            let any = self.personal && PersonalFinder::default().hide_in_json(&mut plain);
+            if any || plain != *read {
                 hidden |= any;
-                if any || plain != *read {
-                    return utf8_percent_encode(&plain, ESCAPED).to_string();
-                }
+                return utf8_percent_encode(&plain, ESCAPED).to_string();
             }
             let (piece, any) = self.text(piece);
             hidden |= any;
@@ -392,6 +393,15 @@ mod tests {
             (
                 "e=%7B%22m%22%3A%22%5Cna.user%40shop.example%22%7D",
                 "e=%7B%22m%22%3A%22%5Cnx.xxxx@shop.example%22%7D",
+            ),
+            // Of a page in another encoding, and with a second sign of equality.
+            (
+                "e=%B9%FA+a.user%40shop.example",
+                "e=%EF%BF%BD%EF%BF%BD%20x.xxxx@shop.example",
+            ),
+            (
+                "e=%7B%22u%22:%22a=b%22,%22m%22:%22a.user%5Cu0040shop.example%22%7D",
+                "e=%7B%22u%22%3A%22a%3Db%22%2C%22m%22%3A%22x.xxxx@shop.example%22%7D",
             ),
         ] {
             assert_eq!(

@@ -65,6 +65,12 @@ impl Reservation {
         }
     }
 
+    /// The names of events that are held, as hashes.
+    pub fn names(&self) -> impl Iterator<Item = u64> {
+        let names = self.held.iter().filter(|it| it.table == Table::Ids);
+        names.map(|it| it.hash)
+    }
+
     /// How many names and values are held.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -111,12 +111,19 @@ pub struct Sorted {
 }
 
 impl Sorted {
-    /// Notes why further events were taken out.
-    pub fn note_refused(&mut self, refusal: Option<Refusal>, mixed: Mixed) {
-        self.last = match (self.last.take(), refusal) {
-            (Some(one), Some(other)) => Some(mixed.of(one, other)),
-            (one, other) => one.or(other),
+    /// Notes why further events were taken out. Whether that is what is told from now on.
+    pub fn note_refused(&mut self, refusal: Option<Refusal>, mixed: Mixed) -> bool {
+        let Some(other) = refusal else {
+            return false;
         };
+        let keeps = self
+            .last
+            .as_ref()
+            .is_some_and(|one| mixed.prefers(one, &other));
+        if !keeps {
+            self.last = Some(other);
+        }
+        !keeps
     }
 }
 
@@ -409,7 +416,7 @@ impl Charges {
                 Stage::Door | Stage::Head => false,
                 Stage::Caller | Stage::Events => ours || reason.is_quota() || !by_request,
             };
-            if given {
+            if given && taken.units > 0 {
                 taken.give_back(taken.units, now);
             }
         }
@@ -419,6 +426,11 @@ impl Charges {
     #[must_use]
     pub fn marks(&self) -> &[Arc<str>] {
         &self.marks
+    }
+
+    /// Names another limit as the one that refused.
+    pub fn set_bit(&mut self, limit: Option<Arc<str>>) {
+        self.bit = limit;
     }
 
     /// What the caller may be told.

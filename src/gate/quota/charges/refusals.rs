@@ -15,21 +15,15 @@ pub enum Mixed {
 }
 
 impl Mixed {
-    /// One of two refusals.
-    pub(super) fn of(self, one: Refusal, other: Refusal) -> Refusal {
-        if self.prefers(&one, &other) {
-            one
-        } else {
-            other
-        }
-    }
-
     /// Whether a refusal is told in place of another. Of those that do not pass soon a ban is told first.
     pub(super) fn prefers(self, one: &Refusal, other: &Refusal) -> bool {
         let rank = |refusal: &Refusal| {
-            let reason = refusal.reason();
-            let wait = refusal.retry_seconds().unwrap_or_default();
-            let (banned, never) = (reason == Reason::Banned, reason == Reason::QuotaTooLarge);
+            let (reason, wait) = (
+                refusal.reason(),
+                refusal.retry_seconds().unwrap_or_default(),
+            );
+            let banned = reason == Reason::Banned;
+            let never = reason == Reason::QuotaTooLarge;
             let passes_later = self == Self::Parts && !banned && !never;
             (passes_later, banned, never, wait)
         };

@@ -208,7 +208,7 @@ fn of_parts_what_passes_later_is_told_and_of_a_whole_what_never_does() {
         for (place, told) in order.iter().enumerate() {
             for other in order.iter().take(place) {
                 for (one, two) in [(told, other), (other, told)] {
-                    let got = mixed.of((*one).clone(), (*two).clone());
+                    let got = if mixed.prefers(one, two) { one } else { two };
                     assert_eq!(got.reason(), told.reason(), "{mixed:?} {place}");
                     assert_eq!(got.retry_seconds(), told.retry_seconds(), "{place}");
                 }
