@@ -7,7 +7,9 @@
 //! Promise: only refusals that are the client's doing wait (`front::Verdict`), and only after
 //! [`FREE`] of them in a row on one connection; what was taken is answered at once, and ends the row.
 //! On one connection they leave one after the other, each after a wait that doubles from [`FIRST`] to
-//! `ingest.refusal_delay`. A connection whose network was refused more than [`NETWORK_FREE`] times,
+//! `ingest.refusal_delay`. When more than [`CROWD`] wait on the node, each waits longer in proportion,
+//! up to [`LONGEST`] times: however many clients are refused, so many answers leave in a second and no
+//! more, and those of good clients have room between them. A connection whose network was refused more than [`NETWORK_FREE`] times,
 //! less one for each second, begins where that has led to. The request is over by then: its turn, its
 //! place and its memory are given back, only its answer is kept. A stop ends all waits, and a
 //! connection with nothing but such waits is the first to give way to others (`crowd`).
@@ -33,6 +35,10 @@ const FIRST: Duration = Duration::from_millis(10);
 /// Refusals of a network beyond one each second that do not count for its next connections: many
 /// clients may share an address, and some of them have old tokens.
 const NETWORK_FREE: u32 = 32;
+/// Answers of all clients that wait at once before each waits longer.
+const CROWD: u64 = 1000;
+/// The most that a wait grows by how many others wait.
+const LONGEST: u64 = 8;
 /// Answers that a client of HTTP/2 may give up while they wait, before it has something taken.
 const GIVEN_UP: u32 = 32;
 
@@ -83,6 +89,7 @@ impl Refusals {
 
 /// Holds an answer back. Ends early when the connection is to end.
 pub(super) async fn hold_back(wait: Duration, life: &Lifetime, metrics: &EdgeMetrics) {
+    let wait = among(wait, metrics.refusals_waiting.get());
     let Some(until) = life.holds_back(spread(wait)) else {
         return;
     };
@@ -120,6 +127,13 @@ fn wait_after(row: u32, most: Duration) -> Duration {
         None => Duration::ZERO,
         Some(doublings) => FIRST.saturating_mul(1 << doublings.min(16)).min(most),
     }
+}
+
+/// How long an answer waits while so many others do.
+fn among(wait: Duration, others: u64) -> Duration {
+    let crowd = u128::from(others.clamp(CROWD, LONGEST * CROWD));
+    let micros = wait.as_micros().saturating_mul(crowd) / u128::from(CROWD);
+    Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
 }
 
 /// Between half of a wait and all of it: who was refused together does not come back together.
@@ -229,6 +243,17 @@ mod tests {
         assert_eq!(wait_after(u32::MAX, MOST), MOST);
         let short = Duration::from_millis(3);
         assert_eq!(wait_after(FREE, short), short);
+    }
+
+    #[test]
+    fn each_waits_longer_when_many_do_and_no_longer_than_eight_times() {
+        for (others, wait) in [(0, 1000), (1000, 1000), (1001, 1001), (2500, 2500)] {
+            assert_eq!(among(MOST, others), Duration::from_millis(wait));
+        }
+        for others in [8000, 10_000, u64::MAX] {
+            assert_eq!(among(MOST, others), MOST * 8);
+        }
+        assert_eq!(among(Duration::MAX, 5000), Duration::from_micros(u64::MAX));
     }
 
     #[test]

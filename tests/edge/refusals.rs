@@ -186,6 +186,34 @@ fn proxies_do_not_wait_and_who_is_behind_a_proxy_header_does() {
 }
 
 #[test]
+fn who_is_refused_among_many_waits_longer() {
+    const CROWD: u64 = 2200;
+    const DELAY: Duration = Duration::from_secs(10);
+    let tollgate = start("refusal_delay = \"10s\"\nmax_connections_per_prefix = 4000");
+    let ingest = tollgate.ingest.unwrap();
+    weary(&tollgate, || connect(ingest));
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| connect(ingest)).collect();
+    crowd.iter_mut().for_each(ask_badly);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while tollgate.metric(DELAYED) < CROWD {
+        assert!(Instant::now() < deadline, "{}", tollgate.metric(DELAYED));
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(tollgate.metric(WAITING) > 2100, "the first have left already");
+    let mut last = connect(ingest);
+    let began = Instant::now();
+    ask_badly(&mut last);
+    last.set_read_timeout(Some(Duration::from_secs(40)))
+        .unwrap();
+    assert_eq!(read_answer(&mut last).status, 401);
+    assert!(began.elapsed() > DELAY, "the longest of one that is alone");
+    // What is taken never waits.
+    let began = Instant::now();
+    assert_eq!(good(&mut connect(ingest)), 200);
+    assert!(began.elapsed() < DELAY / 2, "the shortest wait");
+}
+
+#[test]
 fn nothing_waits_where_it_is_off() {
     let tollgate = start("refusal_delay = \"0s\"");
     let mut stream = connect(tollgate.ingest.unwrap());
