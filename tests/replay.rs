@@ -663,7 +663,9 @@ fn a_running_node_is_asked_what_would_become_of_a_request() {
 #[test]
 fn what_is_revoked_is_explained_so() {
     let folder = tempfile::tempdir().unwrap();
-    let path = file(folder.path(), "config.toml", &config(folder.path(), ""));
+    // Where no node answers, whatever else runs on the machine.
+    let nobody = "[admin]\nlisten = \"127.0.0.1:9\"\n";
+    let path = file(folder.path(), "config.toml", &config(folder.path(), nobody));
     let mut tollgate = Tollgate::start_config(&config(folder.path(), ""));
     let bearer = format!("Authorization: Bearer {}", tollgate.token());
     let data_dir = tollgate.data_dir().to_owned();
@@ -673,7 +675,7 @@ fn what_is_revoked_is_explained_so() {
         .args(["revoke", "add", "kid", "quickstart", "--config"])
         .arg(&path);
     let revoked = revoke.arg("--data-dir").arg(&data_dir).output().unwrap();
-    assert!(revoked.status.success());
+    assert!(revoked.status.success(), "{}", text(&revoked.stderr));
     let url = format!("http://localhost/logstores/{GUARDED}/track");
     let told = explain(&path, &data_dir, &[&url, "-H", &bearer, "-d", &event("")]);
     let told = text(&told.stdout);

@@ -502,8 +502,10 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let control = Arc::new(Control::new(parts, load, config, stores));
+        let known = watch::first(&control);
+        let watched = Arc::clone(&control);
         self.watching =
-            Some(self.serving(|stop| self.tasks.spawn(watch::watch(Arc::clone(&control), stop))));
+            Some(self.serving(|stop| self.tasks.spawn(watch::watch(watched, known, stop))));
         self.control = Some(control);
         self.aside = Some(Aside {
             fronts: Arc::clone(&fronts),

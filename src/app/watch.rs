@@ -37,19 +37,18 @@ const SECRET: &str = "file:";
 
 /// What tells a file from what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Seen {
+pub(super) struct Seen {
     /// Device, inode, length, and times of content and change.
     stat: (u64, u64, u64, i64, i64, i64, i64),
     content: [u8; 32],
 }
 
 /// Files by path; `None` is one that cannot be read.
-type Picture = BTreeMap<PathBuf, Option<Seen>>;
+pub(super) type Picture = BTreeMap<PathBuf, Option<Seen>>;
 
-/// Watches until it is told to stop.
-pub(super) async fn watch(control: Arc<Control>, stop: CancellationToken) {
-    let mut known = look(&control, Picture::new()).await;
-    let mut before = known.clone();
+/// Watches until it is told to stop, from a picture on.
+pub(super) async fn watch(control: Arc<Control>, known: Picture, stop: CancellationToken) {
+    let (mut known, mut before) = (known.clone(), known);
     loop {
         let rules = control.running().reload.clone();
         tokio::select! {
@@ -98,18 +97,31 @@ pub(super) async fn watch(control: Arc<Control>, stop: CancellationToken) {
     }
 }
 
+/// The files as they are before anything is served: what changes from then on is seen, however late the
+/// watch has its first turn. Of no use, and empty, where files are not watched.
+pub(super) fn first(control: &Control) -> Picture {
+    let config = control.running();
+    match config.reload.by.contains(&ReloadBy::File) {
+        true => picture(&config, control.path(), &Picture::new()),
+        false => Picture::new(),
+    }
+}
+
 async fn look(control: &Arc<Control>, before: Picture) -> Picture {
-    let (config, path) = (control.running(), control.path().map(Path::to_owned));
-    let looked = tokio::task::spawn_blocking(move || {
-        let mut paths = named(&config);
-        paths.extend(path);
-        let seen = |path: PathBuf| {
-            let seen = see(&path, before.get(&path).and_then(Option::as_ref));
-            (path, seen)
-        };
-        paths.into_iter().map(seen).collect()
-    });
+    let control = Arc::clone(control);
+    let looked =
+        tokio::task::spawn_blocking(move || picture(&control.running(), control.path(), &before));
     looked.await.unwrap_or_default()
+}
+
+fn picture(config: &Config, path: Option<&Path>, before: &Picture) -> Picture {
+    let mut paths = named(config);
+    paths.extend(path.map(Path::to_owned));
+    let seen = |path: PathBuf| {
+        let seen = see(&path, before.get(&path).and_then(Option::as_ref));
+        (path, seen)
+    };
+    paths.into_iter().map(seen).collect()
 }
 
 fn same_content(one: &Picture, other: &Picture) -> bool {

@@ -377,8 +377,11 @@ fn hasty(base: String) -> StoreClient {
 async fn an_answer_that_does_not_come_runs_into_the_timeout() {
     let never = Recorder::start(OK, Some(Arc::new(Semaphore::new(0)))).await;
     let error = simple(&hasty(never.base.clone())).await.unwrap_err();
-    let expected = "the store did not answer in time: 300 ms";
-    assert_eq!(error.to_string(), expected);
+    let error = error.to_string();
+    // Which of two deadlines of 300 ms each is over first is the machine's choice.
+    let expected = "the store did not answer in time: ";
+    let why = error.strip_prefix(expected).unwrap();
+    assert!(["300 ms", "no answer for 300 ms"].contains(&why), "{error}");
     assert_eq!(never.got().len(), 1, "made once");
 }
 
