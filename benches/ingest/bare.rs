@@ -26,6 +26,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
@@ -39,6 +40,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(3600);
 pub struct Options {
     /// What it answers.
     status: u16,
+    /// Each connection stays with one thread, which has a runtime of its own, as Tollgate's do.
+    #[arg(long)]
+    own_threads: bool,
     /// PEM file of its certificate.
     #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
@@ -68,10 +72,21 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(status, tls))
+    let mut threads = Vec::new();
+    if options.own_threads {
+        for _ in 0..runtime.metrics().num_workers() {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            threads.push(builder.worker_threads(1).enable_all().build()?);
+        }
+    }
+    runtime.block_on(serve(status, tls, &threads))
 }
 
-async fn serve(status: StatusCode, tls: Option<TlsAcceptor>) -> anyhow::Result<()> {
+async fn serve(
+    status: StatusCode,
+    tls: Option<TlsAcceptor>,
+    threads: &[Runtime],
+) -> anyhow::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let mut output = std::io::stdout();
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -80,14 +95,26 @@ async fn serve(status: StatusCode, tls: Option<TlsAcceptor>) -> anyhow::Result<(
     writeln!(output, "{}", crate::servers::READY)?;
     output.flush()?;
     let mut connections = JoinSet::new();
+    let mut turns = threads.iter().cycle();
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
         while connections.try_join_next().is_some() {}
-        match tls.clone() {
-            None => drop(connections.spawn(over_http1(stream, status))),
-            Some(tls) => drop(connections.spawn(over_tls(stream, tls, status))),
-        }
+        let runtime = turns
+            .next()
+            .map_or_else(Handle::current, |it| it.handle().clone());
+        let (stream, tls) = (stream.into_std()?, tls.clone());
+        let served = async move {
+            // It belongs to the runtime from here on.
+            let Ok(stream) = TcpStream::from_std(stream) else {
+                return;
+            };
+            match tls {
+                None => over_http1(stream, status).await,
+                Some(tls) => over_tls(stream, tls, status).await,
+            }
+        };
+        drop(connections.spawn_on(served, &runtime));
     }
 }
 

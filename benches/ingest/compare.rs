@@ -49,6 +49,9 @@ pub struct Options {
     /// Worker threads of each server. [default: the processors]
     #[arg(long, value_name = "COUNT")]
     workers: Option<usize>,
+    /// Bare hyper has a runtime for each of its workers too, as Tollgate has. [default: one for all]
+    #[arg(long)]
+    own_threads: bool,
     /// Write the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -89,9 +92,14 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     // After the servers have started: they would inherit it.
     machine::wake_precisely()?;
     tell(format_args!(
-        "each scenario's yardstick and Tollgate in turn, {} x {} s each, {workers} worker threads each, {} processors\n",
+        "each scenario's yardstick and Tollgate in turn, {} x {} s each, {workers} worker threads each{}, {} processors\n",
         bench.repetitions,
         options.seconds,
+        if options.own_threads {
+            ", bare hyper's with a runtime each"
+        } else {
+            ""
+        },
         machine::processors(),
     ));
     let mut answered = bench.answered_at_start.clone();
@@ -159,7 +167,8 @@ impl Bench {
                 let encrypted = scenario.traffic.wire.is_encrypted();
                 let certificate = encrypted.then_some(&bench.certificate);
                 if let Entry::Vacant(place) = bench.bare.entry((status, encrypted)) {
-                    place.insert(Bare::start(workers, status, certificate)?);
+                    let threads = (workers, options.own_threads);
+                    place.insert(Bare::start(threads, status, certificate)?);
                 }
             }
         }

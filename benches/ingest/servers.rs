@@ -92,15 +92,19 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Starts one that answers everything with this status, over TLS when it has a certificate.
+    /// Starts one that answers everything with this status, over TLS when it has a certificate; with so
+    /// many workers of one runtime, or each with a runtime of its own.
     pub fn start(
-        workers: usize,
+        (workers, own_threads): (usize, bool),
         status: u16,
         certificate: Option<&Certificate>,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["hyper-bare", &status.to_string()]);
+        if own_threads {
+            command.arg("--own-threads");
+        }
         if let Some(certificate) = certificate {
             command.arg("--cert").arg(&certificate.cert);
             command.arg("--key").arg(&certificate.key);

@@ -39,7 +39,7 @@ pub struct NodeState {
     pub listeners: Vec<ListenerState>,
     /// Public connections that are open.
     pub connections: u64,
-    /// Tasks that the process works on.
+    /// Tasks that the process works on, besides those of connections.
     pub tasks: u64,
     /// The memory of all logstores together.
     pub memory: MemoryState,

@@ -33,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -191,6 +192,8 @@ pub struct Running {
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
     ingest: Option<(edge::Stop, JoinHandle<()>)>,
+    /// The runtimes that serve its connections.
+    edge_runtimes: Vec<Handle>,
     /// Speaks with the store of shared limits.
     sharing: Option<Serving>,
     pipeline: Option<Arc<Pipeline>>,
@@ -310,6 +313,7 @@ impl Running {
             readiness: Arc::default(),
             tasks: TaskTracker::new(),
             ingest: None,
+            edge_runtimes: Vec::new(),
             sharing: None,
             pipeline: None,
             spool: None,
@@ -330,6 +334,12 @@ impl Running {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The runtimes that serve connections of clients, a thread each.
+    #[must_use]
+    pub fn edge_runtimes(&self) -> Vec<Handle> {
+        self.edge_runtimes.clone()
     }
 
     /// The keys of tokens, to make a first token with.
@@ -429,6 +439,12 @@ impl Running {
         Ok(parts)
     }
 
+    fn watch_files(&mut self, control: &Arc<Control>) {
+        let (watched, known) = (Arc::clone(control), watch::first(control));
+        let watching = self.serving(|stop| self.tasks.spawn(watch::watch(watched, known, stop)));
+        self.watching = Some(watching);
+    }
+
     fn start_gateway(
         &mut self,
         config: &Config,
@@ -502,10 +518,7 @@ impl Running {
             metrics: Arc::clone(&self.metrics),
         };
         let control = Arc::new(Control::new(parts, load, config, stores));
-        let known = watch::first(&control);
-        let watched = Arc::clone(&control);
-        self.watching =
-            Some(self.serving(|stop| self.tasks.spawn(watch::watch(watched, known, stop))));
+        self.watch_files(&control);
         self.control = Some(control);
         self.aside = Some(Aside {
             fronts: Arc::clone(&fronts),
@@ -514,6 +527,7 @@ impl Running {
         });
         let metrics = Arc::clone(&self.metrics);
         let stop = edge::Stop::default();
+        self.edge_runtimes = edge.runtimes();
         let serving = self.tasks.spawn(edge.serve(fronts, metrics, stop.clone()));
         self.ingest = Some((stop, serving));
         self.pipeline = Some(pipeline);

@@ -7,8 +7,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::TaskTracker;
@@ -50,10 +52,14 @@ fn tell(socket: &OsStr, message: &str) {
 
 /// Pings the watchdog of systemd until it is dropped.
 ///
-/// The ping is a task like those that serve requests: when the threads of the runtime do nothing any
-/// more, neither does it, and systemd ends the process and starts it again.
+/// The ping is a task like those that serve requests, and each thread that serves connections has a turn
+/// before it: when one of them does nothing any more, neither does the ping, and systemd ends the process
+/// and starts it again.
 #[derive(Debug)]
-pub(super) struct Watchdog(Option<AbortHandle>);
+pub(super) struct Watchdog {
+    pings: Option<AbortHandle>,
+    watched: Arc<OnceLock<Vec<Handle>>>,
+}
 
 impl Watchdog {
     /// Starts to ping, where systemd asked for it. Within the runtime.
@@ -62,17 +68,24 @@ impl Watchdog {
             std::env::var_os("WATCHDOG_USEC"),
             std::env::var_os("WATCHDOG_PID"),
         );
-        Self(match (asked, std::env::var_os("NOTIFY_SOCKET")) {
-            (Some(limit), Some(socket)) => Some(ping(socket, limit)),
+        let watched = Arc::default();
+        let pings = match (asked, std::env::var_os("NOTIFY_SOCKET")) {
+            (Some(limit), Some(socket)) => Some(ping(socket, limit, Arc::clone(&watched))),
             _ => None,
-        })
+        };
+        Self { pings, watched }
+    }
+
+    /// From now on these runtimes are watched as well.
+    pub(super) fn watch(&self, runtimes: Vec<Handle>) {
+        self.watched.get_or_init(|| runtimes);
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
+        if let Some(pings) = &self.pings {
+            pings.abort();
         }
     }
 }
@@ -86,13 +99,18 @@ fn asked(limit: Option<OsString>, process: Option<OsString>) -> Option<Duration>
 }
 
 /// Three pings in the time that systemd waits for one.
-fn ping(socket: OsString, limit: Duration) -> AbortHandle {
+fn ping(socket: OsString, limit: Duration, watched: Arc<OnceLock<Vec<Handle>>>) -> AbortHandle {
     let pause = (limit / 3).max(Duration::from_millis(1));
-    let pings = TaskTracker::new().spawn(async move {
+    let tasks = TaskTracker::new();
+    let pings = tasks.clone().spawn(async move {
         let mut ticks = tokio::time::interval(pause);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            for runtime in watched.get().into_iter().flatten() {
+                // One that has been stopped says so at once.
+                drop(tasks.spawn_on(async {}, runtime).await);
+            }
             tell(&socket, "WATCHDOG=1\n");
         }
     });
@@ -137,28 +155,36 @@ mod tests {
             let length = systemd.recv(&mut message).ok()?;
             Some(String::from_utf8_lossy(&message[..length]).into_owned())
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let _inside = runtime.enter();
-        let pings = ping(path.into_os_string(), Duration::from_millis(15));
-        for _ in 0..3 {
-            assert_eq!(heard(30_000).as_deref(), Some("WATCHDOG=1\n"));
+        let start = || {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(1).enable_all().build().unwrap()
+        };
+        let (runtime, edge, stopped) = (start(), start(), start());
+        let gone = stopped.handle().clone();
+        stopped.shutdown_background();
+        let watched = Arc::new(OnceLock::from(vec![gone, edge.handle().clone()]));
+        let inside = runtime.enter();
+        let limit = Duration::from_millis(15);
+        let pings = ping(path.into_os_string(), limit, watched);
+        for stands_still in [&runtime, &edge] {
+            for _ in 0..3 {
+                assert_eq!(heard(30_000).as_deref(), Some("WATCHDOG=1\n"));
+            }
+            // A task that never gives its thread back.
+            let (stands, standing) = mpsc::channel();
+            let (go_on, wait) = mpsc::channel::<()>();
+            let stand = async move {
+                stands.send(()).unwrap();
+                wait.recv().ok();
+            };
+            TaskTracker::new().spawn_on(stand, stands_still.handle());
+            standing.recv().unwrap();
+            while heard(1).is_some() {}
+            assert_eq!(heard(200), None);
+            go_on.send(()).unwrap();
+            assert!(heard(30_000).is_some());
         }
-        // A task that never gives its thread back.
-        let (stands, standing) = mpsc::channel();
-        let (go_on, wait) = mpsc::channel::<()>();
-        TaskTracker::new().spawn(async move {
-            stands.send(()).unwrap();
-            wait.recv().ok();
-        });
-        standing.recv().unwrap();
-        while heard(1).is_some() {}
-        assert_eq!(heard(200), None);
-        go_on.send(()).unwrap();
-        assert!(heard(30_000).is_some());
+        drop(inside);
         pings.abort();
     }
 }

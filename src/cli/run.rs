@@ -155,10 +155,11 @@ impl Service<'_> {
         let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Internal, error))?;
         let took_over = !passed.is_empty();
         // Until the end: who stops or hands over is watched as well.
-        let _watchdog = Watchdog::start();
+        let watchdog = Watchdog::start();
         let running = app::start(self.config, only, load, passed)
             .await
             .map_err(|error| start_failure(&error))?;
+        watchdog.watch(running.edge_runtimes());
         // After a handover nobody may be left who reads it.
         if let (Err(failure), false) = (banner(self.config, &running), took_over) {
             return Err(failure);
@@ -321,7 +322,7 @@ fn end(report: &StopReport, unwritten: u64) -> Exit {
 pub(super) fn start_failure(error: &StartError) -> Failure {
     let exit = match error {
         StartError::Bind(_)
-        | StartError::Edge(EdgeError::Bind(_))
+        | StartError::Edge(EdgeError::Bind(_) | EdgeError::Threads(_))
         | StartError::Socket { .. }
         | StartError::UnknownSocket(_) => Exit::Unavailable,
         StartError::DataDir { .. }

@@ -40,12 +40,24 @@ pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Sha
                         continue;
                     }
                 };
-                let (way, tasks) = (Arc::clone(&way), shared.tasks.clone());
-                let shared = Arc::clone(&shared);
-                tasks.spawn(async move {
-                    let end = run(stream, address, slot, &way, &shared).await;
+                // From here on another runtime has it.
+                let (Ok(stream), Some((runtime, counted))) =
+                    (stream.into_std(), shared.threads.choose())
+                else {
+                    taken.ended(ConnectionEnd::Broken);
+                    continue;
+                };
+                let (way, its) = (Arc::clone(&way), Arc::clone(&shared));
+                // One block: a future that is moved into another takes its room twice.
+                let connection = async move {
+                    let _counted = counted;
+                    let end = match TcpStream::from_std(stream) {
+                        Ok(stream) => run(stream, address, slot, &way, &its).await,
+                        Err(_) => ConnectionEnd::Broken,
+                    };
                     taken.ended(end);
-                });
+                };
+                shared.tasks.spawn_on(connection, runtime);
             }
             Err(error) => {
                 shared.metrics.edge.accept_errors.inc();

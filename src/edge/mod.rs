@@ -21,17 +21,20 @@ mod redirect;
 mod refusals;
 mod service;
 mod socket;
+mod threads;
 mod transport;
 mod turns;
 
 pub mod tls;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,6 +44,7 @@ use self::lifetime::LifeBounds;
 use self::prefixes::Prefixes;
 use self::redirect::Redirect;
 pub use self::socket::{BindError, bind, take_over};
+use self::threads::Threads;
 use self::tls::{ListenerTls, TlsError};
 use self::turns::Turns;
 use crate::config::{Config, Http2, Ingest, Listener, ProxyProtocol};
@@ -63,6 +67,9 @@ pub enum EdgeError {
         /// Why.
         source: TlsError,
     },
+    /// There are no threads for connections.
+    #[error("no threads for connections (`ingest.threads`): {0}")]
+    Threads(#[source] io::Error),
 }
 
 /// The public listeners, bound and not yet served: connections wait in the kernel's queues.
@@ -72,6 +79,7 @@ pub struct Edge {
     proxies: ProxyRules,
     max_connections: usize,
     prefixes: Arc<Prefixes>,
+    threads: Threads,
 }
 
 impl std::fmt::Debug for Edge {
@@ -178,6 +186,7 @@ struct Shared {
     crowd: Arc<Crowd>,
     prefixes: Arc<Prefixes>,
     turns: Turns,
+    threads: Threads,
     tasks: TaskTracker,
     stop: Stop,
 }
@@ -216,8 +225,8 @@ impl Edge {
     /// descriptors, if there is one. A socket that was passed for a listener is used instead.
     ///
     /// # Errors
-    /// When an address is taken or not ours, or a certificate cannot be used; the error names it.
-    /// Nothing listens then.
+    /// When an address is taken or not ours, a certificate cannot be used, or the system gives no
+    /// threads; the error names it. Nothing listens then.
     pub fn bind(
         config: &Config,
         descriptors: Option<u64>,
@@ -237,6 +246,7 @@ impl Edge {
             proxies: ingest.trusted_proxies.rules(),
             max_connections: max_connections(config, descriptors),
             prefixes: Prefixes::new(ingest),
+            threads: Threads::start(ingest.threads).map_err(EdgeError::Threads)?,
         })
     }
 
@@ -247,6 +257,12 @@ impl Edge {
             .iter()
             .filter_map(|(socket, way)| Some((way.name.clone(), socket.local_addr().ok()?)))
             .collect()
+    }
+
+    /// The runtimes that will serve connections, a thread each.
+    #[must_use]
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.threads.handles()
     }
 
     /// The TLS of the listeners that have it, to have its files read again.
@@ -278,6 +294,7 @@ impl Edge {
                 self.bounds.max_handshakes,
                 self.bounds.handshake_timeout / 10,
             ),
+            threads: self.threads,
             tasks: TaskTracker::new(),
             stop,
         });

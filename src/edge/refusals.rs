@@ -8,7 +8,7 @@
 //! [`FREE`] of them in a row on one connection; what was taken is answered at once, and ends the row.
 //! On one connection they leave one after the other, each after a wait that doubles from [`FIRST`] to
 //! `ingest.refusal_delay`. When more than [`CROWD`] wait on the node, each waits longer in proportion,
-//! up to [`LONGEST`] times: however many clients are refused, so many answers leave in a second and no
+//! up to [`LONGEST`] times, from its first refusal on: however many clients are refused, so many answers leave in a second and no
 //! more, and those of good clients have room between them. A connection whose network was refused more than [`NETWORK_FREE`] times,
 //! less one for each second, begins where that has led to. The request is over by then: its turn, its
 //! place and its memory are given back, only its answer is kept. A stop ends all waits, and a
@@ -64,8 +64,8 @@ impl Refusals {
         }
     }
 
-    /// Notes what a request is answered: how long the answer is to wait.
-    pub(super) fn note(&self, reply: &Reply, life: &Lifetime) -> Duration {
+    /// Notes what a request is answered: how long the answer is to wait, while so many others do.
+    pub(super) fn note(&self, reply: &Reply, life: &Lifetime, others: u64) -> Duration {
         let row = self.row.load(Ordering::Relaxed);
         // Nearly always.
         if self.most.is_zero() || (row == 0 && reply.status().is_success()) {
@@ -81,7 +81,9 @@ impl Refusals {
             Verdict::Refused => {
                 self.slot.refused();
                 self.row.store(row.saturating_add(1), Ordering::Relaxed);
-                wait_after(row, self.most)
+                // None are free in a crowd.
+                let row = if others > CROWD { row.max(FREE) } else { row };
+                among(wait_after(row, self.most), others)
             }
         }
     }
@@ -89,7 +91,6 @@ impl Refusals {
 
 /// Holds an answer back. Ends early when the connection is to end.
 pub(super) async fn hold_back(wait: Duration, life: &Lifetime, metrics: &EdgeMetrics) {
-    let wait = among(wait, metrics.refusals_waiting.get());
     let Some(until) = life.holds_back(spread(wait)) else {
         return;
     };

@@ -184,7 +184,7 @@ fn too_large(cap: usize) -> Refusal {
 /// How a body is compressed, by its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Encoding {
-    codec: Codec,
+    pub(super) codec: Codec,
     /// `x-log-bodyrawsize`, where it can be believed to be meant in bytes.
     raw_size: Option<usize>,
 }

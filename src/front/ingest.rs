@@ -27,10 +27,12 @@ use super::trace::Stage;
 use super::transcode::{self, Context};
 use crate::config::IdentityMode;
 use crate::event::{EventGroup, Reason, Refusal};
+use crate::foundation::apart::apart;
 use crate::foundation::budget::{Budget, Lease};
 use crate::gate::identity::state::TicketPass;
 use crate::gate::identity::{Check, Denied, Principal};
 use crate::gate::quota::Charges;
+use crate::logstore::codec::Codec;
 use crate::telemetry::RequestStage;
 
 /// What became of a request that was not refused.
@@ -48,7 +50,24 @@ pub(super) struct Sent {
     pub(super) lease: Lease,
 }
 
+/// From so many bytes on a body takes a millisecond or more: as it is, and packed, where there may be a
+/// thousand times as many.
+const LARGE: usize = 64 << 10;
+const LARGE_PACKED: usize = 4 << 10;
+
 impl Sent {
+    /// How what it takes to take it is to be done.
+    fn pace(&self) -> Pace {
+        let least = match self.encoding.codec {
+            Codec::None => LARGE,
+            _ => LARGE_PACKED,
+        };
+        match self.bytes.len() < least {
+            true => Pace::Short,
+            false => Pace::Long,
+        }
+    }
+
     /// The plain bytes: see [`Encoding::decode`].
     pub(super) fn decode<'a>(
         &'a mut self,
@@ -57,6 +76,23 @@ impl Sent {
     ) -> Result<&'a [u8], Refusal> {
         self.encoding
             .decode(&self.bytes, cap, &mut self.lease, plain)
+    }
+}
+
+/// How long the work on a body holds its thread.
+#[derive(Clone, Copy)]
+enum Pace {
+    Short,
+    /// Others have the thread meanwhile.
+    Long,
+}
+
+impl Pace {
+    fn work<T>(self, work: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Short => work(),
+            Self::Long => apart(work),
+        }
     }
 }
 
@@ -114,8 +150,9 @@ impl Front {
                 .admit(size, priority)
                 .inspect_err(|refusal| arrival.count_refused_bytes(refusal, size))?,
         };
+        let pace = sent.pace();
         if let Caller::Known(principal, signed) = &caller
-            && let Err(error) = signed.check(&sent.bytes)
+            && let Err(error) = pace.work(|| signed.check(&sent.bytes))
         {
             let denied = Denied::new(principal.kind(), error).named(principal.key());
             caller = Caller::Known(
@@ -131,7 +168,7 @@ impl Front {
                 Ok(Taken::Relayed(relayed))
             }
             caller => {
-                let kept = self.take_body(arrival, check, caller, sent, charges);
+                let kept = pace.work(|| self.take_body(arrival, check, caller, sent, charges));
                 let kept = kept.inspect_err(|refusal| arrival.count_refused_bytes(refusal, size));
                 Ok(Taken::Held(kept?))
             }

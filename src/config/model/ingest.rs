@@ -23,6 +23,9 @@ pub struct Ingest {
     pub ipv6_only: bool,
     /// Sets `SO_REUSEPORT` on every public listener, so that several processes share the port. Off, a second process on the same port is an error at start.
     pub reuse_port: bool,
+    /// Threads that serve connections; each connection stays with one. 0: one for each processor, or as many as `TOKIO_WORKER_THREADS` in the environment says.
+    #[schemars(range(min = 0, max = 1024))]
+    pub threads: u32,
     /// Connections that the kernel keeps until they are accepted, for each listener. The kernel cuts it to `net.core.somaxconn`.
     #[schemars(range(min = 1, max = 65_535))]
     pub backlog: u32,
@@ -183,6 +186,7 @@ impl Default for Ingest {
             listen: loopback(8080),
             ipv6_only: false,
             reuse_port: false,
+            threads: 0,
             backlog: 1024,
             max_connections: 10_000,
             max_connections_per_prefix: 512,
