@@ -199,7 +199,10 @@ fn who_is_refused_among_many_waits_longer() {
         assert!(Instant::now() < deadline, "{}", tollgate.metric(DELAYED));
         thread::sleep(Duration::from_millis(20));
     }
-    assert!(tollgate.metric(WAITING) > 2100, "the first have left already");
+    assert!(
+        tollgate.metric(WAITING) > 2100,
+        "the first have left already"
+    );
     let mut last = connect(ingest);
     let began = Instant::now();
     ask_badly(&mut last);
