@@ -18,7 +18,7 @@ use crate::config::{
     Ack, Config, FilesUpstream, KafkaUpstream, Logstore, Project, Upstream, UpstreamKind,
 };
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
+use crate::logstore::client::{OnResend, StoreClient, StoreEndpoint, Timeouts};
 use crate::logstore::signature::AccessKey;
 use crate::pipeline::destination::files::Files;
 use crate::pipeline::destination::kafka::Kafka;
@@ -155,13 +155,15 @@ impl LaneMaker<'_> {
         let fallback = fallback.map(|upstream| self.route(of_this, upstream, &metrics, parts));
         let (fallback, second) = fallback.transpose()?.unzip();
         let names = (upstream_project(project), upstream_logstore(logstore));
-        let way = print_of(&(&first, &second, names, upstream.compression));
+        let packing = (upstream.compression, logstore.shard_by);
+        let way = print_of(&(&first, &second, names, packing));
         Ok(LaneSpec {
             project: project.name.clone(),
             logstore: name.clone(),
             store,
             fallback,
             codec: codec_of(upstream.compression),
+            shard_by: logstore.shard_by,
             weight: logstore.weight,
             metrics,
             ack: *ack,
@@ -187,7 +189,7 @@ impl LaneMaker<'_> {
             (_, Some(files)) if upstream.kind == UpstreamKind::Files => {
                 self.files(of_this, upstream, files, metrics)
             }
-            _ => self.store(of_this, upstream, parts)?,
+            _ => self.store(of_this, upstream, metrics, parts)?,
         };
         let route = Route {
             destination: Arc::new(destination),
@@ -242,6 +244,7 @@ impl LaneMaker<'_> {
         &self,
         of_this: &OfLane<'_>,
         upstream: &Upstream,
+        metrics: &Arc<LogstoreMetrics>,
         parts: &mut LaneParts,
     ) -> Result<(Destination, String), StartError> {
         let (project, logstore) = (of_this.project, of_this.logstore);
@@ -255,10 +258,12 @@ impl LaneMaker<'_> {
         }
         let kept = (way.clone(), Arc::clone(&client));
         parts.stores.clients.insert(place, kept);
+        let metrics = Arc::clone(metrics);
         let store = Sls {
             client,
             project: upstream_project(project).clone(),
             logstore: upstream_logstore(logstore).clone(),
+            on_resend: OnResend::new(move || metrics.delivery.resends_in_doubt.inc()),
         };
         Ok((Destination::Sls(store), way))
     }

@@ -53,7 +53,7 @@ use self::quarantine::Quarantine;
 pub use self::receipt::Receipt;
 pub use self::stop::StopReport;
 use self::tending::{Tended, tend};
-use crate::config::{Ack, Batch, Delivery, Limits, Overload, Spool};
+use crate::config::{Ack, Batch, Delivery, Limits, Overload, ShardBy, Spool};
 use crate::foundation::budget::fair::{Division, FairRules, FairTerms};
 use crate::foundation::budget::{Budget, percent_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -74,6 +74,8 @@ pub struct LaneSpec {
     pub fallback: Option<Route>,
     /// Compression of LogGroups.
     pub codec: Codec,
+    /// What decides the shard of a LogGroup.
+    pub shard_by: ShardBy,
     /// How its share compares to those of the others.
     pub weight: u32,
     /// Where its events are counted.

@@ -153,6 +153,11 @@ upstream = "store"
         let stderr = data
             .path()
             .join(format!("stderr-{}.log", std::process::id()));
+        // A store that comes back is to have its old address.
+        let logstore: &[&str] = match arguments.contains(&"--logstore-listen") {
+            true => &[],
+            false => &["--logstore-listen", "127.0.0.1:0"],
+        };
         let mut child = command
             .args([
                 "run",
@@ -161,7 +166,8 @@ upstream = "store"
                 "--admin-listen",
                 "127.0.0.1:0",
             ])
-            .args(["--logstore-listen", "127.0.0.1:0", "--data-dir"])
+            .args(logstore)
+            .arg("--data-dir")
             .arg(data.path())
             .args(arguments)
             .stdin(Stdio::null())

@@ -29,7 +29,7 @@ use super::batch::{Held, SealedBatch, Waiting};
 use super::delivery::aimd::{Concurrency, Sign, Slot};
 use super::delivery::breaker::{Pass, Verdict};
 use super::delivery::span::{DeliverySpan, Links};
-use super::destination::{Failure, Parcel, Taken};
+use super::destination::{Failure, Packing, Parcel, Taken};
 use super::lane::Lane;
 use super::lane_spool::{Ending, Job};
 use super::retry::{Backoff, Health, random_share};
@@ -38,7 +38,6 @@ use super::{LaneSpec, Route};
 use crate::config::Delivery;
 use crate::event::Reason;
 use crate::foundation::clock;
-use crate::logstore::codec::Codec;
 use crate::logstore::error::{NextStep, RetryReason};
 use crate::telemetry::spans::SpanQueue;
 use crate::telemetry::{DropReason, LogstoreMetrics};
@@ -60,7 +59,7 @@ pub(super) struct Forwarder {
     store: Route,
     fallback: Option<Route>,
     concurrency: Concurrency,
-    codec: Codec,
+    packing: Packing,
     backoff: Backoff,
     metrics: Arc<LogstoreMetrics>,
     health: Mutex<Health>,
@@ -115,7 +114,10 @@ impl Forwarder {
             store: spec.store,
             fallback: spec.fallback,
             concurrency: Concurrency::new(delivery.concurrency, Arc::clone(&spec.metrics)),
-            codec: spec.codec,
+            packing: Packing {
+                codec: spec.codec,
+                shard_by: spec.shard_by,
+            },
             backoff: Backoff::new(delivery),
             metrics: spec.metrics,
             health: Mutex::default(),
@@ -203,7 +205,7 @@ impl Forwarder {
             links,
             instead_of,
         } = batch;
-        let mut parcel = match Parcel::pack(self.codec, raw, lease).await {
+        let mut parcel = match Parcel::pack(self.packing, raw, lease).await {
             Ok(parcel) => parcel,
             Err(error) => {
                 let events = held.events();
