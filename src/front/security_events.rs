@@ -289,6 +289,7 @@ mod tests {
                     on_resend: OnResend::default(),
                 })),
                 upstream: Upstream::new("store", &Delivery::default(), Arc::default()),
+                project: None,
             },
             project,
             logstore,

@@ -43,6 +43,7 @@ use tokio_util::task::TaskTracker;
 
 use self::admission::watch_machine;
 pub use self::change::Changed;
+pub use self::delivery::project::ProjectPart;
 pub use self::delivery::upstream::Upstream;
 use self::destination::Destination;
 use self::forward::Forwarder;
@@ -98,6 +99,8 @@ pub struct Route {
     pub destination: Arc<Destination>,
     /// What all lanes to it share.
     pub upstream: Arc<Upstream>,
+    /// What this lane has of its project there, where the destination has projects.
+    pub project: Option<ProjectPart>,
 }
 
 /// What all lanes go by.

@@ -288,6 +288,7 @@ fn route_to(store: SocketAddr, upstream: Arc<Upstream>, setup: &Setup) -> Route 
         timeouts: Timeouts::of(&setup.delivery),
     });
     let (project, logstore) = names();
+    let part = upstream.part_of(&project);
     Route {
         destination: Arc::new(Destination::Sls(Sls {
             client: Arc::new(client.unwrap()),
@@ -296,6 +297,7 @@ fn route_to(store: SocketAddr, upstream: Arc<Upstream>, setup: &Setup) -> Route 
             on_resend: OnResend::default(),
         })),
         upstream,
+        project: Some(part),
     }
 }
 

@@ -34,7 +34,7 @@ use self::connect::{Base, connector};
 pub use self::exchange::OnResend;
 use self::exchange::{Answer, TOO_LARGE, Wire, exchange, is_quiet};
 use self::key::Key;
-pub use self::key::KeySource;
+pub use self::key::{KeyKeeper, KeyRead, KeySource};
 pub use self::read::{
     CursorFrom, MAX_PULL, Packed, PullError, PullOrder, Pulled, ShardInfo, is_at,
 };
@@ -256,11 +256,12 @@ impl StoreClient {
         })
     }
 
-    /// The same client, which reads its access key from `source` again when the store refuses it.
+    /// The same client, which has its access key read again from time to time, and when the store refuses
+    /// it.
     #[must_use]
-    pub fn reading_keys_from(self, source: KeySource) -> Self {
+    pub fn with_key_kept_by(self, keeper: KeyKeeper) -> Self {
         Self {
-            key: self.key.with_source(source),
+            key: self.key.kept_by(keeper),
             ..self
         }
     }

@@ -154,7 +154,10 @@ impl StoreClient {
     }
 
     async fn pass_on(&self, head: Request<()>, body: Bytes) -> Result<RelayedAnswer, StoreError> {
-        let (response, all_taken) = self.wire.request(head, (body, &OnResend::default())).await?;
+        let (response, all_taken) = self
+            .wire
+            .request(head, (body, &OnResend::default()))
+            .await?;
         let (head, body) = response.into_parts();
         let not_the_store = |what| StoreError::NotTheStore {
             status: head.status.as_u16(),

@@ -28,6 +28,7 @@ use self::traced::begin_span;
 use super::batch::{Held, SealedBatch, Waiting};
 use super::delivery::aimd::{Concurrency, Sign, Slot};
 use super::delivery::breaker::{Pass, Verdict};
+use super::delivery::project::ProjectSlot;
 use super::delivery::span::{DeliverySpan, Links};
 use super::destination::{Failure, Packing, Parcel, Taken};
 use super::lane::Lane;
@@ -82,6 +83,7 @@ struct Turn<'a> {
     slot: Slot<'a>,
     route: &'a Route,
     pass: Pass<'a>,
+    project: Option<ProjectSlot<'a>>,
 }
 
 /// How an attempt to send all of a batch went.
@@ -429,7 +431,16 @@ impl Forwarder {
                 break (route, pass);
             }
         };
-        Turn { slot, route, pass }
+        let project = match &route.project {
+            Some(part) => Some(part.slot(pass.is_probe()).await),
+            None => None,
+        };
+        Turn {
+            slot,
+            route,
+            pass,
+            project,
+        }
     }
 
     /// One attempt.
@@ -443,6 +454,7 @@ impl Forwarder {
             slot,
             route,
             mut pass,
+            project,
         } = turn;
         if let Some(span) = &parcel.span {
             span.count();
@@ -454,6 +466,9 @@ impl Forwarder {
             Err(failure) => (failure.sign, failure.verdict),
         };
         slot.ended(sign, parcel.body.len(), began);
+        if let Some(project) = &project {
+            project.ended(sign, began);
+        }
         pass.asked_to_wait(result.as_ref().err().and_then(|it| it.retry_after));
         route.upstream.attempted(began.elapsed());
         pass.ended(verdict);
