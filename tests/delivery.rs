@@ -718,3 +718,68 @@ fn delivery_over_half_closed_connections_loses_nothing_and_marks_what_may_be_twi
     let doubts = tollgate.metric(&of("delivery_resends_in_doubt_total", ""));
     assert_eq!(doubts, twice);
 }
+
+#[test]
+fn delivery_of_a_replayed_copy_goes_to_the_second_store_alone() {
+    let (first, mended) = (
+        Store::start(|_, _, _| Reply::Say(OK.to_owned())),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let told = Arc::clone(&mended);
+    let second = Store::start(move |_, _, body| {
+        if !told.load(Ordering::SeqCst) && has(body, "poison") {
+            return refusal("400 Bad Request", "PostBodyInvalid");
+        }
+        Reply::Say(OK.to_owned())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(first.address, folder.path());
+    let project = format!("name = \"{PROJECT}\"\n");
+    let upstream = config.find("[[upstream]]").unwrap()..config.find("[[project]]").unwrap();
+    let other = config[upstream]
+        .replace("name = \"store\"", "name = \"second\"")
+        .replace(&first.address.to_string(), &second.address.to_string());
+    let config = config.replace(&project, &format!("{project}also = \"second\"\n")) + &other;
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    let tollgate = Tollgate::start_with(Data::Own(folder), &["--config", &path]);
+    let lane = format!("{OPEN}@second");
+    let of_copy = |metric: &str, more: &str| {
+        let labels = format!("project=\"{PROJECT}\",logstore=\"{lane}\"{more}");
+        tollgate.metric(&format!("tollgate_{metric}{{{labels}}}"))
+    };
+    let delivered = of("events_delivered_total", "");
+    send(&tollgate, &["a", "poison", "b"]);
+    until(
+        "the first has all, and of the copy one is set aside",
+        || {
+            tollgate.metric(&delivered) == 3
+                && of_copy("events_quarantined_total", ",judge=\"store\"") == 1
+        },
+    );
+    mended.store(true, Ordering::SeqCst);
+    let url = format!("http://{}", tollgate.admin);
+    let quarantine = |words: &[&str]| {
+        let mut command = binary();
+        command.arg("quarantine").args(words);
+        command.args(["--output", "json", "--admin-url", &url, "--data-dir"]);
+        command.arg(tollgate.data_dir()).output().unwrap()
+    };
+    until("its record is replayed", || {
+        let replayed = quarantine(&["replay", "--logstore", &lane]);
+        let report: serde_json::Value = serde_json::from_slice(&replayed.stdout).unwrap();
+        report["taken"] == 1
+    });
+    until("the second store has it", || {
+        of_copy("events_delivered_total", "") == 3
+    });
+    assert_eq!(of_copy("events_accepted_total", ""), 4);
+    assert_eq!(tollgate.metric(&delivered), 3);
+    assert_eq!(tollgate.metric(&of("events_accepted_total", "")), 3);
+    let absent = quarantine(&["replay", "--logstore", &format!("{OPEN}@nowhere")]);
+    let words = String::from_utf8(absent.stderr).unwrap();
+    assert!(words.contains("@nowhere in"), "{words}");
+    let purged = quarantine(&["purge", "--logstore", &lane, "--yes"]);
+    assert!(purged.status.success(), "{purged:?}");
+}
