@@ -81,7 +81,8 @@ impl UpstreamMetrics {
     }
 
     /// The projects that are delivered here, and how many LogGroups each may have on their way.
-    pub(super) fn projects(&self) -> Vec<(String, u64)> {
+    #[must_use]
+    pub fn projects(&self) -> Vec<(String, u64)> {
         let projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
         let used = projects.iter().filter_map(|(name, gauge)| {
             let gauge = gauge.upgrade()?;

@@ -151,6 +151,8 @@ impl Drop for ProjectSlot<'_> {
 mod tests {
     use std::time::Duration;
 
+    use tokio_util::task::TaskTracker;
+
     use super::*;
 
     const SOON: Duration = Duration::from_millis(50);
@@ -233,7 +235,8 @@ mod tests {
         held[0].ended(Sign::ProjectQuota, Instant::now());
         held.push(second.slot(false).await);
         let waiting = second.clone();
-        let waiter = tokio::spawn(async move { drop(waiting.slot(false).await) });
+        let tasks = TaskTracker::new();
+        let waiter = tasks.spawn(async move { drop(waiting.slot(false).await) });
         tokio::task::yield_now().await;
         assert!(!waiter.is_finished());
         drop(held);

@@ -153,4 +153,19 @@ mod tests {
         let turns = [0; 3].map(|_| millis(budget.next(later)));
         assert_eq!(turns, [10_000, 10_020, 10_040]);
     }
+
+    #[test]
+    fn lanes_of_a_project_share_and_one_that_nobody_goes_to_is_forgotten() {
+        let metrics = Arc::<UpstreamMetrics>::default();
+        let upstream = Upstream::new("store", &Delivery::default(), Arc::clone(&metrics));
+        let project = |name| ProjectName::new(name).unwrap();
+        let parts = ["shop", "shop", "blog"].map(|name| upstream.part_of(&project(name)));
+        let known = || metrics.projects().into_iter().map(|(name, _)| name);
+        assert_eq!(known().collect::<Vec<_>>(), ["blog", "shop"]);
+        let [one, other, blog] = parts;
+        drop((one, blog));
+        assert_eq!(known().collect::<Vec<_>>(), ["shop"]);
+        drop(other);
+        assert_eq!(known().count(), 0);
+    }
 }
