@@ -529,3 +529,257 @@ fn delivery_of_a_replayed_event_goes_to_the_store_that_refused_it_and_makes_no_s
     });
     assert_eq!(of_copy("events_accepted_total"), 3);
 }
+
+#[test]
+fn delivery_uses_a_key_that_was_rotated_before_the_old_one_is_refused() {
+    let heads = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&heads);
+    let store = Store::start(move |_, head, _| {
+        seen.lock().unwrap().push(head.to_owned());
+        Reply::Say(OK.to_owned())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(store.address, folder.path());
+    let config = config.replace(
+        "[delivery]\n",
+        "[delivery]\ncredentials_refresh = \"50ms\"\n",
+    );
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    let tollgate = Tollgate::start_with(Data::Own(folder), &["--config", &path]);
+    send(&tollgate, &["a"]);
+    let secret = tollgate.data_dir().join("secret");
+    std::fs::write(secret, "of-today\n").unwrap();
+    let mut sent = 1;
+    until("the new one is used", || {
+        send(&tollgate, &["b"]);
+        sent += 1;
+        let heads = heads.lock().unwrap();
+        heads.last().is_some_and(|head| head.contains("of-today"))
+    });
+    until("all is delivered", || {
+        tollgate.metric(&of("events_delivered_total", "")) == sent
+    });
+    let count = |name: &str| tollgate.metric(&format!("tollgate_upstream_{name}}}"));
+    let reads = "credential_reads_total{upstream=\"store\",outcome=";
+    assert_eq!(count(&format!("{reads}\"changed\"")), 1);
+    assert_eq!(count(&format!("{reads}\"failed\"")), 0);
+    assert_eq!(count("credentials_refused_total{upstream=\"store\""), 0);
+    let log = tollgate.stderr();
+    assert!(!log.contains("of yesterday"), "{log}");
+}
+
+#[test]
+fn delivery_says_which_project_is_over_its_quota() {
+    let store = Store::start(|number, _, _| match number {
+        0..3 => refusal("403 Forbidden", "WriteQuotaExceed"),
+        3..5 => refusal("403 Forbidden", "ShardWriteQuotaExceed"),
+        _ => Reply::Say(OK.to_owned()),
+    });
+    let tollgate = start(store.address);
+    let gauge = format!(
+        "tollgate_upstream_project_concurrency{{upstream=\"store\",project=\"{PROJECT}\"}}"
+    );
+    assert!(tollgate.metrics().contains(&format!("{gauge} 0")));
+    send(&tollgate, &["a"]);
+    until("it is delivered", || {
+        tollgate.metric(&of("events_delivered_total", "")) == 1
+    });
+    assert!(tollgate.metric(&gauge) >= 1, "{}", tollgate.metrics());
+    let told = |format: &str| {
+        let url = format!("http://{}", tollgate.admin);
+        let mut command = binary();
+        command.args(["upstreams", "--output", format, "--admin-url", &url]);
+        command.arg("--data-dir").arg(tollgate.data_dir());
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let report: serde_json::Value = serde_json::from_str(told("json").trim()).unwrap();
+    assert_eq!(report["projects"][0]["project"], PROJECT);
+    assert!(report["projects"][0]["concurrency"].as_u64() >= Some(1));
+    let table = told("text");
+    assert!(table.contains(&format!(" {PROJECT} ")), "{table}");
+}
+
+#[test]
+fn delivery_follows_a_name_that_stands_for_another_address() {
+    let names = |taken: &Arc<AtomicUsize>| {
+        let taken = Arc::clone(taken);
+        move |_: usize, _: &str, _: &[u8]| {
+            taken.fetch_add(1, Ordering::SeqCst);
+            Reply::Say(OK.to_owned())
+        }
+    };
+    let (at_first, at_second) = (Arc::default(), Arc::default());
+    let first = Store::start_at("127.0.0.1:0".parse().unwrap(), names(&at_first));
+    let port = first.address.port();
+    let second = format!("127.0.0.2:{port}").parse().unwrap();
+    let _second = Store::start_at(second, names(&at_second));
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    let stands_for = |address: &str| {
+        std::fs::write(&hosts, format!("{address} {PROJECT}.store.test\n")).unwrap();
+    };
+    stands_for("127.0.0.1");
+    let config = configuration(first.address, folder.path());
+    let config = config.replace(&first.address.to_string(), &format!("store.test:{port}"));
+    let config = config.replace("[delivery]\n", "[delivery]\nconnection_age = \"100ms\"\n");
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    let data = Data::Kept(folder.path().to_owned());
+    let arguments = ["--config", path.to_str().unwrap()];
+    let Some(tollgate) = Tollgate::start_with_hosts(data, &hosts, &arguments) else {
+        return;
+    };
+    let mut sent = 0;
+    let mut send_one = || {
+        send(&tollgate, &["a"]);
+        sent += 1;
+        until("it is delivered", || {
+            tollgate.metric(&of("events_delivered_total", "")) == sent
+        });
+    };
+    for _ in 0..5 {
+        send_one();
+    }
+    assert_eq!(at_second.load(Ordering::SeqCst), 0);
+    stands_for("127.0.0.2");
+    until("the other address is dialled", || {
+        send_one();
+        at_second.load(Ordering::SeqCst) > 0
+    });
+    std::thread::sleep(Duration::from_millis(150));
+    // A connection that grew old while nothing was sent carries one more at most.
+    send_one();
+    let before = at_first.load(Ordering::SeqCst);
+    for _ in 0..5 {
+        send_one();
+    }
+    assert_eq!(
+        at_first.load(Ordering::SeqCst),
+        before,
+        "nobody goes there any more"
+    );
+}
+
+/// The first LogGroup of a connection is answered; of the next one nothing is said, and the half of the
+/// connection that would say it is closed.
+fn serve_half(mut stream: TcpStream, taken: &Mutex<Vec<String>>) {
+    let pack_of = |body: &[u8]| {
+        let text = String::from_utf8_lossy(body);
+        let place = text.find("__pack_id__").unwrap();
+        let id: String = text[place..]
+            .chars()
+            .skip("__pack_id__".len())
+            .skip_while(|it| !it.is_ascii_hexdigit())
+            .take_while(|it| it.is_ascii_hexdigit() || *it == '-')
+            .collect();
+        id
+    };
+    for answered in [true, false] {
+        let Some((_, body)) = read(&mut stream) else {
+            return;
+        };
+        taken.lock().unwrap().push(pack_of(&body));
+        if answered {
+            stream.write_all(OK.as_bytes()).unwrap();
+        }
+    }
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    // It still reads what comes, and never says a word again.
+    let mut rest = Vec::new();
+    drop(stream.read_to_end(&mut rest));
+}
+
+#[test]
+fn delivery_over_half_closed_connections_loses_nothing_and_marks_what_may_be_twice() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let taken = Arc::<Mutex<Vec<String>>>::default();
+    let all = Arc::clone(&taken);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let taken = Arc::clone(&all);
+            std::thread::spawn(move || serve_half(stream.unwrap(), &taken));
+        }
+    });
+    let tollgate = start(address);
+    for sent in 1..=20 {
+        send(&tollgate, &["a"]);
+        until("it is delivered", || {
+            tollgate.metric(&of("events_delivered_total", "")) == sent
+        });
+    }
+    let taken = taken.lock().unwrap();
+    let once: std::collections::BTreeSet<_> = taken.iter().collect();
+    assert_eq!(once.len(), 20, "{taken:?}");
+    let twice = (taken.len() - once.len()) as u64;
+    assert!(twice > 0, "{taken:?}");
+    let doubts = tollgate.metric(&of("delivery_resends_in_doubt_total", ""));
+    assert_eq!(doubts, twice);
+}
+
+#[test]
+fn delivery_of_a_replayed_copy_goes_to_the_second_store_alone() {
+    let (first, mended) = (
+        Store::start(|_, _, _| Reply::Say(OK.to_owned())),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let told = Arc::clone(&mended);
+    let second = Store::start(move |_, _, body| {
+        if !told.load(Ordering::SeqCst) && has(body, "poison") {
+            return refusal("400 Bad Request", "PostBodyInvalid");
+        }
+        Reply::Say(OK.to_owned())
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let config = configuration(first.address, folder.path());
+    let project = format!("name = \"{PROJECT}\"\n");
+    let upstream = config.find("[[upstream]]").unwrap()..config.find("[[project]]").unwrap();
+    let other = config[upstream]
+        .replace("name = \"store\"", "name = \"second\"")
+        .replace(&first.address.to_string(), &second.address.to_string());
+    let config = config.replace(&project, &format!("{project}also = \"second\"\n")) + &other;
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, config).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    let tollgate = Tollgate::start_with(Data::Own(folder), &["--config", &path]);
+    let lane = format!("{OPEN}@second");
+    let of_copy = |metric: &str, more: &str| {
+        let labels = format!("project=\"{PROJECT}\",logstore=\"{lane}\"{more}");
+        tollgate.metric(&format!("tollgate_{metric}{{{labels}}}"))
+    };
+    let delivered = of("events_delivered_total", "");
+    send(&tollgate, &["a", "poison", "b"]);
+    until(
+        "the first has all, and of the copy one is set aside",
+        || {
+            tollgate.metric(&delivered) == 3
+                && of_copy("events_quarantined_total", ",judge=\"store\"") == 1
+        },
+    );
+    mended.store(true, Ordering::SeqCst);
+    let url = format!("http://{}", tollgate.admin);
+    let quarantine = |words: &[&str]| {
+        let mut command = binary();
+        command.arg("quarantine").args(words);
+        command.args(["--output", "json", "--admin-url", &url, "--data-dir"]);
+        command.arg(tollgate.data_dir()).output().unwrap()
+    };
+    until("its record is replayed", || {
+        let replayed = quarantine(&["replay", "--logstore", &lane]);
+        let report: serde_json::Value = serde_json::from_slice(&replayed.stdout).unwrap();
+        report["taken"] == 1
+    });
+    until("the second store has it", || {
+        of_copy("events_delivered_total", "") == 3
+    });
+    assert_eq!(of_copy("events_accepted_total", ""), 4);
+    assert_eq!(tollgate.metric(&delivered), 3);
+    assert_eq!(tollgate.metric(&of("events_accepted_total", "")), 3);
+    let absent = quarantine(&["replay", "--logstore", &format!("{OPEN}@nowhere")]);
+    let words = String::from_utf8(absent.stderr).unwrap();
+    assert!(words.contains("@nowhere in"), "{words}");
+    let purged = quarantine(&["purge", "--logstore", &lane, "--yes"]);
+    assert!(purged.status.success(), "{purged:?}");
+}

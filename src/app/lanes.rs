@@ -18,7 +18,7 @@ use crate::config::{
     Ack, Config, FilesUpstream, KafkaUpstream, Logstore, Project, Upstream, UpstreamKind,
 };
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
+use crate::logstore::client::{KeyKeeper, OnResend, StoreClient, StoreEndpoint, Timeouts};
 use crate::logstore::signature::AccessKey;
 use crate::pipeline::destination::files::Files;
 use crate::pipeline::destination::kafka::Kafka;
@@ -155,13 +155,15 @@ impl LaneMaker<'_> {
         let fallback = fallback.map(|upstream| self.route(of_this, upstream, &metrics, parts));
         let (fallback, second) = fallback.transpose()?.unzip();
         let names = (upstream_project(project), upstream_logstore(logstore));
-        let way = print_of(&(&first, &second, names, upstream.compression));
+        let packing = (upstream.compression, logstore.shard_by);
+        let way = print_of(&(&first, &second, names, packing));
         Ok(LaneSpec {
             project: project.name.clone(),
             logstore: name.clone(),
             store,
             fallback,
             codec: codec_of(upstream.compression),
+            shard_by: logstore.shard_by,
             weight: logstore.weight,
             metrics,
             ack: *ack,
@@ -187,10 +189,13 @@ impl LaneMaker<'_> {
             (_, Some(files)) if upstream.kind == UpstreamKind::Files => {
                 self.files(of_this, upstream, files, metrics)
             }
-            _ => self.store(of_this, upstream, parts)?,
+            _ => self.store(of_this, (upstream, &shared), metrics, parts)?,
         };
+        let has_projects = matches!(destination, Destination::Sls(_));
+        let project = has_projects.then(|| shared.part_of(upstream_project(of_this.project)));
         let route = Route {
             destination: Arc::new(destination),
+            project,
             upstream: shared,
         };
         Ok((route, way))
@@ -241,24 +246,27 @@ impl LaneMaker<'_> {
     fn store(
         &self,
         of_this: &OfLane<'_>,
-        upstream: &Upstream,
+        (upstream, shared): (&Upstream, &Arc<pipeline::Upstream>),
+        metrics: &Arc<LogstoreMetrics>,
         parts: &mut LaneParts,
     ) -> Result<(Destination, String), StartError> {
         let (project, logstore) = (of_this.project, of_this.logstore);
         let place = (project.name.clone(), upstream.name.clone());
         let (way, client) = match parts.stores.clients.get(&place) {
             Some((way, client)) => (way.clone(), Arc::clone(client)),
-            None => self.client(&place, upstream)?,
+            None => self.client(&place, upstream, shared)?,
         };
         if upstream.kind == UpstreamKind::Sls {
             parts.clients.insert(place.clone(), Arc::clone(&client));
         }
         let kept = (way.clone(), Arc::clone(&client));
         parts.stores.clients.insert(place, kept);
+        let metrics = Arc::clone(metrics);
         let store = Sls {
             client,
             project: upstream_project(project).clone(),
             logstore: upstream_logstore(logstore).clone(),
+            on_resend: OnResend::new(move || metrics.delivery.resends_in_doubt.inc()),
         };
         Ok((Destination::Sls(store), way))
     }
@@ -268,6 +276,7 @@ impl LaneMaker<'_> {
         &self,
         place: &(ProjectName, String),
         upstream: &Upstream,
+        shared: &Arc<pipeline::Upstream>,
     ) -> Result<(String, Arc<StoreClient>), StartError> {
         let config = self.config;
         let is_embedded = upstream.kind == UpstreamKind::Embedded;
@@ -282,12 +291,17 @@ impl LaneMaker<'_> {
         let known = self.before.clients.get(place);
         let client = match known.filter(|(before, _)| *before == way) {
             Some((_, client)) => Arc::clone(client),
-            None => Arc::new(self.store_client(upstream, key)?),
+            None => Arc::new(self.store_client(upstream, key, shared)?),
         };
         Ok((way, client))
     }
 
-    fn store_client(&self, upstream: &Upstream, key: AccessKey) -> Result<StoreClient, StartError> {
+    fn store_client(
+        &self,
+        upstream: &Upstream,
+        key: AccessKey,
+        shared: &Arc<pipeline::Upstream>,
+    ) -> Result<StoreClient, StartError> {
         let config = self.config;
         let endpoint = match upstream.kind {
             UpstreamKind::Embedded => {
@@ -319,10 +333,12 @@ impl LaneMaker<'_> {
         if upstream.kind == UpstreamKind::Embedded {
             return Ok(client);
         }
-        let upstream = upstream.clone();
-        Ok(client.reading_keys_from(Arc::new(move || {
-            upstream_key(&upstream).map_err(|error| error.to_string())
-        })))
+        let (upstream, shared) = (upstream.clone(), Arc::clone(shared));
+        Ok(client.with_key_kept_by(KeyKeeper {
+            source: Arc::new(move || upstream_key(&upstream).map_err(|error| error.to_string())),
+            every: config.delivery.credentials_refresh.get(),
+            told: Arc::new(move |read| shared.credential_read(read)),
+        }))
     }
 }
 

@@ -12,7 +12,8 @@ const EXAMPLES: &str = "\
 For each upstream: the state of its breaker and since when, failures in a row, the time until the next
 probe, attempts that wait for the budget of retries, and for each logstore how many LogGroups may be on
 their way at once, of how many at most (a * marks a logstore that comes here only while its own upstream
-is down). docs/delivery.md says what the states mean.
+is down). Beside it, the projects that were over their quota at the store, and how many LogGroups all
+their logstores together may have on their way. docs/delivery.md says what the states mean.
 
 Examples:
   tollgate upstreams
@@ -65,6 +66,7 @@ fn table(reports: &[UpstreamReport]) -> Result<(), Failure> {
         "opened",
         "probes",
         "retries waiting",
+        "projects (at once)",
         "logstores (at once)",
     ];
     let row = |report: &UpstreamReport| {
@@ -85,6 +87,7 @@ fn table(reports: &[UpstreamReport]) -> Result<(), Failure> {
                 "{} of {}/s",
                 report.retries.waiting, report.retries.per_second
             ),
+            projects(report),
             lanes.join(", "),
         ]
     };
@@ -97,6 +100,19 @@ fn table(reports: &[UpstreamReport]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Those that were over their quota.
+fn projects(report: &UpstreamReport) -> String {
+    let bounded = report.projects.iter().filter_map(|it| {
+        let concurrency = it.concurrency?;
+        Some(format!("{} {concurrency}", it.project))
+    });
+    let bounded: Vec<String> = bounded.collect();
+    match bounded.is_empty() {
+        true => "-".to_owned(),
+        false => bounded.join(", "),
+    }
 }
 
 fn lane(it: &LaneReport) -> String {

@@ -1,7 +1,8 @@
 //! Faults on purpose, in writes only: for tests of what stands in front of the store.
 //!
 //! They come after a write was checked and before it is stored, in this order: the shard's quota,
-//! the delay, the error. A write that got an injected error was thus not stored.
+//! the delay, the error. A write that got an injected error was thus not stored. One whose answer is
+//! lost was.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,7 +57,7 @@ impl FaultInjector {
         if delay > Duration::ZERO {
             tokio::time::sleep(delay).await;
         }
-        if self.config.error_rate <= 0.0 || self.dice() >= self.config.error_rate {
+        if !self.happens(self.config.error_rate) {
             return None;
         }
         Some(match self.config.error_status {
@@ -66,6 +67,15 @@ impl FaultInjector {
                 code: self.config.error_code.clone(),
             },
         })
+    }
+
+    /// Whether the answer to a write that was stored is lost.
+    pub(super) fn loses_answer(&self) -> bool {
+        self.happens(self.config.lost_answer_rate)
+    }
+
+    fn happens(&self, rate: f64) -> bool {
+        rate > 0.0 && self.dice() < rate
     }
 
     fn over_quota(&self, logstore: u32, shard: u32, second: u64) -> bool {

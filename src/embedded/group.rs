@@ -65,6 +65,15 @@ pub(super) fn check(bytes: &[u8]) -> Result<Summary, GroupError> {
     Ok(summary)
 }
 
+/// Whether a LogGroup says which of its sender's it is.
+pub(super) fn has_pack_id(bytes: &[u8]) -> bool {
+    let named = |tags: &[Pair<'_>]| {
+        let mut named = tags.iter().filter(|(key, _)| *key == b"__pack_id__");
+        named.any(|(_, value)| !value.is_empty())
+    };
+    Group::read(bytes).is_ok_and(|group| named(&group.tags))
+}
+
 /// A LogGroup without its logs, which are read one by one.
 #[derive(Clone, Debug)]
 pub(super) struct Group<'a> {

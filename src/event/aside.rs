@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::foundation::names::{LogstoreName, ProjectName};
 
@@ -80,7 +80,10 @@ impl RecordFilter {
 pub struct ReplayOrder {
     /// The project.
     pub project: ProjectName,
-    /// The logstore whose events were set aside, and get what is replayed.
+    /// The logstore whose events were set aside, and get what is replayed; or what takes its copies,
+    /// which alone gets it then: `web@archive`.
+    #[serde(deserialize_with = "of_lane")]
+    #[schemars(with = "String")]
     pub logstore: LogstoreName,
     /// Which records.
     #[serde(default)]
@@ -94,6 +97,12 @@ pub struct ReplayOrder {
     /// Goes on where an earlier call has stopped: its [`ReplayReport::next`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+}
+
+/// The name of a logstore, or of what takes its copies.
+fn of_lane<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogstoreName, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    LogstoreName::of_lane(&text).map_err(serde::de::Error::custom)
 }
 
 /// What became of records of one check.
@@ -254,7 +263,9 @@ pub struct RecordPage {
 pub struct PurgeOrder {
     /// The project.
     pub project: ProjectName,
-    /// The logstore.
+    /// The logstore, or what takes its copies: `web@archive`.
+    #[serde(deserialize_with = "of_lane")]
+    #[schemars(with = "String")]
     pub logstore: LogstoreName,
 }
 

@@ -3,7 +3,7 @@
 //! Promise: a record is stored at most once. It is noted on disk as replayed before its event is handed
 //! over; if that then fails, the note is taken back. A crash in between leaves the note, and the event
 //! is lost unless it is replayed `again`, as every event is that was held when the process died. Limits
-//! are not charged: an operator asked for it. A run holds no more than a batch, asks for memory with
+//! are not charged: an operator asked for it. What a second destination had refused goes to that alone. A run holds no more than a batch, asks for memory with
 //! the lowest priority, and goes on for [`TIME`] and [`CALL`] records at most; there is one at a time.
 
 use std::collections::HashSet;
@@ -23,6 +23,7 @@ use crate::event::{
 };
 use crate::foundation::budget::Lease;
 use crate::gate::guard::Reservation;
+use crate::pipeline::Lane;
 use crate::pipeline::quarantine::{KeptRecord, Place, each_record_from, replayed};
 
 /// Time of one call. Who asked goes on from where it stopped.
@@ -41,7 +42,7 @@ struct Ready {
     id: String,
     /// The check that had set it aside.
     check: String,
-    target: Arc<SiteLogstore>,
+    lane: Arc<Lane>,
     group: EventGroup,
     lease: Lease,
     reservation: Reservation,
@@ -66,6 +67,8 @@ struct Run<'a> {
     front: &'a Front,
     order: &'a ReplayOrder,
     own: Arc<SiteLogstore>,
+    /// What takes the copies of that logstore, where the records are of those.
+    copies: Option<Arc<Lane>>,
     quality: Arc<Quality>,
     /// Replayed before.
     noted: HashSet<String>,
@@ -96,16 +99,28 @@ impl Front {
         let from =
             from.map_err(|_| AsideError::Invalid("from is not what an earlier call told."))?;
         let (project, logstore) = (order.project.as_str(), order.logstore.as_str());
-        let own = self.site.shared_logstore(project, logstore);
-        let own = own.ok_or_else(|| {
-            AsideError::NotFound(format!("there is no logstore {logstore} in {project}."))
-        })?;
+        let missing =
+            || AsideError::NotFound(format!("there is no logstore {logstore} in {project}."));
+        let copied = logstore.split_once('@').map(|(copied, _)| copied);
+        let own = self
+            .site
+            .shared_logstore(project, copied.unwrap_or(logstore));
+        let own = own.ok_or_else(missing)?;
+        let copies = match copied {
+            None => None,
+            Some(_) => {
+                let lane = own.lane.copy();
+                let lane = lane.filter(|lane| lane.logstore().as_str() == logstore);
+                Some(lane.ok_or_else(missing)?)
+            }
+        };
         let kept = self.quarantine.place(project, logstore);
         let mut run = Run {
             front: self,
             order,
             quality: own.quality.load_full(),
             own,
+            copies,
             noted: replayed(&kept)?,
             ready: Vec::new(),
             ready_bytes: 0,
@@ -283,8 +298,7 @@ impl Run<'_> {
             return End::Refused(refusal);
         }
         if judged {
-            let own = Arc::clone(&self.own);
-            return self.make_ready(record, own, group, Reservation::default());
+            return self.make_ready(record, &self.own, group, Reservation::default());
         }
         let past = Past {
             received: record.received,
@@ -314,7 +328,7 @@ impl Run<'_> {
                         }
                     }
                 }
-                self.make_ready(record, target, group, reservation)
+                self.make_ready(record, &target, group, reservation)
             }
         }
     }
@@ -322,7 +336,7 @@ impl Run<'_> {
     fn make_ready(
         &self,
         record: &KeptRecord<'_>,
-        target: Arc<SiteLogstore>,
+        target: &SiteLogstore,
         mut group: EventGroup,
         reservation: Reservation,
     ) -> End {
@@ -331,14 +345,18 @@ impl Run<'_> {
         {
             group.put_tag(b"__client_ip__", client.to_string().as_bytes());
         }
-        let lease = match target.lane.admit_group(&group, Priority::Low) {
+        let lane = match &self.copies {
+            Some(copies) => Arc::clone(copies),
+            None => Arc::clone(&target.lane),
+        };
+        let lease = match lane.admit_group(&group, Priority::Low) {
             Ok(lease) => lease,
             Err(refusal) => return End::Busy(refusal),
         };
         End::Passes(Box::new(Ready {
             id: record.id.to_string(),
             check: record.check.to_string(),
-            target,
+            lane,
             group,
             lease,
             reservation,
@@ -371,16 +389,15 @@ impl Run<'_> {
                 self.tried.extend(one.reservation.names());
                 continue;
             }
-            let lane = &one.target.lane;
             let taken = match one.copied {
-                true => lane.submit_alone(&one.group, one.lease),
-                false => lane.submit(&one.group, one.lease),
+                true => one.lane.submit_alone(&one.group, one.lease),
+                false => one.lane.submit(&one.group, one.lease),
             };
             match taken {
                 Ok(_) => {
                     one.reservation.confirm();
                     let events = u64::from(one.group.events);
-                    one.target.metrics.events_accepted.add(events);
+                    one.lane.count_accepted(events);
                     self.front.metrics.quarantine.replayed.inc();
                     self.report.taken += 1;
                     self.report.of_check(&one.check).taken += 1;

@@ -244,11 +244,13 @@ mod tests {
     use prost::Message;
 
     use super::*;
-    use crate::config::{Ack, Batch, Config, Delivery, Limits, Overload, SignatureVersion, Spool};
+    use crate::config::{
+        Ack, Batch, Config, Delivery, Limits, Overload, ShardBy, SignatureVersion, Spool,
+    };
     use crate::foundation::names::{LogstoreName, ProjectName};
     use crate::foundation::secret::Secret;
     use crate::foundation::units::{ByteSize, Span};
-    use crate::logstore::client::{StoreClient, StoreEndpoint};
+    use crate::logstore::client::{OnResend, StoreClient, StoreEndpoint};
     use crate::logstore::codec::Codec;
     use crate::logstore::proto::LogGroup;
     use crate::logstore::signature::AccessKey;
@@ -284,13 +286,16 @@ mod tests {
                     client: Arc::new(client.unwrap()),
                     project: project.clone(),
                     logstore: logstore.clone(),
+                    on_resend: OnResend::default(),
                 })),
                 upstream: Upstream::new("store", &Delivery::default(), Arc::default()),
+                project: None,
             },
             project,
             logstore,
             fallback: None,
             codec: Codec::None,
+            shard_by: ShardBy::Any,
             weight: 1,
             metrics: Arc::default(),
         };

@@ -85,6 +85,17 @@ impl Lane {
         drop(open);
     }
 
+    /// The lane that gets what it takes for a second destination.
+    #[must_use]
+    pub fn copy(&self) -> Option<Arc<Self>> {
+        self.copy.load_full()
+    }
+
+    /// Events were handed over that are counted nowhere else.
+    pub fn count_accepted(&self, events: u64) {
+        self.metrics.events_accepted.add(events);
+    }
+
     /// Whether another lane gets what it takes.
     pub(super) fn has_copy(&self) -> bool {
         self.copy.load().is_some()
@@ -242,7 +253,7 @@ impl Lane {
     /// Takes a copy, or counts it as dropped: the events themselves have been taken elsewhere.
     fn take_copy(&self, group: &EventGroup) -> Option<Receipt> {
         let events = u64::from(group.events);
-        self.metrics.events_accepted.add(events);
+        self.count_accepted(events);
         let lease = self.admit_group(group, Priority::High);
         match lease.and_then(|lease| self.submit(group, lease)) {
             Ok(receipt) => Some(receipt),

@@ -43,6 +43,7 @@ use tokio_util::task::TaskTracker;
 
 use self::admission::watch_machine;
 pub use self::change::Changed;
+pub use self::delivery::project::ProjectPart;
 pub use self::delivery::upstream::Upstream;
 use self::destination::Destination;
 use self::forward::Forwarder;
@@ -53,7 +54,7 @@ use self::quarantine::Quarantine;
 pub use self::receipt::Receipt;
 pub use self::stop::StopReport;
 use self::tending::{Tended, tend};
-use crate::config::{Ack, Batch, Delivery, Limits, Overload, Spool};
+use crate::config::{Ack, Batch, Delivery, Limits, Overload, ShardBy, Spool};
 use crate::foundation::budget::fair::{Division, FairRules, FairTerms};
 use crate::foundation::budget::{Budget, percent_of};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -74,6 +75,8 @@ pub struct LaneSpec {
     pub fallback: Option<Route>,
     /// Compression of LogGroups.
     pub codec: Codec,
+    /// What decides the shard of a LogGroup.
+    pub shard_by: ShardBy,
     /// How its share compares to those of the others.
     pub weight: u32,
     /// Where its events are counted.
@@ -96,6 +99,8 @@ pub struct Route {
     pub destination: Arc<Destination>,
     /// What all lanes to it share.
     pub upstream: Arc<Upstream>,
+    /// What this lane has of its project there, where the destination has projects.
+    pub project: Option<ProjectPart>,
 }
 
 /// What all lanes go by.

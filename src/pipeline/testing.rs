@@ -19,14 +19,16 @@ use super::queue::SealedQueue;
 use super::receipt::Receipt;
 use super::spool::{Files, Log as SpoolLog, LogRules, Space, SpoolDirectory};
 use super::{LaneSpec, Pipeline, PipelineRules, Route, StopReport, Upstream};
-use crate::config::{Ack, Batch, Breaker, Delivery, Limits, Overload, SignatureVersion, Spool};
+use crate::config::{
+    Ack, Batch, Breaker, Delivery, Limits, Overload, ShardBy, SignatureVersion, Spool,
+};
 use crate::event::{EventGroup, LOGS_TAG, Priority, Refusal};
 use crate::foundation::budget::Budget;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
 use crate::foundation::units::{ByteSize, Span};
 use crate::foundation::wire;
-use crate::logstore::client::{StoreClient, StoreEndpoint, Timeouts};
+use crate::logstore::client::{OnResend, StoreClient, StoreEndpoint, Timeouts};
 use crate::logstore::codec::Codec;
 use crate::logstore::proto::{Log, LogGroup, log::Content};
 use crate::logstore::signature::AccessKey;
@@ -261,6 +263,7 @@ pub(super) fn lane_to(store: SocketAddr, setup: &Setup) -> LaneSpec {
             route_to(store, upstream, setup)
         }),
         codec: setup.codec,
+        shard_by: ShardBy::Any,
         weight: 1,
         metrics: Arc::default(),
         ack: Ack::Memory,
@@ -285,13 +288,16 @@ fn route_to(store: SocketAddr, upstream: Arc<Upstream>, setup: &Setup) -> Route 
         timeouts: Timeouts::of(&setup.delivery),
     });
     let (project, logstore) = names();
+    let part = upstream.part_of(&project);
     Route {
         destination: Arc::new(Destination::Sls(Sls {
             client: Arc::new(client.unwrap()),
             project,
             logstore,
+            on_resend: OnResend::default(),
         })),
         upstream,
+        project: Some(part),
     }
 }
 

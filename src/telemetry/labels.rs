@@ -70,6 +70,18 @@ label_enum! {
 }
 
 label_enum! {
+    /// What came of reading the access key of an upstream again, as a metric label.
+    CredentialRead {
+        /// It is the same.
+        Same => "same",
+        /// It is another one.
+        Changed => "changed",
+        /// It could not be read.
+        Failed => "failed",
+    }
+}
+
+label_enum! {
     /// The kind of a credential, as a metric label.
     CredentialKind {
         /// A long-lived access key.

@@ -44,8 +44,8 @@ pub use self::exposition::Form;
 pub use self::guards::{GuardFigures, GuardedValues};
 pub use self::labels::{
     AddressOutcome, AdminCall, AdminHandshake, AdminOutcome, BreakerState, ConnectionEnd,
-    CredentialKind, DrainStage, DropReason, HttpVersion, Judge, LimitOutcome, LoadPart,
-    LoginOutcome, PlatformLabel, RelayOutcome, ReloadOutcome, ReloadSource, RequestStage,
+    CredentialKind, CredentialRead, DrainStage, DropReason, HttpVersion, Judge, LimitOutcome,
+    LoadPart, LoginOutcome, PlatformLabel, RelayOutcome, ReloadOutcome, ReloadSource, RequestStage,
     RouteLabel, SpanDrop, TlsHandshake, TokenSource,
 };
 pub use self::latency::{
@@ -64,5 +64,7 @@ pub use self::shared_limits::SharedFigures;
 pub use self::span_metrics::SpanMetrics;
 pub use self::spool::LogstoreSpool;
 pub use self::transforms::TransformFigures;
-pub use self::upstream_report::{LaneReport, RetryReport, UpstreamReport, UpstreamReports};
+pub use self::upstream_report::{
+    LaneReport, ProjectReport, RetryReport, UpstreamReport, UpstreamReports,
+};
 pub use self::upstreams::{LogstoreDelivery, UpstreamMetrics};

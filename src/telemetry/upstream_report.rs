@@ -48,6 +48,8 @@ pub struct UpstreamReport {
     pub credentials_refused: u64,
     /// The budget of repeated attempts.
     pub retries: RetryReport,
+    /// The projects there, as the upstream calls them.
+    pub projects: Vec<ProjectReport>,
     /// Who delivers there.
     pub logstores: Vec<LaneReport>,
 }
@@ -64,6 +66,18 @@ pub struct RetryReport {
     pub waiting: u64,
     /// Attempts that had to wait, of all times.
     pub delayed: u64,
+}
+
+/// A project at an upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectReport {
+    /// Its name at the upstream.
+    pub project: String,
+    /// LogGroups that all its logstores may have on their way at once, since it was over its quota;
+    /// `None`: it never was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u64>,
 }
 
 /// A logstore that is delivered to an upstream.
@@ -142,6 +156,10 @@ impl Metrics {
             logstore: logstore.clone(),
             fallback: *fallback,
         };
+        let project = |(project, concurrency)| ProjectReport {
+            project,
+            concurrency: known(concurrency),
+        };
         UpstreamReport {
             upstream: name.to_owned(),
             state: cells.breaker().label().to_owned(),
@@ -158,6 +176,7 @@ impl Metrics {
                 waiting: (ahead * per_second).div_ceil(1000).saturating_sub(1),
                 delayed: cells.retries_delayed.get(),
             },
+            projects: cells.projects().into_iter().map(project).collect(),
             logstores: words.lanes.iter().map(lane).collect(),
         }
     }

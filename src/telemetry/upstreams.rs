@@ -1,14 +1,14 @@
 //! What is counted of delivery: for each logstore, and for each upstream.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::declared::{self, Declaration};
 use super::exposition::Family;
 use super::families::base;
-use super::labels::BreakerState;
+use super::labels::{BreakerState, CredentialRead};
 use super::latency::{Coarse, Histogram};
-use super::metrics::{Counter, Gauge, LogstoreMetrics, Metrics};
+use super::metrics::{Cells, Counter, Gauge, LogstoreMetrics, Metrics};
 use super::upstream_report::Words;
 
 /// How the LogGroups of one logstore are sent.
@@ -43,6 +43,8 @@ pub struct UpstreamMetrics {
     pub retries_delayed: Counter,
     /// Attempts whose access key was refused, or may not write.
     pub credentials_refused: Counter,
+    /// Times that the access key was read again, by [`CredentialRead`].
+    pub credential_reads: Cells<{ CredentialRead::COUNT }>,
     /// Failures in a row.
     pub failures: Gauge,
     /// Since when the breaker has its state, in Unix milliseconds; 0: since the process has started.
@@ -55,6 +57,9 @@ pub struct UpstreamMetrics {
     pub next_turn: Gauge,
     /// LogGroups of one logstore on their way at once, at most.
     pub concurrency: Gauge,
+    /// LogGroups that all logstores of a project may have on their way, by the upstream's name for it; 0
+    /// before it was over its quota. As long as somebody counts there.
+    projects: Mutex<BTreeMap<String, Weak<Gauge>>>,
     /// What is no number.
     pub(super) words: Mutex<Words>,
     /// How long attempts take.
@@ -62,6 +67,30 @@ pub struct UpstreamMetrics {
 }
 
 impl UpstreamMetrics {
+    /// How many LogGroups all logstores of a project may have on their way.
+    #[must_use]
+    pub fn project(&self, project: &str) -> Arc<Gauge> {
+        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        projects.retain(|_, gauge| gauge.strong_count() > 0);
+        let known = projects.get(project).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            let gauge = Arc::default();
+            projects.insert(project.to_owned(), Arc::downgrade(&gauge));
+            gauge
+        })
+    }
+
+    /// The projects that are delivered here, and how many LogGroups each may have on their way.
+    #[must_use]
+    pub fn projects(&self) -> Vec<(String, u64)> {
+        let projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = projects.iter().filter_map(|(name, gauge)| {
+            let gauge = gauge.upgrade()?;
+            Some((name.clone(), gauge.get()))
+        });
+        used.collect()
+    }
+
     /// The state of its breaker.
     #[must_use]
     pub fn breaker(&self) -> BreakerState {
@@ -156,6 +185,25 @@ impl Metrics {
             attempts.push_histogram(&labels, &cells.attempts.read(), &[]);
         }
         families.push(attempts);
+        let mut of_projects = Family::of(&declared::UPSTREAM_PROJECT_CONCURRENCY);
+        for (upstream, cells) in &*upstreams {
+            for (project, concurrency) in cells.projects() {
+                let labels = vec![("upstream", upstream.as_str()), ("project", &project)];
+                of_projects.push(labels, concurrency);
+            }
+        }
+        families.push(of_projects);
+        let mut reads = Family::of(&declared::UPSTREAM_CREDENTIAL_READS);
+        for (upstream, cells) in &*upstreams {
+            for outcome in CredentialRead::ALL {
+                let labels = vec![
+                    ("upstream", upstream.as_str()),
+                    ("outcome", outcome.label()),
+                ];
+                reads.push(labels, cells.credential_reads.at(*outcome as usize).get());
+            }
+        }
+        families.push(reads);
         for (declared, read) in OF_UPSTREAM {
             let mut family = Family::of(declared);
             for (upstream, cells) in &*upstreams {

@@ -135,6 +135,25 @@ upstream = "store"
         Some(Self::spawn(data, command, arguments))
     }
 
+    /// With a file of hosts of its own in the place of `/etc/hosts`: who writes into that file changes
+    /// what names stand for. `None` where this machine does not allow that.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub fn start_with_hosts(data: Data, hosts: &Path, arguments: &[&str]) -> Option<Self> {
+        let mount = format!("mount --bind '{}' /etc/hosts", hosts.display());
+        let probe = Command::new("unshare")
+            .args(["-m", "sh", "-c", &mount])
+            .output();
+        if !probe.is_ok_and(|it| it.status.success()) {
+            eprintln!("skipped: /etc/hosts cannot be put in the place of here");
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command.env("NO_COLOR", "1");
+        command.args(["-m", "sh", "-c", &format!("{mount} && exec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_tollgate"));
+        Some(Self::spawn(data, command, arguments))
+    }
+
     /// A path as the process sees it, which may have mounts of its own.
     pub fn inside(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
@@ -153,6 +172,11 @@ upstream = "store"
         let stderr = data
             .path()
             .join(format!("stderr-{}.log", std::process::id()));
+        // A store that comes back is to have its old address.
+        let logstore: &[&str] = match arguments.contains(&"--logstore-listen") {
+            true => &[],
+            false => &["--logstore-listen", "127.0.0.1:0"],
+        };
         let mut child = command
             .args([
                 "run",
@@ -161,7 +185,8 @@ upstream = "store"
                 "--admin-listen",
                 "127.0.0.1:0",
             ])
-            .args(["--logstore-listen", "127.0.0.1:0", "--data-dir"])
+            .args(logstore)
+            .arg("--data-dir")
             .arg(data.path())
             .args(arguments)
             .stdin(Stdio::null())

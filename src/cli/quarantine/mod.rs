@@ -92,8 +92,8 @@ struct PlaceArgs {
     /// Only this project.
     #[arg(long)]
     project: Option<ProjectName>,
-    /// Only this logstore.
-    #[arg(long)]
+    /// Only this logstore, or what takes its copies: `web@archive`.
+    #[arg(long, value_parser = LogstoreName::of_lane)]
     logstore: Option<LogstoreName>,
 }
 
@@ -157,8 +157,8 @@ struct OneArgs {
     /// The project. Without it: the first of the configuration.
     #[arg(long)]
     project: Option<ProjectName>,
-    /// The logstore.
-    #[arg(long)]
+    /// The logstore, or what takes its copies: `web@archive`.
+    #[arg(long, value_parser = LogstoreName::of_lane)]
     logstore: LogstoreName,
 }
 

@@ -38,6 +38,8 @@ pub struct Delivery {
     pub answer_timeout: Span,
     /// A connection to the store that is so old is not used again: its name is looked up anew.
     pub connection_age: Span,
+    /// How often the access key of an upstream is read again while the store takes it, in the background, where it is `file:PATH`: shorter than a new key lies there before the old one expires. 0: only when the store refuses it.
+    pub credentials_refresh: Span,
     /// First pause after a failed attempt; each further one doubles, with jitter.
     pub backoff_min: Span,
     /// Longest pause between attempts.
@@ -126,6 +128,7 @@ impl Default for Delivery {
             write_timeout: Span::secs(10),
             answer_timeout: Span::secs(10),
             connection_age: Span::secs(300),
+            credentials_refresh: Span::secs(60),
             backoff_min: Span::millis(200),
             backoff_max: Span::secs(30),
             retries_per_second: 50,

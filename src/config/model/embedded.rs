@@ -31,6 +31,9 @@ pub struct Embedded {
     pub retention: Span,
     /// Bytes that one logstore may take on disk; the oldest events are removed past it.
     pub max_size: ByteSize,
+    /// For so long a LogGroup that comes again as it was, with its `__pack_id__`, is answered and not
+    /// stored again. 0: it is stored again.
+    pub drop_repeats: Span,
     /// What a 200 promises.
     pub sync: SyncMode,
     /// Connections held at once.
@@ -63,6 +66,10 @@ pub struct Faults {
     pub error_status: u16,
     /// Error code of injected errors.
     pub error_code: String,
+    /// The share of writes, from 0 to 1, that is stored, and whose connection is then closed without an
+    /// answer.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub lost_answer_rate: f64,
     /// Writes a second that one shard takes; past it 403 `ShardWriteQuotaExceed`. 0 is no limit.
     pub shard_writes_per_second: u32,
 }
@@ -77,6 +84,7 @@ impl Default for Embedded {
             shards: 2,
             retention: Span::secs(30 * 86_400),
             max_size: ByteSize::mib(1024),
+            drop_repeats: Span::default(),
             sync: SyncMode::Disk,
             max_connections: 1024,
             faults: Faults::default(),

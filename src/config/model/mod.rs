@@ -69,7 +69,7 @@ pub use self::schema::{
     OnInvalid, Quarantine, QuarantineUse, Repair, SchemaRule, SchemaUse, UnknownEvents,
 };
 pub use self::signed::{AccessKeyRule, PolicyRule, Role, Signed, Sts, StsToken};
-pub use self::spool::{Ack, Spool, SpoolOrder, SpoolUse, WhenFull};
+pub use self::spool::{Ack, ShardBy, Spool, SpoolOrder, SpoolUse, WhenFull};
 pub use self::ticket::{Cookies, Revocations, SecurityEvents, Session, Tickets};
 pub use self::tls::{Certificate, ClientAuth, Tls, TlsVersion};
 pub use self::token_step::{DecodeToken, EncodeToken, TokenAlgorithm, TokenOptions};
@@ -206,6 +206,7 @@ impl Config {
             guards: Guards::default(),
             transforms: Vec::new(),
             ack: Ack::default(),
+            shard_by: ShardBy::default(),
             spool: SpoolUse::default(),
         };
         Self {

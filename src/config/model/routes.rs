@@ -12,7 +12,7 @@ use super::guards::Guards;
 use super::identity::{Accept, TokenPlace, default_token_places};
 use super::overload::{Priority, default_priority, default_weight};
 use super::schema::{QuarantineUse, SchemaUse};
-use super::spool::{Ack, SpoolUse};
+use super::spool::{Ack, ShardBy, SpoolUse};
 use super::transform::Transform;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::SecretRef;
@@ -208,6 +208,9 @@ pub struct Logstore {
     /// How safe its events are when their client is told that they were taken.
     #[serde(default)]
     pub ack: Ack,
+    /// Which shard of the store takes a LogGroup. Kafka and files do not look at it.
+    #[serde(default)]
+    pub shard_by: ShardBy,
     /// What it may use of the spool.
     #[serde(default)]
     pub spool: SpoolUse,

@@ -76,6 +76,19 @@ pub enum Ack {
     Logstore,
 }
 
+/// Which shard takes a LogGroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ShardBy {
+    /// Whichever the store likes. A LogGroup that is sent again may go to another shard.
+    #[default]
+    Any,
+    /// By its `__pack_id__`: spread evenly, and a LogGroup that is sent again goes to the same shard, so who reads that shard can drop it.
+    PackId,
+    /// By its source: all LogGroups of one source go to one shard, from whichever node. Those without source go by their `__pack_id__`.
+    Source,
+}
+
 /// What one logstore may use of the spool.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

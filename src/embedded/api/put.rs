@@ -13,7 +13,7 @@ use super::route::{Parameters, Target};
 use super::{Api, json};
 use crate::embedded::faults::Fault;
 use crate::embedded::group;
-use crate::embedded::store::{GroupBody, Logstore, NewGroup, Shard};
+use crate::embedded::store::{GroupBody, Logstore, NewGroup, Shard, print_of};
 use crate::foundation::budget::Lease;
 use crate::foundation::clock;
 use crate::logstore::codec::{self, Codec};
@@ -47,7 +47,7 @@ pub(super) async fn put_logs(
         parameters,
         ..
     } = *write;
-    let (group, lease) = new_group(write, body)?;
+    let (group, lease) = new_group(write, body, api.drops_repeats)?;
     let shard = pick(logstore, target, parameters)?;
     if let Some(fault) = api.faults.inject(shard).await {
         return Err(refuse(fault, shard));
@@ -57,6 +57,9 @@ pub(super) async fn put_logs(
             .put(shard, group, lease)
             .await
             .map_err(ApiError::from)?;
+    }
+    if api.faults.loses_answer() {
+        return Err(HangUp.into());
     }
     Ok(answer::empty())
 }
@@ -105,7 +108,11 @@ fn refuse(fault: Fault, shard: &Shard) -> Failure {
 }
 
 /// The checked LogGroup in the form in which it is stored, and the memory that it takes.
-fn new_group(write: &Write<'_>, body: Leased) -> Result<(NewGroup, Lease), ApiError> {
+fn new_group(
+    write: &Write<'_>,
+    body: Leased,
+    drops_repeats: bool,
+) -> Result<(NewGroup, Lease), ApiError> {
     let headers = write.headers;
     let Leased { bytes, mut lease } = body;
     let codec = codec_of(headers)?;
@@ -132,6 +139,9 @@ fn new_group(write: &Write<'_>, body: Leased) -> Result<(NewGroup, Lease), ApiEr
         )));
     }
     write.caller.check_events(&plain)?;
+    // Who sends the same events on purpose does so without a pack id, or with another.
+    let is_known_again = drops_repeats && group::has_pack_id(&plain);
+    let print = is_known_again.then(|| print_of(&plain));
     let block = match sent_block {
         None if plain.len() >= COMPRESS_FROM => Some(codec::compress(Codec::Lz4, &plain)?),
         sent_or_none => sent_or_none,
@@ -147,6 +157,7 @@ fn new_group(write: &Write<'_>, body: Leased) -> Result<(NewGroup, Lease), ApiEr
         events: summary.events,
         first_time: summary.first_time,
         last_time: summary.last_time,
+        print,
     };
     Ok((group, lease))
 }

@@ -13,6 +13,11 @@ pub(super) const LZ4: u8 = 1;
 pub(super) const PREFIX: usize = 5;
 
 const HEAD_LENGTH: usize = 28;
+/// The same with a print.
+const PRINTED_LENGTH: usize = HEAD_LENGTH + size_of::<Print>();
+
+/// Tells a LogGroup from others by its content.
+pub(in crate::embedded) type Print = [u8; 16];
 
 /// The key of one LogGroup.
 pub(super) fn key(logstore: u32, shard: u32, sequence: u64) -> Key {
@@ -23,6 +28,11 @@ pub(super) fn key(logstore: u32, shard: u32, sequence: u64) -> Key {
     second.copy_from_slice(&shard.to_be_bytes());
     third.copy_from_slice(&sequence.to_be_bytes());
     key
+}
+
+/// The logstore that a key names.
+pub(super) fn logstore(key: &[u8]) -> Option<u32> {
+    key.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// The place in its shard that a key names.
@@ -45,6 +55,8 @@ pub(in crate::embedded) struct Head {
     pub first_time: u32,
     /// Latest event, in unix seconds.
     pub last_time: u32,
+    /// Its content, where repeats of it are to be known.
+    pub print: Option<Print>,
 }
 
 impl Head {
@@ -55,10 +67,9 @@ impl Head {
         u64::from(self.stored_bytes) + KEYS_AND_HEAD
     }
 
-    pub(super) fn encode(&self) -> [u8; HEAD_LENGTH] {
-        let mut bytes = [0; HEAD_LENGTH];
-        let (received, rest) = bytes.split_at_mut(8);
-        received.copy_from_slice(&self.received.to_be_bytes());
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(PRINTED_LENGTH);
+        bytes.extend_from_slice(&self.received.to_be_bytes());
         let numbers = [
             self.events,
             self.raw_bytes,
@@ -66,18 +77,21 @@ impl Head {
             self.first_time,
             self.last_time,
         ];
-        for (place, number) in rest.chunks_exact_mut(4).zip(numbers) {
-            place.copy_from_slice(&number.to_be_bytes());
+        for number in numbers {
+            bytes.extend_from_slice(&number.to_be_bytes());
         }
+        bytes.extend_from_slice(self.print.as_ref().map_or(&[], |print| print.as_slice()));
         bytes
     }
 
     /// Reads a head; `None` when it is not one.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != HEAD_LENGTH {
-            return None;
-        }
-        let (received, rest) = bytes.split_first_chunk()?;
+        let (head, print) = bytes.split_at_checked(HEAD_LENGTH)?;
+        let print = match print {
+            [] => None,
+            print => Some(Print::try_from(print).ok()?),
+        };
+        let (received, rest) = head.split_first_chunk()?;
         let mut numbers = rest
             .chunks_exact(4)
             .filter_map(|four| four.first_chunk().map(|four| u32::from_be_bytes(*four)));
@@ -88,6 +102,7 @@ impl Head {
             stored_bytes: numbers.next()?,
             first_time: numbers.next()?,
             last_time: numbers.next()?,
+            print,
         })
     }
 }
@@ -116,8 +131,17 @@ mod tests {
             stored_bytes: 89,
             first_time: 1,
             last_time: u32::MAX,
+            print: None,
         };
-        assert_eq!(Head::decode(&head.encode()), Some(head));
-        assert_eq!(Head::decode(&[0; 27]), None);
+        let printed = Head {
+            print: Some([7; 16]),
+            ..head
+        };
+        for head in [head, printed] {
+            assert_eq!(Head::decode(&head.encode()), Some(head));
+        }
+        for length in [0, 27, 29, 43, 45] {
+            assert_eq!(Head::decode(&vec![0; length]), None, "{length}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Promise: what a write answered `Ok` for is found again after a kill, and with `SyncMode::Disk`
 //! after power loss; places in a shard are consecutive, in the order of writing, and never used
-//! twice. When it cannot keep up: the queue of the one writer thread is full and a write is refused
+//! twice. Where repeats are dropped (`drop_repeats`), a LogGroup that came again is answered `Ok` and
+//! not stored again. When it cannot keep up: the queue of the one writer thread is full and a write is refused
 //! at once. When the disk fails: every write is refused, since nobody can say what a failed `fsync` left
 //! behind; reading goes on. Once the disk takes writes again the files are opened anew, as after a
 //! crash, and the store goes on with what it finds there. Removed events free their disk
@@ -15,6 +16,7 @@ mod catalog;
 mod database;
 mod keys;
 mod read;
+mod repeats;
 mod retention;
 mod shard;
 mod slot;
@@ -31,13 +33,17 @@ use self::catalog::Catalog;
 pub(in crate::embedded) use self::catalog::Logstore;
 pub use self::database::OpenError;
 use self::database::{Tables, files};
+use self::keys::Print;
 pub(in crate::embedded) use self::read::{Direction, Pulled};
+use self::repeats::Repeats;
+pub(in crate::embedded) use self::repeats::print_of;
 use self::retention::Keep;
 pub(in crate::embedded) use self::shard::Shard;
 use self::slot::Slot;
-use self::writer::{Files, Put, Writer};
+use self::writer::{Files, Put, Rules, Writer};
 use crate::config::Embedded;
 use crate::foundation::budget::Lease;
+use crate::foundation::clock;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::telemetry::EmbeddedMetrics;
 
@@ -77,6 +83,8 @@ pub(in crate::embedded) struct NewGroup {
     pub first_time: u32,
     /// Latest event, in unix seconds.
     pub last_time: u32,
+    /// Its content, where repeats of it are to be dropped ([`print_of`]).
+    pub print: Option<Print>,
 }
 
 /// The bytes of a LogGroup and how they stand.
@@ -129,13 +137,21 @@ impl Store {
             age: config.retention.as_secs(),
             bytes: config.max_size.get(),
         };
+        let window = config.drop_repeats.as_secs();
+        let repeats = Repeats::load(&tables, window, clock::unix_seconds(), metrics)
+            .map_err(|source| files(path, source))?;
         let tables = Slot::new(tables);
         let files = Files {
             path: path.to_owned(),
             tables: tables.clone(),
             metrics: Arc::clone(metrics),
         };
-        let writer = Writer::start(files, Arc::clone(&catalog), keep, config.sync)
+        let rules = Rules {
+            keep,
+            sync: config.sync,
+            window,
+        };
+        let writer = Writer::start(files, Arc::clone(&catalog), rules, repeats)
             .map_err(OpenError::Thread)?;
         Ok(Self {
             tables,

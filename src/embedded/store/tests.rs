@@ -32,6 +32,7 @@ async fn put(store: &Store, shard: &Arc<Shard>, body: &[u8]) -> Result<(), PutEr
         events: 1,
         first_time: 10,
         last_time: 20,
+        print: None,
     };
     let lease = Budget::new(1 << 20).lease(body.len() as u64).unwrap();
     store.put(shard, group, lease).await
@@ -108,6 +109,7 @@ async fn an_lz4_group_reads_back_as_its_wire_form() {
         events: 1,
         first_time: 0,
         last_time: 0,
+        print: None,
     };
     let lease = Budget::new(10).lease(1).unwrap();
     store.put(&shard, group, lease).await.unwrap();
@@ -309,6 +311,7 @@ async fn put_large(store: &Store, shard: &Arc<Shard>, body: &[u8]) {
         events: 1,
         first_time: 0,
         last_time: 0,
+        print: None,
     };
     let lease = Budget::new(1 << 30).lease(body.len() as u64).unwrap();
     store.put(shard, group, lease).await.unwrap();

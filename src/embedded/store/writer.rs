@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::catalog::{Catalog, read_extent};
 use super::database::{OpenError, Tables};
 use super::keys::{self, Head};
+use super::repeats::Repeats;
 use super::retention::{self, Keep};
 use super::shard::{Extent, Shard};
 use super::slot::{self, Slot};
@@ -58,15 +59,17 @@ impl Writer {
     pub(super) fn start(
         files: Files,
         catalog: Arc<ArcSwap<Catalog>>,
-        keep: Keep,
-        sync: SyncMode,
+        rules: Rules,
+        repeats: Repeats,
     ) -> Result<Self, std::io::Error> {
         let (queue, commands) = sync_channel(QUEUE);
         let work = Work {
             files,
             catalog,
-            keep,
-            persist: match sync {
+            keep: rules.keep,
+            window: rules.window,
+            repeats,
+            persist: match rules.sync {
                 SyncMode::Disk => PersistMode::SyncData,
                 SyncMode::Process => PersistMode::Buffer,
             },
@@ -116,6 +119,15 @@ impl Drop for Writer {
     }
 }
 
+/// What the thread goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) keep: Keep,
+    pub(super) sync: SyncMode,
+    /// For how many seconds a LogGroup that comes again is dropped.
+    pub(super) window: u64,
+}
+
 /// The files that the thread writes.
 pub(super) struct Files {
     pub(super) path: PathBuf,
@@ -134,6 +146,9 @@ struct Work {
     catalog: Arc<ArcSwap<Catalog>>,
     keep: Keep,
     persist: PersistMode,
+    window: u64,
+    /// What is here, or will be with the commit at hand. When that fails it is read again, with the files.
+    repeats: Repeats,
     /// When a write or opening anew failed last; `None` while all is well.
     failed: Option<Instant>,
 }
@@ -196,7 +211,7 @@ impl Work {
     }
 
     fn write(
-        &self,
+        &mut self,
         puts: Vec<Put>,
         answers: &mut Vec<(oneshot::Sender<Result<(), PutError>>, Lease)>,
     ) -> Result<(), StoreError> {
@@ -213,13 +228,16 @@ impl Work {
                 .entry((put.shard.logstore, put.shard.number))
                 .or_insert_with(|| (Arc::clone(&put.shard), put.shard.extent()));
             let (head, value) = record(put.group, now.max(extent.received));
+            answers.push((put.answer, put.lease));
+            if self.repeats.is_repeat(put.shard.logstore, &head) {
+                continue;
+            }
             let key = keys::key(put.shard.logstore, put.shard.number, extent.next);
             batch.insert(&tables.groups, key, value);
             batch.insert(&tables.heads, key, head.encode());
             extent.next += 1;
             extent.received = head.received;
             extent.bytes += head.cost();
-            answers.push((put.answer, put.lease));
         }
         batch.commit()?;
         for (shard, extent) in moved.into_values() {
@@ -253,7 +271,7 @@ impl Work {
     }
 
     /// Closes the files and opens them as after a crash: what is found in them counts.
-    fn reopen(&self) -> Result<(), String> {
+    fn reopen(&mut self) -> Result<(), String> {
         self.files.tables.close();
         let until = Instant::now() + READERS;
         let tables = loop {
@@ -272,6 +290,9 @@ impl Work {
             let extent = read_extent(&tables, shard.logstore, shard.number);
             shard.move_to(extent.map_err(|error| error.to_string())?);
         }
+        let (now, metrics) = (clock::unix_seconds(), &self.files.metrics);
+        self.repeats =
+            Repeats::load(&tables, self.window, now, metrics).map_err(|error| error.to_string())?;
         self.files.tables.set(tables);
         Ok(())
     }
@@ -337,6 +358,7 @@ fn record(group: NewGroup, received: u64) -> (Head, Vec<u8>) {
         stored_bytes: u32::try_from(value.len()).unwrap_or(u32::MAX),
         first_time: group.first_time,
         last_time: group.last_time,
+        print: group.print,
     };
     (head, value)
 }
@@ -355,6 +377,7 @@ mod tests {
                 events: 0,
                 first_time: 0,
                 last_time: 0,
+                print: None,
             },
             lease: Budget::new(1).lease(0).unwrap(),
             answer,

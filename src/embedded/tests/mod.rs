@@ -6,6 +6,7 @@ mod faults;
 mod querying;
 mod reading;
 mod refusals;
+mod repeating;
 mod writing;
 
 use std::net::SocketAddr;

@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -74,15 +75,19 @@ impl Wire {
     }
 
     /// Sends a request, and reads the head of its answer. Whether all of the body was taken by then
-    /// comes along: an answer before that is not about these events.
+    /// comes along: an answer before that is not about these events. `on_resend` hears when all of it was
+    /// sent, and is sent again.
     pub(super) async fn request(
         &self,
         head: Request<()>,
-        body: Bytes,
+        (body, on_resend): (Bytes, &OnResend),
     ) -> Result<(Response<Incoming>, bool), StoreError> {
         let first = self.ask(&self.pooled, head.clone(), body.clone()).await;
         match first {
-            Err((_, true)) => {
+            Err((_, Broke::Used { all_sent })) => {
+                if all_sent {
+                    on_resend.tell();
+                }
                 let again = self.ask(&self.fresh, head, body).await;
                 again.map_err(|(error, _)| error)
             }
@@ -96,7 +101,7 @@ impl Wire {
         client: &HttpClient,
         head: Request<()>,
         body: Bytes,
-    ) -> Result<(Response<Incoming>, bool), (StoreError, bool)> {
+    ) -> Result<(Response<Incoming>, bool), (StoreError, Broke)> {
         let (pieces, sent) = Pieces::new(body);
         let mut request = head.map(|()| pieces);
         let captured = capture_connection(&mut request);
@@ -113,11 +118,15 @@ impl Wire {
                         ..
                     }
                 );
-                Err((told, used && broke && !is_nonsense(&error)))
+                if !used || !broke || is_nonsense(&error) {
+                    return Err((told, Broke::No));
+                }
+                let all_sent = sent.all.load(Ordering::Acquire);
+                Err((told, Broke::Used { all_sent }))
             }
             Err(detail) => {
                 let failure = TransportFailure::Timeout;
-                Err((StoreError::Transport { failure, detail }, false))
+                Err((StoreError::Transport { failure, detail }, Broke::No))
             }
         }
     }
@@ -150,6 +159,39 @@ impl Wire {
             }
         }
     }
+}
+
+/// Hears that a request was sent again, when the server may have read the first one.
+#[derive(Clone, Default)]
+pub struct OnResend(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl OnResend {
+    /// Calls this, which must not block.
+    pub fn new(told: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(told)))
+    }
+
+    fn tell(&self) {
+        if let Some(told) = &self.0 {
+            told();
+        }
+    }
+}
+
+impl fmt::Debug for OnResend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnResend").finish_non_exhaustive()
+    }
+}
+
+/// Whether a connection that was used before broke without an answer.
+#[derive(Clone, Copy, Debug)]
+enum Broke {
+    No,
+    Used {
+        /// The connection had taken all of the request: the server may have read it.
+        all_sent: bool,
+    },
 }
 
 /// Whether what came was no HTTP: then the connection was no victim of its age.
@@ -227,11 +269,12 @@ pub(super) struct Answer {
     pub request_id: String,
 }
 
-/// Sends a signed request and reads its answer, of which a success may have `cap` bytes.
+/// Sends a signed request and reads its answer, of which a success may have `cap` bytes. What stands
+/// beside the body hears of a resend when the first may have been taken.
 pub(super) async fn exchange(
     wire: &Wire,
     head: Request<()>,
-    body: Bytes,
+    body: (Bytes, &OnResend),
     cap: usize,
 ) -> Result<Answer, StoreError> {
     let (response, all_taken) = wire.request(head, body).await?;

@@ -31,9 +31,10 @@ use tokio::sync::Semaphore;
 
 pub use self::connect::tls_config;
 use self::connect::{Base, connector};
+pub use self::exchange::OnResend;
 use self::exchange::{Answer, TOO_LARGE, Wire, exchange, is_quiet};
 use self::key::Key;
-pub use self::key::KeySource;
+pub use self::key::{KeyKeeper, KeyRead, KeySource};
 pub use self::read::{
     CursorFrom, MAX_PULL, Packed, PullError, PullOrder, Pulled, ShardInfo, is_at,
 };
@@ -165,6 +166,10 @@ pub struct PackedGroup {
     pub raw_size: usize,
     /// Our span that the write is, for the store to continue.
     pub span: Option<TraceContext>,
+    /// 32 hex digits that decide its shard. `None`: the store picks one.
+    pub hash_key: Option<String>,
+    /// Hears that it was sent again on a fresh connection, when the store may have taken it.
+    pub on_resend: OnResend,
 }
 
 impl PackedGroup {
@@ -176,6 +181,8 @@ impl PackedGroup {
             body,
             raw_size,
             span: None,
+            hash_key: None,
+            on_resend: OnResend::default(),
         }
     }
 }
@@ -191,6 +198,7 @@ struct Call<'a> {
     body: Bytes,
     /// Bytes that a successful answer may have.
     cap: usize,
+    on_resend: OnResend,
 }
 
 impl<'a> Call<'a> {
@@ -203,6 +211,7 @@ impl<'a> Call<'a> {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             cap: MAX_JSON,
+            on_resend: OnResend::default(),
         }
     }
 }
@@ -247,16 +256,17 @@ impl StoreClient {
         })
     }
 
-    /// The same client, which reads its access key from `source` again when the store refuses it.
+    /// The same client, which has its access key read again from time to time, and when the store refuses
+    /// it.
     #[must_use]
-    pub fn reading_keys_from(self, source: KeySource) -> Self {
+    pub fn with_key_kept_by(self, keeper: KeyKeeper) -> Self {
         Self {
-            key: self.key.with_source(source),
+            key: self.key.kept_by(keeper),
             ..self
         }
     }
 
-    /// Writes one LogGroup, to whichever shard the store likes.
+    /// Writes one LogGroup, to the shard of its hash key, or whichever the store likes.
     ///
     /// # Errors
     /// See [`StoreError`]. After [`RetryReason::ClockSkew`] the next call is signed with the store's
@@ -272,6 +282,8 @@ impl StoreClient {
             body,
             raw_size,
             span,
+            hash_key,
+            on_resend,
         } = group;
         let mut headers = HeaderMap::new();
         put_span(&mut headers, span);
@@ -283,13 +295,16 @@ impl StoreClient {
         if let Some(name) = codec.as_header() {
             headers.insert(header::COMPRESS_TYPE, HeaderValue::from_static(name));
         }
-        let path = format!("/logstores/{logstore}/shards/lb");
+        let query = hash_key.as_deref().map(|key| ("key", key));
+        let shard = if query.is_some() { "route" } else { "lb" };
+        let path = format!("/logstores/{logstore}/shards/{shard}");
         let call = Call {
             method: Method::POST,
             headers,
             body,
+            on_resend,
             cap: MAX_ERROR_BODY,
-            ..Call::get(project, path, &[])
+            ..Call::get(project, path, query.as_slice())
         };
         let answer = self.send(call).await?;
         if !is_quiet(&answer.body) {
@@ -425,9 +440,10 @@ impl StoreClient {
 
     async fn send_with(&self, key: &AccessKey, call: Call<'_>) -> Result<Answer, StoreError> {
         let cap = call.cap;
+        let on_resend = call.on_resend.clone();
         let body = call.body.clone();
         let head = self.signed_head(key, call)?;
-        let exchange = exchange(&self.wire, head, body, cap);
+        let exchange = exchange(&self.wire, head, (body, &on_resend), cap);
         let result = match tokio::time::timeout(self.timeouts.whole, exchange).await {
             Ok(result) => result,
             Err(_) => Err(StoreError::Transport {

@@ -15,7 +15,7 @@ use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderName,
 use http::uri::{PathAndQuery, Uri};
 use http::{HeaderMap, Method, Request, StatusCode};
 
-use super::exchange::read_capped;
+use super::exchange::{OnResend, read_capped};
 use super::{StoreClient, put_span, unaddressable};
 use crate::foundation::names::ProjectName;
 use crate::foundation::trace_context::TraceContext;
@@ -154,7 +154,10 @@ impl StoreClient {
     }
 
     async fn pass_on(&self, head: Request<()>, body: Bytes) -> Result<RelayedAnswer, StoreError> {
-        let (response, all_taken) = self.wire.request(head, body).await?;
+        let (response, all_taken) = self
+            .wire
+            .request(head, (body, &OnResend::default()))
+            .await?;
         let (head, body) = response.into_parts();
         let not_the_store = |what| StoreError::NotTheStore {
             status: head.status.as_u16(),

@@ -37,6 +37,8 @@ pub(in crate::pipeline) enum Sign {
     Well,
     /// It has too much to do, broke, or did not answer.
     Congested,
+    /// All logstores of the project together are over its quota.
+    ProjectQuota,
     /// Nothing.
     None,
 }
@@ -105,7 +107,7 @@ impl Aimd {
         let took = now.duration_since(began);
         match sign {
             Sign::None => {}
-            Sign::Congested => self.fall(HALF, began, now),
+            Sign::Congested | Sign::ProjectQuota => self.fall(HALF, began, now),
             Sign::Well => {
                 let class = (usize::BITS - bytes.leading_zeros()) as usize / 3;
                 let slow = self

@@ -5,6 +5,7 @@
 pub(super) mod aimd;
 pub(super) mod anatomy;
 pub(super) mod breaker;
+pub(super) mod project;
 pub(super) mod records;
 pub(super) mod span;
 pub(super) mod splitter;

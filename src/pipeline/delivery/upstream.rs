@@ -1,14 +1,18 @@
 //! What all lanes to one upstream share: whether it is up, and how often failed attempts are repeated.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
+use super::project::{ProjectPart, ProjectShare};
 use crate::config::Delivery;
 use crate::foundation::clock;
-use crate::telemetry::{Metrics, UpstreamMetrics};
+use crate::foundation::names::ProjectName;
+use crate::logstore::client::KeyRead;
+use crate::telemetry::{CredentialRead, Metrics, UpstreamMetrics};
 
 /// One upstream, as all its lanes see it.
 #[derive(Debug)]
@@ -17,6 +21,8 @@ pub struct Upstream {
     breaker: Breaker,
     retries: RetryBudget,
     metrics: Arc<UpstreamMetrics>,
+    /// By the upstream's name for them, as long as a lane goes there.
+    projects: Mutex<BTreeMap<ProjectName, Weak<ProjectShare>>>,
 }
 
 impl Upstream {
@@ -28,7 +34,22 @@ impl Upstream {
             breaker: Breaker::new(name, &delivery.breaker, Arc::clone(&metrics)),
             retries: RetryBudget::new(delivery.retries_per_second),
             metrics,
+            projects: Mutex::default(),
         })
+    }
+
+    /// What a lane has of the project that it goes to, by the upstream's name for it.
+    #[must_use]
+    pub fn part_of(&self, project: &ProjectName) -> ProjectPart {
+        let mut projects = self.projects.lock().unwrap_or_else(PoisonError::into_inner);
+        projects.retain(|_, share| share.strong_count() > 0);
+        let known = projects.get(project).and_then(Weak::upgrade);
+        let share = known.unwrap_or_else(|| {
+            let share = ProjectShare::new(self.metrics.project(project.as_str()));
+            projects.insert(project.clone(), Arc::downgrade(&share));
+            share
+        });
+        ProjectPart::of(share)
     }
 
     /// It is used from now on, by these rules: so it is shown.
@@ -57,6 +78,16 @@ impl Upstream {
     /// The store refused the access key of an attempt.
     pub(in crate::pipeline) fn credential_refused(&self) {
         self.metrics.credentials_refused.inc();
+    }
+
+    /// The access key was read again.
+    pub fn credential_read(&self, read: KeyRead) {
+        let outcome = match read {
+            KeyRead::Same => CredentialRead::Same,
+            KeyRead::Changed => CredentialRead::Changed,
+            KeyRead::Failed => CredentialRead::Failed,
+        };
+        self.metrics.credential_reads.at(outcome as usize).inc();
     }
 
     /// An attempt has ended.
@@ -121,5 +152,20 @@ mod tests {
         let later = start + Duration::from_secs(10);
         let turns = [0; 3].map(|_| millis(budget.next(later)));
         assert_eq!(turns, [10_000, 10_020, 10_040]);
+    }
+
+    #[test]
+    fn lanes_of_a_project_share_and_one_that_nobody_goes_to_is_forgotten() {
+        let metrics = Arc::<UpstreamMetrics>::default();
+        let upstream = Upstream::new("store", &Delivery::default(), Arc::clone(&metrics));
+        let project = |name| ProjectName::new(name).unwrap();
+        let parts = ["shop", "shop", "blog"].map(|name| upstream.part_of(&project(name)));
+        let known = || metrics.projects().into_iter().map(|(name, _)| name);
+        assert_eq!(known().collect::<Vec<_>>(), ["blog", "shop"]);
+        let [one, other, blog] = parts;
+        drop((one, blog));
+        assert_eq!(known().collect::<Vec<_>>(), ["shop"]);
+        drop(other);
+        assert_eq!(known().count(), 0);
     }
 }

@@ -107,6 +107,14 @@ impl From<StoreError> for Failure {
     }
 }
 
+/// Whether a quota is that of the project. Of the others that of a shard concerns its logstore alone.
+fn is_of_project(code: &str) -> bool {
+    matches!(
+        code,
+        "WriteQuotaExceed" | "ProjectQuotaExceed" | "ExceedQuota"
+    )
+}
+
 /// What an answer of SLS says of the lane's share of the store, and of the upstream.
 fn meaning(error: &StoreError, next: NextStep) -> (Sign, Verdict) {
     let reason = match next {
@@ -124,6 +132,9 @@ fn meaning(error: &StoreError, next: NextStep) -> (Sign, Verdict) {
         (StoreError::NotTheStore { .. }, _) => (Sign::None, Verdict::Down),
         (StoreError::Refused(answer), _) if answer.status >= 500 => {
             (Sign::Congested, Verdict::Down)
+        }
+        (StoreError::Refused(answer), Some(RetryReason::Quota)) if is_of_project(&answer.code) => {
+            (Sign::ProjectQuota, Verdict::Up)
         }
         (StoreError::Refused(_), Some(RetryReason::Quota | RetryReason::Busy)) => {
             (Sign::Congested, Verdict::Up)

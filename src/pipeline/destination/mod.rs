@@ -7,6 +7,7 @@
 
 mod failure;
 pub mod files;
+mod hash_key;
 mod json;
 pub mod kafka;
 mod parcel;
@@ -15,7 +16,7 @@ mod sls;
 pub(super) use self::failure::Failure;
 use self::files::Files;
 use self::kafka::Kafka;
-pub(super) use self::parcel::{Attempts, Parcel, Taken};
+pub(super) use self::parcel::{Attempts, Packing, Parcel, Taken};
 pub use self::sls::Sls;
 
 /// Where LogGroups of one lane go.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use tokio::task::JoinError;
 
+use super::hash_key::HashKey;
+use crate::config::ShardBy;
 use crate::foundation::budget::Lease;
 use crate::foundation::trace_context::TraceContext;
 use crate::logstore::codec::{Codec, compress, decompress};
@@ -15,11 +17,30 @@ use crate::pipeline::delivery::anatomy::Anatomy;
 /// More than any LogGroup of ours has, before compression.
 const LARGEST: usize = 64 << 20;
 
+/// How LogGroups are made ready to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::pipeline) struct Packing {
+    pub(in crate::pipeline) codec: Codec,
+    pub(in crate::pipeline) shard_by: ShardBy,
+}
+
+/// The store picks the shard.
+impl From<Codec> for Packing {
+    fn from(codec: Codec) -> Self {
+        Self {
+            codec,
+            shard_by: ShardBy::Any,
+        }
+    }
+}
+
 /// A LogGroup as it is sent, and the memory it takes.
 pub(in crate::pipeline) struct Parcel {
     pub(in crate::pipeline) codec: Codec,
     pub(in crate::pipeline) body: Bytes,
     pub(in crate::pipeline) raw_size: usize,
+    /// What decides its shard, where that is not left to the store.
+    pub(in crate::pipeline) hash_key: Option<HashKey>,
     /// `None` for a part of a LogGroup, whose whole is paid for.
     pub(in crate::pipeline) lease: Option<Lease>,
     /// Where it is traced for a collector: the span of its delivery.
@@ -63,13 +84,15 @@ impl Parcel {
     /// Until it is done the lease pays for the plain form only: what is compressed at the same time is
     /// bounded by the number of workers, and a lease that waited here for memory would wait for ever.
     pub(in crate::pipeline) async fn pack(
-        codec: Codec,
+        packing: impl Into<Packing>,
         raw: Vec<u8>,
         lease: impl Into<Option<Lease>>,
     ) -> Result<Self, JoinError> {
         let mut lease = lease.into();
+        let Packing { codec, shard_by } = packing.into();
         tokio::task::spawn_blocking(move || {
             let raw_size = raw.len();
+            let hash_key = HashKey::of(&raw, shard_by);
             // What cannot be compressed is sent as it is.
             let (codec, mut body) = match codec {
                 Codec::None => (codec, raw),
@@ -83,6 +106,7 @@ impl Parcel {
                 codec,
                 body: body.into(),
                 raw_size,
+                hash_key,
                 lease,
                 span: None,
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Attempts, Failure, Parcel};
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::logstore::client::{PackedGroup, StoreClient};
+use crate::logstore::client::{OnResend, PackedGroup, StoreClient};
 
 /// A logstore at a store.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Sls {
     pub project: ProjectName,
     /// The logstore, as it is called there.
     pub logstore: LogstoreName,
+    /// Counts what may be stored twice.
+    pub on_resend: OnResend,
 }
 
 impl Sls {
@@ -25,6 +27,8 @@ impl Sls {
             body: parcel.body.clone(),
             raw_size: parcel.raw_size,
             span: parcel.span.as_ref().map(Attempts::of),
+            hash_key: parcel.hash_key.map(|key| key.to_string()),
+            on_resend: self.on_resend.clone(),
         };
         let sent = self.client.put_log_group(project, logstore, group);
         sent.await.map(|_receipt| ()).map_err(Failure::from)

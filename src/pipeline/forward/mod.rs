@@ -28,8 +28,9 @@ use self::traced::begin_span;
 use super::batch::{Held, SealedBatch, Waiting};
 use super::delivery::aimd::{Concurrency, Sign, Slot};
 use super::delivery::breaker::{Pass, Verdict};
+use super::delivery::project::ProjectSlot;
 use super::delivery::span::{DeliverySpan, Links};
-use super::destination::{Failure, Parcel, Taken};
+use super::destination::{Failure, Packing, Parcel, Taken};
 use super::lane::Lane;
 use super::lane_spool::{Ending, Job};
 use super::retry::{Backoff, Health, random_share};
@@ -38,7 +39,6 @@ use super::{LaneSpec, Route};
 use crate::config::Delivery;
 use crate::event::Reason;
 use crate::foundation::clock;
-use crate::logstore::codec::Codec;
 use crate::logstore::error::{NextStep, RetryReason};
 use crate::telemetry::spans::SpanQueue;
 use crate::telemetry::{DropReason, LogstoreMetrics};
@@ -60,7 +60,7 @@ pub(super) struct Forwarder {
     store: Route,
     fallback: Option<Route>,
     concurrency: Concurrency,
-    codec: Codec,
+    packing: Packing,
     backoff: Backoff,
     metrics: Arc<LogstoreMetrics>,
     health: Mutex<Health>,
@@ -83,6 +83,7 @@ struct Turn<'a> {
     slot: Slot<'a>,
     route: &'a Route,
     pass: Pass<'a>,
+    project: Option<ProjectSlot<'a>>,
 }
 
 /// How an attempt to send all of a batch went.
@@ -115,7 +116,10 @@ impl Forwarder {
             store: spec.store,
             fallback: spec.fallback,
             concurrency: Concurrency::new(delivery.concurrency, Arc::clone(&spec.metrics)),
-            codec: spec.codec,
+            packing: Packing {
+                codec: spec.codec,
+                shard_by: spec.shard_by,
+            },
             backoff: Backoff::new(delivery),
             metrics: spec.metrics,
             health: Mutex::default(),
@@ -203,7 +207,7 @@ impl Forwarder {
             links,
             instead_of,
         } = batch;
-        let mut parcel = match Parcel::pack(self.codec, raw, lease).await {
+        let mut parcel = match Parcel::pack(self.packing, raw, lease).await {
             Ok(parcel) => parcel,
             Err(error) => {
                 let events = held.events();
@@ -427,7 +431,16 @@ impl Forwarder {
                 break (route, pass);
             }
         };
-        Turn { slot, route, pass }
+        let project = match &route.project {
+            Some(part) => Some(part.slot(pass.is_probe()).await),
+            None => None,
+        };
+        Turn {
+            slot,
+            route,
+            pass,
+            project,
+        }
     }
 
     /// One attempt.
@@ -441,6 +454,7 @@ impl Forwarder {
             slot,
             route,
             mut pass,
+            project,
         } = turn;
         if let Some(span) = &parcel.span {
             span.count();
@@ -452,6 +466,9 @@ impl Forwarder {
             Err(failure) => (failure.sign, failure.verdict),
         };
         slot.ended(sign, parcel.body.len(), began);
+        if let Some(project) = &project {
+            project.ended(sign, began);
+        }
         pass.asked_to_wait(result.as_ref().err().and_then(|it| it.retry_after));
         route.upstream.attempted(began.elapsed());
         pass.ended(verdict);

@@ -228,7 +228,7 @@ impl Forwarder {
             return Ok(());
         }
         let raw = parting.anatomy.part(&part);
-        let parcel = Parcel::pack(self.codec, raw, None).await;
+        let parcel = Parcel::pack(self.packing, raw, None).await;
         let parcel = parcel.map_err(|error| {
             NotTaken::Refused(Failure::refused("Unsendable", error.to_string()))
         })?;

@@ -34,6 +34,8 @@ declare! {
         "LogGroups delivered to the project's fallback, while its upstream was down.";
     DELIVERY_RESENDS_IN_DOUBT = counter "tollgate_delivery_resends_in_doubt_total" ["project", "logstore"]
         "LogGroups sent again although the store may have taken them: the answer was lost, or a reload or a stop came when it had a part. They can be there twice, with the same __pack_id__.";
+    UPSTREAM_PROJECT_CONCURRENCY = gauge "tollgate_upstream_project_concurrency" ["upstream", "project"]
+        "LogGroups that all logstores of a project, by its name at the upstream, may have on their way at once, beside the one that each may always have. 0 before the store has said that the project is over its quota.";
     UPSTREAM_BREAKER_OPENED = counter "tollgate_upstream_breaker_opened_total" ["upstream"]
         "Times that the breaker opened because the upstream was down.";
     UPSTREAM_PROBES = counter "tollgate_upstream_probes_total" ["upstream"]
@@ -42,6 +44,8 @@ declare! {
         "Repeated attempts that waited because of delivery.retries_per_second.";
     UPSTREAM_CREDENTIALS_REFUSED = counter "tollgate_upstream_credentials_refused_total" ["upstream"]
         "Attempts whose access key the store refused, or that may not write. Nothing is lost; alert on any, since an operator has to mend it.";
+    UPSTREAM_CREDENTIAL_READS = counter "tollgate_upstream_credential_reads_total" ["upstream", "outcome"]
+        "Times that the access key of an upstream was read again, by what came of it: same, changed, failed. Bound: one in delivery.credentials_refresh for each project, and one a second while the store refuses the key. Look at failed.";
     UPSTREAM_BREAKER_STATE = gauge "tollgate_upstream_breaker_state" ["upstream", "state"]
         "1 for the state of the upstream's breaker, 0 for the others. Alert on open for longer than a minute.";
     BATCH_WAIT_SECONDS = histogram "tollgate_batch_wait_seconds" []

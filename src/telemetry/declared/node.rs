@@ -52,6 +52,10 @@ declare! {
         "1 while the embedded logstore cannot write to its disk: it refuses all writes, and tries again every few seconds. Alert on any.";
     EMBEDDED_REOPENED = counter "tollgate_embedded_reopened_total" []
         "Times that the embedded logstore opened its files anew after a failed write, and went on.";
+    EMBEDDED_REPEATS_DROPPED = counter "tollgate_embedded_repeats_dropped_total" []
+        "LogGroups that came again and were not stored again by the embedded logstore (embedded.drop_repeats).";
+    EMBEDDED_REPEATS_FORGOTTEN = counter "tollgate_embedded_repeats_forgotten_total" []
+        "LogGroups that the embedded logstore forgot before embedded.drop_repeats was over, since it remembers 131,072: a repeat of one is stored.";
     DASHBOARD_LOGINS = counter "tollgate_dashboard_logins_total" ["outcome"]
         "Logins at the dashboard and calls with a wrong bearer, by outcome. Look at wrong_token, wrong_bearer and too_many.";
     DASHBOARD_VIEWERS = gauge "tollgate_dashboard_viewers" []

@@ -170,10 +170,14 @@ async fn delivery_reads_an_access_key_again_when_it_is_refused() {
     let (source, count) = (Arc::clone(&kept), Arc::clone(&read));
     let client = StoreClient::new(endpoint)
         .unwrap()
-        .reading_keys_from(Arc::new(move || {
-            count.fetch_add(1, Ordering::SeqCst);
-            source.lock().unwrap().clone()
-        }));
+        .with_key_kept_by(KeyKeeper {
+            source: Arc::new(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                source.lock().unwrap().clone()
+            }),
+            every: Duration::ZERO,
+            told: Arc::new(|_| {}),
+        });
     for _ in 0..3 {
         let error = put(&client).await.unwrap_err();
         let reason = RetryReason::Credential;
@@ -186,4 +190,42 @@ async fn delivery_reads_an_access_key_again_when_it_is_refused() {
     put(&client).await.unwrap();
     assert_eq!(read.load(Ordering::SeqCst), 2);
     assert_eq!(server.seen().len(), 6);
+}
+
+#[tokio::test]
+async fn delivery_reads_an_access_key_again_before_it_is_refused() {
+    let server = Server::start(|_| with_id("")).await;
+    let kept = Arc::new(Mutex::new(Ok(key())));
+    let told = Arc::<Mutex<Vec<KeyRead>>>::default();
+    let (source, heard) = (Arc::clone(&kept), Arc::clone(&told));
+    let client = StoreClient::new(endpoint(server.base()))
+        .unwrap()
+        .with_key_kept_by(KeyKeeper {
+            source: Arc::new(move || source.lock().unwrap().clone()),
+            every: Duration::from_millis(30),
+            told: Arc::new(move |read| heard.lock().unwrap().push(read)),
+        });
+    put(&client).await.unwrap();
+    assert!(told.lock().unwrap().is_empty(), "not at once");
+    let next = async |outcome: KeyRead| {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while told.lock().unwrap().last() != Some(&outcome) {
+            assert!(tokio::time::Instant::now() < deadline, "{outcome:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            drop(put(&client).await);
+        }
+    };
+    next(KeyRead::Same).await;
+    *kept.lock().unwrap() = Err("it is being written".to_owned());
+    next(KeyRead::Failed).await;
+    put(&client).await.unwrap();
+    let other = AccessKey {
+        secret: Secret::new("the one of tomorrow"),
+        ..key()
+    };
+    *kept.lock().unwrap() = Ok(other);
+    next(KeyRead::Changed).await;
+    let error = put(&client).await.unwrap_err();
+    let reason = RetryReason::Credential;
+    assert_eq!(next_step(&error), NextStep::Retry { reason }, "it is used");
 }

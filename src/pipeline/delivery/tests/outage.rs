@@ -170,6 +170,31 @@ async fn delivery_sends_fewer_at_once_after_quota_answers_in_that_lane_only() {
 }
 
 #[tokio::test]
+async fn delivery_narrows_a_project_for_all_its_lanes_and_holds_up_none_of_them() {
+    let store = Moody::start(Answer::Refuse(403, "WriteQuotaExceed")).await;
+    let well = Moody::start(Answer::Take).await;
+    let mut setup = Setup::quick();
+    setup.batch.max_events = 1;
+    setup.delivery.concurrency = 8;
+    let upstream = shared(&mut setup);
+    let running = Running::start(&setup, &[store.store.address, well.store.address]);
+    let (first, second) = (running.metrics(0), running.metrics(1));
+    let projects = upstream.projects();
+    let [(project, 0)] = &*projects else {
+        panic!("one project, which is bounded by nothing: {projects:?}");
+    };
+    let shown = upstream.project(project);
+    running.submit(0, &some_events("a", 50)).unwrap();
+    running.until(|| shown.get() == 1).await;
+    running.submit(1, &some_events("a", 100)).unwrap();
+    running.until(|| second.events_delivered.get() == 100).await;
+    assert_eq!(first.events_delivered.get(), 0);
+    store.becomes(Answer::Take);
+    running.until(|| first.events_delivered.get() == 50).await;
+    running.stop(PATIENCE).await;
+}
+
+#[tokio::test]
 async fn delivery_of_a_lane_that_waits_for_a_long_pause_goes_on_when_the_upstream_is_back() {
     let up = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&up);
