@@ -380,7 +380,7 @@ impl Run<'_> {
                 Ok(_) => {
                     one.reservation.confirm();
                     let events = u64::from(one.group.events);
-                    one.target.metrics.events_accepted.add(events);
+                    one.target.metrics.take_added(events);
                     self.front.metrics.quarantine.replayed.inc();
                     self.report.taken += 1;
                     self.report.of_check(&one.check).taken += 1;

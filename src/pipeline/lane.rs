@@ -242,7 +242,7 @@ impl Lane {
     /// Takes a copy, or counts it as dropped: the events themselves have been taken elsewhere.
     fn take_copy(&self, group: &EventGroup) -> Option<Receipt> {
         let events = u64::from(group.events);
-        self.metrics.events_accepted.add(events);
+        self.metrics.take_added(events);
         let lease = self.admit_group(group, Priority::High);
         match lease.and_then(|lease| self.submit(group, lease)) {
             Ok(receipt) => Some(receipt),
