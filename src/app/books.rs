@@ -65,19 +65,28 @@ impl BookKeeper {
     }
 }
 
-/// Writes the books until told to stop.
+/// Writes the books until told to stop, as often as they have changed.
 async fn keep(data_dir: PathBuf, metrics: Arc<Metrics>, stop: CancellationToken) {
-    let mut well = true;
+    let (mut well, mut last) = (true, None);
     while tokio::time::timeout(INTERVAL, stop.cancelled())
         .await
         .is_err()
     {
         let (data_dir, metrics) = (data_dir.clone(), Arc::clone(&metrics));
-        let write = tokio::task::spawn_blocking(move || metrics.keep_books(&data_dir, false));
+        let before = last.take();
+        let write = tokio::task::spawn_blocking(move || {
+            let now = Some(metrics.books());
+            match now == before {
+                // Nothing has happened.
+                true => Ok(now),
+                false => metrics.keep_books(&data_dir, false).map(|()| now),
+            }
+        });
         let written = write.await.unwrap_or_else(|error| Err(error.into()));
         if let (true, Err(error)) = (well, &written) {
             tracing::warn!(%error, "the books cannot be written down; it is tried again");
         }
         well = written.is_ok();
+        last = written.ok().flatten();
     }
 }
