@@ -813,3 +813,92 @@ fn parts_of_a_request_are_charged_once_and_do_not_hold_each_other_up() {
     assert_eq!(fields(&tollgate.events(WEB, 2), "to"), ["a", "a"]);
     assert_eq!(fields(&tollgate.events(OTHER, 2), "to"), ["b", "b"]);
 }
+
+/// The books of a logstore.
+fn book(tollgate: &Tollgate, logstore: &str) -> Value {
+    let token = std::fs::read_to_string(tollgate.data_dir().join("keys/admin.key")).unwrap();
+    let head = format!(
+        "GET /api/v1/books HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
+        tollgate.admin,
+        token.trim()
+    );
+    let books = support::exchange(tollgate.admin, &head, b"").json();
+    let logstores = books["logstores"].as_array().unwrap();
+    let of_this = logstores.iter().find(|it| it["logstore"] == logstore);
+    of_this.unwrap().clone()
+}
+
+/// One ledger from what a request brings to what became of it, while clients send side by side.
+#[test]
+fn each_event_of_a_request_is_in_the_books_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let quality = format!(
+        "{}[project.logstore.guards.dedup]\nfields = [\"name\"]\n\
+         [[project.logstore.transform]]\ntype = \"route\"\nlogstore = \"{OTHER}\"\nwhen = {{ field = \"k\", equals = \"1\" }}\n\
+         [[project.logstore.transform]]\ntype = \"sample\"\npercent = 0\nwhen = {{ field = \"k\", equals = \"2\" }}\n\
+         [[limit]]\nname = \"few\"\nunit = \"events\"\nlogstores = [\"{WEB}\"]\nrate = [{{ count = 61, per = \"1h\" }}]\n",
+        schema("")
+    );
+    let tollgate = start(folder.path(), &quality);
+    let (threads, requests) = (4_u32, 10_u32);
+    let taken = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let (tollgate, taken) = (&tollgate, &taken);
+            scope.spawn(move || {
+                for request in 0..requests {
+                    let name = format!(",\"name\":\"{}\"", thread * requests + request);
+                    let events = [
+                        order("1", &name),
+                        order("1", &name),
+                        order("500", ""),
+                        "{\"k\":\"1\"}".to_owned(),
+                        "{\"k\":\"2\"}".to_owned(),
+                    ];
+                    let status = send(tollgate, &events).status;
+                    assert!(status == 200 || status == 429, "{status}");
+                    let counts = u64::from(status == 200);
+                    taken.fetch_add(counts, std::sync::atomic::Ordering::Relaxed);
+                    // Two events, and then no JSON.
+                    let broken = "{\"__logs__\":[{\"a\":\"1\"},{\"a\":\"2\"},{\"a\":";
+                    let status = tollgate.track(WEB, "", broken).status;
+                    assert!(status == 400 || status == 429, "{status}");
+                }
+            });
+        }
+        for _ in 0..20 {
+            for logstore in [WEB, OTHER] {
+                let book = book(&tollgate, logstore);
+                assert_eq!(book["balanced"], true, "{book}");
+            }
+        }
+    });
+    let (web, other) = (book(&tollgate, WEB), book(&tollgate, OTHER));
+    let count = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value}: {web}"));
+    assert_eq!(web["difference"], 0, "{web}");
+    let taken = taken.into_inner();
+    // Of each request that was taken one event goes each of these ways.
+    for (kind, reason) in [
+        ("quarantined", "schema"),
+        ("dropped", "duplicate"),
+        ("dropped", "sampled"),
+    ] {
+        assert_eq!(count(&web[kind][reason]), taken, "{web}");
+    }
+    let routed = count(&web["routed"]);
+    assert_eq!(count(&web["accepted"]) + routed, 61, "the limit: {web}");
+    // Refused ones entered too, as far as they were read.
+    let broken = count(&web["refused"]["not_json"]);
+    let too_much = count(&web["refused"]["quota_exceeded"]);
+    assert!(broken > 0 && too_much > 0 && routed > 0, "{web}");
+    let entered = 3 * taken + 61 + broken + too_much;
+    assert_eq!((count(&web["entered"]), count(&web["added"])), (entered, 0));
+    assert_eq!(
+        (count(&other["added"]), count(&other["entered"])),
+        (routed, 0)
+    );
+    assert_eq!(
+        (&web["deciding"], &other["difference"]),
+        (&json!(0), &json!(0))
+    );
+}

@@ -560,7 +560,8 @@ fn the_books_balance_under_load_and_over_a_restart() {
         }
     });
     let (code, book) = audit(&node, folder);
-    assert_eq!((code, count(&book, "accepted")), (Some(0), 300), "{book}");
+    assert_eq!((code, count(&book, "entered")), (Some(0), 300), "{book}");
+    assert_eq!(count(&book, "accepted"), 300, "{book}");
     assert_eq!(count(&book, "held") + count(&book, "waiting"), 300);
     assert!(count(&book, "retries") > 0);
     assert!(node.stop().success(), "{}", node.stderr());
@@ -588,4 +589,105 @@ fn the_books_balance_under_load_and_over_a_restart() {
     assert!(out(&table).contains(&place()));
     assert!(node.stop().success());
     assert_eq!(count(&row(folder), "events"), 0);
+}
+
+/// The books of a node that does not run.
+fn dead(folder: &Path) -> (Option<i32>, Value) {
+    let output = command(&["audit"], folder, &["--format", "json"]);
+    let books = lines(std::str::from_utf8(&output.stdout).unwrap());
+    let book = books.into_iter().find(|book| book["logstore"] == OPEN);
+    let book = book.unwrap_or_else(|| panic!("{}", err(&output)));
+    (output.status.code(), book)
+}
+
+#[test]
+fn the_books_of_a_node_that_was_stopped_are_those_of_its_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    stopped(folder, "", 20);
+    let (code, book) = dead(folder);
+    assert_eq!(
+        (code, &book["ended"]),
+        (Some(0), &Value::Bool(true)),
+        "{book}"
+    );
+    let of = |book: &Value| ["entered", "waiting", "onDisk", "held"].map(|it| count(book, it));
+    assert_eq!(of(&book), [20, 20, 20, 0]);
+    // What commands do is in the books.
+    let file = folder.join("spool.ndjson");
+    let file = file.to_str().unwrap();
+    out(&spool(folder, "export", &["-o", file]));
+    out(&spool(folder, "purge", &[&place(), "--yes"]));
+    let (code, book) = dead(folder);
+    assert_eq!((code, of(&book)), (Some(0), [20, 0, 0, 0]), "{book}");
+    assert_eq!(book["dropped"]["purged"], 20);
+    out(&spool(folder, "import", &[file]));
+    let (code, book) = dead(folder);
+    assert_eq!((code, of(&book)), (Some(0), [20, 20, 20, 0]), "{book}");
+    assert_eq!(count(&book, "added"), 20);
+    // It is delivered by a life of its own, which ends with a stop.
+    let store = store();
+    configure(folder, Some(&store), "");
+    out(&spool(folder, "drain", &[]));
+    let (code, book) = dead(folder);
+    assert_eq!((code, count(&book, "delivered")), (Some(0), 20), "{book}");
+    let mut node = start(folder);
+    let (code, book) = audit(&node, folder);
+    let earlier = &book["earlier"];
+    assert_eq!((code, count(earlier, "lives")), (Some(0), 2), "{book}");
+    let all = ["entered", "added", "delivered", "left", "killed"].map(|it| count(earlier, it));
+    assert_eq!((all, &earlier["unknown"]), ([20, 20, 20, 0, 0], &0.into()));
+    let hidden = command(&["audit"], folder, &[]);
+    assert_eq!(hidden.status.code(), Some(69), "{}", err(&hidden));
+    assert!(err(&hidden).contains("--admin-url"), "{}", err(&hidden));
+    assert!(node.stop().success());
+}
+
+#[test]
+fn events_that_vanish_from_the_disk_of_a_dead_node_are_missing_in_its_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    stopped(folder, "", 20);
+    segments(folder)
+        .iter()
+        .for_each(|it| std::fs::remove_file(it).unwrap());
+    let (code, book) = dead(folder);
+    assert_eq!((code, &book["difference"]), (Some(1), &20.into()), "{book}");
+    let table = command(&["audit"], folder, &[]);
+    assert!(err(&table).contains("20 events of"), "{}", err(&table));
+    std::fs::remove_file(folder.join("books.json")).unwrap();
+    assert_eq!(command(&["audit"], folder, &[]).status.code(), Some(69));
+}
+
+#[test]
+fn of_a_node_that_was_killed_the_books_say_what_is_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    configure(folder, None, "");
+    let mut node = start(folder);
+    send(&node, 0, 20);
+    until("the books are written", || {
+        std::fs::read_to_string(folder.join("books.json"))
+            .unwrap()
+            .contains("\"entered\":20")
+    });
+    node.signal("-KILL");
+    assert!(!node.wait().success());
+    // They were in memory.
+    let (code, book) = dead(folder);
+    assert_eq!(
+        (code, &book["ended"]),
+        (Some(0), &Value::Bool(false)),
+        "{book}"
+    );
+    assert_eq!((&book["unknown"], count(&book, "onDisk")), (&20.into(), 0));
+    let mut node = start(folder);
+    let (code, book) = audit(&node, folder);
+    let earlier = &book["earlier"];
+    assert_eq!((code, count(earlier, "killed")), (Some(0), 1), "{book}");
+    assert_eq!(
+        (count(earlier, "left"), &earlier["unknown"]),
+        (20, &20.into())
+    );
+    assert!(node.stop().success());
 }

@@ -14,6 +14,8 @@ mod h2;
 mod held;
 mod machine;
 mod memory;
+mod outage;
+mod recovery;
 mod report;
 mod scenario;
 mod servers;
@@ -49,6 +51,10 @@ enum Command {
     Held(held::Options),
     /// A million tokens and addresses, a thousand logstores and a hundred schemas, beside few of each.
     Growth(growth::Options),
+    /// A store that is down for long at full load, and comes back: memory, the backlog, and latency.
+    Outage(outage::Options),
+    /// How fast a start reads what is on disk, beside a plain read of the same files.
+    Recovery(recovery::Options),
     /// The yardstick, in a process of its own.
     #[command(hide = true)]
     HyperBare(bare::Options),
@@ -87,6 +93,8 @@ fn run(cli: &Cli, bench: bool) -> anyhow::Result<ExitCode> {
         Some(Command::Siege(options)) => siege::run(options)?,
         Some(Command::Held(options)) => held::run(options)?,
         Some(Command::Growth(options)) => growth::run(options)?,
+        Some(Command::Outage(options)) => outage::run(options)?,
+        Some(Command::Recovery(options)) => recovery::run(options)?,
         None => compare::run(&cli.compare)?,
     };
     Ok(if honest {

@@ -128,8 +128,10 @@ impl Bare {
 #[derive(Debug)]
 pub struct Tollgate {
     gateway: Server,
-    logstore: Server,
-    _folder: TempDir,
+    /// `None` while it is down.
+    logstore: Option<Server>,
+    workers: usize,
+    folder: TempDir,
     /// The configuration of both processes.
     pub config: Config,
     /// Where it takes requests.
@@ -155,27 +157,17 @@ impl Tollgate {
         change(&mut config)?;
         // Made before the processes start, so that both find the same keys.
         tollgate::gate::identity::load_jwt_keys(&config.identity, &config.data_dir)?;
-        let start = |only: &str, config: &Config| {
-            let path = write_config(folder.path(), only, config)?;
-            let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-            command.args(["run", "--only", only, "--admin-listen", "127.0.0.1:0"]);
-            command
-                .args(["--listen", "127.0.0.1:0", "--config"])
-                .arg(path);
-            if only == "logstore" {
-                command.args(["--logstore-listen", "127.0.0.1:0"]);
-            }
-            Server::start(command, workers, &folder.path().join(format!("{only}.log")))
-        };
-        let logstore = start("logstore", &config)?;
+        config.embedded.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let logstore = start_part(folder.path(), "logstore", &config, workers)?;
         config.embedded.listen = logstore.address("logstore")?;
-        let gateway = start("gateway", &config)?;
+        let gateway = start_part(folder.path(), "gateway", &config, workers)?;
         let ingest = gateway.address("events in")?;
         let admin = gateway.address("private")?;
         Ok(Self {
             gateway,
-            logstore,
-            _folder: folder,
+            logstore: Some(logstore),
+            workers,
+            folder,
             config,
             ingest,
             admin,
@@ -189,7 +181,19 @@ impl Tollgate {
 
     /// Process id of the store.
     pub fn logstore_pid(&self) -> u32 {
-        self.logstore.pid()
+        self.logstore.as_ref().map_or(0, Server::pid)
+    }
+
+    /// Kills the store.
+    pub fn stop_store(&mut self) {
+        self.logstore = None;
+    }
+
+    /// Starts the store again, where it was.
+    pub fn start_store(&mut self) -> anyhow::Result<()> {
+        let started = start_part(self.folder.path(), "logstore", &self.config, self.workers);
+        self.logstore = Some(started?);
+        Ok(())
     }
 
     /// What the gateway counted so far.
@@ -243,6 +247,22 @@ pub struct Counts {
     pub held: u64,
     /// Attempts that failed and were repeated.
     pub retries: u64,
+}
+
+/// Starts a gateway without its store, or the store alone.
+fn start_part(
+    folder: &Path,
+    only: &str,
+    config: &Config,
+    workers: usize,
+) -> anyhow::Result<Server> {
+    let path = write_config(folder, only, config)?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(["run", "--only", only, "--admin-listen", "127.0.0.1:0"]);
+    command
+        .args(["--listen", "127.0.0.1:0", "--config"])
+        .arg(path);
+    Server::start(command, workers, &folder.join(format!("{only}.log")))
 }
 
 fn write_config(folder: &Path, name: &str, config: &Config) -> anyhow::Result<PathBuf> {

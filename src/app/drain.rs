@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
+use super::books::BookKeeper;
 use super::lanes::{LaneParts, Stores, open_logs, pipeline_rules};
 use super::upstreams::reachable;
 use super::{Running, StartError, Stopped, aside, make_data_dir, spool};
@@ -29,7 +30,7 @@ pub struct Draining {
 
 /// Starts to deliver what waits on disk for the logstores of a configuration, of those lanes that are
 /// `wanted`: a logstore, or what takes its events for a second destination. An embedded logstore that does
-/// not run is opened for it.
+/// not run is opened for it. `has_books`: the spool is that of the data directory, whose books this is in.
 ///
 /// # Errors
 /// When the spool, the quarantine or a store is in use by another process or cannot be opened, or a
@@ -37,6 +38,7 @@ pub struct Draining {
 pub async fn drain(
     config: &Config,
     wanted: impl Fn(&ProjectName, &LogstoreName) -> bool,
+    has_books: bool,
 ) -> Result<Draining, StartError> {
     make_data_dir(config)?;
     let mut running = Running::nothing();
@@ -61,6 +63,9 @@ pub async fn drain(
     let quarantine = aside::open(config, &running.metrics)?;
     let rules = pipeline_rules(config, &running.metrics, Some(&quarantine));
     running.pipeline = Some(Arc::new(Pipeline::start(lanes, rules)));
+    if has_books {
+        running.books = Some(BookKeeper::start(config, &running.metrics, &running.tasks));
+    }
     Ok(Draining {
         running,
         quarantine,

@@ -3,6 +3,7 @@
 
 mod admin;
 mod aside;
+mod books;
 mod control;
 mod dashboard;
 mod destinations;
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 use self::admin::PrivateTls;
 use self::aside::Aside;
 pub use self::aside::purge;
+use self::books::BookKeeper;
 use self::control::Parts;
 pub use self::control::{Control, LoadConfig};
 pub use self::drain::{Draining, drain};
@@ -196,6 +198,8 @@ pub struct Running {
     edge_runtimes: Vec<Handle>,
     /// Speaks with the store of shared limits.
     sharing: Option<Serving>,
+    /// Writes the books down.
+    books: Option<BookKeeper>,
     pipeline: Option<Arc<Pipeline>>,
     /// Held for as long as its logs are used: its lock keeps others off.
     spool: Option<Arc<OpenSpool>>,
@@ -297,6 +301,7 @@ pub async fn start(
     }
     if let (Some(edge), Some(identity)) = (ingest, running.identity.clone()) {
         running.start_gateway(config, edge, &identity, load)?;
+        running.books = Some(BookKeeper::start(config, &running.metrics, &running.tasks));
     }
     running.start_admin(config, admin)?;
     running.readiness.set(true);
@@ -315,6 +320,7 @@ impl Running {
             ingest: None,
             edge_runtimes: Vec::new(),
             sharing: None,
+            books: None,
             pipeline: None,
             spool: None,
             control: None,

@@ -274,10 +274,14 @@ impl NodeControl for RunningNode {
             return Err(NodeError::NotFound(message));
         };
         match spool.directory.purge(&project, &logstore) {
-            Ok(deleted) => Ok(SpoolPurged {
-                segments: deleted.segments,
-                bytes: deleted.bytes,
-            }),
+            Ok(deleted) => {
+                let metrics = &self.metrics;
+                metrics.note_purged(project.as_str(), logstore.as_str());
+                Ok(SpoolPurged {
+                    segments: deleted.segments,
+                    bytes: deleted.bytes,
+                })
+            }
             Err(OpenError::Twice(..)) => Err(NodeError::Conflict(format!(
                 "{logstore} in {project} is in use. Take it out of the configuration and reload, or stop the node and use tollgate spool purge."
             ))),

@@ -137,6 +137,10 @@ impl Running {
             Some(aside) => aside::finish(aside.quarantine, deadline).await,
             None => 0,
         };
+        // Last: nothing is counted any more.
+        if let Some(books) = self.books.take() {
+            books.finish().await;
+        }
         Stopped {
             report,
             unwritten,

@@ -158,7 +158,7 @@ enum Command {
     /// Look after events that wait on disk: see, check, export, import, deliver and delete them.
     #[command(subcommand)]
     Spool(spool::SpoolCommand),
-    /// Print the books of a running node: what came in, and where it is or how it ended.
+    /// Print the books of a node: what came in, and where it is or how it ended.
     Audit(audit::AuditArgs),
     /// Print how the upstreams of a running node are: breakers, retries, LogGroups at once.
     Upstreams(upstreams::UpstreamsArgs),

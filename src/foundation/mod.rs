@@ -14,4 +14,5 @@ pub mod sockets;
 pub mod stall;
 pub mod trace_context;
 pub mod units;
+pub mod whole_file;
 pub mod wire;

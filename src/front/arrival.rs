@@ -11,6 +11,7 @@ use http::request::Parts;
 
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
+use super::entry::Entry;
 use super::platform::{self, Platform};
 use super::quality::Quality;
 use super::reply::Form;
@@ -45,6 +46,8 @@ pub(super) struct Arrival<'a> {
     pub(super) unix_seconds: u64,
     /// Its id, as the client is told.
     pub(super) id: RequestId,
+    /// Its events in the books.
+    pub(super) entry: Entry<'a>,
     /// What its events are held to: as it was when the request came.
     pub(super) quality: Arc<Quality>,
     /// Where it is written down what becomes of it.
@@ -200,10 +203,9 @@ impl<'a> Arrival<'a> {
         }
     }
 
-    /// Counts the events that were handed over, whatever their client is told.
+    /// Counts a request whose events were handed over, whatever its client is told.
     pub(super) fn count_accepted(&self, principal: &Principal, group: &EventGroup) {
         let metrics = &self.logstore.metrics;
-        metrics.events_accepted.add(u64::from(group.events));
         metrics.credential.at(principal.kind() as usize).inc();
         metrics.token_source.at(principal.source() as usize).inc();
         metrics
@@ -224,16 +226,6 @@ impl<'a> Arrival<'a> {
     pub(super) fn count_refused_bytes(&self, refusal: &Refusal, bytes: u64) {
         let cells = &self.logstore.metrics.bytes_refused;
         cells.at(refusal.reason().index()).add(bytes);
-    }
-
-    pub(super) fn count_refused(&self, refusal: Refusal, group: &EventGroup) -> Refusal {
-        let cell = self
-            .logstore
-            .metrics
-            .events_refused
-            .at(refusal.reason().index());
-        cell.add(u64::from(group.events));
-        refusal
     }
 }
 

@@ -217,15 +217,14 @@ impl Front {
             arrival.enter(Stage::Events);
             let read = |stamp: &[u8], group: &mut EventGroup| {
                 let context = self.context(arrival, check, stamp);
-                transcode::query(query.as_bytes(), parameter, &context, group)
-                    .map_err(|refusal| arrival.count_refused(refusal, group))
+                let read = transcode::query(query.as_bytes(), parameter, &context, group);
+                arrival.entry.read(group.events);
+                read
             };
             let stamped = fields_of(caller.principal());
             read(stamp, group)?;
             arrival.note_events(group);
-            let principal = self
-                .settle(arrival, check, caller, group)
-                .map_err(|refusal| arrival.count_refused(refusal, group))?;
+            let principal = self.settle(arrival, check, caller, group)?;
             if principal.fields() != stamped {
                 arrival.stamp(stamp, parameter, Some(&principal));
                 group.clear();
@@ -265,9 +264,7 @@ impl Front {
             arrival.stamp(stamp, parameter, caller.principal());
             self.transcode(arrival, check, plain, stamp, group)?;
             arrival.note_events(group);
-            let principal = self
-                .settle(arrival, check, caller, group)
-                .map_err(|refusal| arrival.count_refused(refusal, group))?;
+            let principal = self.settle(arrival, check, caller, group)?;
             if principal.fields() != stamped {
                 // The token that counts stood in the body, or none does: only now is it known what
                 // the events get.
@@ -301,7 +298,9 @@ impl Front {
         } else {
             transcode::protobuf(plain, &context, group)
         };
-        read.map_err(|refusal| arrival.count_refused(refusal, group))
+        // Of a body that is refused, as far as it was read.
+        arrival.entry.read(group.events);
+        read
     }
 
     /// The last questions, then the hand-over: from there on the events are held.
@@ -314,8 +313,7 @@ impl Front {
         toll: Toll<'_>,
     ) -> Result<Kept, Refusal> {
         group.span = arrival.span.map(ServerSpan::context);
-        let result = self.hand_over(arrival, check, principal, (stamp, group), toll);
-        result.map_err(|refusal| arrival.count_refused(refusal, group))
+        self.hand_over(arrival, check, principal, (stamp, group), toll)
     }
 
     fn hand_over(
@@ -375,18 +373,11 @@ impl Front {
         }
         arrival.enter(Stage::Quality);
         let judged = self.judge(arrival, principal, quality, stamp, group);
-        let mut judged = judged.inspect_err(|_| group.events = events)?;
+        let mut judged = judged?;
         toll.routed = std::mem::take(&mut judged.routed);
         let mut receipts = Receipts::default();
         if group.events > 0 || !toll.routed.is_empty() {
-            let apart: u32 = toll.routed.iter().map(|it| it.group.events).sum();
-            let left = group.events + apart;
-            let kept = self.keep_events(arrival, principal, group, toll);
-            let (refused, awaited) = kept.inspect_err(|_| {
-                // What is in the books already is not to be counted again.
-                let counted = left - group.events;
-                group.events = events - counted;
-            })?;
+            let (refused, awaited) = self.keep_events(arrival, principal, group, toll)?;
             receipts = awaited;
             if refused > 0 {
                 // Which ones is not known, and they may be sent again: twice is better than never.

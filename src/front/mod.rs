@@ -8,6 +8,7 @@ mod cookie;
 mod cors;
 mod credential;
 mod elsewhere;
+mod entry;
 mod give;
 mod identify;
 mod ingest;

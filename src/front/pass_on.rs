@@ -27,8 +27,10 @@ impl Front {
         if arrival.trial.is_some() {
             arrival.enter(Stage::Delivery);
             arrival.note(|| format!("{events} events would be passed on to the store as they are"));
+            arrival.entry.accepted(events.into());
             return Ok(Relayed::untried());
         }
+        arrival.entry.goes_away();
         // Its memory stays leased while it is on its way.
         let Sent { bytes, lease, .. } = sent;
         let span = arrival.span.map(ServerSpan::context);
@@ -69,12 +71,12 @@ impl Front {
             } else {
                 transcode::protobuf(plain, &context, group)
             };
-            read.map_err(|refusal| arrival.count_refused(refusal, group))?;
+            arrival.entry.read(group.events);
+            read?;
             arrival.note_events(group);
             if group.attached_names > 0 {
                 let detail = "a relayed request cannot be changed, so it may hold no field or tag that only the edge gives";
-                let refusal = Refusal::new(Reason::InvalidKey, detail);
-                return Err(arrival.count_refused(refusal, group));
+                return Err(Refusal::new(Reason::InvalidKey, detail));
             }
             let denied = if group.token.is_empty() {
                 check.after_body(principal, group)
@@ -84,7 +86,7 @@ impl Front {
             };
             if let Err(denied) = denied {
                 self.record_denied(arrival, &denied);
-                return Err(arrival.count_refused(denied.refusal, group));
+                return Err(denied.refusal);
             }
             let events = group.events;
             self.hold_relayed(arrival, principal, group)?;
@@ -94,18 +96,16 @@ impl Front {
             let sorted = charges.of_events(&facts, group, bytes);
             if group.events < events {
                 // It is signed: no event of it can be left out, nor go elsewhere.
-                group.events = events;
-                let refusal = match sorted {
+                return Err(match sorted {
                     Ok(mut sorted) => {
                         sorted.note_refused(charges.why_diverted(), Mixed::Whole);
                         let why = sorted.last;
                         why.unwrap_or_else(|| Reason::QuotaExceeded.into())
                     }
                     Err(refusal) => refusal,
-                };
-                return Err(arrival.count_refused(refusal, group));
+                });
             }
-            sorted.map_err(|refusal| arrival.count_refused(refusal, group))?;
+            sorted?;
             Ok(events)
         })
     }
@@ -121,19 +121,14 @@ impl Front {
         if quality.is_empty() {
             return Ok(());
         }
-        let events = group.events;
-        let judged = self.judge(arrival, principal, quality, b"", group);
-        let held = judged.and_then(|judged| match judged.touches_nothing() {
+        let judged = self.judge(arrival, principal, quality, b"", group)?;
+        match judged.touches_nothing() {
             true => Ok(()),
             false => Err(Refusal::new(
                 Reason::SchemaInvalid,
                 "a relayed request cannot be changed, so all its events must pass",
             )),
-        });
-        held.map_err(|refusal| {
-            group.events = events;
-            arrival.count_refused(refusal, group)
-        })
+        }
     }
 
     /// Writes a relayed request into the books: accepted and delivered by the store's word, or
@@ -150,8 +145,8 @@ impl Front {
         metrics.requests_relayed.at(outcome as usize).inc();
         if outcome == RelayOutcome::Accepted {
             metrics.requests_accepted.inc();
-            metrics.events_accepted.add(u64::from(events));
             metrics.events_delivered.add(u64::from(events));
+            arrival.entry.accepted(events.into());
             metrics.credential.at(principal.kind() as usize).inc();
             metrics.token_source.at(principal.source() as usize).inc();
             return;
@@ -160,10 +155,7 @@ impl Front {
             .refusal()
             .map_or(Reason::RelayRefused, Refusal::reason);
         metrics.requests_refused.at(reason.index()).inc();
-        metrics
-            .events_refused
-            .at(reason.index())
-            .add(u64::from(events));
+        arrival.entry.refused(events.into(), reason);
         if let Some(reason) = relayed.security_reason() {
             let denied = Denied::new(principal.kind(), reason).named(principal.key());
             self.record_denied(arrival, &denied);

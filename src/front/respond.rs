@@ -12,6 +12,7 @@ use super::arrival::{Arrival, framing_is_plain};
 use super::body::{self, RequestBody};
 use super::cookie::Cookies;
 use super::cors::OriginVerdict;
+use super::entry::Entry;
 use super::ingest::Taken;
 use super::reply::{Replier, Reply, X_LOG_REQUESTID};
 use super::route::{Route, Target};
@@ -160,6 +161,9 @@ impl Front {
             Some(nanos) => self.quotas.begin_trial(unix_seconds, nanos),
         };
         let taken = self.ingest(&arrival, &check, body, &mut charges).await;
+        if let Err(refusal) = &taken {
+            arrival.entry.refused_all(refusal.reason());
+        }
         arrival.time(RequestStage::Ack);
         let taken = settled(taken, &mut charges).await;
         arrival.time(RequestStage::Answer);
@@ -220,6 +224,7 @@ impl Front {
             sender: visit.sender,
             unix_seconds: visit.unix_seconds,
             id: replier.id,
+            entry: Entry::new(&logstore.metrics),
             quality: logstore.quality.load_full(),
             trace: visit.trace,
             timer: visit.timer,

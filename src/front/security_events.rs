@@ -175,8 +175,7 @@ impl SecurityEvents {
         if kept {
             self.metrics.security_events.inc();
             let (project, logstore) = (lane.project().as_str(), lane.logstore().as_str());
-            let books = self.metrics.logstore(project, logstore);
-            books.events_accepted.inc();
+            self.metrics.logstore(project, logstore).take_added(1);
         } else {
             self.dropped.fetch_add(before, Ordering::Relaxed);
             self.count_dropped(1);

@@ -138,8 +138,7 @@ impl Front {
     /// How many events are refused of a request whose others go on, and what says when those are safe.
     ///
     /// # Errors
-    /// The refusal, when nothing of the request goes anywhere. The count of the group is then that of all
-    /// events, its own and the routed ones, that are not in the books yet.
+    /// The refusal, when nothing of the request goes anywhere.
     pub(super) fn keep_events(
         &self,
         arrival: &Arrival<'_>,
@@ -155,8 +154,6 @@ impl Front {
             routed,
         } = toll;
         let mut routed = routed;
-        let apart: u32 = routed.iter().map(|it| it.group.events).sum();
-        let all = group.events + apart;
         arrival.enter(Stage::Quota);
         let facts = arrival.quota_facts(Some(principal));
         let sorted = charge_all(charges, &facts, (group, bytes), &mut routed);
@@ -166,12 +163,9 @@ impl Front {
             && sorted.diverted.is_empty()
             && let Some(refusal) = sorted.last
         {
-            // For the books: all of them are refused with the request.
-            group.events = all;
             return Err(refusal);
         }
-        let routed = self.room_for_routed(arrival, charges, routed);
-        let routed = routed.inspect_err(|_| group.events = all)?;
+        let routed = self.room_for_routed(arrival, charges, routed)?;
         arrival.enter(Stage::Delivery);
         let went = !routed.is_empty();
         arrival.put_tags(charges, group);
@@ -181,23 +175,18 @@ impl Front {
                 Some(priority) => lane.admit_again(&mut lease, priority),
                 None => Ok(()),
             };
-            match kept.and_then(|()| lane.submit(group, lease)) {
-                Ok(receipt) => receipts.add(lane, receipt),
-                Err(refusal) => {
-                    // Nothing was handed to anybody: it may be sent again, whole.
-                    group.events = all;
-                    return Err(refusal);
-                }
-            }
+            // Where it is refused nothing was handed to anybody: it may be sent again, whole.
+            let receipt = kept.and_then(|()| lane.submit(group, lease))?;
+            arrival.entry.accepted(group.events.into());
+            receipts.add(lane, receipt);
         }
         for (target, group, lease) in routed {
             submit_to(&target, &group, lease, &mut receipts);
+            arrival.entry.went_elsewhere(group.events.into());
         }
-        let cells = &arrival.logstore.metrics.events_refused;
         let mut refused = sorted.refused;
-        cells
-            .at(Reason::QuotaExceeded.index())
-            .add(u64::from(refused));
+        let entry = &arrival.entry;
+        entry.refused(refused.into(), Reason::QuotaExceeded);
         let mut last: Option<Refusal> = None;
         let mut diverted = 0;
         for (target, mut events) in sorted.diverted {
@@ -205,13 +194,12 @@ impl Front {
             match self.divert(arrival, target.as_str(), &events) {
                 Ok((lane, receipt)) => {
                     receipts.add(&lane, receipt);
+                    entry.went_elsewhere(events.events.into());
                     diverted += events.events;
                 }
                 Err(refusal) => {
                     refused += events.events;
-                    cells
-                        .at(refusal.reason().index())
-                        .add(u64::from(events.events));
+                    entry.refused(events.events.into(), refusal.reason());
                     last = Some(refusal);
                 }
             }
@@ -221,7 +209,6 @@ impl Front {
             && !went
             && let Some(refusal) = last
         {
-            // They are in the books already.
             return Err(refusal);
         }
         charges.set_refused_events(refused);
@@ -266,7 +253,7 @@ impl Front {
         let bytes = group.wire_bytes() as u64;
         let lease = target.lane.admit(bytes, target.priority)?;
         let receipt = target.lane.submit(group, lease)?;
-        target.metrics.events_accepted.add(u64::from(group.events));
+        target.metrics.take_added(group.events.into());
         Ok((Arc::clone(&target.lane), receipt))
     }
 }
@@ -335,9 +322,10 @@ pub(super) fn submit_to(
     match target.lane.submit(group, lease) {
         Ok(receipt) => {
             receipts.add(&target.lane, receipt);
-            target.metrics.events_accepted.add(events);
+            target.metrics.take_added(events);
         }
         Err(refusal) => {
+            target.metrics.events_added.add(events);
             let cells = &target.metrics.events_refused;
             cells.at(refusal.reason().index()).add(events);
         }

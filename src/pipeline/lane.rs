@@ -91,9 +91,9 @@ impl Lane {
         self.copy.load_full()
     }
 
-    /// Events were handed over that are counted nowhere else.
+    /// Events were handed over that did not come with a request.
     pub fn count_accepted(&self, events: u64) {
-        self.metrics.events_accepted.add(events);
+        self.metrics.take_added(events);
     }
 
     /// Whether another lane gets what it takes.

@@ -183,6 +183,10 @@ type Read = fn(&LogstoreMetrics) -> u64;
 /// Metrics of a logstore with no further label.
 const PLAIN: &[(&Declaration, Read)] = &[
     (&declared::REQUESTS_ACCEPTED, |m| m.requests_accepted.get()),
+    (&declared::EVENTS_ENTERED, |m| m.events_entered.get()),
+    (&declared::EVENTS_ADDED, |m| m.events_added.get()),
+    (&declared::EVENTS_DECIDING, |m| m.events_deciding.get()),
+    (&declared::EVENTS_ROUTED, |m| m.events_routed.get()),
     (&declared::EVENTS_ACCEPTED, |m| m.events_accepted.get()),
     (&declared::ACCEPTED_BYTES, |m| m.bytes_accepted.get()),
     (&declared::RESERVED_FIELDS_DROPPED, |m| {

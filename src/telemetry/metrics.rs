@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::archive::ArchiveMetrics;
+use super::books::{Earlier, LogstoreBook};
 use super::certificates::Certificates;
 use super::configuration::ConfigurationMetrics;
 use super::dashboard::DashboardMetrics;
@@ -128,9 +129,17 @@ pub struct LogstoreMetrics {
     pub requests_observed: Cells<REASONS>,
     /// Requests relayed to the upstream, by the class of its answer.
     pub requests_relayed: Cells<{ RelayOutcome::COUNT }>,
-    /// Events in accepted requests.
+    /// Events read from requests.
+    pub events_entered: Counter,
+    /// Events that did not come with a request: from other logstores, copies, replays, our own.
+    pub events_added: Counter,
+    /// Events of requests of which is not yet known what becomes of them.
+    pub events_deciding: Gauge,
+    /// Events of requests that went to other logstores, by a step or a limit.
+    pub events_routed: Counter,
+    /// Events that its lane holds, or has held.
     pub events_accepted: Counter,
-    /// Events in refused requests, as far as they were counted before the refusal.
+    /// Events that were refused; of a body that could not be read, those before that.
     pub events_refused: Cells<REASONS>,
     /// Bytes of bodies of refused requests, as they were sent.
     pub bytes_refused: Cells<REASONS>,
@@ -187,6 +196,12 @@ pub struct LogstoreMetrics {
 }
 
 impl LogstoreMetrics {
+    /// Its lane holds events that did not come with a request.
+    pub fn take_added(&self, events: u64) {
+        self.events_added.add(events);
+        self.events_accepted.add(events);
+    }
+
     /// It is gone: what tells how it stands says nothing any more. What was counted stays.
     fn rest(&self) {
         let (load, spool) = (&self.load, &self.spool);
@@ -362,6 +377,8 @@ pub struct Metrics {
     pub(super) transforms: TransformsWatch,
     /// Cells per certificate, from the configuration.
     pub(super) certificates: Certificates,
+    /// What earlier lives of the process have counted.
+    earlier: Mutex<BTreeMap<LogstoreKey, Earlier>>,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<LogstoreKey, Named>>,
     /// Logstores that have series of their own; 0 stands for all.
@@ -427,7 +444,14 @@ impl Metrics {
                 named.gone = true;
                 named.cells.rest();
             }
-            _ => drop(map.remove(&key)),
+            _ => {
+                let cells = map.remove(&key).filter(|it| !it.gone).map(|it| it.cells);
+                drop(map);
+                if let Some(cells) = cells {
+                    let book = LogstoreBook::read(project, logstore, &cells);
+                    self.end_book((key, book));
+                }
+            }
         }
     }
 
@@ -530,7 +554,11 @@ impl Metrics {
         }
     }
 
-    fn lock_logstores(&self) -> std::sync::MutexGuard<'_, BTreeMap<LogstoreKey, Named>> {
+    pub(super) fn lock_earlier(&self) -> MutexGuard<'_, BTreeMap<LogstoreKey, Earlier>> {
+        self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_logstores(&self) -> MutexGuard<'_, BTreeMap<LogstoreKey, Named>> {
         self.logstores
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -34,7 +34,7 @@ mod upstream_report;
 mod upstreams;
 
 pub use self::archive::ArchiveMetrics;
-pub use self::books::{Books, LogstoreBook};
+pub use self::books::{Away, Books, Earlier, KeptBooks, LogstoreBook, Sums};
 pub use self::certificates::CertificateMetrics;
 pub use self::configuration::{ConfigurationMetrics, Generation, Reloads};
 pub use self::dashboard::DashboardMetrics;

@@ -10,6 +10,7 @@ use crate::cli::api::Api;
 use crate::cli::node::running;
 use crate::cli::scrape::Scrape;
 use crate::config::Config;
+use crate::telemetry::Judge;
 
 /// Whether a node runs; and how it is.
 pub(super) fn look(
@@ -69,7 +70,9 @@ fn books(api: &Api, subject: &str, findings: &mut Findings) {
                     "`tollgate spool ls` says for which logstore; see the findings of its upstream";
                 findings.warn("node", subject, told, help);
             }
-            let aside: u64 = books.logstores.iter().map(|it| it.quarantined).sum();
+            let aside = books.logstores.iter();
+            let aside = aside.filter_map(|it| it.sums.quarantined.get(Judge::Store.label()));
+            let aside: u64 = aside.sum();
             if aside > 0 {
                 let told = format!("{aside} events were refused by the store and set aside");
                 findings.warn("node", subject, told, "`tollgate quarantine ls` says why");

@@ -37,6 +37,7 @@ pub(super) fn purge(args: &PurgeArgs) -> Result<Exit, Failure> {
     }
     let deleted = directory.purge(&place.project, &place.logstore);
     let deleted = deleted.map_err(|error| Failure::new(Exit::DataDir, error))?;
+    spool.note(place, events, 0);
     if args.form.is_json() {
         told(events, bundles, true)?;
         return Ok(Exit::Success);

@@ -14,7 +14,7 @@ use super::{DrainArgs, Place, Spool, unreadable};
 use crate::app::{self, Draining};
 use crate::config::Config;
 use crate::foundation::names::{LogstoreName, ProjectName};
-use crate::telemetry::{Books, LogstoreBook};
+use crate::telemetry::{Books, DropReason, Judge, LogstoreBook};
 
 /// How often it is looked whether all is delivered.
 const LOOK: Duration = Duration::from_millis(100);
@@ -115,8 +115,13 @@ fn far(books: &Books, places: &[Place]) -> Far {
         far.recovering |= book.recovering;
         far.waiting = far.waiting.saturating_add(book.waiting);
         far.held = far.held.saturating_add(book.held);
-        let dropped: u64 = book.dropped.values().sum();
-        far.ended += book.delivered + book.quarantined + dropped + book.expired + book.shed;
+        let sums = &book.sums;
+        let aside = sums.quarantined.get(Judge::Store.label());
+        let aside = aside.copied().unwrap_or_default();
+        let dropped = DropReason::ALL.iter();
+        let dropped = dropped.filter_map(|it| sums.dropped.get(it.label()));
+        let dropped: u64 = dropped.sum();
+        far.ended += sums.delivered + aside + dropped + sums.expired + sums.shed;
     }
     far
 }
@@ -176,13 +181,16 @@ fn deliver(mut config: Config, args: &DrainArgs) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::new(Exit::Internal, error))?;
     let timeout = args.timeout.map(|timeout| timeout.get());
-    let (books, lost) = runtime.block_on(run(&config, &args.places, timeout, waiting))?;
+    let own = args.spool_dir.is_none();
+    let running = run(&config, (&args.places, own), timeout, waiting);
+    let (books, lost) = runtime.block_on(running)?;
     runtime.shutdown_background();
     let (mut delivered, mut aside, mut dropped) = (0, 0, 0);
     for book in &books.logstores {
-        delivered += book.delivered;
-        aside += book.quarantined;
-        dropped += book.dropped.values().sum::<u64>() + book.expired;
+        let sums = &book.sums;
+        delivered += sums.delivered;
+        aside += sums.quarantined.values().sum::<u64>();
+        dropped += sums.dropped.values().sum::<u64>() + sums.expired;
     }
     let (left, unknown) = left(&spool, &args.places)?;
     if args.form.is_json() {
@@ -209,7 +217,7 @@ fn drained(delivered: u64, aside: u64, dropped: u64, left: u64) -> Result<(), Fa
 /// and how many events were lost.
 async fn run(
     config: &Config,
-    places: &[Place],
+    (places, own): (&[Place], bool),
     timeout: Option<Duration>,
     waiting: u64,
 ) -> Result<(Books, u64), Failure> {
@@ -220,7 +228,7 @@ async fn run(
         let is = |place: &Place| (&place.project, &place.logstore) == (project, logstore);
         places.is_empty() || places.iter().any(is)
     };
-    let draining = app::drain(config, wanted)
+    let draining = app::drain(config, wanted, own)
         .await
         .map_err(|error| start_failure(&error))?;
     let metrics = draining.metrics();
@@ -275,12 +283,16 @@ async fn empty(draining: &Draining, waiting: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Sums;
 
     fn books(waiting: u64, held: u64, delivered: u64, recovering: bool) -> Far {
         let book = LogstoreBook {
             waiting,
             held,
-            delivered,
+            sums: Sums {
+                delivered,
+                ..Sums::default()
+            },
             recovering,
             ..LogstoreBook::default()
         };

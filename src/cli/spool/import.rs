@@ -44,6 +44,9 @@ struct Ready {
 struct Taker {
     log: Log,
     known: BundleSet,
+    place: Place,
+    /// Events that were appended since the last sync.
+    unnoted: u64,
 }
 
 /// How it goes.
@@ -176,6 +179,7 @@ impl Importing<'_> {
             };
             Failure::new(Exit::DataDir, format!("{name}: {error}{hint}"))
         })?;
+        taker.unnoted += u64::from(ready.events);
         let progress = &mut self.progress;
         progress.unsynced.0 += 1;
         progress.unsynced.1 += u64::from(ready.events);
@@ -201,6 +205,8 @@ impl Importing<'_> {
         Ok(Taker {
             log,
             known: ids.map_err(|error| unreadable(&error))?,
+            place: place.clone(),
+            unnoted: 0,
         })
     }
 
@@ -211,6 +217,10 @@ impl Importing<'_> {
                 .log
                 .sync()
                 .map_err(|error| Failure::new(Exit::DataDir, format!("{name}: {error}")))?;
+            let put = std::mem::take(&mut taker.unnoted);
+            if put > 0 {
+                self.spool.note(&taker.place, 0, put);
+            }
         }
         let progress = &mut self.progress;
         let (bundles, events) = std::mem::take(&mut progress.unsynced);

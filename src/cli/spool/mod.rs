@@ -20,12 +20,13 @@ use super::form::{FormArgs, OutArgs};
 use super::node::NodeArgs;
 use super::run::start_failure;
 use super::source::ConfigSource;
-use super::{Exit, Failure};
+use super::{Exit, Failure, output};
 use crate::app;
 use crate::config::Config;
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::units::Span;
 use crate::pipeline::spool::{FoundLane, LaneView, RealFiles, SpoolDirectory, SpoolView};
+use crate::telemetry::KeptBooks;
 
 const LS_EXAMPLES: &str = "\
 Every record is read, and checked. Safe while a node runs: it may be a second behind then. With
@@ -315,6 +316,29 @@ impl Spool {
                     "there is no {place}: it is not configured, and nothing of it is in the spool"
                 ),
             )),
+        }
+    }
+
+    /// Writes into the books what a command has changed, where it is the spool of the data directory: what
+    /// was deleted of a logstore, and what was put there. Its lock is held.
+    fn note(&self, place: &Place, deleted: u64, put: u64) {
+        if self.dir != app::spool_dir(&self.config) {
+            return;
+        }
+        let data_dir = &self.config.data_dir;
+        let (project, logstore) = (place.project.as_str(), place.logstore.as_str());
+        let noted = match KeptBooks::read(data_dir) {
+            Ok(mut books) => {
+                books.change(project, logstore, deleted, put);
+                books.write(data_dir)
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            output::note(format_args!(
+                "warning: this is not in the books, which will differ: {error}"
+            ));
         }
     }
 

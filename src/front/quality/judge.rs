@@ -423,13 +423,14 @@ impl Judged {
                 // It judges what was kept, not what is.
                 Judge::Store => (Judge::Store, Reason::Internal),
             };
-            match result.end {
-                EventEnd::Quarantined => metrics.events_quarantined.at(judge as usize).inc(),
-                EventEnd::Dropped => metrics.events_refused.at(reason.index()).inc(),
-                EventEnd::Duplicate => metrics.events_duplicate.inc(),
-                EventEnd::Sampled => metrics.events_sampled.inc(),
-                EventEnd::Accepted | EventEnd::Repaired => {}
-            }
+            let outcome = match result.end {
+                EventEnd::Quarantined => metrics.events_quarantined.at(judge as usize),
+                EventEnd::Dropped => metrics.events_refused.at(reason.index()),
+                EventEnd::Duplicate => &metrics.events_duplicate,
+                EventEnd::Sampled => &metrics.events_sampled,
+                EventEnd::Accepted | EventEnd::Repaired => continue,
+            };
+            arrival.entry.end(1, outcome);
         }
         aside.commit(arrival, receipts);
         (results, reservation)

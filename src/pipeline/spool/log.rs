@@ -368,7 +368,10 @@ impl Log {
     /// Gives back what a file was charged.
     pub(super) fn uncharge(&mut self, bytes: u64) {
         self.charged = self.charged.saturating_sub(bytes);
-        self.room.release(bytes);
+        if self.room.release(bytes) {
+            // From here on it has what its bound gives it, and no more.
+            self.given_up = 0;
+        }
     }
 
     pub(super) fn path(&self, segment: u64) -> PathBuf {

@@ -239,15 +239,20 @@ impl Room {
         }
     }
 
-    /// Gives bytes back: something was deleted. What the disk had free is forgotten.
-    pub(super) fn release(&self, bytes: u64) {
+    /// Gives bytes back: something was deleted. What the disk had free is forgotten. Whether it holds no
+    /// more than its bound then.
+    pub(super) fn release(&self, bytes: u64) -> bool {
         let mut rooms = self.space.rooms();
         rooms.free = None;
-        if let Some(lane) = rooms.lanes.get_mut(&self.number) {
-            let bytes = bytes.min(lane.used);
-            lane.used -= bytes;
-            rooms.used = rooms.used.saturating_sub(bytes);
-        }
+        let Some(lane) = rooms.lanes.get_mut(&self.number) else {
+            return true;
+        };
+        let bytes = bytes.min(lane.used);
+        lane.used -= bytes;
+        let mine = lane.used;
+        rooms.used = rooms.used.saturating_sub(bytes);
+        let guaranteed = percent_of(rooms.size, self.space.guaranteed);
+        rooms.has_room(self.number, mine, (rooms.size, guaranteed))
     }
 
     /// Takes bytes that are about to be written in `folder`.

@@ -12,8 +12,16 @@ declare! {
         "Requests whose host names the project twice, a mistake of a published sample.";
     REQUESTS_ACCEPTED = counter "tollgate_requests_accepted_total" ["project", "logstore"]
         "Requests answered with 200.";
+    EVENTS_ENTERED = counter "tollgate_events_entered_total" ["project", "logstore"]
+        "Events read from requests, whatever became of them.";
+    EVENTS_ADDED = counter "tollgate_events_added_total" ["project", "logstore"]
+        "Events that did not come with a request: from other logstores and their quarantine, copies, replays, our own.";
+    EVENTS_DECIDING = gauge "tollgate_events_deciding" ["project", "logstore"]
+        "Events read from requests of which is not decided yet what becomes of them: among others those that are relayed.";
+    EVENTS_ROUTED = counter "tollgate_events_routed_total" ["project", "logstore"]
+        "Events of requests that a step or a limit gave to another logstore, or another topic.";
     EVENTS_ACCEPTED = counter "tollgate_events_accepted_total" ["project", "logstore"]
-        "Events in accepted requests.";
+        "Events that were taken, to be delivered: of requests, and added ones.";
     ACCEPTED_BYTES = counter "tollgate_accepted_bytes_total" ["project", "logstore"]
         "Bytes of accepted requests before compression.";
     RESERVED_FIELDS_DROPPED = counter "tollgate_reserved_fields_dropped_total" ["project", "logstore"]
@@ -23,7 +31,7 @@ declare! {
     REQUESTS_REFUSED = counter "tollgate_requests_refused_total" ["project", "logstore", "reason"]
         "Requests refused, by reason.";
     EVENTS_REFUSED = counter "tollgate_events_refused_total" ["project", "logstore", "reason"]
-        "Events in refused requests, as far as they were counted before the refusal.";
+        "Events that were refused, with their request or alone, by reason; of a body that could not be read, those before that.";
     REQUESTS_OBSERVED = counter "tollgate_requests_observed_total" ["project", "logstore", "reason"]
         "Requests taken only because identity_mode is observe, by the reason that would have refused them.";
     REQUESTS_RELAYED = counter "tollgate_requests_relayed_total" ["project", "logstore", "outcome"]

@@ -180,7 +180,7 @@ def one_partition_refuses(t):
     messages = mock.read(TOPIC)
     equal(sorted(int(json.loads(m.value())["number"]) for m in messages), list(range(40)), "the numbers, each once")
     book = books(tollgate)[OPEN]
-    equal((book["delivered"], book["quarantined"]), (40, 0), "delivered and set aside")
+    equal((book["delivered"], book["quarantined"]), (40, {}), "delivered and set aside")
 
 
 @case_for_each(("json", "protobuf"), "{}: a request that is a thousand times larger as messages takes little memory")
@@ -230,7 +230,7 @@ def refused(t):
     tollgate.post(events)
     tollgate.drain()
     book = books(tollgate)[OPEN]
-    equal((book["delivered"], book["quarantined"]), (0, 6), "delivered and set aside")
+    equal((book["delivered"], book["quarantined"]), (0, {"store": 6}), "delivered and set aside")
     done = until(lambda: tollgate.command("quarantine", "export").stdout, "records")
     records = [json.loads(line) for line in done.splitlines()]
     equal({record["check"] for record in records}, {"MessageTooLarge"}, "the check")

@@ -2,7 +2,6 @@
 //! raises of keys.
 
 mod budgets;
-mod file;
 mod overrides;
 
 pub use self::budgets::{Keeper, KeptBudgets};

@@ -139,6 +139,34 @@ fn a_lane_that_is_above_its_new_bound_gives_up_as_much_as_comes() {
     assert!((100..=300).contains(&all), "{all}");
 }
 
+/// What others have taken meanwhile would be taken once more.
+#[test]
+fn what_was_given_up_is_forgotten_once_a_lane_is_within_its_bound() {
+    let (directory, mut logs) = lanes(0, &[ONE], WhenFull::DropOldest);
+    let log = &mut logs[0];
+    for number in 1..1000 {
+        append(log, number).unwrap();
+        log.sync().unwrap();
+        log.release(id(number));
+    }
+    let open = |number| lane(&directory, number, &ONE, WhenFull::DropOldest).unwrap();
+    let _others = [1, 2, 3].map(open);
+    append(log, 1000).unwrap();
+    assert!(log.given_up > 0);
+    log.sync().unwrap();
+    // It stays while it holds more than that.
+    for number in 600..620 {
+        log.done(id(number));
+    }
+    assert!(log.given_up > 0);
+    for number in 1..=1000 {
+        log.done(id(number));
+    }
+    log.checkpoint().unwrap();
+    assert!(log.counts().disk_bytes < 10_000, "{:?}", log.counts());
+    assert_eq!(log.given_up, 0);
+}
+
 #[test]
 fn a_lane_that_could_not_be_opened_keeps_nothing_from_others() {
     let disk = SimDisk::new(1);
@@ -158,7 +186,7 @@ fn a_lane_that_could_not_be_opened_keeps_nothing_from_others() {
 fn what_is_deleted_in_between_does_not_make_a_disk_endless() {
     let space = Arc::new(Space::new(5000, 0));
     let room = space.enter(ONE, 5000);
-    room.release(0);
+    assert!(room.release(0));
     assert_eq!(room.take_of(501, 500, false), Err(Full::Disk));
     assert_eq!(room.take_of(500, 500, false), Ok(()));
 }

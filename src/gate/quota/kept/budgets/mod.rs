@@ -18,8 +18,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use self::format::{Meaning, Summed, meaning, open_whole, probe, put, random, restore, write};
-use super::file::{replace, set_aside};
 use super::overrides::Overrides;
+use crate::foundation::whole_file::{replace, set_aside};
 use crate::gate::quota::Quotas;
 use crate::gate::quota::limit::Limit;
 use crate::gate::quota::set::QuotaSet;

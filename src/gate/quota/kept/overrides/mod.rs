@@ -22,8 +22,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::file::{replace, set_aside};
 use crate::foundation::clock;
+use crate::foundation::whole_file::{replace, set_aside};
 use crate::gate::identity::state::ChangeError;
 use crate::gate::quota::Quotas;
 use crate::gate::quota::limit::{KeyOverrides, Limit};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// When it cannot be written; the old file stays then.
-pub(super) fn replace(
+pub fn replace(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -42,7 +42,7 @@ fn write_draft(
 }
 
 /// Moves a file that cannot be read to `NAME.damaged`, over an earlier one.
-pub(super) fn set_aside(path: &Path) {
+pub fn set_aside(path: &Path) {
     if let Err(error) = fs::rename(path, beside(path, "damaged")) {
         tracing::error!(%error, path = %path.display(), "a damaged file could not be set aside");
     }
