@@ -246,6 +246,7 @@ pub async fn start(
     running
         .metrics
         .bound_logstores(config.metrics.max_logstores);
+    running.metrics.bound_names(config.metrics.max_names);
     running.metrics.configuration.generation.set(1);
     let loaded = &running.metrics.configuration.loaded;
     loaded.set(clock::unix_seconds());

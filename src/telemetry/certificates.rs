@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::declared;
-use super::exposition::Family;
+use super::exposition::{Family, OTHER};
+use super::labels::NameKind;
 use super::metrics::{Counter, Gauge, Metrics};
 
 /// What is counted for one file of certificates of one listener.
@@ -54,8 +55,14 @@ impl Metrics {
         let mut failed = Family::of(&declared::TLS_RELOAD_FAILED);
         let map = &self.certificates.0;
         let map = map.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((listener, file), cells) in &*map {
-            let labels = || vec![("listener", listener.as_str()), ("file", file.as_str())];
+        let name = |(listener, file): &Key| format!("{listener}\0{file}");
+        let sharing = self.sharing(NameKind::Certificate, map.keys().map(name));
+        for (key, cells) in &*map {
+            let (listener, file) = match sharing.has(&name(key)) {
+                true => (OTHER, OTHER),
+                false => (key.0.as_str(), key.1.as_str()),
+            };
+            let labels = || vec![("listener", listener), ("file", file)];
             if cells.not_after.get() > 0 {
                 expiry.push(labels(), cells.not_after.get());
             }

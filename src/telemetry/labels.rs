@@ -487,6 +487,22 @@ label_enum! {
 }
 
 label_enum! {
+    /// A kind of names from the configuration that stand in labels, as a metric label.
+    NameKind {
+        /// `[[limit]]`.
+        Limit => "limit",
+        /// `[[upstream]]`.
+        Upstream => "upstream",
+        /// `[[identity.jwt]]` with a URL.
+        KeySet => "key_set",
+        /// Files of certificates, of a listener each.
+        Certificate => "certificate",
+        /// Fields whose values a guard counts, of a logstore each.
+        Field => "field",
+    }
+}
+
+label_enum! {
     /// A bound that a node can come to, as a metric label.
     LoadPart {
         /// `limits.memory`.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::declared::{self, Declaration};
 use super::exposition::Family;
 use super::families::base;
-use super::labels::BreakerState;
+use super::labels::{BreakerState, NameKind};
 use super::latency::{Coarse, Histogram};
 use super::metrics::{Counter, Gauge, LogstoreMetrics, Metrics};
 use super::upstream_report::Words;
@@ -141,25 +141,30 @@ impl Metrics {
             .upstreams
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let sharing = self.sharing(NameKind::Upstream, upstreams.keys().cloned());
+        let shown: Vec<_> = upstreams
+            .iter()
+            .map(|(name, cells)| (sharing.shown(name), cells))
+            .collect();
         let mut state = Family::of(&declared::UPSTREAM_BREAKER_STATE);
-        for (name, cells) in &*upstreams {
+        for (name, cells) in &shown {
             let now = cells.breaker();
             for one in BreakerState::ALL {
-                let labels = vec![("upstream", name.as_str()), ("state", one.label())];
+                let labels = vec![("upstream", *name), ("state", one.label())];
                 state.push(labels, u64::from(*one == now));
             }
         }
         families.push(state);
         let mut attempts = Family::of(&declared::DELIVERY_ATTEMPT_SECONDS);
-        for (upstream, cells) in &*upstreams {
-            let labels = vec![("upstream", upstream.as_str())];
+        for (upstream, cells) in &shown {
+            let labels = vec![("upstream", *upstream)];
             attempts.push_histogram(&labels, &cells.attempts.read(), &[]);
         }
         families.push(attempts);
         for (declared, read) in OF_UPSTREAM {
             let mut family = Family::of(declared);
-            for (upstream, cells) in &*upstreams {
-                family.push(vec![("upstream", upstream.as_str())], read(cells));
+            for (upstream, cells) in &shown {
+                family.push(vec![("upstream", *upstream)], read(cells));
             }
             families.push(family);
         }
