@@ -65,13 +65,13 @@ pub use self::trial::{
 use self::upstreams::{embedded_key, upstream_names};
 use crate::admin::{AdminClients, Readiness};
 pub use crate::admin::{
-    ConfigView, ExplainOrder, Explained, ReloadOrder, ReloadReport, SpoolLane, SpoolPage,
+    ConfigView, ExplainOrder, Explained, NodeState, ReloadOrder, ReloadReport, SpoolLane, SpoolPage,
 };
 use crate::config::{Config, Problem, UpstreamKind};
 pub use crate::edge::EdgeError;
 pub use crate::edge::descriptors::room as connection_room;
 pub use crate::edge::tls::{CertificateFacts, CertificateView};
-use crate::edge::{self, BindError, Edge};
+use crate::edge::{self, BindError, Bound, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
 use crate::foundation::clock;
 use crate::foundation::secret::SecretError;
@@ -190,7 +190,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
-    ingest: Option<(edge::Stop, JoinHandle<()>)>,
+    ingest: Option<(edge::Stop, Arc<Edge>, JoinHandle<()>)>,
     /// Speaks with the store of shared limits.
     sharing: Option<Serving>,
     pipeline: Option<Arc<Pipeline>>,
@@ -257,20 +257,17 @@ pub async fn start(
     let address = config.admin.listen;
     let admin = private(&mut passed, ADMIN_SOCKET, "health and metrics", address).await?;
     running.kept.keep(ADMIN_SOCKET, &admin)?;
-    running.admin_clients.set(&config.admin.clients);
+    running.admin_clients.set(&config.admin, None);
     running.admin_tls = PrivateTls::load(&config.admin.tls, &running.metrics)?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(Edge::bind(
+        _ => Some(Bound::bind(
             config,
             descriptors,
             &running.metrics,
             &mut passed,
         )?),
     };
-    for (name, socket) in ingest.iter().flat_map(Edge::sockets) {
-        running.kept.keep(name, socket)?;
-    }
     let uses_embedded = config
         .upstreams
         .iter()
@@ -433,13 +430,10 @@ impl Running {
     fn start_gateway(
         &mut self,
         config: &Config,
-        edge: Edge,
+        bound: Bound,
         identity: &Arc<Identity>,
         load: LoadConfig,
     ) -> Result<(), StartError> {
-        self.addresses.ingest = edge.addresses();
-        let mut certificates = edge.certificates();
-        certificates.extend(self.admin_tls.as_ref().map(|it| it.files()));
         let LaneParts {
             lanes,
             clients,
@@ -488,6 +482,10 @@ impl Running {
         identity.quality().take_over(prepared, &front);
         let fronts = StandingFront::new(front);
         identity.quality().show(&fronts, &self.metrics);
+        let stop = edge::Stop::default();
+        let edge = bound.stand(Arc::clone(&fronts), Arc::clone(&self.metrics), stop.clone())?;
+        let edge = Arc::new(edge);
+        self.addresses.ingest = edge.addresses();
         let parts = Parts {
             identity: Arc::clone(identity),
             pipeline: Arc::clone(&pipeline),
@@ -497,7 +495,8 @@ impl Running {
             embedded: self.logstore.as_ref().map(|(_, store)| Arc::clone(store)),
             embedded_at: self.addresses.logstore,
             store_access: self.store_access.clone(),
-            certificates,
+            edge: Arc::clone(&edge),
+            admin_tls: self.admin_tls.clone(),
             spans,
             admin_clients: Arc::clone(&self.admin_clients),
             metrics: Arc::clone(&self.metrics),
@@ -511,10 +510,8 @@ impl Running {
             quarantine,
             reading: Arc::default(),
         });
-        let metrics = Arc::clone(&self.metrics);
-        let stop = edge::Stop::default();
-        let serving = self.tasks.spawn(edge.serve(fronts, metrics, stop.clone()));
-        self.ingest = Some((stop, serving));
+        let serving = self.tasks.spawn(Arc::clone(&edge).serve());
+        self.ingest = Some((stop, edge, serving));
         self.pipeline = Some(pipeline);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Certificates of the public listeners: when they end, and how reading them again went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::declared;
@@ -47,6 +47,13 @@ impl Metrics {
         let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (listener.to_owned(), file.to_owned());
         Arc::clone(map.entry(key).or_default())
+    }
+
+    /// Forgets the files that no listener uses any more.
+    pub fn keep_certificates(&self, used: &BTreeSet<(String, String)>) {
+        let map = &self.certificates.0;
+        let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|key, _| used.contains(key));
     }
 
     pub(super) fn certificate_families(&self) -> [Family; 3] {

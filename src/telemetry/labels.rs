@@ -282,6 +282,8 @@ label_enum! {
         Live => "live",
         /// Anything below `/api/v1/dashboard/`.
         Dashboard => "dashboard",
+        /// `/metrics`, `/autoscale` or `/drain`, which are counted when they are refused.
+        Open => "open",
         /// Anything else below `/api/`.
         Unknown => "unknown",
     }

@@ -286,6 +286,50 @@ fn logstores_beyond_the_bound_share_their_series() {
 }
 
 #[test]
+fn pages_of_others_read_nothing_by_a_name_that_points_here() {
+    let more = "[admin]\nhosts = [\"tollgate.monitoring.svc\"]\n";
+    let tollgate = Tollgate::start_config(&config(more));
+    let get = |path: &str, host: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        crate::support::exchange(tollgate.admin, &head, b"")
+    };
+    for path in ["/metrics", "/autoscale", "/drain"] {
+        for host in [
+            "127.0.0.1:8081",
+            "[::1]",
+            "localhost",
+            "Tollgate.Monitoring.svc:8081",
+        ] {
+            assert_eq!(get(path, host).status, 200, "{path} {host}");
+        }
+        for host in [
+            "evil.example",
+            "tollgate",
+            "127.0.0.1.evil.example:8081",
+            "",
+        ] {
+            let answer = get(path, host);
+            assert_eq!(answer.status, 403, "{path} {host}");
+            let told = answer.text();
+            assert!(told.contains("admin.hosts"), "{told}");
+            assert!(!told.contains(PROJECT), "{told}");
+        }
+        let change =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(
+            crate::support::exchange(tollgate.admin, &change, b"").status,
+            405
+        );
+    }
+    // A probe calls by whatever name it has, and learns one word.
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(path, "evil.example").status, 200, "{path}");
+    }
+    let denied = "tollgate_admin_calls_total{call=\"open\",outcome=\"denied\"}";
+    assert_eq!(tollgate.metric(denied), 12);
+}
+
+#[test]
 fn one_number_says_how_full_the_node_is() {
     let tollgate =
         Tollgate::start_config(&config("").replace("[ingest]", "[ingest]\nmax_connections = 10"));
