@@ -8,6 +8,7 @@ use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::sockets::ADMIN_SOCKET;
 use super::stopping::Serving;
@@ -27,8 +28,9 @@ pub(super) struct PrivateTls {
     /// What answers say of https.
     hsts: Arc<ArcSwapOption<HeaderValue>>,
     metrics: Arc<Metrics>,
-    /// Ends with the listener.
+    /// Ends with it.
     stop: CancellationToken,
+    tasks: TaskTracker,
 }
 
 /// The rules of a configuration, and what was read by them.
@@ -44,6 +46,7 @@ impl PrivateTls {
     pub(super) fn load(
         rules: &Tls,
         metrics: &Arc<Metrics>,
+        tasks: &TaskTracker,
     ) -> Result<Option<Arc<Self>>, StartError> {
         if !rules.is_on() {
             return Ok(None);
@@ -54,6 +57,7 @@ impl PrivateTls {
             hsts: Arc::new(ArcSwapOption::from_pointee(hsts(rules))),
             metrics: Arc::clone(metrics),
             stop,
+            tasks: tasks.clone(),
         };
         Ok(Some(Arc::new(made)))
     }
@@ -84,7 +88,8 @@ impl PrivateTls {
     /// Looks at the files from now on.
     fn keep_fresh(&self) {
         let now = self.now.load();
-        tokio::spawn(Arc::clone(&now.files).keep_fresh(now.fresh.clone()));
+        let fresh = Arc::clone(&now.files).keep_fresh(now.fresh.clone());
+        self.tasks.spawn(fresh);
     }
 }
 

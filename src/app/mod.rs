@@ -258,7 +258,7 @@ pub async fn start(
     let admin = private(&mut passed, ADMIN_SOCKET, "health and metrics", address).await?;
     running.kept.keep(ADMIN_SOCKET, &admin)?;
     running.admin_clients.set(&config.admin, None);
-    running.admin_tls = PrivateTls::load(&config.admin.tls, &running.metrics)?;
+    running.admin_tls = PrivateTls::load(&config.admin.tls, &running.metrics, &running.tasks)?;
     let ingest = match only {
         Some(Only::Logstore) => None,
         _ => Some(Bound::bind(

@@ -40,11 +40,8 @@ pub(super) struct Http1<'s> {
     drains: bool,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "to rest allocates nothing: what is small and stays would lie in the room of what was given back"
-)]
 enum State {
+    // To rest allocates nothing: what is small and stays would lie in the room of what was given back.
     Resting(Rest),
     Awake(Box<Hyper>),
     /// Between the two, inside of one step.

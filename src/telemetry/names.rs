@@ -151,10 +151,8 @@ mod tests {
         assert_eq!(value(&metrics, folded), Some(3));
     }
 
-    #[test]
-    fn upstreams_key_sets_certificates_and_fields_share_as_well() {
-        let metrics = Metrics::new();
-        metrics.bound_names(1);
+    /// Three names of every kind but limits.
+    fn three_of_each(metrics: &Metrics) {
         for name in ["a", "b", "c"] {
             let cells = metrics.upstream_or_new(name);
             cells.probes.add(7);
@@ -187,6 +185,13 @@ mod tests {
                 ..GuardFigures::default()
             }]
         });
+    }
+
+    #[test]
+    fn upstreams_key_sets_certificates_and_fields_share_as_well() {
+        let metrics = Metrics::new();
+        metrics.bound_names(1);
+        three_of_each(&metrics);
         let other = "project=\"_other\",logstore=\"_other\",field=\"_other\"";
         let certificate = "{listener=\"_other\",file=\"_other\"}";
         for (series, expected) in [
