@@ -735,3 +735,40 @@ fn a_handshake_that_does_not_end_is_ended() {
     let line = "tollgate_admin_handshakes_total{outcome=\"timeout\"}";
     until("it is counted", || case.metric(None, line) == 1);
 }
+
+#[test]
+fn its_rules_change_with_a_reload() {
+    let case = Case::plain();
+    let token = case.token();
+    let bearer = ["--header", token.as_str()];
+    let write = |text: &str| {
+        std::fs::write(case.tollgate.data_dir().join("config.toml"), text).unwrap();
+    };
+    let before = case.curl(None, "/readyz", &[]);
+    assert!(before.said.contains("max-age=3600"), "{}", before.said);
+    let ca = case.clients.path("authority.pem");
+    let required = format!("client_auth = \"required\"\nclient_ca = {ca:?}");
+    write(&config(&case.server, &required, &roles(&ROLES)));
+    let post = [bearer[0], bearer[1], "--request", "POST"];
+    let reloaded = case.curl(None, "/api/v1/reload", &post);
+    assert_eq!(reloaded.status, 200, "{}", reloaded.said);
+    assert_ne!(case.curl(None, "/readyz", &bearer).exit, 0);
+    let shown = case.by("look", "state", &[]);
+    assert_eq!(shown.status, 200, "{}", shown.said);
+    assert!(!shown.said.contains("max-age"), "{}", shown.said);
+    // A file that is none changes nothing.
+    let nowhere = "client_auth = \"required\"\nclient_ca = \"/nowhere/ca.pem\"";
+    write(&config(&case.server, nowhere, &roles(&ROLES)));
+    let refused = case.by("ops", "reload", &["--request", "POST"]);
+    assert_eq!(refused.status, 409, "{}", refused.said);
+    assert_eq!(case.by("look", "state", &[]).status, 200);
+    // Whether it speaks TLS at all is decided at the start.
+    let text = config(&case.server, "", &roles(&[]));
+    let start = text.find("[admin.tls]").unwrap();
+    let end = text.find("[[upstream]]").unwrap();
+    write(&format!("{}{}", &text[..start], &text[end..]));
+    let refused = case.by("ops", "reload", &["--request", "POST"]);
+    assert_eq!(refused.status, 409);
+    assert!(refused.said.contains("admin.tls"), "{}", refused.said);
+    assert!(refused.said.contains("restart"), "{}", refused.said);
+}

@@ -381,6 +381,21 @@ fn the_api_shows_records_in_pages_that_are_bounded() {
         let answer = get(&tollgate, &path);
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
     }
+    // A name that is none is told apart from a logstore of which nothing was set aside.
+    let typo = node(&tollgate, &["export", "--logstore", "wep"]);
+    assert_eq!(typo.status.code(), Some(1));
+    let told = String::from_utf8(typo.stderr).unwrap();
+    assert!(told.contains("there is no logstore wep"), "{told}");
+    let empty = out(&node(&tollgate, &["export", "--logstore", BAD]));
+    assert_eq!(empty, "");
+    let config = folder.path().join("config.toml");
+    let by_config = |logstore: &str| {
+        let mut command = binary();
+        command.args(["quarantine", "export", "--logstore", logstore, "--config"]);
+        command.arg(&config).arg("--data-dir").arg(folder.path());
+        command.output().unwrap().status.code()
+    };
+    assert_eq!((by_config("wep"), by_config(BAD)), (Some(1), Some(0)));
     // Commands show records that are longer than a page of theirs.
     let whole = node(&tollgate, &["export"]);
     assert_eq!(lines(&out(&whole)), kept);

@@ -338,14 +338,15 @@ fn check_says_what_a_file_would_change_on_the_running_node() {
             ],
         )
     };
-    let changed = good.replace("50ms", "60ms") + &token;
+    let changed = good.replace("50ms", "60ms") + &token + "[log]\nlevel = \"warn\"\n";
     let told = check(&changed);
     let text = out(&told);
     assert!(
         text.contains("would change   batch.max_age"),
         "{text} {told:?}"
     );
-    assert!(text.contains("needs restart  admin.token"), "{text}");
+    assert!(text.contains("would change   admin.token"), "{text}");
+    assert!(text.contains("needs restart  log.level"), "{text}");
     assert!(
         !text.contains("listen"),
         "what the command line has set stays so: {text}"
@@ -734,4 +735,130 @@ fn a_logstore_that_comes_back_while_it_leaves_is_counted_as_one() {
         let audit = command(&tollgate, &["audit", "--data-dir", data.to_str().unwrap()]);
         assert!(audit.status.success(), "{audit:?}");
     }
+}
+
+#[test]
+fn another_admin_token_and_other_names_of_the_listener_come_with_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("token");
+    let put = |token: &str| std::fs::write(&secret, token).unwrap();
+    let text = |admin: &str| base(&format!("[admin]\n{admin}\n")) + &logstore(OPEN, "");
+    let by_file = format!("token = \"file:{}\"", secret.display());
+    put("the first token, of thirty-two bytes");
+    let tollgate = start(folder.path(), &text(&by_file));
+    let call = |token: &str, method: &str, path: &str, body: &str| {
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        exchange(tollgate.admin, &head, body.as_bytes())
+    };
+    let state = |token: &str| call(token, "GET", "/api/v1/state", "").status;
+    let first = "the first token, of thirty-two bytes";
+    let second = "the second token, of thirty-two bytes";
+    let login = json!({ "token": first }).to_string();
+    let session = call("none", "POST", "/api/v1/dashboard/session", &login).json();
+    let session = session["session"].as_str().unwrap().to_owned();
+    let look = |bearer: &str| call(bearer, "GET", "/api/v1/dashboard/session", "").status;
+    assert_eq!((state(first), look(&session), look(first)), (200, 200, 200));
+    // What it holds changes, and not its name. The reload itself is asked for by the one before.
+    put(second);
+    assert_eq!(state(second), 401);
+    assert_eq!(call(first, "POST", "/api/v1/reload", "").status, 200);
+    assert_eq!((state(first), state(second)), (401, 200));
+    assert_eq!(
+        (look(&session), look(first)),
+        (401, 401),
+        "what it had opened"
+    );
+    assert_eq!(look(second), 200);
+    // One that is too short changes nothing.
+    put("short");
+    let refused = call(second, "POST", "/api/v1/reload", "");
+    assert_eq!(refused.status, 409);
+    assert!(refused.text().contains("admin.token"), "{}", refused.text());
+    assert_eq!(state(second), 200);
+    // Names of the listener, and back to the token that the node makes.
+    let scrape = |host: &str| {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        exchange(tollgate.admin, &head, b"").status
+    };
+    assert_eq!(scrape("tollgate.monitoring"), 403);
+    write(folder.path(), &text("hosts = [\"tollgate.monitoring\"]"));
+    assert!(!folder.path().join("keys/admin.key").exists());
+    let tried = call(second, "POST", "/api/v1/reload", "{\"dry_run\": true}");
+    assert_eq!(tried.status, 200, "{}", tried.text());
+    assert!(!folder.path().join("keys/admin.key").exists(), "only tried");
+    assert_eq!(call(second, "POST", "/api/v1/reload", "").status, 200);
+    assert_eq!((state(second), scrape("tollgate.monitoring")), (401, 200));
+    assert_eq!(reload(&tollgate).status, 200, "by the key that was made");
+    let told = tollgate.stderr();
+    for token in [first, second] {
+        assert!(!told.contains(token), "{told}");
+    }
+}
+
+#[test]
+fn keys_of_the_spool_change_and_what_was_sealed_before_is_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        format!("\"file:{}\"", path.display())
+    };
+    let old = key("old.key", "the old key, of thirty-two bytes and more");
+    let new = key("new.key", "the new key, of thirty-two bytes and more");
+    let short = key("short.key", "short");
+    let config = |keys: &str, upstream: &str| {
+        let dead = "[[upstream]]\nname = \"dead\"\nkind = \"sls\"\nendpoint = \"http://127.0.0.1:9\"\nregion = \"local\"\naccess_key_id = \"a\"\naccess_key_secret = \"env:PATH\"\n";
+        let spool = format!("[spool]\nkeys = [{keys}]\n[delivery]\ntimeout = \"1s\"\n{dead}");
+        let text = base(&spool) + &logstore(OPEN, "ack = \"disk\"");
+        text.replace(
+            "upstream = \"store\"",
+            &format!("upstream = \"{upstream}\""),
+        ) + "[[project]]\nname = \"keeps-the-store\"\nupstream = \"store\"\n"
+            + &logstore("other", "")
+    };
+    let event = |text: &str| format!(r#"{{"__logs__":[{{"k":"{text}"}}]}}"#);
+    let on_disk = |text: &str| {
+        let mut folders = vec![folder.path().join("spool")];
+        let mut found = false;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Ok(bytes) = std::fs::read(&path) {
+                    found |= bytes.windows(text.len()).any(|it| it == text.as_bytes());
+                }
+            }
+        }
+        found
+    };
+    let tollgate = start(folder.path(), &config(&old, "dead"));
+    let send = |text: &str| assert_eq!(tollgate.track(OPEN, "", event(text)).status, 200);
+    let reload_to = |text: &str| {
+        write(folder.path(), text);
+        let answer = reload(&tollgate);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    send("sealed-by-the-old");
+    reload_to(&config(&format!("{new}, {old}"), "dead"));
+    send("sealed-by-the-new");
+    // A key that is taken away still opens what it has sealed, until the node stops.
+    reload_to(&config(&new, "dead"));
+    send("sealed-by-the-new-as-well");
+    write(folder.path(), &config(&short, "dead"));
+    assert_eq!(reload(&tollgate).status, 409);
+    reload_to(&config("", "dead"));
+    send("plain-from-now-on");
+    for text in ["sealed-by-the-old", "sealed-by-the-new"] {
+        assert!(!on_disk(text), "{text}");
+    }
+    assert!(on_disk("plain-from-now-on"));
+    reload_to(&config(&new, "store"));
+    tollgate.events(OPEN, 4);
+    let damaged =
+        |line: &str| line.starts_with("tollgate_spool_damage_total") && !line.ends_with(" 0");
+    assert!(!tollgate.metrics().lines().any(damaged));
 }

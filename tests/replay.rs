@@ -382,7 +382,10 @@ fn events_of_the_sample_make_a_schema() {
 #[test]
 fn events_of_the_sample_are_those_of_all_forms_of_requests() {
     let folder = tempfile::tempdir().unwrap();
-    let text_of = config(folder.path(), "[sample]\nper_second = 1000\n");
+    let text_of = config(
+        folder.path(),
+        "[sample]\nper_second = 1000\n[limits]\nkey = \"300B\"\n",
+    );
     let text_of = text_of.replace(
         "count = 2, per = \"1h\", burst = 2",
         "count = 99, per = \"1h\"",
@@ -422,8 +425,22 @@ fn events_of_the_sample_are_those_of_all_forms_of_requests() {
     let target = format!("/logstores/{open}/track?APIVersion=0.6.0&n=6&token=x");
     tollgate.get(&target);
     tollgate.track(open, "", "no events");
-    let events = sample(&tollgate, &["--events", "--logstore", open]);
+    // By the limits of the configuration, which this one is beyond the usual ones of.
+    let long = "k".repeat(200);
+    tollgate.get(&format!(
+        "/logstores/{open}/track?APIVersion=0.6.0&{long}=7"
+    ));
+    let file = tollgate.data_dir().join("config.toml");
+    let events = [
+        "--events",
+        "--logstore",
+        open,
+        "--config",
+        file.to_str().unwrap(),
+    ];
+    let events = sample(&tollgate, &events);
     let told = text(&events.stdout);
+    let longest = format!("{{\"{long}\":\"7\"}}");
     assert_eq!(
         told.lines().collect::<Vec<_>>(),
         [
@@ -435,6 +452,7 @@ fn events_of_the_sample_are_those_of_all_forms_of_requests() {
             "{\"n\":null}",
             "{\"n\":\"5\",\"é\":\"\\\"\"}",
             "{\"n\":\"6\"}",
+            &longest,
         ],
         "{}",
         text(&events.stderr)

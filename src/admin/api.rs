@@ -24,7 +24,6 @@ use super::guard;
 use super::node::NodeControl;
 use super::reload::{ReloadOrder, ReloadRefused, ReloadReport};
 use crate::config::AdminRole;
-use crate::foundation::secret::Secret;
 use crate::gate::identity::state::IdentityState;
 use crate::gate::quota::LimitControl;
 use crate::telemetry::{AdminCall, AdminOutcome, Metrics};
@@ -50,13 +49,8 @@ pub struct AdminApi {
     pub node: Box<dyn NodeControl>,
     /// The sample of requests, a JSON object each.
     pub sample: ReadSample,
-    /// The bearer token that it asks for.
-    pub token: Secret,
-    /// Who is let in by a certificate instead.
+    /// Who is let in, and by which names of the listener.
     pub clients: Arc<AdminClients>,
-    /// Names that clients may reach the private listener by, beside IP addresses and `localhost`;
-    /// in lower case, without a port.
-    pub hosts: Vec<String>,
     /// Answers `POST /api/v1/reload`.
     pub reload: Reload,
     /// Where calls are counted.
@@ -66,7 +60,7 @@ pub struct AdminApi {
 impl std::fmt::Debug for AdminApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AdminApi")
-            .field("hosts", &self.hosts)
+            .field("clients", &self.clients)
             .finish_non_exhaustive()
     }
 }
@@ -106,9 +100,9 @@ impl AdminApi {
     }
 
     fn admit(&self, uri: &Uri, headers: &HeaderMap, visitor: &Visitor) -> Result<Who, ApiError> {
-        guard::from_this_listener(uri, headers, &self.hosts)?;
+        guard::from_this_listener(uri, headers, &self.clients)?;
         guard::not_from_a_page(headers)?;
-        guard::let_in(headers, &self.token, &self.clients, visitor)
+        guard::let_in(headers, &self.clients, visitor)
     }
 
     async fn run<B>(

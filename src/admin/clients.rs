@@ -1,8 +1,8 @@
-//! Clients that are let in by a certificate: what it says, and which role the configuration gives that.
+//! Who is let in, by the token or by a certificate, and under which names of the listener.
 //!
 //! Promise: names are compared whole, and only those that the configuration lists count. A certificate is
-//! good by TLS before it comes here; when it ends while its connection lives, it is good no more. Which
-//! clients there are can change while connections are open: each call asks anew.
+//! good by TLS before it comes here; when it ends while its connection lives, it is good no more. All of it
+//! can change while connections are open: each call asks anew. What a token has opened ends with it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-use crate::config::{AdminClient, AdminRole, certificate_name};
+use crate::config::{Admin, AdminRole, certificate_name};
 use crate::foundation::clock;
+use crate::foundation::secret::Secret;
 use crate::foundation::serve::Connected;
 
 /// Names of a certificate that are looked at.
@@ -57,15 +58,11 @@ pub(super) struct Who {
     /// The client of the configuration; none is the bearer of the token.
     pub(super) client: Option<Arc<str>>,
     pub(super) role: AdminRole,
+    /// The number of the token that was shown; of a client 0.
+    turn: u64,
 }
 
 impl Who {
-    /// The bearer of the token.
-    pub(super) const TOKEN: Self = Self {
-        client: None,
-        role: AdminRole::Admin,
-    };
-
     /// Its name, for the log.
     pub(super) fn name(&self) -> &str {
         self.client.as_deref().unwrap_or("token")
@@ -151,27 +148,73 @@ fn attribute(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     Some(written)
 }
 
-/// The clients of the configuration that is in force.
+/// Whom the configuration that is in force lets in.
 #[derive(Debug, Default)]
-pub struct AdminClients(ArcSwap<Vec<(String, Who)>>);
+pub struct AdminClients(ArcSwap<Listed>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    clients: Vec<(String, Who)>,
+    /// Names of the listener, beside IP addresses and `localhost`.
+    hosts: Vec<String>,
+    /// None where there is nothing that asks for it.
+    token: Option<Secret>,
+    /// Counts the tokens that there were.
+    turn: u64,
+}
 
 impl AdminClients {
-    /// Takes over those of a configuration.
-    pub fn set(&self, clients: &[AdminClient]) {
-        let listed = clients.iter().filter_map(|client| {
+    /// Takes over those of a configuration, and its token.
+    pub fn set(&self, admin: &Admin, token: Option<Secret>) {
+        let listed = admin.clients.iter().filter_map(|client| {
             let (kind, name) = client.certificate.split_once(':')?;
             let who = Who {
                 client: Some(client.name.as_str().into()),
                 role: client.role,
+                turn: 0,
             };
             Some((certificate_name(kind, name), who))
         });
-        self.0.store(Arc::new(listed.collect()));
+        let before = self.0.load();
+        let is_same = match (&before.token, &token) {
+            (Some(before), Some(now)) => before.matches(now.expose()),
+            _ => false,
+        };
+        self.0.store(Arc::new(Listed {
+            clients: listed.collect(),
+            hosts: admin.hosts.clone(),
+            turn: before.turn + u64::from(!is_same),
+            token,
+        }));
     }
 
-    /// Whether the configuration still says that somebody is so. The bearer of the token always is.
+    /// Whether the configuration still says that somebody is so.
     pub(super) fn has(&self, who: &Who) -> bool {
-        who.client.is_none() || self.0.load().iter().any(|(_, listed)| listed == who)
+        let listed = self.0.load();
+        match &who.client {
+            None => who.turn == listed.turn,
+            Some(_) => listed.clients.iter().any(|(_, listed)| listed == who),
+        }
+    }
+
+    /// Who shows this token, if it is that of the node.
+    pub(super) fn bearer(&self, token: &[u8]) -> Option<Who> {
+        let listed = self.0.load();
+        let is_ours = listed.token.as_ref().is_some_and(|it| it.matches(token));
+        is_ours.then(|| Who {
+            client: None,
+            role: AdminRole::Admin,
+            turn: listed.turn,
+        })
+    }
+
+    /// Whether the configuration calls the listener so.
+    pub(super) fn knows_host(&self, name: &str) -> bool {
+        let listed = self.0.load();
+        listed
+            .hosts
+            .iter()
+            .any(|host| name.eq_ignore_ascii_case(host))
     }
 
     /// Who a visitor is by its certificate.
@@ -184,8 +227,8 @@ impl AdminClients {
         if shown.until < now {
             return None;
         }
-        let clients = self.0.load();
-        let mut clients = clients.iter();
+        let listed = self.0.load();
+        let mut clients = listed.clients.iter();
         let found = clients.find(|(certificate, _)| shown.names.contains(certificate));
         found.map(|(_, who)| who.clone())
     }
@@ -196,6 +239,7 @@ mod tests {
     use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, SanType};
 
     use super::*;
+    use crate::config::AdminClient;
 
     fn certificate(params: CertificateParams) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
@@ -218,7 +262,11 @@ mod tests {
             certificate: (*certificate).to_owned(),
             role: *role,
         });
-        clients.set(&all.collect::<Vec<_>>());
+        let admin = Admin {
+            clients: all.collect(),
+            ..Admin::default()
+        };
+        clients.set(&admin, None);
         clients
     }
 
@@ -268,8 +316,25 @@ mod tests {
         assert_eq!(two.who(&shown, 0).unwrap().name(), "first");
         assert!(two.who(&shown, shown.until).is_some());
         assert_eq!(two.who(&shown, shown.until + 1), None, "it has ended");
-        two.set(&[]);
+        two.set(&Admin::default(), None);
         assert_eq!(two.who(&shown, 0), None, "changed while it is connected");
+    }
+
+    #[test]
+    fn another_token_ends_what_the_one_before_has_opened() {
+        let clients = AdminClients::default();
+        assert_eq!(clients.bearer(b""), None);
+        let set = |token: &str| clients.set(&Admin::default(), Some(Secret::new(token)));
+        set("one");
+        let who = clients.bearer(b"one").unwrap();
+        set("one");
+        assert!(clients.has(&who), "a reload that changes nothing");
+        set("two");
+        assert!(!clients.has(&who));
+        assert_eq!(clients.bearer(b"one"), None);
+        set("one");
+        assert!(!clients.has(&who), "it has been taken back once");
+        assert!(!format!("{clients:?}").contains("one"));
     }
 
     #[test]

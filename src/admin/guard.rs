@@ -15,13 +15,13 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use super::answer::ApiError;
 use super::clients::{AdminClients, Shown, Visitor, Who};
 use crate::config::AdminRole;
-use crate::foundation::secret::Secret;
 
-/// The request names this listener, by an IP address, as `localhost` or by one of `hosts`.
+/// The request names this listener, by an IP address, as `localhost` or by a name that the configuration
+/// knows.
 pub(super) fn from_this_listener(
     uri: &Uri,
     headers: &HeaderMap,
-    hosts: &[String],
+    clients: &AdminClients,
 ) -> Result<(), ApiError> {
     let mut values = headers.get_all(HOST).iter();
     let (Some(only), None) = (values.next(), values.next()) else {
@@ -33,14 +33,15 @@ pub(super) fn from_this_listener(
         let has_user = authority.as_str().contains('@');
         let known = name.eq_ignore_ascii_case("localhost")
             || name.parse::<IpAddr>().is_ok()
-            || hosts.iter().any(|host| name.eq_ignore_ascii_case(host));
+            || clients.knows_host(name);
         known && !has_user
     };
     if host.as_ref().is_some_and(ours) && uri.authority().is_none_or(ours) {
         Ok(())
     } else {
         Err(forbidden(
-            "the Host is not one of this listener. Call it by its IP address or as localhost",
+            "the Host is not one of this listener. Call it by its IP address or as localhost, or name the host \
+             in admin.hosts",
         ))
     }
 }
@@ -90,12 +91,11 @@ fn is_origin_of(origin: &HeaderValue, host: Option<&HeaderValue>) -> bool {
 /// It bears the token, or its certificate stands for it. A token that is sent decides alone.
 pub(super) fn let_in(
     headers: &HeaderMap,
-    token: &Secret,
     clients: &AdminClients,
     visitor: &Visitor,
 ) -> Result<Who, ApiError> {
     if headers.contains_key(AUTHORIZATION) {
-        return with_token(headers, token).map(|()| Who::TOKEN);
+        return with_token(headers, clients);
     }
     if let Some(who) = clients.visitor(visitor) {
         return Ok(who);
@@ -131,7 +131,7 @@ pub(super) fn with_role(who: &Who, role: AdminRole) -> Result<(), ApiError> {
 }
 
 /// It bears the token.
-fn with_token(headers: &HeaderMap, token: &Secret) -> Result<(), ApiError> {
+fn with_token(headers: &HeaderMap, clients: &AdminClients) -> Result<Who, ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(only), None) = (values.next(), values.next()) else {
         return Err(unauthorized("there is not one Authorization header"));
@@ -142,11 +142,8 @@ fn with_token(headers: &HeaderMap, token: &Secret) -> Result<(), ApiError> {
             "the Authorization header is not a Bearer token",
         ));
     }
-    if token.matches(given) {
-        Ok(())
-    } else {
-        Err(unauthorized("the token is not that of this node"))
-    }
+    let who = clients.bearer(given);
+    who.ok_or_else(|| unauthorized("the token is not that of this node"))
 }
 
 fn unauthorized(what: &'static str) -> ApiError {

@@ -27,6 +27,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -51,7 +52,7 @@ pub use self::open::Scrapes;
 pub use self::openapi::openapi;
 pub use self::reload::{ReloadOrder, ReloadProblem, ReloadRefused, ReloadReport};
 use crate::foundation::serve::Connected;
-use crate::telemetry::Metrics;
+use crate::telemetry::{AdminCall, AdminOutcome, Metrics};
 
 /// Whether traffic should be sent here.
 #[derive(Debug, Default)]
@@ -93,12 +94,14 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// What `/metrics` has shown last.
     pub scrapes: Arc<Scrapes>,
+    /// Who is let in, and by which names of the listener.
+    pub clients: Arc<AdminClients>,
     /// The API, where this node has one.
     pub api: Option<Arc<AdminApi>>,
     /// The dashboard, where this node has one.
     pub dashboard: Option<Arc<Dashboard>>,
     /// The value of `Strict-Transport-Security`, where answers have one.
-    pub hsts: Option<HeaderValue>,
+    pub hsts: Arc<ArcSwapOption<HeaderValue>>,
 }
 
 /// The private listener, as it serves one client.
@@ -162,13 +165,13 @@ impl Service<Request<Incoming>> for AdminConnection {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let answer = self.answer(request);
-        let Some(hsts) = self.admin.hsts.clone() else {
+        let Some(hsts) = self.admin.hsts.load_full() else {
             return answer;
         };
         Box::pin(async move {
             let mut response = answer.await?;
             let headers = response.headers_mut();
-            headers.insert(STRICT_TRANSPORT_SECURITY, hsts);
+            headers.insert(STRICT_TRANSPORT_SECURITY, (*hsts).clone());
             Ok(response)
         })
     }
@@ -192,6 +195,17 @@ impl AdminConnection {
             return Box::pin(async move { Ok(dashboard::whole(answer.await)) });
         }
         let (head, _) = request.into_parts();
+        if open::tells(head.uri.path())
+            && let Err(error) =
+                guard::from_this_listener(&head.uri, &head.headers, &self.admin.clients)
+        {
+            let denied = self
+                .admin
+                .metrics
+                .admin_calls(AdminCall::Open, AdminOutcome::Denied);
+            denied.inc();
+            return Box::pin(std::future::ready(Ok(dashboard::whole(error.response()))));
+        }
         if matches!(head.method, Method::GET | Method::HEAD) && head.uri.path() == "/metrics" {
             let scrapes = Arc::clone(&self.admin.scrapes);
             let metrics = Arc::clone(&self.admin.metrics);

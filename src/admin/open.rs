@@ -1,5 +1,8 @@
-//! What is open to everybody who reaches the private listener: metrics, the number for autoscalers,
-//! and how far a stop is. Names of the configuration and counts, and no more.
+//! What asks for no token on the private listener: metrics, the number for autoscalers, and how far a stop
+//! is. Names of the configuration and counts, and no more; nothing is changed by them.
+//!
+//! They are for programs, so a name of the listener has to be one that the configuration knows: a page that
+//! lets a name of its own point here (DNS rebinding) could read them otherwise.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +16,11 @@ use tokio::sync::Mutex;
 
 use super::text;
 use crate::telemetry::{Form, Metrics};
+
+/// Whether a path tells more than that the node lives and is ready.
+pub(super) fn tells(path: &str) -> bool {
+    matches!(path, "/metrics" | "/autoscale" | "/drain")
+}
 
 /// What was written last, and when that began.
 type Last = Arc<Mutex<Option<(Instant, Bytes)>>>;

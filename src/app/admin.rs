@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::sockets::ADMIN_SOCKET;
 use super::stopping::Serving;
@@ -20,10 +22,23 @@ use crate::foundation::serve::{Connected, Handshake, ServeOptions, TlsSide, serv
 use crate::gate::identity::state::admin_token;
 use crate::telemetry::{AdminHandshake, Metrics, ReloadSource};
 
-/// TLS of the private listener.
+/// TLS of the private listener, whose rules a reload changes.
 pub(super) struct PrivateTls {
-    files: Arc<ListenerTls>,
+    now: ArcSwap<Rules>,
+    /// What answers say of https.
+    hsts: Arc<ArcSwapOption<HeaderValue>>,
     metrics: Arc<Metrics>,
+    /// Ends with it.
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// The rules of a configuration, and what was read by them.
+pub(super) struct Rules {
+    rules: Tls,
+    files: Arc<ListenerTls>,
+    /// Ends looking at the files.
+    fresh: CancellationToken,
 }
 
 impl PrivateTls {
@@ -31,30 +46,75 @@ impl PrivateTls {
     pub(super) fn load(
         rules: &Tls,
         metrics: &Arc<Metrics>,
+        tasks: &TaskTracker,
     ) -> Result<Option<Arc<Self>>, StartError> {
         if !rules.is_on() {
             return Ok(None);
         }
-        let files = ListenerTls::load(ADMIN_SOCKET, rules, &["http/1.1"], metrics);
-        let files = files.map_err(|source| EdgeError::Tls {
-            listener: ADMIN_SOCKET.to_owned(),
-            source,
-        })?;
-        Ok(Some(Arc::new(Self {
-            files,
+        let stop = CancellationToken::new();
+        let made = Self {
+            now: ArcSwap::from_pointee(read(rules, metrics, &stop)?),
+            hsts: Arc::new(ArcSwapOption::from_pointee(hsts(rules))),
             metrics: Arc::clone(metrics),
-        })))
+            stop,
+            tasks: tasks.clone(),
+        };
+        Ok(Some(Arc::new(made)))
     }
 
-    /// What reads its files again.
-    pub(super) fn files(&self) -> Arc<ListenerTls> {
-        Arc::clone(&self.files)
+    /// Makes ready what a changed configuration asks for; none where it asks for the same.
+    ///
+    /// # Errors
+    /// When a file cannot be used.
+    pub(super) fn prepare(&self, rules: &Tls) -> Result<Option<Rules>, EdgeError> {
+        if self.now.load().rules == *rules {
+            return Ok(None);
+        }
+        read(rules, &self.metrics, &self.stop).map(Some)
+    }
+
+    /// Puts in force what was made ready, and reads all files again. To be called in a runtime.
+    pub(super) fn take_over(&self, prepared: Option<Rules>) {
+        let Some(prepared) = prepared else {
+            self.now.load().files.refresh(true);
+            return;
+        };
+        self.hsts.store(hsts(&prepared.rules).map(Arc::new));
+        let before = self.now.swap(Arc::new(prepared));
+        before.fresh.cancel();
+        self.keep_fresh();
+    }
+
+    /// Looks at the files from now on.
+    fn keep_fresh(&self) {
+        let now = self.now.load();
+        let fresh = Arc::clone(&now.files).keep_fresh(now.fresh.clone());
+        self.tasks.spawn(fresh);
+    }
+}
+
+fn read(rules: &Tls, metrics: &Metrics, stop: &CancellationToken) -> Result<Rules, EdgeError> {
+    let files = ListenerTls::load(ADMIN_SOCKET, rules, &["http/1.1"], metrics);
+    let files = files.map_err(|source| EdgeError::Tls {
+        listener: ADMIN_SOCKET.to_owned(),
+        source,
+    })?;
+    Ok(Rules {
+        rules: rules.clone(),
+        files,
+        fresh: stop.child_token(),
+    })
+}
+
+impl Drop for PrivateTls {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
 impl TlsSide for PrivateTls {
     fn config(&self) -> Arc<ServerConfig> {
-        self.files.config()
+        self.now.load().files.config()
     }
 
     fn ended(&self, handshake: Handshake) {
@@ -68,8 +128,8 @@ impl TlsSide for PrivateTls {
 }
 
 /// What answers say of https.
-fn hsts(config: &Config) -> Option<HeaderValue> {
-    let age = config.admin.tls.hsts?;
+fn hsts(rules: &Tls) -> Option<HeaderValue> {
+    let age = rules.hsts?;
     format!("max-age={}", age.as_secs()).parse().ok()
 }
 
@@ -99,7 +159,8 @@ impl Running {
         let api = match (&self.identity, &self.aside, &self.control) {
             (Some(identity), Some(aside), Some(control)) => {
                 let token = admin_token(&config.admin, &config.data_dir)?;
-                dashboard = self.dashboard(config, token.clone(), &stop);
+                self.admin_clients.set(&config.admin, Some(token));
+                dashboard = self.dashboard(config, &stop);
                 let reloading = Arc::clone(control);
                 let sampling = Arc::clone(&aside.fronts);
                 Some(Arc::new(AdminApi {
@@ -108,9 +169,7 @@ impl Running {
                     aside: Box::new(aside.clone()),
                     node: Box::new(self.node(control)),
                     sample: Box::new(move || sampling.now().sample()),
-                    token,
                     clients: Arc::clone(&self.admin_clients),
-                    hosts: config.admin.hosts.clone(),
                     reload: Box::new(move |order| reloading.reload(ReloadSource::Api, order)),
                     metrics: Arc::clone(&self.metrics),
                 }))
@@ -121,9 +180,14 @@ impl Running {
             readiness: Arc::clone(&self.readiness),
             metrics: Arc::clone(&self.metrics),
             scrapes: Arc::default(),
+            clients: Arc::clone(&self.admin_clients),
             api,
             dashboard,
-            hsts: self.admin_tls.as_ref().and_then(|_| hsts(config)),
+            hsts: self
+                .admin_tls
+                .as_ref()
+                .map(|it| Arc::clone(&it.hsts))
+                .unwrap_or_default(),
         };
         let connections = CONNECTIONS + CONNECTIONS_OF_A_PAGE * config.admin.dashboard.max_viewers;
         let metrics = Arc::clone(&self.metrics);
@@ -137,7 +201,7 @@ impl Running {
         };
         let tls = self.admin_tls.clone();
         if let Some(tls) = &tls {
-            self.tasks.spawn(tls.files().keep_fresh(stop.clone()));
+            tls.keep_fresh();
         }
         let tls = tls.map(|tls| -> Arc<dyn TlsSide> { tls });
         let service = move |connected: Connected| admin.for_connected(&connected);

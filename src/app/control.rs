@@ -15,23 +15,28 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::admin::{PrivateTls, Rules as PrivateRules};
 use super::identity::Identity;
 use super::lanes::{
     Clients, LaneMaker, LaneParts, Stores, close_logs, lane_names, open_logs, pipeline_rules,
 };
 use super::plan::{Plan, plan};
 use super::site::{SiteMaker, security_lane};
-use super::spool::OpenSpool;
+use super::sockets::ADMIN_SOCKET;
+use super::spool::{OpenSpool, spool_keys};
 use super::store_access::StoreAccess;
 use super::upstreams::upstream_names;
 use super::{certificate_problems, identity};
 use crate::admin::{AdminClients, ReloadOrder, ReloadProblem, ReloadRefused, ReloadReport};
 use crate::config::{Checked, Config, Problem, Problems, ReloadBy, Severity, UpstreamKind};
-use crate::edge::tls::ListenerTls;
+use crate::edge::{self, Edge};
 use crate::embedded::EmbeddedLogstore;
 use crate::foundation::clock;
+use crate::foundation::secret::Secret;
 use crate::front::{Front, FrontParts, SecurityEvents, StandingFront};
+use crate::gate::identity::state::{admin_token, known_admin_token};
 use crate::pipeline::quarantine::Quarantine;
+use crate::pipeline::spool::KeyRing;
 use crate::pipeline::{Changed, Lane, LaneSpec, Pipeline, PipelineRules};
 use crate::telemetry::spans::SpanQueue;
 use crate::telemetry::{Metrics, ReloadOutcome, ReloadSource};
@@ -72,7 +77,8 @@ pub(super) struct Parts {
     pub(super) embedded: Option<Arc<EmbeddedLogstore>>,
     pub(super) embedded_at: Option<SocketAddr>,
     pub(super) store_access: Option<Arc<StoreAccess>>,
-    pub(super) certificates: Vec<Arc<ListenerTls>>,
+    pub(super) edge: Arc<Edge>,
+    pub(super) admin_tls: Option<Arc<PrivateTls>>,
     pub(super) spans: Option<SpanQueue>,
     pub(super) admin_clients: Arc<AdminClients>,
     pub(super) metrics: Arc<Metrics>,
@@ -108,6 +114,10 @@ struct Ready {
     lanes: Vec<LaneSpec>,
     clients: Clients,
     stores: Stores,
+    admin_token: Option<Secret>,
+    edge: edge::Prepared,
+    admin_tls: Option<PrivateRules>,
+    spool_keys: Option<Arc<KeyRing>>,
 }
 
 impl Control {
@@ -142,6 +152,11 @@ impl Control {
     /// A client of each store of each project, to read with.
     pub(super) fn readers(&self) -> Arc<Clients> {
         self.readers.load_full()
+    }
+
+    /// The public listeners.
+    pub(super) fn edge(&self) -> &Edge {
+        &self.parts.edge
     }
 
     /// The lanes.
@@ -194,6 +209,9 @@ impl Control {
             Ok(_) => ReloadOutcome::Done,
             Err(_) => ReloadOutcome::Refused,
         };
+        // Also of a refused one, which may have read files that are not used.
+        let files = edge::certificate_files(&self.running(), ADMIN_SOCKET);
+        self.parts.metrics.keep_certificates(&files);
         let cells = &self.parts.metrics.configuration;
         cells.reloads(source, outcome).inc();
         let source = source.label();
@@ -301,6 +319,12 @@ impl Control {
             });
         }
         let identity = self.parts.identity.prepare(config)?;
+        // One that was taken away is made anew only when it is put in force.
+        let admin_token = known_admin_token(&config.admin, &config.data_dir).map_err(because)?;
+        let admin_tls = self.parts.admin_tls.as_ref();
+        let admin_tls = admin_tls
+            .map(|it| it.prepare(&config.admin.tls))
+            .transpose();
         let maker = LaneMaker {
             config,
             metrics: &self.parts.metrics,
@@ -317,11 +341,21 @@ impl Control {
             lanes,
             clients,
             stores,
+            admin_token,
+            edge: self.parts.edge.prepare(config).map_err(because)?,
+            admin_tls: admin_tls.map_err(because)?.flatten(),
+            spool_keys: spool_keys(config).map_err(because)?,
         })
     }
 
     /// Opens what has to be opened. What is told of is no reason to refuse.
     fn open(&self, config: &Config, ready: &mut Ready) -> Result<Vec<String>, ReloadRefused> {
+        if ready.admin_token.is_none() {
+            let token = admin_token(&config.admin, &config.data_dir).map_err(because)?;
+            ready.admin_token = Some(token);
+        }
+        let edge = &self.parts.edge;
+        edge.open(config, &mut ready.edge).map_err(because)?;
         let told = ready.identity.fetch(&self.parts.identity);
         if let Some(store) = &self.parts.embedded {
             let names = upstream_names(config, UpstreamKind::Embedded);
@@ -367,6 +401,10 @@ impl Control {
             mut lanes,
             clients,
             stores,
+            admin_token,
+            edge,
+            admin_tls,
+            spool_keys,
         } = ready;
         let parts = &self.parts;
         let stopped = self.stopped();
@@ -380,6 +418,9 @@ impl Control {
             spans: parts.spans.as_ref(),
             ..pipeline_rules(&config, &parts.metrics, Some(&parts.quarantine))
         };
+        if let Some(spool) = &parts.spool {
+            spool.directory.set_keys(spool_keys.as_deref());
+        }
         let Changed { lanes, leaving } = parts.pipeline.change(lanes, rules);
         let (before, trust) = (parts.fronts.now(), Arc::clone(identity.trust()));
         let front = self.front(&config, &lanes, &clients, trust, &before);
@@ -394,8 +435,12 @@ impl Control {
         for lane in leaving {
             self.let_go(&lane, &config);
         }
-        parts.certificates.iter().for_each(|tls| tls.refresh(true));
-        parts.admin_clients.set(&config.admin.clients);
+        parts.edge.take_over(&config, edge);
+        parts.edge.refresh_certificates();
+        if let Some(tls) = &parts.admin_tls {
+            tls.take_over(admin_tls);
+        }
+        parts.admin_clients.set(&config.admin, admin_token);
         let named = |name: &str| config.upstreams.iter().any(|it| it.name == name);
         parts.metrics.keep_upstreams(named);
         self.readers.store(Arc::new(stores.readers()));

@@ -19,7 +19,6 @@ use crate::admin::{
 };
 use crate::config::Config;
 use crate::foundation::clock;
-use crate::foundation::secret::Secret;
 use crate::gate::identity::{Action, Check, Facts, ProvenAccount};
 use crate::pipeline::quarantine::newest_records;
 use crate::telemetry::{LatencyCounts, Metrics, Percentiles};
@@ -64,7 +63,6 @@ impl Running {
     pub(super) fn dashboard(
         &self,
         config: &Config,
-        token: Secret,
         stop: &CancellationToken,
     ) -> Option<Arc<Dashboard>> {
         let rules = &config.admin.dashboard;
@@ -85,9 +83,7 @@ impl Running {
         };
         Some(Dashboard::new(DashboardParts {
             rules: rules.clone(),
-            token,
             clients: Arc::clone(&self.admin_clients),
-            hosts: config.admin.hosts.clone(),
             state: Arc::clone(identity.state()),
             limits: Arc::clone(identity.limits().control()),
             metrics: Arc::clone(&self.metrics),

@@ -68,13 +68,13 @@ pub use self::trial::{
 use self::upstreams::{embedded_key, upstream_names};
 use crate::admin::{AdminClients, Readiness};
 pub use crate::admin::{
-    ConfigView, ExplainOrder, Explained, ReloadOrder, ReloadReport, SpoolLane, SpoolPage,
+    ConfigView, ExplainOrder, Explained, NodeState, ReloadOrder, ReloadReport, SpoolLane, SpoolPage,
 };
 use crate::config::{Config, Problem, UpstreamKind};
 pub use crate::edge::EdgeError;
 pub use crate::edge::descriptors::room as connection_room;
 pub use crate::edge::tls::{CertificateFacts, CertificateView};
-use crate::edge::{self, BindError, Edge};
+use crate::edge::{self, BindError, Bound, Edge};
 use crate::embedded::{self, EmbeddedLogstore};
 use crate::foundation::clock;
 use crate::foundation::secret::SecretError;
@@ -193,9 +193,7 @@ pub struct Running {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     tasks: TaskTracker,
-    ingest: Option<(edge::Stop, JoinHandle<()>)>,
-    /// The runtimes that serve its connections.
-    edge_runtimes: Vec<Handle>,
+    ingest: Option<(edge::Stop, Arc<Edge>, JoinHandle<()>)>,
     /// Speaks with the store of shared limits.
     sharing: Option<Serving>,
     /// Writes the books down.
@@ -253,6 +251,7 @@ pub async fn start(
     running
         .metrics
         .bound_logstores(config.metrics.max_logstores);
+    running.metrics.bound_names(config.metrics.max_names);
     running.metrics.configuration.generation.set(1);
     let loaded = &running.metrics.configuration.loaded;
     loaded.set(clock::unix_seconds());
@@ -263,20 +262,17 @@ pub async fn start(
     let address = config.admin.listen;
     let admin = private(&mut passed, ADMIN_SOCKET, "health and metrics", address).await?;
     running.kept.keep(ADMIN_SOCKET, &admin)?;
-    running.admin_clients.set(&config.admin.clients);
-    running.admin_tls = PrivateTls::load(&config.admin.tls, &running.metrics)?;
+    running.admin_clients.set(&config.admin, None);
+    running.admin_tls = PrivateTls::load(&config.admin.tls, &running.metrics, &running.tasks)?;
     let ingest = match only {
         Some(Only::Logstore) => None,
-        _ => Some(Edge::bind(
+        _ => Some(Bound::bind(
             config,
             descriptors,
             &running.metrics,
             &mut passed,
         )?),
     };
-    for (name, socket) in ingest.iter().flat_map(Edge::sockets) {
-        running.kept.keep(name, socket)?;
-    }
     let uses_embedded = config
         .upstreams
         .iter()
@@ -318,7 +314,6 @@ impl Running {
             readiness: Arc::default(),
             tasks: TaskTracker::new(),
             ingest: None,
-            edge_runtimes: Vec::new(),
             sharing: None,
             books: None,
             pipeline: None,
@@ -345,7 +340,8 @@ impl Running {
     /// The runtimes that serve connections of clients, a thread each.
     #[must_use]
     pub fn edge_runtimes(&self) -> Vec<Handle> {
-        self.edge_runtimes.clone()
+        let edge = self.ingest.as_ref().map(|(_, edge, _)| edge.runtimes());
+        edge.unwrap_or_default()
     }
 
     /// The keys of tokens, to make a first token with.
@@ -454,13 +450,10 @@ impl Running {
     fn start_gateway(
         &mut self,
         config: &Config,
-        edge: Edge,
+        bound: Bound,
         identity: &Arc<Identity>,
         load: LoadConfig,
     ) -> Result<(), StartError> {
-        self.addresses.ingest = edge.addresses();
-        let mut certificates = edge.certificates();
-        certificates.extend(self.admin_tls.as_ref().map(|it| it.files()));
         let LaneParts {
             lanes,
             clients,
@@ -509,6 +502,10 @@ impl Running {
         identity.quality().take_over(prepared, &front);
         let fronts = StandingFront::new(front);
         identity.quality().show(&fronts, &self.metrics);
+        let stop = edge::Stop::default();
+        let edge = bound.stand(Arc::clone(&fronts), Arc::clone(&self.metrics), stop.clone())?;
+        let edge = Arc::new(edge);
+        self.addresses.ingest = edge.addresses();
         let parts = Parts {
             identity: Arc::clone(identity),
             pipeline: Arc::clone(&pipeline),
@@ -518,7 +515,8 @@ impl Running {
             embedded: self.logstore.as_ref().map(|(_, store)| Arc::clone(store)),
             embedded_at: self.addresses.logstore,
             store_access: self.store_access.clone(),
-            certificates,
+            edge: Arc::clone(&edge),
+            admin_tls: self.admin_tls.clone(),
             spans,
             admin_clients: Arc::clone(&self.admin_clients),
             metrics: Arc::clone(&self.metrics),
@@ -531,11 +529,8 @@ impl Running {
             quarantine,
             reading: Arc::default(),
         });
-        let metrics = Arc::clone(&self.metrics);
-        let stop = edge::Stop::default();
-        self.edge_runtimes = edge.runtimes();
-        let serving = self.tasks.spawn(edge.serve(fronts, metrics, stop.clone()));
-        self.ingest = Some((stop, serving));
+        let serving = self.tasks.spawn(Arc::clone(&edge).serve());
+        self.ingest = Some((stop, edge, serving));
         self.pipeline = Some(pipeline);
         Ok(())
     }

@@ -49,10 +49,9 @@ impl RunningNode {
 
     fn listeners(&self) -> Vec<ListenerState> {
         let Addresses {
-            ingest,
-            admin,
-            logstore,
+            admin, logstore, ..
         } = &self.addresses;
+        let ingest = self.control.edge().addresses();
         let ingest = ingest.iter().map(|(name, at)| (name.as_str(), Some(*at)));
         let all = ingest.chain([("admin", *admin), ("logstore", *logstore)]);
         all.filter_map(|(name, address)| {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::config::{Config, UpstreamKind};
+use crate::config::Config;
 
 /// What two configurations differ in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,12 +21,14 @@ pub(super) struct Plan {
 /// What changes with a reload, with all that is below it.
 const LIVE: &[&str] = &[
     "admin.client",
+    "admin.hosts",
+    "admin.tls",
+    "admin.token",
     "batch",
     "class",
     "delivery",
     "identity",
-    "ingest.default_project",
-    "ingest.hosts",
+    "ingest",
     "limit",
     "limits",
     "overload",
@@ -36,6 +38,7 @@ const LIVE: &[&str] = &[
     "sample",
     "schema",
     "security_events",
+    "spool.keys",
     "time",
     "traces.client_address",
     "traces.incoming",
@@ -49,7 +52,9 @@ const RESTART: &[&str] = &[
     "data_dir",
     "embedded",
     "identity.signed",
-    "ingest",
+    "ingest.backlog",
+    "ingest.reuse_port",
+    "ingest.threads",
     "log",
     "metrics",
     "project[].logstore[].ack",
@@ -60,27 +65,40 @@ const RESTART: &[&str] = &[
     "traces",
 ];
 
-/// What `new` changes of a configuration that runs elsewhere: what can change live, and what needs a
-/// restart. Keys that are `overridden` there are left out.
+/// What `new` changes of a configuration that runs elsewhere, as its node shows it: what can change live, and
+/// what needs a restart. Keys that are `overridden` there are left out. `None`: it is that of another
+/// version.
 #[must_use]
 pub fn differences(
-    running: &Config,
+    running: &Value,
     new: &Config,
     overridden: &[String],
-) -> (Vec<String>, Vec<String>) {
+) -> Option<(Vec<String>, Vec<String>)> {
+    let new = value_of(new);
+    let sections = |config: &Value| {
+        let sections = config.as_object()?.keys().cloned();
+        Some(sections.collect::<BTreeSet<String>>())
+    };
+    if sections(running) != sections(&new) {
+        return None;
+    }
     let Plan {
         mut live,
         mut restart,
-    } = plan(running, new, false);
+    } = plan_of(running, &new, false);
     live.retain(|key| !overridden.contains(key));
     restart.retain(|key| !overridden.contains(key));
-    (live, restart)
+    Some((live, restart))
 }
 
 /// What `new` changes. `has_embedded`: this process serves the embedded logstore.
 pub(super) fn plan(running: &Config, new: &Config, has_embedded: bool) -> Plan {
+    plan_of(&value_of(running), &value_of(new), has_embedded)
+}
+
+fn plan_of(running: &Value, new: &Value, has_embedded: bool) -> Plan {
     let mut changed = Vec::new();
-    differ(&value_of(running), &value_of(new), "", &mut changed);
+    differ(running, new, "", &mut changed);
     let mut plan = Plan::default();
     for key in changed {
         if is_live(&key) {
@@ -89,14 +107,29 @@ pub(super) fn plan(running: &Config, new: &Config, has_embedded: bool) -> Plan {
             plan.restart.push(key);
         }
     }
-    let embedded = |config: &Config| {
-        let mut upstreams = config.upstreams.iter();
-        let of_kind = upstreams.find(|it| it.kind == UpstreamKind::Embedded);
-        of_kind.map(|it| it.name.clone())
+    let embedded = |config: &Value| {
+        let mut upstreams = config.get("upstream")?.as_array()?.iter();
+        let of_kind = upstreams.find(|it| it.get("kind").is_some_and(|kind| kind == "embedded"));
+        Some(of_kind?.get("name")?.as_str()?.to_owned())
     };
     if let (None, Some(name), false) = (embedded(running), embedded(new), has_embedded) {
         plan.live.retain(|key| *key != format!("upstream[{name}]"));
         plan.restart.push(format!("upstream[{name}]"));
+    }
+    let has_tls = |config: &Value| {
+        let certificates = config.pointer("/admin/tls/certificate");
+        certificates
+            .and_then(Value::as_array)
+            .is_some_and(|it| !it.is_empty())
+    };
+    if has_tls(running) != has_tls(new) {
+        // Whether it speaks TLS at all.
+        let (tls, live) = plan
+            .live
+            .into_iter()
+            .partition(|key| is_below(key, "admin.tls"));
+        plan.live = live;
+        plan.restart.extend::<Vec<String>>(tls);
     }
     plan
 }

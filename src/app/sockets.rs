@@ -32,6 +32,11 @@ impl KeptSockets {
         Ok(())
     }
 
+    /// Keeps these as well.
+    pub(super) fn extend(&mut self, sockets: Vec<(String, OwnedFd)>) {
+        self.0.extend(sockets);
+    }
+
     /// The sockets.
     #[must_use]
     pub fn into_inner(self) -> Vec<(String, OwnedFd)> {

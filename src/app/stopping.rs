@@ -79,10 +79,13 @@ impl Running {
         }
         let deadline = Instant::now() + deadline;
         let mut sockets = std::mem::take(&mut self.kept);
+        if let Some((_, edge, _)) = &self.ingest {
+            sockets.extend(edge.take_sockets());
+        }
         if !to_hand_over {
             sockets = KeptSockets::default();
         }
-        if let Some((stop, mut serving)) = self.ingest.take() {
+        if let Some((stop, _, mut serving)) = self.ingest.take() {
             // Half of the time is left for what is held already.
             let answered_by = Instant::now() + (deadline - Instant::now()) / 2;
             if to_hand_over {

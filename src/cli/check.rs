@@ -271,11 +271,12 @@ fn against_running(args: &CheckArgs, config: &Config) -> Result<ReloadReport, Fa
         config: running,
         overridden,
     } = api.config()?;
-    let running: Config = serde_json::from_value(running).map_err(|error| {
-        let message = format!("the node runs another version of Tollgate: {error}");
+    let found = differences(&running, config, &overridden);
+    let (changed, needs_restart) = found.ok_or_else(|| {
+        let message =
+            "the node runs another version of Tollgate: its configuration has other sections";
         Failure::new(Exit::Unavailable, message)
     })?;
-    let (changed, needs_restart) = differences(&running, config, &overridden);
     let message = match (changed.len(), needs_restart.len()) {
         (0, 0) => format!("nothing differs from generation {generation}, which is in force"),
         (live, 0) => format!("a reload would change {live} keys"),

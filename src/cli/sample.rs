@@ -11,7 +11,7 @@ use super::form::Form;
 use super::node::NodeArgs;
 use super::{Exit, Failure, moment, output};
 use crate::app::{EventReader, TextForm};
-use crate::config::Limits;
+use crate::config::Config;
 use crate::event::{EventFields, SampledBody, SampledRequest};
 
 const EXAMPLES: &str = "\
@@ -87,10 +87,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<Exit, Failure> {
         .map_or(0, |count| requests.len().saturating_sub(count));
     let chosen = requests.into_iter().skip(skipped);
     if args.events {
-        return events(
-            chosen.map(|(_, request)| request),
-            &config.identity.query_parameter,
-        );
+        return events(chosen.map(|(_, request)| request), &config);
     }
     match args.output {
         Form::Json => {
@@ -160,10 +157,10 @@ fn row(request: &SampledRequest) -> Vec<String> {
 /// The events of requests of web tracking, one a line.
 fn events(
     requests: impl Iterator<Item = SampledRequest>,
-    token_parameter: &str,
+    config: &Config,
 ) -> Result<Exit, Failure> {
-    let reader = EventReader::new(&Limits::default());
-    let mut reader = reader.with_token_parameter(token_parameter);
+    let reader = EventReader::new(&config.limits);
+    let mut reader = reader.with_token_parameter(&config.identity.query_parameter);
     let mut left_out = 0;
     for request in requests {
         match events_of(&request, &mut reader) {

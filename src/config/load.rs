@@ -14,6 +14,7 @@ use super::check::{Finding, check};
 use super::excerpt::Source;
 use super::overrides::Overrides;
 use super::problems::{Place, Problem, Problems};
+use super::reader::Reader;
 use super::schema;
 use super::walk::Walk;
 
@@ -113,10 +114,8 @@ pub(super) fn read<T: DeserializeOwned>(
     table: Spanned<DeTable<'_>>,
     source: &Source<'_>,
 ) -> Result<T, Box<Problem>> {
-    let deserializer = toml::de::Deserializer::from(table);
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.into_inner());
-        let problem = Problem::error(path, error.message());
+    T::deserialize(Reader::new(table)).map_err(|error| {
+        let problem = Problem::error(error.path(), error.message());
         match error.span() {
             Some(span) => Box::new(problem.at(source.place(&span))),
             None => Box::new(problem),

@@ -21,6 +21,7 @@ mod load;
 mod model;
 mod overrides;
 mod problems;
+mod reader;
 mod redis_url;
 mod schema;
 mod secrets;

@@ -2,16 +2,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::crowd;
 use super::establish::establish;
 use super::lifetime::{Lifetime, Protocol};
 use super::prefixes::Slot;
-use super::{Shared, Way, connection};
+use super::room::Place;
+use super::way::{Post, Way};
+use super::{Shared, connection};
 use crate::config::ProxyRole;
 use crate::telemetry::{ConnectionEnd, Metrics};
 
@@ -19,76 +22,93 @@ use crate::telemetry::{ConnectionEnd, Metrics};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections of one listener until it is told to stop.
-pub(super) async fn accept(listener: TcpListener, way: Arc<Way>, shared: Arc<Shared>) {
+pub(super) async fn accept(listener: TcpListener, post: Arc<Post>, shared: Arc<Shared>) {
     loop {
-        let permit = tokio::select! {
-            permit = permit(&shared) => permit,
-            () = shared.stop.no_more.cancelled() => break,
+        let place = tokio::select! {
+            place = place(&shared) => place,
+            () = post.stop.no_more.cancelled() => break,
         };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = shared.stop.no_more.cancelled() => break,
+            () = post.stop.no_more.cancelled() => break,
         };
         match accepted {
-            Ok((stream, address)) => {
-                shared.metrics.edge.accepted.inc();
-                let taken = Taken::new(&shared.metrics, permit);
-                let slot = match slot(address.ip(), &way, &shared) {
-                    Ok(slot) => slot,
-                    Err(end) => {
-                        taken.ended(end);
-                        continue;
-                    }
-                };
-                // From here on another runtime has it.
-                let (Ok(stream), Some((runtime, counted))) =
-                    (stream.into_std(), shared.threads.choose())
-                else {
-                    taken.ended(ConnectionEnd::Broken);
-                    continue;
-                };
-                let (way, its) = (Arc::clone(&way), Arc::clone(&shared));
-                // One block: a future that is moved into another takes its room twice.
-                let connection = async move {
-                    let _counted = counted;
-                    let end = match TcpStream::from_std(stream) {
-                        Ok(stream) => run(stream, address, slot, &way, &its).await,
-                        Err(_) => ConnectionEnd::Broken,
-                    };
-                    taken.ended(end);
-                };
-                shared.tasks.spawn_on(connection, runtime);
-            }
+            Ok((stream, address)) => take(stream, address, place, &post, &shared),
             Err(error) => {
                 shared.metrics.edge.accept_errors.inc();
-                tracing::debug!(listener = way.name, %error, "a connection could not be accepted");
+                tracing::debug!(listener = post.name, %error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+    // A listener that is taken out while the others stay: who has come to it is still heard, as far as
+    // there is room.
+    while post.retired.load(Ordering::Acquire)
+        && let Some(place) = shared.room.try_enter()
+        && let Poll::Ready(Ok((stream, address))) = listener.poll_accept(&mut idle())
+    {
+        take(stream, address, Some(place), &post, &shared);
+    }
+}
+
+/// A context that nobody is woken by.
+fn idle() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+fn take(
+    stream: TcpStream,
+    address: SocketAddr,
+    place: Option<Place>,
+    post: &Arc<Post>,
+    shared: &Arc<Shared>,
+) {
+    shared.metrics.edge.accepted.inc();
+    let taken = Taken::new(&shared.metrics, place);
+    let way = post.way.load_full();
+    let slot = match slot(address.ip(), &way) {
+        Ok(slot) => slot,
+        Err(end) => return taken.ended(end),
+    };
+    // From here on another runtime has it.
+    let (Ok(stream), Some((runtime, counted))) = (stream.into_std(), shared.threads.choose())
+    else {
+        return taken.ended(ConnectionEnd::Broken);
+    };
+    let post = Arc::clone(post);
+    // One block: a future that is moved into another takes its room twice.
+    let connection = async move {
+        let _counted = counted;
+        let end = match TcpStream::from_std(stream) {
+            Ok(stream) => run(stream, address, slot, &way, &post).await,
+            Err(_) => ConnectionEnd::Broken,
+        };
+        taken.ended(end);
+    };
+    shared.tasks.spawn_on(connection, runtime);
 }
 
 /// A place among the connections of the peer's network. Proxies in front, which bring the
 /// connections of many clients, need none; who is behind a PROXY header gets one when it is read.
-fn slot(peer: IpAddr, way: &Way, shared: &Shared) -> Result<Option<Slot>, ConnectionEnd> {
+fn slot(peer: IpAddr, way: &Way) -> Result<Option<Slot>, ConnectionEnd> {
     let in_front = way.proxy_protocol.role(peer) == ProxyRole::LoadBalancer;
-    if in_front || shared.proxies.trusts(peer) {
+    if in_front || way.rules.proxies.trusts(peer) {
         return Ok(None);
     }
-    shared.prefixes.enter(peer).map(Some)
+    way.rules.prefixes.enter(peer).map(Some)
 }
 
-async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
-    if let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() {
-        return Some(permit);
+async fn place(shared: &Shared) -> Option<Place> {
+    if let Some(place) = shared.room.try_enter() {
+        return Some(place);
     }
     shared.metrics.edge.full.inc();
-    let mut permit = std::pin::pin!(Arc::clone(&shared.connections).acquire_owned());
+    let mut place = std::pin::pin!(shared.room.enter());
     loop {
         shared.crowd.make_room();
         // Who gives way takes a moment, and may have begun a request meanwhile: then another does.
-        if let Ok(permit) = tokio::time::timeout(crowd::PACE, permit.as_mut()).await {
-            return permit.ok();
+        if let Ok(place) = tokio::time::timeout(crowd::PACE, place.as_mut()).await {
+            return place;
         }
     }
 }
@@ -97,16 +117,16 @@ async fn permit(shared: &Shared) -> Option<OwnedSemaphorePermit> {
 struct Taken {
     metrics: Arc<Metrics>,
     end: ConnectionEnd,
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl Taken {
-    fn new(metrics: &Arc<Metrics>, permit: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(metrics: &Arc<Metrics>, place: Option<Place>) -> Self {
         metrics.edge.open.add(1);
         Self {
             metrics: Arc::clone(metrics),
             end: ConnectionEnd::Stopped,
-            _permit: permit,
+            _place: place,
         }
     }
 
@@ -127,16 +147,16 @@ async fn run(
     address: SocketAddr,
     slot: Option<Slot>,
     way: &Way,
-    shared: &Arc<Shared>,
+    post: &Arc<Post>,
 ) -> ConnectionEnd {
     let ready = {
         // Until HTTP begins it counts as silent.
-        let life = Arc::new(Lifetime::new(Protocol::Http1, shared.bounds.life));
-        let _entry = shared.crowd.enter(&life);
+        let life = Arc::new(Lifetime::new(Protocol::Http1, way.rules.bounds.life));
+        let _entry = way.shared.crowd.enter(&life);
         // Boxed: the connection would carry the room of its handshake for as long as it lives.
         let steps = Box::pin(async {
-            let established = establish(stream, address, slot, way, shared).await?;
-            connection::choose_protocol(established, way, shared).await
+            let established = establish(stream, address, slot, way, post).await?;
+            connection::choose_protocol(established, way, post).await
         });
         tokio::select! {
             biased;
@@ -145,7 +165,7 @@ async fn run(
         }
     };
     match ready {
-        Ok(established) => connection::serve(established, way, shared).await,
+        Ok(established) => connection::serve(established, way, post).await,
         Err(end) => end,
     }
 }

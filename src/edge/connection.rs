@@ -12,13 +12,14 @@ use hyper_util::rt::TokioTimer;
 use tokio::time::sleep_until;
 use tokio_util::task::TaskTracker;
 
+use super::Stop;
 use super::establish::Established;
 use super::http1::Http1;
 use super::lifetime::{Due, Lifetime, Protocol};
 use super::refusals::Refusals;
 use super::service::Requests;
 use super::transport::Transport;
-use super::{Shared, Stop, Way};
+use super::way::{Post, Way};
 use crate::foundation::stall::StallGuard;
 use crate::telemetry::ConnectionEnd;
 
@@ -35,15 +36,15 @@ const MAX_FRAME: u32 = 16 << 10;
 pub(super) async fn choose_protocol(
     mut established: Established,
     way: &Way,
-    shared: &Shared,
+    post: &Post,
 ) -> Result<Established, ConnectionEnd> {
     let (transport, peer) = (&mut established.transport, &established.peer);
     if way.http2.prior_knowledge && !peer.secure {
-        let limit = shared.bounds.life.first_byte_timeout;
+        let limit = way.rules.bounds.life.first_byte_timeout;
         let told = tokio::select! {
             biased;
             told = tokio::time::timeout(limit, transport.begins_http2()) => told,
-            () = shared.stop.settled() => return Err(ConnectionEnd::Stopped),
+            () = post.stop.settled() => return Err(ConnectionEnd::Stopped),
         };
         match told {
             Ok(Ok(true)) => established.protocol = Protocol::Http2,
@@ -67,62 +68,58 @@ enum Either<'s> {
 }
 
 /// Serves HTTP until the connection ends.
-pub(super) async fn serve(
-    established: Established,
-    way: &Way,
-    shared: &Arc<Shared>,
-) -> ConnectionEnd {
-    let (life, spoken) = speak(established, way, shared);
-    let _entry = shared.crowd.enter(&life);
+pub(super) async fn serve(established: Established, way: &Way, post: &Arc<Post>) -> ConnectionEnd {
+    let (life, spoken) = speak(established, way, post);
+    let _entry = way.shared.crowd.enter(&life);
     match spoken {
-        Either::Http1(mut connection) => supervise(&mut connection, &life, &shared.stop).await,
-        Either::Http2(mut connection) => supervise(&mut connection, &life, &shared.stop).await,
+        Either::Http1(mut connection) => supervise(&mut connection, &life, &post.stop).await,
+        Either::Http2(mut connection) => supervise(&mut connection, &life, &post.stop).await,
     }
 }
 
 fn speak<'s>(
     established: Established,
-    way: &Way,
-    shared: &'s Arc<Shared>,
+    way: &'s Way,
+    post: &Arc<Post>,
 ) -> (Arc<Lifetime>, Either<'s>) {
+    let (bounds, shared) = (&way.rules.bounds, &way.shared);
     let Established {
         transport,
         protocol,
         peer,
         slot,
     } = established;
-    let life = Arc::new(Lifetime::new(protocol, shared.bounds.life));
+    let life = Arc::new(Lifetime::new(protocol, bounds.life));
     let requests = Requests {
         front: Arc::clone(&shared.front),
         metrics: Arc::clone(&shared.metrics),
         peer,
-        proxies: Arc::clone(&shared.proxies),
+        post: Arc::clone(post),
         protocol,
         life: Arc::clone(&life),
-        https: Arc::clone(&way.https),
-        max_headers: shared.bounds.max_headers,
-        refusals: slot.map(|slot| Arc::new(Refusals::new(slot, shared.bounds.refusal_delay))),
+        max_headers: bounds.max_headers,
+        refusals: slot.map(|slot| Arc::new(Refusals::new(slot, bounds.refusal_delay))),
     };
     let transport = transport.watched_by(Arc::clone(&life));
     let spoken = match protocol {
-        Protocol::Http1 => Either::Http1(Http1::new(transport, requests, shared)),
+        Protocol::Http1 => Either::Http1(Http1::new(transport, requests, bounds)),
         Protocol::Http2 => {
-            let io = StallGuard::new(transport, shared.bounds.write_timeout);
-            Either::Http2(Box::pin(http2(io, requests, way, shared)))
+            let io = StallGuard::new(transport, bounds.write_timeout);
+            Either::Http2(Box::pin(http2(io, requests, way)))
         }
     };
     (life, spoken)
 }
 
-fn http2(io: Io, requests: Requests, way: &Way, shared: &Shared) -> Http2 {
+fn http2(io: Io, requests: Requests, way: &Way) -> Http2 {
     let rules = &way.http2;
     let small = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
-    http2::Builder::new(Streams(shared.tasks.clone()))
+    http2::Builder::new(Streams(way.shared.tasks.clone()))
         .timer(TokioTimer::new())
         .max_concurrent_streams(rules.max_concurrent_streams)
         .max_pending_accept_reset_streams(rules.max_pending_resets as usize)
         .max_local_error_reset_streams(rules.max_error_resets as usize)
-        .max_header_list_size(small(shared.bounds.max_header))
+        .max_header_list_size(small(way.rules.bounds.max_header))
         .initial_stream_window_size(small(rules.stream_window.as_usize()))
         .initial_connection_window_size(small(rules.connection_window.as_usize()))
         .adaptive_window(false)

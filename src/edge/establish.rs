@@ -13,8 +13,9 @@ use super::lifetime::Protocol;
 use super::peer::Peer;
 use super::prefixes::Slot;
 use super::proxy_protocol::{HeaderError, take_header};
+use super::tls;
 use super::transport::Transport;
-use super::{Shared, Way, tls};
+use super::way::{Post, Way};
 use crate::config::ProxyRole;
 use crate::telemetry::ConnectionEnd;
 
@@ -52,7 +53,7 @@ pub(super) async fn establish(
     address: SocketAddr,
     slot: Option<Slot>,
     way: &Way,
-    shared: &Shared,
+    post: &Post,
 ) -> Result<Established, ConnectionEnd> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
@@ -65,15 +66,15 @@ pub(super) async fn establish(
         return Ok(Established::plain(stream, address, slot));
     }
     let steps = async {
-        let steps = steps(stream, address, slot, way, shared);
-        shared.turns.take(steps).await
+        let steps = steps(stream, address, slot, way, &post.name);
+        way.rules.turns.take(steps).await
     };
     tokio::select! {
         biased;
-        established = tokio::time::timeout(shared.bounds.handshake_timeout, steps) => {
+        established = tokio::time::timeout(way.rules.bounds.handshake_timeout, steps) => {
             established.unwrap_or(Err(ConnectionEnd::HandshakeTimeout))
         }
-        () = shared.stop.settled() => Err(ConnectionEnd::Stopped),
+        () = post.stop.settled() => Err(ConnectionEnd::Stopped),
     }
 }
 
@@ -82,14 +83,14 @@ async fn steps(
     mut address: SocketAddr,
     mut slot: Option<Slot>,
     way: &Way,
-    shared: &Shared,
+    listener: &str,
 ) -> Result<Established, ConnectionEnd> {
     if way.proxy_protocol.role(address.ip()) == ProxyRole::LoadBalancer
-        && let Some(source) = source(&mut stream, address, way).await?
+        && let Some(source) = source(&mut stream, address, listener).await?
     {
         address = source;
-        if !shared.proxies.trusts(source.ip()) {
-            slot = Some(shared.prefixes.enter(source.ip())?);
+        if !way.rules.proxies.trusts(source.ip()) {
+            slot = Some(way.rules.prefixes.enter(source.ip())?);
         }
     }
     let Some(tls) = &way.tls else {
@@ -97,12 +98,13 @@ async fn steps(
     };
     let accepted = TlsAcceptor::from(tls.config()).accept(stream).await;
     let stream = accepted.map_err(|error| {
-        tracing::debug!(listener = way.name, %error, "a TLS handshake failed");
+        tracing::debug!(listener, %error, "a TLS handshake failed");
         ConnectionEnd::HandshakeFailed
     })?;
     let session = stream.get_ref().1;
     let kind = tls::kind(session);
-    shared.metrics.edge.tls_handshakes.at(kind as usize).inc();
+    let cells = &way.shared.metrics.edge.tls_handshakes;
+    cells.at(kind as usize).inc();
     let protocol = match session.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
@@ -122,7 +124,7 @@ async fn steps(
 async fn source(
     stream: &mut TcpStream,
     address: SocketAddr,
-    way: &Way,
+    listener: &str,
 ) -> Result<Option<SocketAddr>, ConnectionEnd> {
     match take_header(stream).await {
         Ok(source) => Ok(source),
@@ -130,7 +132,7 @@ async fn source(
         Err(HeaderError::Ended) => Err(ConnectionEnd::Closed),
         Err(HeaderError::Socket(_)) => Err(ConnectionEnd::Broken),
         Err(HeaderError::Fault(fault)) => {
-            tracing::debug!(listener = way.name, peer = %address, %fault, "no PROXY header");
+            tracing::debug!(listener, peer = %address, %fault, "no PROXY header");
             Err(ConnectionEnd::ProxyHeader)
         }
     }

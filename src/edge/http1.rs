@@ -23,7 +23,7 @@ use super::connection::{Spoken, end};
 use super::lifetime::Lifetime;
 use super::service::Requests;
 use super::transport::Transport;
-use super::{Bounds, Shared};
+use super::way::Bounds;
 use crate::foundation::stall::StallGuard;
 use crate::telemetry::{ConnectionEnd, Metrics};
 
@@ -34,17 +34,14 @@ const MIN_BUFFER: usize = 8192;
 
 /// A connection that speaks HTTP/1.
 pub(super) struct Http1<'s> {
-    shared: &'s Shared,
+    bounds: &'s Bounds,
     state: State,
     /// Whether it is to be drained once what has come is read.
     drains: bool,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "to rest allocates nothing: what is small and stays would lie in the room of what was given back"
-)]
 enum State {
+    // To rest allocates nothing: what is small and stays would lie in the room of what was given back.
     Resting(Rest),
     Awake(Box<Hyper>),
     /// Between the two, inside of one step.
@@ -76,10 +73,10 @@ impl Drop for Counted {
 
 impl<'s> Http1<'s> {
     /// At rest, unless some bytes have come already.
-    pub(super) fn new(transport: Transport, requests: Requests, shared: &'s Shared) -> Self {
+    pub(super) fn new(transport: Transport, requests: Requests, bounds: &'s Bounds) -> Self {
         let begun = transport.is_ahead();
         let mut new = Self {
-            shared,
+            bounds,
             state: State::resting(transport, requests),
             drains: false,
         };
@@ -101,7 +98,7 @@ impl<'s> Http1<'s> {
         } = rest;
         drop(counted);
         requests.life.rests(false);
-        let bounds = &self.shared.bounds;
+        let bounds = self.bounds;
         let io = StallGuard::new(transport, bounds.write_timeout);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -131,7 +128,7 @@ impl State {
 impl Spoken for Http1<'_> {
     fn poll(&mut self, context: &mut Context<'_>, life: &Lifetime) -> Poll<ConnectionEnd> {
         if let State::Resting(rest) = &mut self.state {
-            let most = most(&self.shared.bounds);
+            let most = most(self.bounds);
             let more = rest.transport.poll_more(context, most);
             // What TLS has to answer to what was read, such as an alert; whoever cannot be told is gone.
             let told = Pin::new(&mut rest.transport).poll_flush(context);

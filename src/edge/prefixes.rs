@@ -12,26 +12,59 @@ use dashmap::mapref::entry::Entry;
 
 use super::record::{Record, TooFast};
 use crate::config::Ingest;
+use crate::foundation::units::Span;
 use crate::telemetry::ConnectionEnd;
+
+/// Connections of each network that has any.
+type Counts = DashMap<u128, u32, foldhash::quality::RandomState>;
 
 /// The counts of all networks.
 #[derive(Debug)]
 pub(super) struct Prefixes {
-    most: u32,
-    v4_bits: u8,
-    v6_bits: u8,
-    counts: DashMap<u128, u32, foldhash::quality::RandomState>,
+    rules: Rules,
+    counts: Arc<Counts>,
     record: Option<Record>,
 }
 
-impl Prefixes {
-    pub(super) fn new(ingest: &Ingest) -> Arc<Self> {
-        Arc::new(Self {
+/// What a configuration says of networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rules {
+    most: u32,
+    rate: u32,
+    refusal_delay: Span,
+    v4_bits: u8,
+    v6_bits: u8,
+}
+
+impl Rules {
+    fn of(ingest: &Ingest) -> Self {
+        Self {
             most: ingest.max_connections_per_prefix,
+            rate: ingest.connection_rate_per_prefix,
+            refusal_delay: ingest.refusal_delay,
             v4_bits: ingest.prefix_v4,
             v6_bits: ingest.prefix_v6,
-            counts: DashMap::default(),
+        }
+    }
+}
+
+impl Prefixes {
+    /// Those of a configuration. Where networks are as wide as before, the connections that are open count
+    /// on, and where nothing has changed at all, what is remembered of them is kept.
+    pub(super) fn after(ingest: &Ingest, before: Option<&Arc<Self>>) -> Arc<Self> {
+        let rules = Rules::of(ingest);
+        match before {
+            Some(before) if before.rules == rules => return Arc::clone(before),
+            _ => {}
+        }
+        let same_width = |it: &&Arc<Self>| {
+            (it.rules.v4_bits, it.rules.v6_bits) == (rules.v4_bits, rules.v6_bits)
+        };
+        let counts = before.filter(same_width).map(|it| Arc::clone(&it.counts));
+        Arc::new(Self {
+            counts: counts.unwrap_or_default(),
             record: Record::new(ingest),
+            rules,
         })
     }
 
@@ -47,7 +80,7 @@ impl Prefixes {
             }
             Entry::Occupied(mut taken) => {
                 let count = taken.get_mut();
-                if *count >= self.most {
+                if *count >= self.rules.most {
                     return Err(ConnectionEnd::PrefixLimit);
                 }
                 *count += 1;
@@ -69,8 +102,8 @@ impl Prefixes {
     /// of IPv6 comes from.
     fn network(&self, address: IpAddr) -> u128 {
         let (bits, whole) = match address.to_canonical() {
-            IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 96 + self.v4_bits),
-            IpAddr::V6(v6) => (v6.to_bits(), self.v6_bits),
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 96 + self.rules.v4_bits),
+            IpAddr::V6(v6) => (v6.to_bits(), self.rules.v6_bits),
         };
         let host = 128_u32.saturating_sub(u32::from(whole));
         bits.checked_shr(host).map_or(0, |network| network << host)
@@ -116,10 +149,11 @@ mod tests {
     use super::*;
 
     fn prefixes(most: u32) -> Arc<Prefixes> {
-        Prefixes::new(&Ingest {
+        let ingest = Ingest {
             max_connections_per_prefix: most,
             ..Ingest::default()
-        })
+        };
+        Prefixes::after(&ingest, None)
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -144,14 +178,47 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_are_open_count_for_the_next_configuration() {
+        let before = prefixes(2);
+        let (one, two) = (
+            before.enter(ip("192.0.2.1")).unwrap(),
+            before.enter(ip("192.0.2.1")).unwrap(),
+        );
+        let ingest = Ingest {
+            max_connections_per_prefix: 1,
+            ..Ingest::default()
+        };
+        let now = Prefixes::after(&ingest, Some(&before));
+        assert!(now.enter(ip("192.0.2.1")).is_err());
+        drop((one, two));
+        let again = now.enter(ip("192.0.2.1")).unwrap();
+        assert!(
+            before.enter(ip("192.0.2.1")).is_ok(),
+            "by the bound that it began with"
+        );
+        drop(again);
+        assert!(now.counts.is_empty());
+        assert!(Arc::ptr_eq(&Prefixes::after(&ingest, Some(&now)), &now));
+        let wider = Ingest {
+            prefix_v4: 24,
+            ..ingest
+        };
+        assert!(!Arc::ptr_eq(
+            &Prefixes::after(&wider, Some(&now)).counts,
+            &now.counts
+        ));
+    }
+
+    #[test]
     fn networks_may_be_as_wide_as_all_and_as_narrow_as_one() {
         for (v4, v6, together) in [(0, 0, true), (32, 128, false)] {
-            let prefixes = Prefixes::new(&Ingest {
+            let ingest = Ingest {
                 max_connections_per_prefix: 1,
                 prefix_v4: v4,
                 prefix_v6: v6,
                 ..Ingest::default()
-            });
+            };
+            let prefixes = Prefixes::after(&ingest, None);
             let _one = prefixes.enter(ip("10.0.0.1")).unwrap();
             assert_eq!(prefixes.enter(ip("203.0.113.9")).is_err(), together);
             let _six = prefixes.enter(ip("2001:db8::1"));

@@ -10,11 +10,10 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::Service;
 
-use super::Https;
 use super::lifetime::{Lifetime, Protocol};
 use super::peer::Peer;
 use super::refusals::{self, Refusals};
-use crate::foundation::client_address::ProxyRules;
+use super::way::Post;
 use crate::front::{Reply, StandingFront};
 use crate::telemetry::{HttpVersion, Metrics};
 
@@ -24,10 +23,10 @@ pub(super) struct Requests {
     pub(super) front: Arc<StandingFront>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) peer: Peer,
-    pub(super) proxies: Arc<ProxyRules>,
+    /// What of the configuration in force it is told by.
+    pub(super) post: Arc<Post>,
     pub(super) protocol: Protocol,
     pub(super) life: Arc<Lifetime>,
-    pub(super) https: Arc<Https>,
     pub(super) max_headers: usize,
     /// None where the connection brings many clients: one must not wait for another.
     pub(super) refusals: Option<Arc<Refusals>>,
@@ -75,17 +74,16 @@ impl Service<Request<Incoming>> for Requests {
             *reply.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
             return Box::pin(std::future::ready(Ok(reply)));
         }
-        let front = self.front.now();
-        let (sender, outcome) = self.peer.sender(request.headers(), &self.proxies);
+        let (front, way) = (self.front.now(), self.post.way.load_full());
+        let (sender, outcome) = self.peer.sender(request.headers(), &way.rules.proxies);
         self.metrics.edge.addresses.at(outcome as usize).inc();
         let protocol = self.protocol;
-        let https = Arc::clone(&self.https);
         let (refusals, metrics) = (self.refusals.clone(), Arc::clone(&self.metrics));
-        if https.redirect.is_some() {
+        if way.https.redirect.is_some() {
             self.metrics.edge.redirected.inc();
         }
         Box::pin(async move {
-            let mut reply = match &https.redirect {
+            let mut reply = match &way.https.redirect {
                 None => front.answer(request, sender).await,
                 Some(redirect) => {
                     let location = redirect.location(request.uri(), request.headers());
@@ -99,7 +97,7 @@ impl Service<Request<Incoming>> for Requests {
                     refusals::hold_back(wait, &under_way.0, &metrics.edge).await;
                 }
             }
-            if let Some(hsts) = &https.hsts {
+            if let Some(hsts) = &way.https.hsts {
                 let headers = reply.headers_mut();
                 headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
             }

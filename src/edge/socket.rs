@@ -102,7 +102,7 @@ fn open(ingest: &Ingest, listener: &Listener) -> io::Result<TcpListener> {
     "cannot listen on {address} for {what}: {source}; choose another address, or stop what holds it"
 )]
 pub struct BindError {
-    what: String,
-    address: SocketAddr,
-    source: io::Error,
+    pub(super) what: String,
+    pub(super) address: SocketAddr,
+    pub(super) source: io::Error,
 }

@@ -1,10 +1,11 @@
 //! Certificates of the public listeners: when they end, and how reading them again went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::declared;
-use super::exposition::Family;
+use super::exposition::{Family, OTHER};
+use super::labels::NameKind;
 use super::metrics::{Counter, Gauge, Metrics};
 
 /// What is counted for one file of certificates of one listener.
@@ -48,14 +49,27 @@ impl Metrics {
         Arc::clone(map.entry(key).or_default())
     }
 
+    /// Forgets the files that no listener uses any more.
+    pub fn keep_certificates(&self, used: &BTreeSet<(String, String)>) {
+        let map = &self.certificates.0;
+        let mut map = map.lock().unwrap_or_else(PoisonError::into_inner);
+        map.retain(|key, _| used.contains(key));
+    }
+
     pub(super) fn certificate_families(&self) -> [Family; 3] {
         let mut expiry = Family::of(&declared::TLS_CERTIFICATE_EXPIRY_SECONDS);
         let mut reloaded = Family::of(&declared::TLS_RELOAD_SUCCESS);
         let mut failed = Family::of(&declared::TLS_RELOAD_FAILED);
         let map = &self.certificates.0;
         let map = map.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((listener, file), cells) in &*map {
-            let labels = || vec![("listener", listener.as_str()), ("file", file.as_str())];
+        let name = |(listener, file): &Key| format!("{listener}\0{file}");
+        let sharing = self.sharing(NameKind::Certificate, map.keys().map(name));
+        for (key, cells) in &*map {
+            let (listener, file) = match sharing.has(&name(key)) {
+                true => (OTHER, OTHER),
+                false => (key.0.as_str(), key.1.as_str()),
+            };
+            let labels = || vec![("listener", listener), ("file", file)];
             if cells.not_after.get() > 0 {
                 expiry.push(labels(), cells.not_after.get());
             }

@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 use super::declared::{Declaration, Kind};
 use super::latency::{Exemplar, Observed};
 
-/// The project and logstore of the series of all logstores that have none of their own. No configured
-/// name begins so.
+/// The name in the series of all that have none of their own. No configured name of a logstore begins so;
+/// anything else that is called so is among those that share.
 pub(super) const OTHER: &str = "_other";
 
 /// Names and values of labels.
@@ -84,7 +84,7 @@ fn thousandths(value: &str) -> u16 {
 pub(super) struct Family {
     declared: &'static Declaration,
     lines: String,
-    /// Series that several logstores share, by their labels, in their order.
+    /// Series that several names share, by their labels, in their order.
     shared: BTreeMap<String, usize>,
     sums: Vec<f64>,
 }
@@ -111,7 +111,7 @@ impl Family {
             "{}: {labels:?}",
             self.declared.name
         );
-        if labels.first() == Some(&("project", OTHER)) {
+        if is_shared(&labels) {
             self.share(&series("", &labels, None), value as f64 / f64::from(per));
             return;
         }
@@ -131,7 +131,7 @@ impl Family {
         observed: &Observed,
         exemplars: &[Option<Exemplar>],
     ) {
-        let folded = labels.first() == Some(&("project", OTHER));
+        let folded = is_shared(labels);
         let mut count = 0;
         for (index, (bound, here)) in observed.buckets().enumerate() {
             count += here;
@@ -179,7 +179,7 @@ impl Family {
         write_series(&mut self.lines, ending, labels, bound);
     }
 
-    /// Adds to a series that several logstores share.
+    /// Adds to a series that several names share.
     fn share(&mut self, series: &str, value: f64) {
         let next = self.sums.len();
         let at = *self.shared.entry(series.to_owned()).or_insert(next);
@@ -189,6 +189,7 @@ impl Family {
         };
         *sum = match self.declared.kind {
             Kind::Worst => sum.max(value),
+            Kind::Soonest => sum.min(value),
             _ => *sum + value,
         };
     }
@@ -235,6 +236,11 @@ impl Family {
         }
         out.push_str(&self.lines);
     }
+}
+
+/// Whether these are the labels of a series that several names share.
+fn is_shared(labels: &Labels<'_>) -> bool {
+    labels.first().is_some_and(|(_, value)| *value == OTHER)
 }
 
 /// Everything behind the name of a metric.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::declared::{self, Declaration};
 use super::exposition::{self, Family, Form, Labels};
 use super::labels::{
-    AdminCall, AdminHandshake, AdminOutcome, CredentialKind, DropReason, PlatformLabel,
+    AdminCall, AdminHandshake, AdminOutcome, CredentialKind, DropReason, NameKind, PlatformLabel,
     RelayOutcome, RouteLabel, TokenSource,
 };
 use super::metrics::{LogstoreMetrics, Metrics};
@@ -34,7 +34,8 @@ impl Metrics {
             .chain(self.certificate_families())
             .chain(self.logstore_families())
             .chain(self.quality_families())
-            .chain(self.transform_families());
+            .chain(self.transform_families())
+            .chain([self.names_family()]);
         let text = exposition::write(families, form);
         let micros = began.elapsed().as_micros();
         self.scrape_micros
@@ -128,8 +129,11 @@ impl Metrics {
         let mut age = Family::of(&declared::JWKS_AGE_SECONDS);
         let mut keys = Family::of(&declared::JWKS_KEYS);
         let mut fetches = Family::of(&declared::JWKS_FETCHES);
-        for figures in self.jwks() {
-            let source = ("source", figures.source.as_str());
+        let all = self.jwks();
+        let names = all.iter().map(|it| it.source.clone());
+        let sharing = self.sharing(NameKind::KeySet, names);
+        for figures in &all {
+            let source = ("source", sharing.shown(&figures.source));
             if let Some(seconds) = figures.age_seconds {
                 age.push(vec![source], seconds);
             }

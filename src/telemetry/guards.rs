@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use super::declared;
-use super::exposition::Family;
+use super::exposition::{Family, OTHER};
 use super::families::base;
+use super::labels::NameKind;
 use super::metrics::Metrics;
 
 /// How the guards of one logstore stand, for metrics.
@@ -74,7 +75,14 @@ impl Metrics {
         let mut beyond = Family::of(&declared::GUARD_VALUES);
         let mut distinct = Family::of(&declared::GUARD_DISTINCT_VALUES);
         let mut limit = Family::of(&declared::GUARD_DISTINCT_VALUES_LIMIT);
-        for of in figures() {
+        let all = figures();
+        let name =
+            |of: &GuardFigures, field: &str| format!("{}\0{}\0{field}", of.project, of.logstore);
+        let names = all
+            .iter()
+            .flat_map(|of| of.values.iter().map(move |it| name(of, &it.field)));
+        let sharing = self.sharing(NameKind::Field, names);
+        for of in &all {
             let (project, logstore) = self.shown(&of.project, &of.logstore);
             let labels = || base(project, logstore);
             let with = |name, value| [labels(), vec![(name, value)]].concat();
@@ -95,12 +103,16 @@ impl Metrics {
                 capacity.push(labels(), max);
             }
             for values in &of.values {
+                let is_other = project == OTHER || sharing.has(&name(of, &values.field));
+                let with_field = || match is_other {
+                    true => [base(OTHER, OTHER), vec![("field", OTHER)]].concat(),
+                    false => with("field", &values.field),
+                };
                 for (outcome, count) in BEYOND.iter().zip(values.beyond) {
-                    let labels = with("field", &values.field);
-                    beyond.push([labels, vec![("outcome", outcome)]].concat(), count);
+                    beyond.push([with_field(), vec![("outcome", outcome)]].concat(), count);
                 }
-                distinct.push(with("field", &values.field), values.distinct);
-                limit.push(with("field", &values.field), values.max);
+                distinct.push(with_field(), values.distinct);
+                limit.push(with_field(), values.max);
             }
         }
         vec![

@@ -294,6 +294,8 @@ label_enum! {
         Live => "live",
         /// Anything below `/api/v1/dashboard/`.
         Dashboard => "dashboard",
+        /// `/metrics`, `/autoscale` or `/drain`, which are counted when they are refused.
+        Open => "open",
         /// Anything else below `/api/`.
         Unknown => "unknown",
     }
@@ -495,6 +497,24 @@ label_enum! {
         Closing => "closing",
         /// What is held is delivered.
         Delivering => "delivering",
+    }
+}
+
+label_enum! {
+    /// A kind of names from the configuration that stand in labels, as a metric label.
+    NameKind {
+        /// `[[limit]]`.
+        Limit => "limit",
+        /// `[[upstream]]`.
+        Upstream => "upstream",
+        /// Projects, of an upstream.
+        Project => "project",
+        /// `[[identity.jwt]]` with a URL.
+        KeySet => "key_set",
+        /// Files of certificates, of a listener each.
+        Certificate => "certificate",
+        /// Fields whose values a guard counts, of a logstore each.
+        Field => "field",
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::declared::{self, Declaration};
 use super::exposition::Family;
-use super::labels::LimitOutcome;
+use super::labels::{LimitOutcome, NameKind};
 use super::metrics::Metrics;
 use super::shared_limits::SharedFigures;
 
@@ -73,11 +73,14 @@ impl Metrics {
             return Vec::new();
         };
         let figures = figures();
+        let names = figures.limits.iter().map(|it| it.name.clone());
+        let sharing = self.sharing(NameKind::Limit, names);
         let mut requests = Family::of(&declared::LIMIT_REQUESTS);
         for limit in &figures.limits {
             for (outcome, count) in LimitOutcome::ALL.iter().zip(limit.outcomes) {
                 if count > 0 || *outcome == LimitOutcome::Passed {
-                    let labels = vec![("limit", &*limit.name), ("outcome", outcome.label())];
+                    let name = sharing.shown(&limit.name);
+                    let labels = vec![("limit", name), ("outcome", outcome.label())];
                     requests.push(labels, count);
                 }
             }
@@ -86,7 +89,7 @@ impl Metrics {
         for (declared, read) in OF_LIMIT {
             let mut family = Family::of(declared);
             for limit in &figures.limits {
-                family.push(vec![("limit", &*limit.name)], read(limit));
+                family.push(vec![("limit", sharing.shown(&limit.name))], read(limit));
             }
             families.push(family);
         }
@@ -101,7 +104,7 @@ impl Metrics {
         let mut damaged = Family::of(&declared::QUOTA_DAMAGED_FILES);
         damaged.push(vec![], figures.damaged);
         families.extend([overrides, idle, saves, damaged]);
-        families.extend(figures.shared_families());
+        families.extend(figures.shared_families(&sharing));
         families
     }
 }

@@ -20,6 +20,7 @@ use super::labels::{
 use super::latency::Latency;
 use super::limits::LimitsWatch;
 use super::load::{LogstoreLoad, MachineLoad};
+use super::names::Names;
 use super::node::DrainMetrics;
 use super::span_metrics::SpanMetrics;
 use super::spool::LogstoreSpool;
@@ -383,6 +384,8 @@ pub struct Metrics {
     logstores: Mutex<BTreeMap<LogstoreKey, Named>>,
     /// Logstores that have series of their own; 0 stands for all.
     max_logstores: Gauge,
+    /// Names of the configuration that have series of their own.
+    pub(super) names: Names,
     /// Cells per upstream, from the configuration.
     pub(super) upstreams: Mutex<BTreeMap<String, Arc<UpstreamMetrics>>>,
     /// The memory budget, for gauges.

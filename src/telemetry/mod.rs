@@ -21,6 +21,7 @@ mod limits;
 mod load;
 pub mod log;
 mod metrics;
+mod names;
 mod node;
 mod overview;
 mod process;

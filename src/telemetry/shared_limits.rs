@@ -3,6 +3,7 @@
 use super::declared::{self, Declaration};
 use super::exposition::Family;
 use super::limits::QuotaFigures;
+use super::names::Sharing;
 
 /// How the store stands, for metrics.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +38,7 @@ const PLAIN: &[(&Declaration, Read)] = &[
 ];
 
 impl QuotaFigures {
-    pub(super) fn shared_families(&self) -> Vec<Family> {
+    pub(super) fn shared_families(&self, sharing: &Sharing) -> Vec<Family> {
         let Some(shared) = &self.shared else {
             return Vec::new();
         };
@@ -59,8 +60,9 @@ impl QuotaFigures {
         let mut outrun = Family::of(&declared::LIMIT_OUTRUN);
         for limit in &self.limits {
             if let Some([by_itself, early]) = limit.lease {
-                alone.push(vec![("limit", &*limit.name)], by_itself);
-                outrun.push(vec![("limit", &*limit.name)], early);
+                let labels = || vec![("limit", sharing.shown(&limit.name))];
+                alone.push(labels(), by_itself);
+                outrun.push(labels(), early);
             }
         }
         families.extend([faults, news, alone, outrun]);

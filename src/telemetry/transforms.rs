@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::declared;
-use super::exposition::Family;
+use super::exposition::{Family, OTHER};
 use super::families::base;
 use super::metrics::Metrics;
 
@@ -54,6 +54,11 @@ impl Metrics {
             let (project, logstore) = self.shown(&of.project, &of.logstore);
             let labels = || base(project, logstore);
             for (step, fault, count) in &of.errors {
+                let step = if project == OTHER {
+                    OTHER
+                } else {
+                    step.as_str()
+                };
                 let labels = [labels(), vec![("step", step), ("fault", fault)]].concat();
                 errors.push(labels, *count);
             }

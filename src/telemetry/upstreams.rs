@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::declared::{self, Declaration};
 use super::exposition::Family;
 use super::families::base;
-use super::labels::{BreakerState, CredentialRead};
+use super::labels::{BreakerState, CredentialRead, NameKind};
 use super::latency::{Coarse, Histogram};
 use super::metrics::{Cells, Counter, Gauge, LogstoreMetrics, Metrics};
 use super::upstream_report::Words;
@@ -170,44 +170,50 @@ impl Metrics {
             .upstreams
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let sharing = self.sharing(NameKind::Upstream, upstreams.keys().cloned());
+        let shown: Vec<_> = upstreams
+            .iter()
+            .map(|(name, cells)| (sharing.shown(name), cells))
+            .collect();
         let mut state = Family::of(&declared::UPSTREAM_BREAKER_STATE);
-        for (name, cells) in &*upstreams {
+        for (name, cells) in &shown {
             let now = cells.breaker();
             for one in BreakerState::ALL {
-                let labels = vec![("upstream", name.as_str()), ("state", one.label())];
+                let labels = vec![("upstream", *name), ("state", one.label())];
                 state.push(labels, u64::from(*one == now));
             }
         }
         families.push(state);
         let mut attempts = Family::of(&declared::DELIVERY_ATTEMPT_SECONDS);
-        for (upstream, cells) in &*upstreams {
-            let labels = vec![("upstream", upstream.as_str())];
+        for (upstream, cells) in &shown {
+            let labels = vec![("upstream", *upstream)];
             attempts.push_histogram(&labels, &cells.attempts.read(), &[]);
         }
         families.push(attempts);
         let mut of_projects = Family::of(&declared::UPSTREAM_PROJECT_CONCURRENCY);
-        for (upstream, cells) in &*upstreams {
-            for (project, concurrency) in cells.projects() {
-                let labels = vec![("upstream", upstream.as_str()), ("project", &project)];
-                of_projects.push(labels, concurrency);
+        let used: Vec<_> = shown.iter().map(|(_, cells)| cells.projects()).collect();
+        let names = used.iter().flatten().map(|(name, _)| name.clone());
+        let projects = self.sharing(NameKind::Project, names);
+        for ((upstream, _), used) in shown.iter().zip(&used) {
+            for (project, concurrency) in used {
+                let project = projects.shown(project);
+                let labels = vec![("upstream", *upstream), ("project", project)];
+                of_projects.push(labels, *concurrency);
             }
         }
         families.push(of_projects);
         let mut reads = Family::of(&declared::UPSTREAM_CREDENTIAL_READS);
-        for (upstream, cells) in &*upstreams {
+        for (upstream, cells) in &shown {
             for outcome in CredentialRead::ALL {
-                let labels = vec![
-                    ("upstream", upstream.as_str()),
-                    ("outcome", outcome.label()),
-                ];
+                let labels = vec![("upstream", *upstream), ("outcome", outcome.label())];
                 reads.push(labels, cells.credential_reads.at(*outcome as usize).get());
             }
         }
         families.push(reads);
         for (declared, read) in OF_UPSTREAM {
             let mut family = Family::of(declared);
-            for (upstream, cells) in &*upstreams {
-                family.push(vec![("upstream", upstream.as_str())], read(cells));
+            for (upstream, cells) in &shown {
+                family.push(vec![("upstream", *upstream)], read(cells));
             }
             families.push(family);
         }

@@ -104,41 +104,89 @@ fn a_node_shows_nothing_that_is_not_declared_in_either_form() {
     assert!(open.text().contains("# {request_id=\""), "an exemplar");
 }
 
-/// Requests of a stranger who makes everything up. Each of eight connections sends its part.
+/// A number that follows from another without being like it.
+fn scattered(number: usize) -> u64 {
+    let mixed = (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed ^ (mixed >> 29)
+}
+
+/// The request of a stranger who makes everything up: paths, logstores, projects, hosts, tokens wherever
+/// they may stand, addresses, platforms, topics and tags.
+fn made_up(number: usize) -> Vec<u8> {
+    let name = format!("{:x}", scattered(number));
+    let (mut path, mut host) = (format!("/logstores/{OPEN}/track"), "localhost".to_owned());
+    let (mut project, mut more, mut body) = (PROJECT.to_owned(), String::new(), EVENT.to_vec());
+    match number % 12 {
+        0 => path = format!("/{name}/{number}"),
+        1 => path = format!("/logstores/l-{name}/track"),
+        2 => path = format!("/v1/events/l-{name}"),
+        3 => project = format!("p-{name}"),
+        4 => {
+            (project, host) = (
+                String::new(),
+                format!("p-{name}.cn-hangzhou.log.aliyuncs.com"),
+            )
+        }
+        5 => {
+            (path, more) = (
+                format!("/logstores/{GUARDED}/track"),
+                format!("Authorization: Bearer {name}\r\n"),
+            )
+        }
+        6 => path = format!("/t/{name}/logstores/{GUARDED}/track"),
+        7 => {
+            (path, more) = (
+                format!("/logstores/{GUARDED}/track?token={name}"),
+                format!("Cookie: t{name}={name}\r\n"),
+            )
+        }
+        8 => {
+            (path, more) = (
+                format!("/logstores/{GUARDED}/shards/lb"),
+                format!("Authorization: LOG {name}:{name}\r\n"),
+            )
+        }
+        9 => {
+            more = format!(
+                "Referer: https://servicewechat.com/{name}/1/page.html\r\nUser-Agent: {name}\r\n"
+            )
+        }
+        10 => {
+            let text = format!(
+                r#"{{"__topic__":"{name}","__source__":"{name}","__tags__":{{"{name}":"{name}"}},"__logs__":[{{"{name}":"view"}}]}}"#
+            );
+            body = text.into_bytes();
+        }
+        _ => {}
+    }
+    if !project.is_empty() {
+        more += &format!("X-Log-Project: {project}\r\n");
+    }
+    let address = scattered(number).to_be_bytes();
+    let [a, b, c, ..] = address;
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 203.{a}.{b}.{c}\r\n{more}\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.append(&mut body);
+    request
+}
+
+/// Sends made-up requests. Each of eight connections sends its part; one that is closed is replaced.
 fn make_up(tollgate: &Tollgate, from: usize, count: usize) {
     std::thread::scope(|scope| {
         for part in 0..8 {
             scope.spawn(move || {
                 let mut stream = connect(tollgate.ingest.unwrap());
                 for number in (from..from + count).skip(part).step_by(8) {
-                    let address =
-                        format!("203.{}.{}.{}", number % 3, number / 256 % 256, number % 256);
-                    let (path, token) = match number % 4 {
-                        0 => (format!("/made/up/{number}"), String::new()),
-                        1 => (format!("/logstores/made-up-{number}/track"), String::new()),
-                        2 => (
-                            format!("/logstores/{GUARDED}/track"),
-                            format!("token-{number}"),
-                        ),
-                        _ => (
-                            format!("/logstores/{OPEN}/track"),
-                            format!("token-{number}"),
-                        ),
-                    };
-                    let head = format!(
-                        "POST {path} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n\
-                         User-Agent: agent-{number}\r\nAuthorization: Bearer {token}\r\n\
-                         X-Log-Project: {}\r\nContent-Length: {}\r\n\r\n",
-                        if number % 7 == 0 {
-                            format!("project-{number}")
-                        } else {
-                            PROJECT.to_owned()
-                        },
-                        EVENT.len()
-                    );
-                    stream.write_all(head.as_bytes()).unwrap();
-                    stream.write_all(EVENT).unwrap();
-                    read_answer(&mut stream);
+                    stream.write_all(&made_up(number)).unwrap();
+                    let answer = read_answer(&mut stream);
+                    assert!((200..500).contains(&answer.status), "{answer:?}");
+                    if answer.header("connection") == Some("close") {
+                        stream = connect(tollgate.ingest.unwrap());
+                    }
                 }
             });
         }
@@ -150,20 +198,56 @@ fn made_up_paths_tokens_addresses_and_names_make_no_series() {
     let more = "[ingest.trusted_proxies]\nnetworks = [\"127.0.0.0/8\"]\n";
     let tollgate = Tollgate::start_config(&prompt(more));
     // Each reason has its series from its first use on.
-    make_up(&tollgate, 0, 400);
+    make_up(&tollgate, 0, 600);
     let labels = format!("{{project=\"{PROJECT}\",logstore=\"{OPEN}\"}}");
     until(
         &tollgate,
         &format!("tollgate_events_delivered_total{labels}"),
         1,
     );
+    // So has the rate of a store, which is measured while something waits for it.
+    let rate = format!("tollgate_drain_rate_bytes{labels}");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !tollgate.metrics().contains(&rate) {
+        assert!(Instant::now() < deadline, "{rate}");
+        make_up(&tollgate, 0, 600);
+    }
     let before = series(&tollgate.metrics());
-    make_up(&tollgate, 400, 2400);
+    make_up(&tollgate, 600, 50_000);
     let after = series(&tollgate.metrics());
     let new: Vec<_> = after.difference(&before).collect();
     assert!(new.is_empty(), "{new:#?}");
     let all = tollgate.metric("tollgate_http_requests_total{version=\"1.1\"}");
-    assert!(all >= 2800, "{all}");
+    assert!(all >= 50_600, "{all}");
+    let accepted = format!("tollgate_requests_accepted_total{labels}");
+    assert!(tollgate.metric(&accepted) > 10_000);
+}
+
+#[test]
+fn names_beyond_the_bound_share_their_series() {
+    let limits: String = (0..5)
+        .map(|n| {
+            format!(
+                "[[limit]]\nname = \"limit-{n}\"\nkey = [\"address\"]\n\
+                 rate = [{{ count = {}, per = \"1h\" }}]\n",
+                100 + n
+            )
+        })
+        .collect();
+    let text = config(&limits) + "\n[metrics]\nmax_names = 3\n";
+    let tollgate = Tollgate::start_config(&text);
+    for _ in 0..7 {
+        assert_eq!(tollgate.track(OPEN, "", EVENT).status, 200);
+    }
+    let passed = |limit: &str| {
+        let name = "tollgate_limit_requests_total";
+        tollgate.metric(&format!("{name}{{limit=\"{limit}\",outcome=\"passed\"}}"))
+    };
+    assert_eq!((passed("limit-2"), passed("_other")), (7, 14));
+    assert!(!tollgate.metrics().contains("limit-3"));
+    let folded =
+        |kind: &str| tollgate.metric(&format!("tollgate_metrics_names_folded{{kind=\"{kind}\"}}"));
+    assert_eq!((folded("limit"), folded("upstream")), (2, 0));
 }
 
 #[test]
@@ -199,6 +283,50 @@ fn logstores_beyond_the_bound_share_their_series() {
     let books = super::api(&tollgate, "GET", "books", "").json();
     assert_eq!(books["logstores"].as_array().unwrap().len(), 8);
     assert_eq!(books["balanced"], true);
+}
+
+#[test]
+fn pages_of_others_read_nothing_by_a_name_that_points_here() {
+    let more = "[admin]\nhosts = [\"tollgate.monitoring.svc\"]\n";
+    let tollgate = Tollgate::start_config(&config(more));
+    let get = |path: &str, host: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        crate::support::exchange(tollgate.admin, &head, b"")
+    };
+    for path in ["/metrics", "/autoscale", "/drain"] {
+        for host in [
+            "127.0.0.1:8081",
+            "[::1]",
+            "localhost",
+            "Tollgate.Monitoring.svc:8081",
+        ] {
+            assert_eq!(get(path, host).status, 200, "{path} {host}");
+        }
+        for host in [
+            "evil.example",
+            "tollgate",
+            "127.0.0.1.evil.example:8081",
+            "",
+        ] {
+            let answer = get(path, host);
+            assert_eq!(answer.status, 403, "{path} {host}");
+            let told = answer.text();
+            assert!(told.contains("admin.hosts"), "{told}");
+            assert!(!told.contains(PROJECT), "{told}");
+        }
+        let change =
+            format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(
+            crate::support::exchange(tollgate.admin, &change, b"").status,
+            405
+        );
+    }
+    // A probe calls by whatever name it has, and learns one word.
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(path, "evil.example").status, 200, "{path}");
+    }
+    let denied = "tollgate_admin_calls_total{call=\"open\",outcome=\"denied\"}";
+    assert_eq!(tollgate.metric(denied), 12);
 }
 
 #[test]

@@ -373,7 +373,15 @@ impl LiveBody {
     /// Why there is no more to be seen, if the session does not count any more.
     fn over(&self) -> Option<&'static str> {
         let now = clock::unix_seconds();
-        let found = self.dashboard.sessions.find(self.key?, &self.visitor, now);
+        let Some(key) = self.key else {
+            // It bears the token itself.
+            let still = match &self.viewer {
+                Viewer::Admin(who) => self.dashboard.clients.has(who),
+                Viewer::Guest(_) => false,
+            };
+            return (!still).then_some("session");
+        };
+        let found = self.dashboard.sessions.find(key, &self.visitor, now);
         found.err().map(|gone| match gone {
             Gone::Unknown | Gone::Session => "session",
             Gone::Ticket(_) => "ticket",

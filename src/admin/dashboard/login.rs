@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::super::answer::ApiError;
 use super::super::api::json as answer;
 use super::super::calls::read;
-use super::super::clients::{Visitor, Who};
+use super::super::clients::Visitor;
 use super::super::guard;
 use super::Dashboard;
 use super::scope::{self, OVERVIEW};
@@ -117,7 +117,7 @@ impl Dashboard {
         peer: IpAddr,
         now: u64,
     ) -> Result<Response<Full<Bytes>>, ApiError> {
-        if !self.token.matches(token.trim().as_bytes()) {
+        let Some(who) = self.clients.bearer(token.trim().as_bytes()) else {
             self.wrong(peer, now, LoginOutcome::WrongToken)?;
             tracing::warn!(%peer, "a login at the dashboard with a wrong token");
             return Err(ApiError::new(
@@ -125,8 +125,8 @@ impl Dashboard {
                 "Unauthorized",
                 "the token is not that of this node. It is that of admin.token, or stands in keys/admin.key in the data directory.",
             ));
-        }
-        let opened = self.open(Viewer::Admin(Who::TOKEN), now)?;
+        };
+        let opened = self.open(Viewer::Admin(who), now)?;
         self.note(LoginOutcome::Admin);
         tracing::info!(%peer, "a login at the dashboard");
         answer(StatusCode::CREATED, &opened)

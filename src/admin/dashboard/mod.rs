@@ -48,11 +48,10 @@ pub use self::turns::Turn;
 use self::turns::Turns;
 use super::answer::ApiError;
 use super::api::{note, status_of};
-use super::clients::{AdminClients, Visitor, Who};
+use super::clients::{AdminClients, Visitor};
 use super::{body, guard};
 use crate::config;
 use crate::foundation::clock;
-use crate::foundation::secret::Secret;
 use crate::gate::identity::state::{Grant, IdentityState, TicketRecord};
 use crate::gate::quota::LimitControl;
 use crate::telemetry::{AdminCall, AdminOutcome, Metrics};
@@ -67,12 +66,8 @@ const WAIT_FOR_A_LIST: Duration = Duration::from_secs(5);
 pub struct DashboardParts {
     /// What the configuration says of it.
     pub rules: config::Dashboard,
-    /// The admin token.
-    pub token: Secret,
     /// Who is let in by a certificate instead.
     pub clients: Arc<AdminClients>,
-    /// Names of the listener, as those of the admin API.
-    pub hosts: Vec<String>,
     /// Tickets.
     pub state: Arc<IdentityState>,
     /// Limits, which are shown.
@@ -88,9 +83,7 @@ pub struct DashboardParts {
 /// The dashboard.
 pub struct Dashboard {
     rules: config::Dashboard,
-    token: Secret,
     clients: Arc<AdminClients>,
-    hosts: Vec<String>,
     state: Arc<IdentityState>,
     metrics: Arc<Metrics>,
     sources: Arc<dyn DashboardSources>,
@@ -120,9 +113,7 @@ impl Dashboard {
     pub fn new(parts: DashboardParts) -> Arc<Self> {
         let DashboardParts {
             rules,
-            token,
             clients,
-            hosts,
             state,
             limits,
             metrics,
@@ -144,9 +135,7 @@ impl Dashboard {
             wrong_logins: WrongLogins::new(rules.logins_per_minute),
             hub: Arc::new(hub),
             rules,
-            token,
             clients,
-            hosts,
             state,
             metrics,
             sources,
@@ -185,7 +174,7 @@ impl Dashboard {
     }
 
     fn page_for(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        if let Err(error) = guard::from_this_listener(uri, headers, &self.hosts) {
+        if let Err(error) = guard::from_this_listener(uri, headers, &self.clients) {
             return error.response();
         }
         if !matches!(*method, Method::GET | Method::HEAD) {
@@ -225,7 +214,7 @@ impl Dashboard {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        guard::from_this_listener(&head.uri, &head.headers, &self.hosts)?;
+        guard::from_this_listener(&head.uri, &head.headers, &self.clients)?;
         guard::from_own_page(&head.headers)?;
         let call = calls::route(&head.method, head.uri.path());
         if let Ok(Call::Login) = call {
@@ -339,12 +328,14 @@ impl Dashboard {
                 key: Some(key),
                 ends,
             }),
-            Err(Gone::Unknown) if self.token.matches(given) => Ok(Bearer {
-                viewer: Viewer::Admin(Who::TOKEN),
-                key: None,
-                ends: u64::MAX,
-            }),
-            Err(Gone::Unknown) => Err(self.wrong_bearer(visitor.address, now)),
+            Err(Gone::Unknown) => match self.clients.bearer(given) {
+                Some(who) => Ok(Bearer {
+                    viewer: Viewer::Admin(who),
+                    key: None,
+                    ends: u64::MAX,
+                }),
+                None => Err(self.wrong_bearer(visitor.address, now)),
+            },
             Err(Gone::Session) => Err(no_session()),
             Err(Gone::Ticket(reason)) => Err(ApiError::reasoned(reason)),
         }

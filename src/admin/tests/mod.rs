@@ -30,14 +30,18 @@ fn fixture_with(identity: Identity) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let metrics = Metrics::new();
     let state = IdentityState::open(folder.path(), &identity, &metrics).unwrap();
+    let clients = AdminClients::default();
+    let admin = crate::config::Admin {
+        hosts: vec!["tollgate.internal".to_owned()],
+        ..crate::config::Admin::default()
+    };
+    clients.set(&admin, Some(Secret::new(TOKEN)));
     let api = AdminApi {
         sample: Box::new(Vec::new),
         state: Arc::new(state),
         limits: Arc::new(limits(folder.path())),
         aside: Box::new(aside::Scripted),
-        token: Secret::new(TOKEN),
-        clients: Arc::default(),
-        hosts: vec!["tollgate.internal".to_owned()],
+        clients: Arc::new(clients),
         node: Box::new(node::Scripted),
         reload: Box::new(|_| Err(ReloadRefused::because("policy `p`: no such file"))),
         metrics,
@@ -141,9 +145,10 @@ fn readiness_is_told_apart_from_health() {
         readiness: Arc::default(),
         metrics: Metrics::new(),
         scrapes: Arc::default(),
+        clients: Arc::default(),
         api: None,
         dashboard: None,
-        hsts: None,
+        hsts: Arc::default(),
     };
     let status = |path| admin.answer(&Method::GET, path, &HeaderMap::new()).status();
     assert_eq!(status("/healthz"), StatusCode::OK);

@@ -25,8 +25,8 @@ Examples:
   tollgate quarantine ls --logstore web --check page-view --since 2026-11-22
   tollgate quarantine ls --admin https://edge-2:8081 --admin-ca ca.pem --admin-cert me.pem --admin-key me.key
 
-Exit codes: 0 done, 69 the node did not answer, 73 the files cannot be read, 78 the configuration or the
-token is wrong.";
+Exit codes: 0 done, 1 there is no such logstore, 69 the node did not answer, 73 the files cannot be read, 78
+the configuration or the token is wrong.";
 
 const SHOW_EXAMPLES: &str = "\
 The id is that of the request (x-log-requestid of its answer), `-`, and the place of the event in it.
@@ -44,8 +44,8 @@ Examples:
   tollgate quarantine export --logstore web -o bad.ndjson
   tollgate quarantine export --check page-view | jq -c .event
 
-Exit codes: 0 done, 69 the node did not answer, 73 a file cannot be read or written, 78 the configuration
-or the token is wrong.";
+Exit codes: 0 done, 1 there is no such logstore, 69 the node did not answer, 73 a file cannot be read or
+written, 78 the configuration or the token is wrong.";
 
 const REPLAY_EXAMPLES: &str = "\
 Only a running node replays: by its admin API, after the schema was mended and reloaded (SIGHUP).

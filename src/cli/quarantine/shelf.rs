@@ -3,9 +3,13 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use http::Method;
+
 use super::super::api::Api;
 use super::super::{Exit, Failure, output};
 use super::{PlaceArgs, unreadable};
+use crate::app::NodeState;
+use crate::config::Config;
 use crate::event::{RecordFilter, RecordPage};
 use crate::pipeline::quarantine::{Kept, KeptRecord, each_record, places, replayed};
 
@@ -29,9 +33,11 @@ impl PlaceArgs {
     /// The places that are meant and have records.
     pub(super) fn find(&self) -> Result<Vec<Shelf>, Failure> {
         let config = self.source.load()?;
+        let mut node = None;
         let mut found: Vec<Shelf> = match self.live.node(&config)? {
             Some(api) => {
                 let api: Rc<Api> = Rc::from(api);
+                node = Some(Rc::clone(&api));
                 let all = api.aside()?.into_iter();
                 all.map(|place| Shelf {
                     project: place.project,
@@ -51,13 +57,72 @@ impl PlaceArgs {
                 .collect()
             }
         };
-        found.retain(|shelf| {
-            let (project, logstore) = (self.project.as_ref(), self.logstore.as_ref());
-            project.is_none_or(|wanted| wanted.as_str() == shelf.project)
-                && logstore.is_none_or(|wanted| wanted.as_str() == shelf.logstore)
-        });
+        found.retain(|shelf| self.means(&shelf.project, &shelf.logstore));
+        let names_one = self.project.is_some() || self.logstore.is_some();
+        if found.is_empty() && names_one {
+            let known = match &node {
+                Some(api) => named_on(api)?,
+                None => named_by(&config),
+            };
+            // Of a data directory alone it is not known what its node calls a logstore.
+            let unknown =
+                node.is_none() && self.source.config.is_none() && self.source.data_dir.is_some();
+            let is_there = known
+                .iter()
+                .any(|(project, logstore)| self.means(project, logstore));
+            match (is_there, unknown) {
+                (true, _) => {}
+                (false, true) => output::note(format_args!(
+                    "note: {}; with --config it could be told whether there is one",
+                    self.nowhere()
+                )),
+                (false, false) => return Err(Failure::new(Exit::Partial, self.nowhere())),
+            }
+        }
         Ok(found)
     }
+
+    fn means(&self, project: &str, logstore: &str) -> bool {
+        let of_project = self.project.as_ref();
+        let of_logstore = self.logstore.as_ref();
+        of_project.is_none_or(|wanted| wanted.as_str() == project)
+            && of_logstore.is_none_or(|wanted| wanted.as_str() == logstore)
+    }
+
+    /// Neither configured, nor a place that has records.
+    fn nowhere(&self) -> String {
+        match (&self.project, &self.logstore) {
+            (Some(project), Some(logstore)) => {
+                format!(
+                    "there is no logstore {logstore} in project {project}, and none with records"
+                )
+            }
+            (None, Some(logstore)) => {
+                format!("there is no logstore {logstore}, and none with records")
+            }
+            (Some(project), None) => {
+                format!("there is no project {project}, and none with records")
+            }
+            (None, None) => "there is nothing".to_owned(),
+        }
+    }
+}
+
+/// The logstores of a running node.
+fn named_on(api: &Api) -> Result<Vec<(String, String)>, Failure> {
+    let state: NodeState = api.call(Method::GET, "state", None)?;
+    let names = state.logstores.into_iter();
+    Ok(names.map(|it| (it.project, it.logstore)).collect())
+}
+
+/// The logstores of a configuration.
+fn named_by(config: &Config) -> Vec<(String, String)> {
+    let projects = config.projects.iter();
+    let names = projects.flat_map(|project| {
+        let logstores = project.logstores.iter();
+        logstores.map(|it| (project.name.to_string(), it.name.to_string()))
+    });
+    names.collect()
 }
 
 impl Shelf {

@@ -29,7 +29,7 @@ pub struct Ingest {
     /// Connections that the kernel keeps until they are accepted, for each listener. The kernel cuts it to `net.core.somaxconn`.
     #[schemars(range(min = 1, max = 65_535))]
     pub backlog: u32,
-    /// Connections held at once by all public listeners. Past it, new ones wait in the kernel's queue, and connections that stand still give way to them. Lowered at start, with a warning, when the limit of file descriptors has no room for so many.
+    /// Connections held at once by all public listeners. Past it, new ones wait in the kernel's queue, and connections that stand still give way to them. Lowered, with a warning, when the limit of file descriptors has no room for so many.
     #[schemars(range(min = 1))]
     pub max_connections: u32,
     /// Connections held at once by one network. Past it, a new one is closed at once. Proxies of `trusted_proxies` and `proxy_protocol` are not counted; who is behind a PROXY header is.

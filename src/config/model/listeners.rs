@@ -15,7 +15,7 @@ pub struct Admin {
     /// Address and port. Keep it off the public network.
     #[schemars(extend("format" = "socket-address"))]
     pub listen: SocketAddr,
-    /// Host names that the admin API may be called by, beside addresses and `localhost`. Others are refused, so that no web page can reach it by a name of its own (DNS rebinding).
+    /// Host names that the admin API, the dashboard, `/metrics`, `/autoscale` and `/drain` may be called by, beside addresses and `localhost`. Others are refused, so that no web page can reach them by a name of its own (DNS rebinding).
     #[schemars(example = vec!["tollgate-admin.monitoring.svc"])]
     pub hosts: Vec<String>,
     /// The bearer token that the admin API asks for. Left out: made on first start, in `{data_dir}/keys/admin.key`, where the commands of this machine find it.

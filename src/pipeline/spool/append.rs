@@ -153,7 +153,8 @@ impl Log {
             .packer
             .pack(part.key, part.logs, self.rules.packing)
             .ok_or(AppendError::TooLarge)?;
-        let sealing = self.keys.as_ref().map_or(0, |keys| keys.sealing());
+        let keys = self.keys.now();
+        let sealing = keys.as_ref().map_or(0, |keys| keys.sealing());
         let tag = if sealing == 0 { 0 } else { TAG_BYTES };
         let length = self.packer.record.len() + tag;
         let stored = u32::try_from(length - RECORD_HEADER).map_err(|_| AppendError::TooLarge)?;
@@ -179,7 +180,7 @@ impl Log {
             number,
         };
         let record = &mut self.packer.record;
-        if let Some(keys) = self.keys.as_ref().filter(|_| header.sealed) {
+        if let Some(keys) = keys.filter(|_| header.sealed) {
             let mut aad = Vec::with_capacity(RECORD_HEADER);
             header.encode(&mut aad);
             let place = (writer.header.identity, writer.length);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::files::{Files, LockError};
-use super::keys::KeyRing;
+use super::keys::{KeyRing, StandingKeys};
 use super::log::{Log, LogRules};
 use super::opening::Ground;
 use super::space::Space;
@@ -69,7 +69,7 @@ pub struct Deleted {
 pub struct SpoolDirectory {
     files: Arc<dyn Files>,
     path: PathBuf,
-    keys: Option<Arc<KeyRing>>,
+    keys: StandingKeys,
     space: Arc<Space>,
     open: Mutex<HashSet<(ProjectName, LogstoreName)>>,
     _lock: Box<dyn Send + Sync>,
@@ -116,11 +116,17 @@ impl SpoolDirectory {
         Ok(Self {
             files,
             path: path.to_owned(),
-            keys,
+            keys: StandingKeys::new(keys),
             space,
             open: Mutex::default(),
             _lock: lock,
         })
+    }
+
+    /// What is appended from now on is encrypted with the first of these, or not at all. What was there before
+    /// can be read as long as this lives.
+    pub fn set_keys(&self, keys: Option<&KeyRing>) {
+        self.keys.set(keys);
     }
 
     /// The lanes that have left segments here, also those that nobody has configured any more:

@@ -4,7 +4,9 @@
 //! offset, and nothing is ever written twice at one offset of a segment.
 
 use std::fmt;
+use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 
@@ -44,7 +46,49 @@ struct Key {
 
 /// The keys of a spool: the first seals, all open.
 pub struct KeyRing {
-    keys: Vec<Key>,
+    keys: Vec<Arc<Key>>,
+    /// Off: what is written is not encrypted, and what was is read.
+    seals: bool,
+}
+
+/// The keys of a spool that is open, which change with a reload.
+///
+/// Promise: a key that was once there opens until the process ends, for there may be segments that need it.
+#[derive(Clone, Default)]
+pub(super) struct StandingKeys(Arc<ArcSwapOption<KeyRing>>);
+
+impl StandingKeys {
+    pub(super) fn new(keys: Option<Arc<KeyRing>>) -> Self {
+        Self(Arc::new(ArcSwapOption::new(keys)))
+    }
+
+    /// The keys that there are now.
+    pub(super) fn now(&self) -> Option<Arc<KeyRing>> {
+        self.0.load_full()
+    }
+
+    /// Seals with the first of these from now on, or not at all.
+    pub(super) fn set(&self, keys: Option<&KeyRing>) {
+        let before = self.now();
+        let mut all: Vec<Arc<Key>> = keys.map(|it| it.keys.clone()).unwrap_or_default();
+        for old in before.iter().flat_map(|it| &it.keys) {
+            if !all.iter().any(|key| key.id == old.id) {
+                all.push(Arc::clone(old));
+            }
+        }
+        let ring = KeyRing {
+            seals: keys.is_some_and(|it| it.seals),
+            keys: all,
+        };
+        self.0
+            .store((!ring.keys.is_empty()).then(|| Arc::new(ring)));
+    }
+}
+
+impl fmt::Debug for StandingKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.now().fmt(f)
+    }
 }
 
 impl fmt::Debug for KeyRing {
@@ -60,7 +104,7 @@ impl KeyRing {
     /// # Errors
     /// See [`KeyRingError`].
     pub fn new(secrets: &[&[u8]]) -> Result<Self, KeyRingError> {
-        let mut keys: Vec<Key> = Vec::with_capacity(secrets.len());
+        let mut keys: Vec<Arc<Key>> = Vec::with_capacity(secrets.len());
         for (index, secret) in secrets.iter().enumerate() {
             let found = secret.len();
             if found < MIN_SECRET {
@@ -76,20 +120,21 @@ impl KeyRing {
             }
             let sealing = hmac::sign(&master, SEALING);
             let key = UnboundKey::new(&AES_256_GCM, sealing.as_ref());
-            keys.push(Key {
+            keys.push(Arc::new(Key {
                 id,
                 key: LessSafeKey::new(key.map_err(|_| KeyRingError::Unusable)?),
-            });
+            }));
         }
         if keys.is_empty() {
             return Err(KeyRingError::Unusable);
         }
-        Ok(Self { keys })
+        Ok(Self { keys, seals: true })
     }
 
-    /// Id of the key that seals; not 0.
+    /// Id of the key that seals; 0: none does.
     pub(super) fn sealing(&self) -> u64 {
-        self.keys.first().map_or(0, |key| key.id)
+        let first = self.keys.first().filter(|_| self.seals);
+        first.map_or(0, |key| key.id)
     }
 
     /// Whether the key is at hand.

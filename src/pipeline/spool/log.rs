@@ -16,7 +16,7 @@ use super::damaged::Damaged;
 use super::files::{Files, Handle};
 use super::format::{BundleId, Cut, Packing, SegmentHeader};
 use super::index::{Entry, Index};
-use super::keys::KeyRing;
+use super::keys::StandingKeys;
 use super::payload::Packer;
 use super::ranges::Ranges;
 use super::space::{Claim, Room};
@@ -188,7 +188,7 @@ pub struct Log {
     pub(super) folder: PathBuf,
     pub(super) names: (ProjectName, LogstoreName),
     pub(super) rules: LogRules,
-    pub(super) keys: Option<Arc<KeyRing>>,
+    pub(super) keys: StandingKeys,
     pub(super) room: Arc<Room>,
     pub(super) segments: BTreeMap<u64, Segment>,
     pub(super) index: Index,

@@ -14,7 +14,7 @@ use super::damaged::Damaged;
 use super::files::{Files, Handle, read_full_at};
 use super::format::{Cut, DATA_START, HeaderRead, SegmentHeader};
 use super::index::Index;
-use super::keys::KeyRing;
+use super::keys::StandingKeys;
 use super::log::{Log, LogRules, Segment, State};
 use super::number_of;
 use super::payload::Packer;
@@ -31,7 +31,7 @@ pub(super) struct Ground {
     pub(super) files: Arc<dyn Files>,
     pub(super) folder: PathBuf,
     pub(super) names: (ProjectName, LogstoreName),
-    pub(super) keys: Option<Arc<KeyRing>>,
+    pub(super) keys: StandingKeys,
     pub(super) space: Arc<Space>,
 }
 
@@ -189,7 +189,7 @@ impl Log {
         let known = known.of(number, header.identity);
         let (done, as_of) = known.map_or((Ranges::default(), 0), |p| (p.done.clone(), p.as_of));
         let gone = done == Ranges::all();
-        let open = header.key == 0 || self.keys.as_ref().is_some_and(|k| k.has(header.key));
+        let open = header.key == 0 || self.keys.now().is_some_and(|k| k.has(header.key));
         let state = if open {
             State::Unscanned { done, as_of }
         } else {

@@ -202,7 +202,7 @@ impl Log {
             id,
             time: entry.time,
             files: Arc::clone(&self.files),
-            keys: self.keys.clone(),
+            keys: self.keys.now(),
             places,
             salvage: entry.tries >= PATIENCE,
         })

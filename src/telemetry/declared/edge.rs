@@ -4,7 +4,7 @@ use super::declare;
 
 declare! {
     EDGE_GROUP "Connections and TLS"
-    TLS_CERTIFICATE_EXPIRY_SECONDS = gauge "tollgate_tls_certificate_expiry_seconds" ["listener", "file"]
+    TLS_CERTIFICATE_EXPIRY_SECONDS = soonest "tollgate_tls_certificate_expiry_seconds" ["listener", "file"]
         "When the certificate in use ends, in Unix seconds. Alert on less than two weeks from now.";
     TLS_RELOAD_SUCCESS = counter "tollgate_tls_reload_success_total" ["listener", "file"]
         "Times that a changed certificate, key or file of client authorities was taken into use.";

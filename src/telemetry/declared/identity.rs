@@ -18,7 +18,7 @@ declare! {
         "Revocations that are kept. Bound: identity.revocation.max_count.";
     IDENTITY_JOURNAL_DAMAGED_LINES = gauge "tollgate_identity_journal_damaged_lines" []
         "Damaged lines of the journal of tickets and revocations, skipped at start. Alert on any: a revocation may be among them.";
-    JWKS_AGE_SECONDS = gauge "tollgate_jwks_age_seconds" ["source"]
+    JWKS_AGE_SECONDS = worst "tollgate_jwks_age_seconds" ["source"]
         "Seconds since the keys of a jwks_url were last fetched; none before the first time. Alert well below jwks_keep.";
     JWKS_KEYS = gauge "tollgate_jwks_keys" ["source"]
         "Keys of a jwks_url that are used.";

@@ -38,6 +38,8 @@ pub enum Kind {
     Gauge,
     /// It goes up and down; of several the largest is shown.
     Worst,
+    /// A moment; of several the first is shown.
+    Soonest,
     /// Always 1; what it says is in its labels.
     Info,
     /// Observations in buckets.
@@ -50,7 +52,7 @@ impl Kind {
     pub fn label(self) -> &'static str {
         match self {
             Self::Counter => "counter",
-            Self::Gauge | Self::Worst => "gauge",
+            Self::Gauge | Self::Worst | Self::Soonest => "gauge",
             Self::Info => "info",
             Self::Histogram => "histogram",
         }
@@ -77,7 +79,7 @@ impl Declaration {
         let ending = match self.kind {
             Kind::Counter => "_total",
             Kind::Info => "_info",
-            Kind::Gauge | Kind::Worst | Kind::Histogram => "",
+            Kind::Gauge | Kind::Worst | Kind::Soonest | Kind::Histogram => "",
         };
         self.name.strip_suffix(ending).unwrap_or(self.name)
     }
@@ -121,6 +123,7 @@ macro_rules! declare {
     (@kind counter) => { $crate::telemetry::declared::Kind::Counter };
     (@kind gauge) => { $crate::telemetry::declared::Kind::Gauge };
     (@kind worst) => { $crate::telemetry::declared::Kind::Worst };
+    (@kind soonest) => { $crate::telemetry::declared::Kind::Soonest };
     (@kind info) => { $crate::telemetry::declared::Kind::Info };
     (@kind histogram) => { $crate::telemetry::declared::Kind::Histogram };
     ($group:ident $title:literal $($konst:ident = $kind:ident $name:literal [$($label:literal),*] $help:literal;)+) => {

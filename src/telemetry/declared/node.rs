@@ -32,6 +32,8 @@ declare! {
         "Time that it took to write the last answer of /metrics.";
     METRICS_LOGSTORES_FOLDED = gauge "tollgate_metrics_logstores_folded" []
         "Logstores beyond metrics.max_logstores, which share the series of project and logstore _other. Alert on any.";
+    METRICS_NAMES_FOLDED = gauge "tollgate_metrics_names_folded" ["kind"]
+        "Limits, upstreams, key sets, certificates and guarded fields beyond metrics.max_names of each kind, which share the series of _other. Alert on any.";
     LOG_LINES_DROPPED = counter "tollgate_log_lines_dropped_total" []
         "Log lines that were not written, since standard error took no more.";
     PROCESS_CPU_SECONDS = counter "process_cpu_seconds_total" []

@@ -6,6 +6,7 @@ mod files;
 mod handshakes;
 mod https;
 mod resting;
+mod rules;
 mod sessions;
 
 use std::io::{Read, Write};
