@@ -5,6 +5,7 @@
 mod admin_args;
 mod api;
 mod audit;
+mod banner;
 mod cert;
 mod check;
 mod completions;
