@@ -53,3 +53,79 @@ fn a_token_of_a_key_that_was_not_there_comes_with_a_warning_and_later_ones_witho
         (Some(0), String::new())
     );
 }
+
+/// Each problem of a configuration: its key, and the line where it stands.
+fn problems(text: &str) -> (Vec<(String, u64)>, bool) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let path = file.path().to_str().unwrap();
+    let output = run(&["check", "--config", path, "--output", "json"]);
+    assert_eq!(output.status.code(), Some(78), "{}", err(&output));
+    let report = crate::json_lines(&output).remove(0);
+    let problem = |it: &serde_json::Value| {
+        let line = it["line"].as_u64().unwrap_or_default();
+        (it["key"].as_str().unwrap().to_owned(), line)
+    };
+    let all = report["problems"].as_array().unwrap();
+    (
+        all.iter().map(problem).collect(),
+        report["complete"].as_bool().unwrap(),
+    )
+}
+
+/// Mistakes of form, of keys that do not fit together, and in files that are named.
+const MISTAKES: &str = r#"[ingest]
+lisen = "127.0.0.1:8080"
+default_project = "nobody"
+[limits]
+body = "10 MB"
+[[identity.jwt]]
+kid = "k"
+issuer = "i"
+audience = "a"
+secret = "env:TOLLGATE_NO_SUCH_VARIABLE"
+[[schema]]
+name = "page"
+file = "/no/such/schema.json"
+[[upstream]]
+name = "store"
+kind = "embedded"
+[[project]]
+name = "shop"
+upstream = "stoer"
+[[project.logstore]]
+name = "web"
+"#;
+
+#[test]
+fn every_mistake_is_told_at_once_with_its_line() {
+    let (found, complete) = problems(MISTAKES);
+    let expected = [
+        ("ingest.lisen", 2),
+        ("ingest.default_project", 3),
+        ("limits.body", 5),
+        ("identity.jwt[0].secret", 10),
+        ("schema[0].file", 13),
+        // A warning: nothing goes to it.
+        ("upstream[0].name", 15),
+        ("project[0].upstream", 19),
+    ];
+    let expected = expected.map(|(key, line)| (key.to_owned(), line));
+    assert_eq!(found, expected);
+    assert!(complete);
+}
+
+#[test]
+fn where_mistakes_keep_others_from_being_looked_for_that_is_said() {
+    let text = MISTAKES.replace("kind = \"embedded\"", "kind = \"embeded\"");
+    let (found, complete) = problems(&text);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(!complete);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let said = err(&run(&["check", "--config", file.path().to_str().unwrap()]));
+    assert!(
+        said.contains("note: keys that have to fit together"),
+        "{said}"
+    );
+}
