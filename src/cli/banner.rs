@@ -46,7 +46,10 @@ impl Banner<'_> {
             };
             self.first_steps(&mut text, &curl)?;
         }
-        text.push_str("\nCtrl-C stops it and delivers what is held.");
+        text.push_str(match self.addresses.ingest.is_empty() {
+            true => "\nCtrl-C stops it.",
+            false => "\nCtrl-C stops it and delivers what is held.",
+        });
         Ok(text)
     }
 
@@ -84,6 +87,15 @@ impl Banner<'_> {
         if let Some(logstore) = self.addresses.logstore {
             let place = format!("http://{logstore}");
             row("logstore", place, "the API of SLS, on local disk");
+            let id = &self.config.embedded.access_key_id;
+            let secret = match &self.config.embedded.access_key_secret {
+                Some(_) => "its secret is embedded.access_key_secret".to_owned(),
+                None => {
+                    let key = self.config.data_dir.join("keys/logstore.key");
+                    format!("its secret is in {}", key.display())
+                }
+            };
+            row("", format!("access key {id}"), &secret);
         }
         row("data", self.config.data_dir.display().to_string(), "");
     }
@@ -275,6 +287,11 @@ mod tests {
             )
         );
         assert!(!text.contains("x-log-project"));
+        assert!(
+            text.contains(
+                "access key tollgate  its secret is in ./tollgate-data/keys/logstore.key"
+            )
+        );
     }
 
     #[test]
