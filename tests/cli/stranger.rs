@@ -129,3 +129,31 @@ fn where_mistakes_keep_others_from_being_looked_for_that_is_said() {
         "{said}"
     );
 }
+
+#[test]
+fn what_keeps_it_from_starting_is_told_with_its_place_and_a_way_out() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let free = [
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--logstore-listen",
+        "127.0.0.1:0",
+    ];
+    let start = |more: &[&str]| run(&[&["run"], free.as_slice(), more].concat());
+    let no_folder = start(&["--listen", "127.0.0.1:0", "--data-dir", path]);
+    assert_eq!(no_folder.status.code(), Some(73));
+    let said = err(&no_folder);
+    assert!(said.contains(path) && said.contains("--data-dir"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let no_port = start(&["--listen", &address, "--data-dir", folder]);
+    assert_eq!(no_port.status.code(), Some(69));
+    let said = err(&no_port);
+    assert!(
+        said.contains(&address) && said.contains("choose another"),
+        "{said}"
+    );
+}
