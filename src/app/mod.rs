@@ -101,7 +101,10 @@ pub enum Only {
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant says it in its message")]
 pub enum StartError {
-    #[error("cannot make the data directory {path}: {source}", path = path.display())]
+    #[error(
+        "cannot make the data directory {path}: {source}; mend its rights, or choose another with data_dir or --data-dir",
+        path = path.display()
+    )]
     DataDir {
         path: PathBuf,
         source: std::io::Error,

@@ -11,7 +11,7 @@ use super::form::{self, FormArgs};
 use super::node::NodeArgs;
 use super::{Exit, Failure, output, reload, source};
 use crate::app::{ConfigView, ReloadReport, certificate_problems, differences, schema_report};
-use crate::config::{Checked, Config, Overrides, Problem, Problems, Severity, render_host_advice};
+use crate::config::{Config, Examined, Overrides, Problem, Problems, Severity, render_host_advice};
 use crate::gate::identity::Trust;
 use crate::gate::schema::Speed;
 use crate::gate::transform::Transforms;
@@ -65,11 +65,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
         form::print(&json)?;
         return Ok(exit);
     }
-    for problems in &report.warnings {
-        output::note(output::problems(problems));
-    }
-    if !report.is_good() {
-        return Err(Failure::rendered(Exit::Config, report.told()));
+    match &report.problems {
+        Some(problems) if !report.is_good() => return Err(source::problems_failure(problems)),
+        Some(warnings) => output::note(output::problems(warnings)),
+        None => {}
     }
     report.text(&args.config)?;
     if let Some(reload) = &reload {
@@ -78,85 +77,67 @@ pub(super) fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// What is wrong with a configuration, of one kind.
-#[derive(Debug)]
-enum Wrong {
-    /// With places in the text.
-    Problems(Problems),
-    /// Without.
-    Texts(Vec<String>),
-}
-
 /// All that can be said of a configuration without connecting to anything.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Report {
-    /// Where the file can be read and its keys are good.
+    /// Where nothing is wrong with its keys.
     pub(super) config: Option<Config>,
-    warnings: Vec<Problems>,
-    wrong: Vec<Wrong>,
+    /// Errors and warnings.
+    problems: Option<Problems>,
+    good: bool,
     speeds: BTreeMap<String, Speed>,
 }
 
 impl Report {
     /// Reads a configuration, or the built-in one, and the files that it names.
     pub(super) fn of(path: Option<&Path>, overrides: &Overrides) -> Self {
-        match source::checked(path, overrides) {
-            Ok(checked) => Self::of_checked(checked),
-            Err(problems) => Self {
-                wrong: vec![Wrong::Problems(problems)],
-                ..Self::default()
-            },
-        }
+        Self::of_examined(source::examined(path, overrides))
     }
 
     /// The same of a text that stands in no file. `origin` is its name in problems.
     pub(super) fn of_text(text: &str, origin: &str) -> Self {
-        match Checked::parse(text, origin, &Overrides::default()) {
-            Ok(checked) => Self::of_checked(checked),
-            Err(problems) => Self {
-                wrong: vec![Wrong::Problems(problems)],
-                ..Self::default()
-            },
-        }
+        let examined = Examined::parse(text.to_owned(), origin, &Overrides::default());
+        Self::of_examined(examined)
     }
 
     /// Reads the files that a configuration names.
-    fn of_checked(checked: Checked) -> Self {
-        let config = checked.config;
-        let mut warnings: Vec<Problems> = checked.warnings.into_iter().collect();
-        let (wrong, doubtful): (Vec<_>, Vec<_>) = certificate_problems(&config)
-            .into_iter()
-            .partition(|problem| problem.severity == Severity::Error);
-        warnings.extend(Problems::of("", doubtful));
-        let secrets = config.check_secrets();
-        let (schemas, speeds) = schema_report(&config);
-        // A secret that cannot be read is told once.
-        let transforms = match &secrets {
-            Ok(()) => Transforms::check(&config),
-            Err(_) => Vec::new(),
+    fn of_examined(mut examined: Examined) -> Self {
+        let config = examined.config().cloned();
+        let keys_are_good = !examined.has_errors();
+        let mut speeds = BTreeMap::new();
+        if let Some(config) = &config {
+            examined.add(certificate_problems(config));
+            let secrets = config.check_secrets();
+            // A secret that cannot be read is told once.
+            let transforms = match &secrets {
+                Ok(()) => Transforms::check(config),
+                Err(_) => Vec::new(),
+            };
+            let trust = Trust::check(config).err();
+            let trust = trust.iter().flat_map(|errors| errors.0.iter());
+            let texts = trust.map(ToString::to_string).chain(transforms);
+            let texts: Vec<Problem> = texts.map(|text| told(&text)).collect();
+            let (schemas, found) = schema_report(config);
+            speeds = found;
+            examined.add(texts);
+            examined.add(secrets.err().iter().flat_map(Problems::iter).cloned());
+            examined.add(schemas);
+        }
+        let (good, problems) = match examined.settle() {
+            Ok(checked) => (true, checked.warnings),
+            Err(problems) => (false, Some(problems)),
         };
-        let texts = |list: Vec<String>| (!list.is_empty()).then_some(Wrong::Texts(list));
-        let trust = Trust::check(&config).err();
-        let trust = trust.map(|errors| errors.0.iter().map(ToString::to_string).collect());
-        let transforms = transforms.iter().map(ToString::to_string).collect();
-        let found = [
-            Problems::of("", wrong).map(Wrong::Problems),
-            secrets.err().map(Wrong::Problems),
-            trust.and_then(texts),
-            Problems::of("", schemas).map(Wrong::Problems),
-            texts(transforms),
-        ];
         Self {
-            config: Some(config),
-            warnings,
-            wrong: found.into_iter().flatten().collect(),
+            config: config.filter(|_| keys_are_good),
+            problems,
+            good,
             speeds,
         }
     }
 
     /// Whether Tollgate starts on it, as far as it can be told.
     pub(super) fn is_good(&self) -> bool {
-        self.wrong.is_empty()
+        self.good
     }
 
     fn exit(&self) -> Exit {
@@ -168,38 +149,14 @@ impl Report {
 
     /// How many warnings there are.
     pub(super) fn warnings(&self) -> usize {
-        self.warnings.iter().map(|it| it.iter().count()).sum()
-    }
-
-    /// All that is wrong, for people.
-    fn told(&self) -> String {
-        let told = self.wrong.iter().map(|wrong| match wrong {
-            Wrong::Problems(problems) => output::problems(problems).trim_end().to_owned(),
-            Wrong::Texts(texts) => {
-                let texts: Vec<String> = texts.iter().map(|it| format!("error: {it}")).collect();
-                texts.join("\n\n")
-            }
-        });
-        told.collect::<Vec<_>>().join("\n\n")
+        let all = self.problems.iter().flat_map(Problems::iter);
+        all.filter(|it| it.severity == Severity::Warning).count()
     }
 
     /// Each problem as JSON: severity, key, message, help, line and column.
     pub(super) fn problems(&self) -> Vec<Value> {
-        let mut all = Vec::new();
-        for wrong in &self.wrong {
-            match wrong {
-                Wrong::Problems(problems) => all.extend(problems.iter().map(as_json)),
-                Wrong::Texts(texts) => all.extend(texts.iter().map(|text| {
-                    json!({
-                        "severity": "error", "key": "", "message": text, "help": null,
-                        "line": null, "column": null,
-                    })
-                })),
-            }
-        }
-        let warnings = self.warnings.iter().flat_map(Problems::iter);
-        all.extend(warnings.map(as_json));
-        all
+        let all = self.problems.iter().flat_map(Problems::iter);
+        all.map(as_json).collect()
     }
 
     fn counts(&self) -> (usize, usize, usize) {
@@ -217,7 +174,8 @@ impl Report {
         json!({
             "file": path.display().to_string(), "ok": self.is_good(),
             "projects": projects, "logstores": logstores, "upstreams": upstreams,
-            "problems": self.problems(), "schemas": schemas.collect::<Vec<_>>(),
+            "problems": self.problems(), "complete": self.problems.as_ref().is_none_or(Problems::are_all),
+            "schemas": schemas.collect::<Vec<_>>(),
         })
     }
 
@@ -243,6 +201,19 @@ impl Report {
         }
         output::line(render_host_advice(config).trim_end())
     }
+}
+
+/// A sentence of others on a configuration, which begins with the key where it has one.
+fn told(text: &str) -> Problem {
+    match text.split_once([' ', ':']) {
+        Some((key, message)) if is_key(key) => Problem::error(key, message.trim_start()),
+        _ => Problem::error("", text),
+    }
+}
+
+fn is_key(text: &str) -> bool {
+    let in_key = |c: char| c.is_ascii_alphanumeric() || "_.[]-".contains(c);
+    text.contains(['.', '[']) && text.chars().all(in_key)
 }
 
 fn as_json(problem: &Problem) -> Value {

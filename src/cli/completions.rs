@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use clap::{Args, ValueEnum};
 use clap_complete::{Shell, generate};
 
-use super::{Exit, Failure, command};
+use super::{Exit, Failure, command, output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,7 +48,6 @@ pub(super) fn run(args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     generate(shell, &mut command(), "tollgate", &mut script);
     let mut out = io::stdout().lock();
-    let written = out.write_all(&script).and_then(|()| out.flush());
-    written.map_err(|error| Failure::new(Exit::Partial, format!("standard output: {error}")))?;
+    output::written(out.write_all(&script).and_then(|()| out.flush()))?;
     Ok(Exit::Success)
 }

@@ -5,6 +5,7 @@
 mod admin_args;
 mod api;
 mod audit;
+mod banner;
 mod cert;
 mod check;
 mod completions;
@@ -15,6 +16,7 @@ mod explain_ip;
 mod form;
 mod handover;
 mod healthcheck;
+mod help;
 mod init;
 mod input;
 mod limits;
@@ -101,8 +103,8 @@ Exit codes:
   69  an address could not be bound, or a server could not be reached
   70  a fault of Tollgate itself
   73  the data directory, a key file or a certificate cannot be made or read
-  75  stopped with events that were not delivered, or set aside and not written; standard error
-      says how many
+  75  stopped with events that were not delivered, or set aside and not written;
+      standard error says how many
   78  the configuration, a schema or a file of tests is wrong
 
 Results go to standard output; notes, progress and errors to standard error. With --output json results
@@ -195,7 +197,7 @@ enum Command {
 /// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = help::flowing(command()).get_matches();
     let form = form::asked(&matches);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = run_command(cli.command);

@@ -8,12 +8,25 @@ use crate::config::Problems;
 /// Writes a line to standard output.
 ///
 /// # Errors
-/// When standard output is closed, as by `| head`.
+/// As [`written`].
 pub(super) fn line(text: impl std::fmt::Display) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::new(Exit::Partial, format!("standard output: {error}")))
+    written(writeln!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// What writing results to standard output came to. Who reads no further, as `| head`, has enough:
+/// the command goes on to its own end, and its exit code.
+///
+/// # Errors
+/// When they could not be written, as to a full disk.
+pub(super) fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Exit::Partial,
+            format!("standard output: {error}"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a line to standard error. There is nobody to tell when that fails.

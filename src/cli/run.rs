@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::task::JoinHandle;
 
+use super::banner::Banner;
 use super::handover::{self, Image};
 use super::notify::{State, Watchdog, notify};
 use super::signals::{self, Asked, Signals};
@@ -16,9 +17,8 @@ use super::{Exit, Failure, output, source};
 use crate::app::{
     self, EdgeError, IdentityError, KeptSockets, LoadConfig, Only, Running, StartError, Stopped,
 };
-use crate::config::{Accept, Config, Log, LogFormat, MAIN_LISTENER, Overrides};
+use crate::config::{Config, Log, LogFormat, Overrides};
 use crate::foundation::sockets::PassedSockets;
-use crate::gate::identity;
 use crate::pipeline::StopReport;
 use crate::telemetry;
 use crate::telemetry::log::{LevelError, LogRules};
@@ -89,6 +89,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     let service = Service {
         config: &config,
         path: args.config.as_deref(),
+        overrides: args.overrides(),
         image,
     };
     let end = runtime.block_on(service.run(args.only, load, passed))?;
@@ -135,6 +136,7 @@ impl RunArgs {
 struct Service<'c> {
     config: &'c Config,
     path: Option<&'c Path>,
+    overrides: Overrides,
     image: Option<Image>,
 }
 
@@ -161,12 +163,25 @@ impl Service<'_> {
             .map_err(|error| start_failure(&error))?;
         watchdog.watch(running.edge_runtimes());
         // After a handover nobody may be left who reads it.
-        if let (Err(failure), false) = (banner(self.config, &running), took_over) {
+        if let (Err(failure), false) = (self.greet(&running), took_over) {
             return Err(failure);
         }
         notify(State::Ready);
         let why = self.wait(&mut signals, &running).await;
         self.stop(why, signals, running).await
+    }
+
+    /// Says where everything is and what to type next.
+    fn greet(&self, running: &Running) -> Result<(), Failure> {
+        let banner = Banner {
+            config: self.config,
+            path: self.path,
+            overrides: &self.overrides,
+            addresses: running.addresses(),
+            keys: &running.keys(),
+            program: &program(),
+        };
+        output::line(banner.text()?)
     }
 
     /// Serves until there is a reason to stop.
@@ -345,146 +360,11 @@ pub(super) fn start_failure(error: &StartError) -> Failure {
     Failure::new(exit, error)
 }
 
-/// Says where everything is and what to type next.
-fn banner(config: &Config, running: &Running) -> Result<(), Failure> {
-    let addresses = running.addresses();
-    output::line(format_args!(
-        "tollgate {} is ready.\n",
-        env!("CARGO_PKG_VERSION")
-    ))?;
-    for (name, address) in &addresses.ingest {
-        let note = if name == MAIN_LISTENER {
-            "POST /logstores/{logstore}/track"
-        } else {
-            name
-        };
-        output::line(format_args!(
-            "  {:<10} {}://{address}  {note}",
-            "events in",
-            scheme(config, name),
-        ))?;
-    }
-    let has_page = config.admin.dashboard.enabled && !addresses.ingest.is_empty();
-    let login = match &config.admin.token {
-        Some(_) => "log in with admin.token".to_owned(),
-        None => {
-            let key = config.data_dir.join("keys/admin.key");
-            format!("log in with the token in {}", key.display())
-        }
-    };
-    let rows = [
-        (
-            "private",
-            addresses.admin,
-            "/metrics /healthz /readyz /api/v1",
-        ),
-        (
-            "dashboard",
-            addresses.admin.filter(|_| has_page),
-            login.as_str(),
-        ),
-        (
-            "logstore",
-            addresses.logstore,
-            "the API of SLS, on local disk",
-        ),
-    ];
-    for (what, address, note) in rows {
-        if let Some(address) = address {
-            let secure = what != "logstore" && config.admin.tls.is_on();
-            let scheme = if secure { "https" } else { "http" };
-            output::line(format_args!("  {what:<10} {scheme}://{address}  {note}"))?;
-        }
-    }
-    output::line(format_args!(
-        "  {:<10} {}",
-        "data",
-        config.data_dir.display()
-    ))?;
-    if let Some((name, ingest)) = addresses.ingest.first() {
-        // A certificate is for a name, and this is an address.
-        let curl = match scheme(config, name) {
-            "https" => format!("curl -i --insecure https://{ingest}"),
-            _ => format!("curl -i http://{ingest}"),
-        };
-        first_steps(config, running, &curl)?;
-    }
-    output::line("\nCtrl-C stops it and delivers what is held.")
-}
-
-/// How the listener of this name is spoken to.
-fn scheme(config: &Config, name: &str) -> &'static str {
-    let all = config.ingest.all_listeners();
-    let listener = all.iter().find(|it| it.name == name);
-    if listener.is_some_and(|it| it.tls.is_on()) {
-        "https"
-    } else {
-        "http"
-    }
-}
-
-/// A command to paste for the first logstore that takes a token, and how to watch the events.
-fn first_steps(config: &Config, running: &Running, curl: &str) -> Result<(), Failure> {
-    let logstores = config.projects.iter().flat_map(|project| {
-        project
-            .logstores
-            .iter()
-            .map(move |logstore| (project, logstore))
-    });
-    let mut with_token =
-        logstores.filter(|(_, logstore)| !logstore.accept.contains(&Accept::Anonymous));
-    let keys = running.keys();
-    let (Some((project, logstore)), Some(key)) = (with_token.next(), keys.first()) else {
-        return Ok(());
-    };
-    let ttl = key.rules.max_lifetime.as_secs().min(3600);
-    let token = identity::mint(
-        key,
-        project.name.as_str(),
-        logstore.name.as_str(),
-        ttl,
-        None,
-    )
-    .map_err(|error| Failure::new(Exit::Internal, error))?;
-    let header = if config.ingest.default_project.as_ref() == Some(&project.name) {
-        String::new()
-    } else {
-        format!("\n    -H 'x-log-project: {}' \\", project.name)
-    };
-    let name = &logstore.name;
-    output::line(format_args!(
-        "\nSend an event (the token is good for {} minutes):\n\n  \
-         {curl}/logstores/{name}/track \\{header}\n    \
-         -H 'Authorization: Bearer {token}' \\\n    \
-         -d '{{\"__topic__\":\"demo\",\"__logs__\":[{{\"event\":\"view_product\",\"product\":\"Tablet\",\"price\":\"500\"}}]}}'",
-        ttl / 60
-    ))?;
-    output::line(format_args!(
-        "\nWatch events arrive:\n\n  {} tail --follow{}",
-        program(),
-        tail_arguments(config, running),
-    ))
-}
-
 /// The program as it was started, to be pasted.
 fn program() -> String {
     std::env::args()
         .next()
         .unwrap_or_else(|| "tollgate".to_owned())
-}
-
-/// What `tollgate tail` has to be told where this is not the built-in configuration.
-fn tail_arguments(config: &Config, running: &Running) -> String {
-    let mut arguments = String::new();
-    if config.data_dir != Config::default().data_dir {
-        arguments.push_str(&format!(" --data-dir {}", config.data_dir.display()));
-    }
-    if let Some(logstore) = running.addresses().logstore
-        && logstore != Config::default().embedded.listen
-    {
-        arguments.push_str(&format!(" --logstore-url http://{logstore}"));
-    }
-    arguments
 }
 
 /// Writes the log of this process to standard error.

@@ -93,10 +93,7 @@ pub(super) fn run(args: &SampleArgs) -> Result<Exit, Failure> {
         Form::Json => {
             let mut out = std::io::stdout().lock();
             for (line, _) in chosen {
-                let written = out.write_all(line).and_then(|()| out.write_all(b"\n"));
-                written.map_err(|error| {
-                    Failure::new(Exit::Partial, format!("standard output: {error}"))
-                })?;
+                output::written(out.write_all(line).and_then(|()| out.write_all(b"\n")))?;
             }
         }
         Form::Text => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Exit, Failure, output};
-use crate::config::{Checked, Config, Overrides, Problems};
+use crate::config::{Checked, Config, Examined, Overrides, Problems};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::foundation::secret::Secret;
 
@@ -39,12 +39,17 @@ impl ConfigSource {
 /// # Errors
 /// With every mistake.
 pub(super) fn checked(path: Option<&Path>, overrides: &Overrides) -> Result<Checked, Problems> {
+    examined(path, overrides).settle()
+}
+
+/// Reads a configuration as far as it can be read, or takes the built-in one.
+pub(super) fn examined(path: Option<&Path>, overrides: &Overrides) -> Examined {
     match path {
-        Some(path) => Checked::load(path, overrides),
+        Some(path) => Examined::load(path, overrides),
         None => {
             let mut config = Config::quickstart();
             config.apply(overrides);
-            Checked::new(config, "built-in configuration")
+            Examined::new(config, "built-in configuration")
         }
     }
 }

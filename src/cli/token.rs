@@ -1,5 +1,7 @@
 //! `tollgate token`: makes tokens.
 
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -52,6 +54,14 @@ pub(super) struct MintArgs {
 pub(super) fn run(command: &TokenCommand) -> Result<Exit, Failure> {
     let TokenCommand::Mint(args) = command;
     let config = args.source.load()?;
+    let there = |kid: &str| key_file(&config.data_dir, kid).exists();
+    let missing: Vec<&str> = config
+        .identity
+        .jwt
+        .iter()
+        .map(|rules| &*rules.kid)
+        .collect();
+    let missing: Vec<&str> = missing.into_iter().filter(|kid| !there(kid)).collect();
     let keys = identity::load_jwt_keys(&config.identity, &config.data_dir)
         .map_err(|error| Failure::new(Exit::DataDir, error))?;
     let key = choose(&keys, args.kid.as_deref())?;
@@ -61,6 +71,12 @@ pub(super) fn run(command: &TokenCommand) -> Result<Exit, Failure> {
             args.ttl, key.rules.max_lifetime
         );
         return Err(Failure::new(Exit::Config, message));
+    }
+    if key.rules.secret.is_none() && missing.contains(&&*key.rules.kid) {
+        output::note(format_args!(
+            "warning: there was no key {}, and one was made: the token opens nothing at a node with another data folder (--data-dir)",
+            key_file(&config.data_dir, &key.rules.kid).display()
+        ));
     }
     let (project, logstore) = (args.project.as_str(), args.logstore.as_str());
     let known = config
@@ -89,6 +105,11 @@ pub(super) fn run(command: &TokenCommand) -> Result<Exit, Failure> {
         output::line(token)?;
     }
     Ok(Exit::Success)
+}
+
+/// Where a key is kept that was made here.
+pub(super) fn key_file(data_dir: &Path, kid: &str) -> PathBuf {
+    data_dir.join("keys").join(format!("{kid}.key"))
 }
 
 fn choose<'a>(keys: &'a [SigningKey], kid: Option<&str>) -> Result<&'a SigningKey, Failure> {

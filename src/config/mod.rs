@@ -38,7 +38,7 @@ pub use self::jwks_url::JwksUrl;
 pub use self::limit_rule::{
     Part, PartError, Stage, TABLE_WAYS, WORDS_OF_LEASE, stage_of, table_bytes, table_places,
 };
-pub use self::load::Checked;
+pub use self::load::{Checked, Examined};
 pub use self::model::*;
 pub use self::overrides::Overrides;
 pub use self::problems::{Place, Problem, Problems, Severity};

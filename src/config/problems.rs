@@ -105,11 +105,16 @@ impl Problem {
     }
 }
 
+/// What is said where others could not be looked for.
+const MORE: &str = "note: keys that have to fit together, and files that are named, are looked at once these are mended";
+
 /// The problems of one configuration: never empty, in the order of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     origin: String,
     list: Vec<Problem>,
+    /// There may be more, which could not be looked for.
+    unfinished: bool,
 }
 
 impl Problems {
@@ -123,7 +128,22 @@ impl Problems {
         (!list.is_empty()).then(|| Self {
             origin: origin.to_owned(),
             list,
+            unfinished: false,
         })
+    }
+
+    /// The same, where they kept others from being looked for.
+    pub(super) fn unfinished(self) -> Self {
+        Self {
+            unfinished: true,
+            ..self
+        }
+    }
+
+    /// Whether these are all that could be looked for.
+    #[must_use]
+    pub fn are_all(&self) -> bool {
+        !self.unfinished
     }
 
     /// A single problem.
@@ -131,6 +151,7 @@ impl Problems {
         Self {
             origin: origin.to_owned(),
             list: vec![problem],
+            unfinished: false,
         }
     }
 
@@ -156,10 +177,13 @@ impl Problems {
     /// `colour` adds terminal codes.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let blocks: Vec<String> = self
+        let mut blocks: Vec<String> = self
             .iter()
             .map(|problem| fmt::from_fn(|f| self.block(problem, colour, f)).to_string())
             .collect();
+        if self.unfinished && blocks.len() > 1 {
+            blocks.push(format!("{MORE}\n"));
+        }
         blocks.join("\n")
     }
 

@@ -177,6 +177,34 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_the_protocol_has_every_route() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/protocol.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, table) = page.split_once("## Routes").unwrap();
+        let (table, _) = table.split_once("\n\nEach path").unwrap();
+        let calls = table.split('`').skip(1).step_by(2);
+        let calls = calls.filter_map(|call| call.split_once(' '));
+        let told: Vec<(Kind, Action)> = calls
+            .filter_map(|(method, target)| {
+                let path = target.split('?').next()?.replace("{logstore}", "web");
+                let route = Route::parse(&path)?;
+                let method: Method = method.parse().unwrap();
+                Some((route.kind, route.action(&method).unwrap()))
+            })
+            .collect();
+        for route in [
+            (Kind::Track, Action::TrackBody),
+            (Kind::Track, Action::TrackQuery(Kind::Track)),
+            (Kind::TrackGif, Action::TrackQuery(Kind::TrackGif)),
+            (Kind::TrackUaGif, Action::TrackQuery(Kind::TrackUaGif)),
+            (Kind::PutLogs, Action::PutLogs),
+            (Kind::Events, Action::Events),
+        ] {
+            assert!(told.contains(&route), "{route:?} is not in the table");
+        }
+    }
+
+    #[test]
     fn other_paths_are_no_route() {
         for path in [
             "/",

@@ -15,6 +15,7 @@ mod init;
 mod machine;
 mod reference;
 mod shells;
+mod stranger;
 mod terminal;
 
 use std::process::{Command, Output};

@@ -35,9 +35,20 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Everything that sending needs, decided.
 pub(super) struct Job {
     courier: Arc<Courier>,
+    place: Place,
+    /// Why there is no token, when there is none.
+    tokenless: Option<String>,
     concurrency: usize,
     max_events: usize,
     rate: Option<f64>,
+}
+
+/// Where the service is, for people.
+struct Place {
+    /// Without the path, in which a token may stand, and without a password.
+    url: String,
+    /// What to do when it cannot be reached, to be put behind the failure.
+    help: &'static str,
 }
 
 /// The sending under way.
@@ -76,6 +87,14 @@ impl Job {
             None if own => token::mint(config, &project, &logstore)?,
             None => None,
         };
+        let tokenless = token.is_none().then(|| match own {
+            true => format!(
+                "No token was sent, since there is no key in {}: name the folder of the node with \
+                 --data-dir, or give a token in TOLLGATE_TOKEN",
+                config.data_dir.join("keys").display()
+            ),
+            false => "No token was sent: give one in TOLLGATE_TOKEN".to_owned(),
+        });
         let endpoint = Endpoint::new(&url, project.as_str(), logstore.as_str(), token.as_ref())
             .map_err(|error| wrong(&error))?;
         let courier = Courier {
@@ -95,6 +114,8 @@ impl Job {
         };
         Ok(Self {
             courier: Arc::new(courier),
+            place: Place::new(&url, args.url.is_none()),
+            tokenless,
             concurrency: usize::from(args.concurrency),
             max_events: usize::from(args.batch),
             rate: args.rate,
@@ -226,18 +247,20 @@ impl Sending {
     /// How the program ends.
     fn verdict(self) -> Result<Exit, Failure> {
         match (self.halt, self.broken) {
-            (Some(Halt::Unreachable(why)), _) => Err(Failure::new(
-                Exit::Unavailable,
-                format!("the service cannot be reached: {}", escape(&why)),
-            )),
-            (Some(Halt::Refused(told)), _) => Err(Failure::new(
-                Exit::Partial,
-                format!(
-                    "the service refused: {}: {}",
-                    escape(&told.reason),
-                    escape(&told.message)
-                ),
-            )),
+            (Some(Halt::Unreachable(why)), _) => {
+                let (Place { url, help }, why) = (&self.job.place, escape(&why));
+                let message = format!("the service at {url} cannot be reached: {why}{help}");
+                Err(Failure::new(Exit::Unavailable, message))
+            }
+            (Some(Halt::Refused(told)), _) => {
+                let (reason, message) = (escape(&told.reason), escape(&told.message));
+                let help = match &self.job.tokenless {
+                    Some(help) if told.reason == "credential_missing" => help,
+                    _ => &message,
+                };
+                let message = format!("the service refused: {reason}: {help}");
+                Err(Failure::new(Exit::Partial, message))
+            }
             (Some(Halt::Interrupted), _) => Err(Failure::new(Exit::Partial, "interrupted")),
             (None, Some(error)) => Err(Failure::new(
                 Exit::Partial,
@@ -245,6 +268,21 @@ impl Sending {
             )),
             (None, None) if self.report.all_accepted() => Ok(Exit::Success),
             (None, None) => Ok(Exit::Partial),
+        }
+    }
+}
+
+impl Place {
+    fn new(url: &Uri, own: bool) -> Self {
+        let scheme = url.scheme_str().unwrap_or_default();
+        let host = url.host().unwrap_or_default();
+        let port = url.port().map(|port| format!(":{port}"));
+        Self {
+            url: format!("{scheme}://{host}{}", port.unwrap_or_default()),
+            help: match own {
+                true => ". Start `tollgate run`, or name the service with --url",
+                false => "",
+            },
         }
     }
 }

@@ -159,7 +159,7 @@ fn check(line: &[u8]) -> Result<(), (&'static str, String)> {
             let message = error
                 .to_string()
                 .replace(" at line 1 column ", " at column ");
-            Err(("not_json", message))
+            Err(("not_json", format!("the line is not JSON: {message}")))
         }
     }
 }

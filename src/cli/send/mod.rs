@@ -138,6 +138,9 @@ fn open(path: &Path) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
     }
     let file = File::open(path)?;
     let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
     let length = metadata.is_file().then_some(metadata.len());
     Ok((Box::new(file), length))
 }

@@ -97,10 +97,51 @@ async fn a_service_that_is_not_there_has_its_own_exit_code_and_the_summary_says_
         .unwrap()
         .local_addr()
         .unwrap();
-    let job = job(&format!("http://{free}"), &[]).unwrap();
+    let job = job(&format!("http://me:pass@{free}/t/a-token"), &[]).unwrap();
     let (summary, end) = job.conduct(input("{\"a\":1}\n"), None).await.unwrap();
-    assert_eq!(end.unwrap_err().exit(), Exit::Unavailable);
+    let failure = end.unwrap_err();
+    assert_eq!(failure.exit(), Exit::Unavailable);
+    let start = format!("the service at http://{free} cannot be reached: ");
+    assert!(failure.to_string().starts_with(&start), "{failure}");
     assert_eq!(count(&summary, "not sent or not answered"), 1);
+}
+
+#[tokio::test]
+async fn who_sends_no_token_is_told_why_and_a_service_of_this_machine_how_to_start_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::quickstart();
+    config.data_dir = folder.path().to_owned();
+    let failure = async |config: &Config| {
+        let cli = Cli::try_parse_from(["send", "-", "--project", "shop", "--logstore", "web"]);
+        let job = Job::new(&cli.unwrap().args, config).unwrap();
+        let (_, end) = job.conduct(input("{\"a\":1}\n"), None).await.unwrap();
+        end.unwrap_err().to_string()
+    };
+    let service = start(vec![(401, "credential_missing")]).await;
+    config.ingest.listen = service
+        .url
+        .strip_prefix("http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let told = failure(&config).await;
+    let keys = folder.path().join("keys").display().to_string();
+    assert!(
+        told.contains(&keys) && told.contains("--data-dir"),
+        "{told}"
+    );
+    drop(service);
+    let told = failure(&config).await;
+    assert!(
+        told.contains("tollgate run") && told.contains("--url"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_folder_is_no_input() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(open(folder.path()).is_err());
 }
 
 /// Lines without end.

@@ -2,8 +2,7 @@
 //!
 //! Promise: no key is made here; a key that is not there means that there is no token.
 
-use std::path::Path;
-
+use crate::cli::token::key_file;
 use crate::cli::{Exit, Failure};
 use crate::config::{Config, Identity};
 use crate::foundation::names::{LogstoreName, ProjectName};
@@ -54,11 +53,6 @@ pub(super) fn mint(
         .transpose();
     let token = minted.map_err(|error| Failure::new(Exit::Internal, error))?;
     Ok(token.map(Secret::new))
-}
-
-/// Where `tollgate run` keeps a key that it made.
-fn key_file(data_dir: &Path, kid: &str) -> std::path::PathBuf {
-    data_dir.join("keys").join(format!("{kid}.key"))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::reader::{Reader, passes};
-use super::{Ended, Printer, failure};
+use super::{Ended, Printer};
 use crate::cli::output;
 
 /// How long to wait for what.
@@ -51,7 +51,7 @@ pub(super) async fn follow<W: Write>(
             shards_known = Instant::now();
         }
         match trouble {
-            Some(error) if !passes(&error) => return Err(failure(&error)),
+            Some(error) if !passes(&error) => return Err(Ended::Failed(reader.failure(&error))),
             Some(error) if !away => {
                 away = true;
                 pause = pauses.shortest;

@@ -11,11 +11,14 @@ mod start;
 mod store;
 
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use clap::Args;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::follow::{Pauses, follow};
-use self::reader::{Reader, passes};
+use self::reader::Reader;
 use self::record::in_order;
 pub(super) use self::record::lines;
 pub(super) use self::start::Start;
@@ -27,7 +30,6 @@ use super::{Exit, Failure, output};
 use crate::config::Config;
 use crate::foundation::clock;
 use crate::logstore::client::CursorFrom;
-use crate::logstore::error::StoreError;
 use crate::logstore::proto::LogGroup;
 
 const EXAMPLES: &str = "\
@@ -113,8 +115,7 @@ pub(super) fn each_line(
         .build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error))?;
     let read = async {
-        let reader = Reader::open(store, cursor_from(start), true).await;
-        let mut reader = reader.map_err(|error| store_failure(&error))?;
+        let mut reader = Reader::open(store, cursor_from(start), true).await?;
         let mut line = String::new();
         while !reader.is_done() {
             let round = reader.round().await;
@@ -126,7 +127,7 @@ pub(super) fn each_line(
                 }
             }
             if let Some(error) = round.failure {
-                return Err(store_failure(&error));
+                return Err(reader.failure(&error));
             }
         }
         Ok(())
@@ -141,13 +142,15 @@ pub(super) fn run(args: &TailArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error))?;
-    let mut printer = Printer::new(args, BufWriter::new(io::stdout().lock()));
+    let out = io::stdout();
+    let mut printer = Printer::new(args, BufWriter::new(out.lock()));
     let ended = runtime.block_on(async {
         if !args.follow {
             return tail(args, store, &mut printer).await;
         }
         tokio::select! {
             ended = tail(args, store, &mut printer) => ended,
+            () = abandoned(&out) => Err(Ended::Enough),
             stopped = tokio::signal::ctrl_c() => {
                 stopped.map_err(|error| Ended::Failed(Failure::new(Exit::Internal, error)))
             }
@@ -165,7 +168,7 @@ async fn tail<W: Write>(
     printer: &mut Printer<W>,
 ) -> Result<(), Ended> {
     let reader = Reader::open(store, args.cursor_from(), !args.follow).await;
-    let reader = reader.map_err(|error| failure(&error))?;
+    let reader = reader.map_err(Ended::Failed)?;
     if args.follow {
         follow(reader, printer, Pauses::default()).await
     } else {
@@ -186,23 +189,28 @@ async fn read_to_end<W: Write>(mut reader: Reader, printer: &mut Printer<W>) -> 
         let round = reader.round().await;
         printer.print(&round.groups)?;
         if let Some(error) = round.failure {
-            return Err(failure(&error));
+            return Err(Ended::Failed(reader.failure(&error)));
         }
     }
     Ok(())
 }
 
-fn failure(error: &StoreError) -> Ended {
-    Ended::Failed(store_failure(error))
+/// How often is looked whether somebody reads on.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Waits until nobody reads standard output any more, as when `| head` has enough. A write says so
+/// as well, but where no event comes there is none.
+async fn abandoned(out: &impl AsFd) {
+    while !reader_has_gone(out) {
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
-fn store_failure(error: &StoreError) -> Failure {
-    let exit = if passes(error) {
-        Exit::Unavailable
-    } else {
-        Exit::Config
-    };
-    Failure::new(exit, output::escape(&error.to_string()))
+fn reader_has_gone(out: &impl AsFd) -> bool {
+    let mut asked = [PollFd::new(out, PollFlags::empty())];
+    let looked = poll(&mut asked, Some(&Timespec::default()));
+    let gone = |it: &PollFd<'_>| it.revents().intersects(PollFlags::ERR | PollFlags::HUP);
+    looked.is_ok() && asked.iter().any(gone)
 }
 
 /// Writes events.

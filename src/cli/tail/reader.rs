@@ -5,6 +5,7 @@
 //! [`GROUPS_OF_A_PULL`] LogGroups of each shard. Not here: pauses, and what is done about failures.
 
 use super::store::Readable;
+use crate::cli::{Exit, Failure, output};
 use crate::logstore::client::{CursorFrom, is_at};
 use crate::logstore::error::{NextStep, RetryReason, StoreError, next_step};
 use crate::logstore::proto::LogGroup;
@@ -42,36 +43,57 @@ impl Reader {
     /// of each shard now, however much is written meanwhile.
     ///
     /// # Errors
-    /// See [`StoreError`].
+    /// As [`failure`](Self::failure).
     pub(super) async fn open(
         store: Readable,
         from: CursorFrom,
         to_the_end: bool,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, Failure> {
         let mut reader = Self {
             store,
             shards: Vec::new(),
         };
-        let listed = match reader.list().await {
+        match reader.find_shards(from, to_the_end).await {
+            Ok(()) => Ok(reader),
+            Err(error) => Err(reader.failure(&error)),
+        }
+    }
+
+    async fn find_shards(&mut self, from: CursorFrom, to_the_end: bool) -> Result<(), StoreError> {
+        let listed = match self.list().await {
             // The client has learnt the store's clock from this answer.
-            Err(error) if step(&error) == Some(RetryReason::ClockSkew) => reader.list().await?,
+            Err(error) if step(&error) == Some(RetryReason::ClockSkew) => self.list().await?,
             listed => listed?,
         };
         for id in listed {
-            let cursor = reader.cursor(id, from).await?;
+            let cursor = self.cursor(id, from).await?;
             let end = if to_the_end {
-                Some(reader.cursor(id, CursorFrom::End).await?)
+                Some(self.cursor(id, CursorFrom::End).await?)
             } else {
                 None
             };
-            reader.shards.push(Shard {
+            self.shards.push(Shard {
                 id,
                 cursor,
                 end,
                 done: false,
             });
         }
-        Ok(reader)
+        Ok(())
+    }
+
+    /// What is told of a failure that ends the reading: what, where, and what to do about it.
+    pub(super) fn failure(&self, error: &StoreError) -> Failure {
+        let exit = match passes(error) {
+            true => Exit::Unavailable,
+            false => Exit::Config,
+        };
+        let help = match error {
+            StoreError::Transport { .. } => self.store.help,
+            _ => "",
+        };
+        let (place, error) = (&self.store.place, error.to_string());
+        Failure::new(exit, format!("{place}: {}{help}", output::escape(&error)))
     }
 
     /// Reads once from each shard that is not at its end.
@@ -135,6 +157,7 @@ impl Reader {
             client,
             project,
             logstore,
+            ..
         } = &self.store;
         let shards = client.list_shards(project, logstore).await?;
         Ok(shards.into_iter().map(|shard| shard.id).collect())
@@ -145,6 +168,7 @@ impl Reader {
             client,
             project,
             logstore,
+            ..
         } = &self.store;
         client.get_cursor(project, logstore, shard, from).await
     }

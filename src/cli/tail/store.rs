@@ -20,6 +20,9 @@ use crate::logstore::signature::AccessKey;
 /// Time for one call. A pull may be large and the line slow.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What to do when an embedded logstore cannot be reached.
+const START_IT: &str = ". Start `tollgate run`, or name the store with --logstore-url";
+
 /// Which logstore, and how it is reached.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct StoreArgs {
@@ -54,6 +57,10 @@ pub(in crate::cli) struct StoreArgs {
 #[derive(Debug)]
 pub(super) struct Readable {
     pub(super) client: StoreClient,
+    /// Where it is.
+    pub(super) place: String,
+    /// What to do when it cannot be reached, to be put behind the failure.
+    pub(super) help: &'static str,
     pub(super) project: ProjectName,
     pub(super) logstore: LogstoreName,
 }
@@ -65,21 +72,29 @@ pub(super) struct Readable {
 pub(super) fn resolve(args: &StoreArgs, config: &Config) -> Result<Readable, Failure> {
     let (project, logstore) =
         choose_logstore(config, args.project.as_ref(), args.logstore.as_ref())?;
-    let (endpoint, project, logstore) = match (&args.logstore_url, &args.access_key_id) {
-        (Some(url), Some(id)) => (foreign(args, url, id)?, project, logstore),
-        (Some(url), None) => {
-            let (project, logstore) = names_at_store(config, project, logstore);
-            (embedded(config, url.clone(), None)?, project, logstore)
-        }
+    let (endpoint, help) = match (&args.logstore_url, &args.access_key_id) {
+        (Some(url), Some(id)) => (foreign(args, url, id)?, ""),
+        (Some(url), None) => (embedded(config, url.clone(), None)?, START_IT),
         (None, _) => {
-            let endpoint = configured(config, &project, &logstore)?;
-            let (project, logstore) = names_at_store(config, project, logstore);
-            (endpoint, project, logstore)
+            let upstream = configured(config, &project, &logstore)?;
+            let own = upstream.kind == UpstreamKind::Embedded;
+            let help = if own { START_IT } else { "" };
+            (endpoint_of(config, upstream)?, help)
         }
+    };
+    let (project, logstore) = match args.access_key_id {
+        Some(_) => (project, logstore),
+        None => names_at_store(config, project, logstore),
+    };
+    let place = match endpoint.address {
+        Some(address) if help == START_IT => format!("http://{address}"),
+        _ => endpoint.base.clone(),
     };
     let client = StoreClient::new(endpoint).map_err(|error| wrong(&error))?;
     Ok(Readable {
         client,
+        place,
+        help,
         project,
         logstore,
     })
@@ -117,11 +132,11 @@ fn foreign(args: &StoreArgs, url: &str, id: &str) -> Result<StoreEndpoint, Failu
 }
 
 /// The store to which the configuration delivers a logstore.
-fn configured(
-    config: &Config,
+fn configured<'c>(
+    config: &'c Config,
     project: &ProjectName,
     logstore: &LogstoreName,
-) -> Result<StoreEndpoint, Failure> {
+) -> Result<&'c Upstream, Failure> {
     let known = config.projects.iter().find(|known| known.name == *project);
     let upstream = known.and_then(|known| {
         let entry = known.logstores.iter().find(|entry| entry.name == *logstore);
@@ -140,7 +155,7 @@ fn configured(
         );
         return Err(wrong(&message));
     }
-    endpoint_of(config, upstream)
+    Ok(upstream)
 }
 
 /// How an upstream is spoken to, with its key of this machine.

@@ -132,6 +132,7 @@ impl Store {
             client,
             project,
             logstore,
+            ..
         } = store::resolve(&args(&[]).store, &self.config).unwrap();
         for number in numbers {
             let content = Content {
@@ -240,10 +241,11 @@ async fn following_shows_what_arrives_and_goes_on_after_the_store_was_restarted(
 async fn a_store_that_never_answered_and_one_that_says_no_end_it_with_their_exit_codes() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::start(folder.path()).await;
-    let exit = |ended| match ended {
-        Err(Ended::Failed(failure)) => failure.exit(),
+    let failed = |ended| match ended {
+        Err(Ended::Failed(failure)) => failure,
         other => panic!("{other:?}"),
     };
+    let exit = |ended| -> Exit { Failure::exit(&failed(ended)) };
     let missing = store
         .tail(&["--logstore", "no-such-logstore", "--follow"])
         .await;
@@ -259,7 +261,16 @@ async fn a_store_that_never_answered_and_one_that_says_no_end_it_with_their_exit
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
-    assert_eq!(exit(gone.tail(&["--follow"]).await.0), Exit::Unavailable);
+    let failure = failed(gone.tail(&["--follow"]).await.0);
+    assert_eq!(failure.exit(), Exit::Unavailable);
+    // Where it was looked for, and what to do.
+    let place = format!("http://{}", gone.config.embedded.listen);
+    let message = failure.to_string();
+    assert!(message.starts_with(&place), "{message}");
+    assert!(
+        message.contains("tollgate run") && message.contains("--logstore-url"),
+        "{message}"
+    );
 }
 
 /// The reading end of `| head` after its last line.
@@ -286,6 +297,17 @@ async fn a_closed_pipe_is_enough_and_not_a_failure() {
     let ended = tail(&args, readable, &mut Printer::new(&args, ClosedPipe)).await;
     assert!(matches!(ended, Err(Ended::Enough)), "{ended:?}");
     store.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_went_away_ends_it_though_no_event_comes() {
+    let (reader, writer) = io::pipe().unwrap();
+    let waiting = tokio::time::timeout(LOOK * 4, abandoned(&writer));
+    assert!(waiting.await.is_err(), "somebody reads");
+    drop(reader);
+    abandoned(&writer).await;
+    let file = tempfile::tempfile().unwrap();
+    assert!(!reader_has_gone(&file), "a file has no reader");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 """The commands `tollgate tail` and `tollgate send`."""
 
 import json
+import subprocess
 
-from lib.cases import case
+from lib.cases import case, case_for_each
 from lib.events import as_text, awkward, marked
-from lib.expect import check, equal
+from lib.expect import check, equal, until
 from lib.store import Store, fields, same_events
-from lib.tollgate import GUARDED, OPEN, PROJECT
+from lib.tollgate import GUARDED, OPEN, PROJECT, plain_environment
 
 
 def _tail(tollgate, logstore, count):
@@ -52,6 +53,21 @@ def tail_count(t):
     equal(len(_tail(tollgate, OPEN, 2)), 2, "the number of lines")
 
 
+@case("tail --follow ends when nobody reads on, though no further event comes")
+def tail_abandoned(t):
+    tollgate = t.tollgate()
+    marker, events = marked(1)
+    tollgate.post(events)
+    Store(tollgate).settled(marker, OPEN)
+    url = f"http://127.0.0.1:{tollgate.store_port}"
+    follow = f"{t.binary} tail --data-dir {tollgate.data_dir} --logstore {OPEN} --logstore-url {url} --from begin --follow"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {follow} | head -1"], capture_output=True, text=True, timeout=20, env=plain_environment(), check=False,
+    )
+    equal((done.returncode, done.stderr), (0, ""), "the exit code and what was said")
+    check(marker in done.stdout, f"the event: {done.stdout!r}")
+
+
 @case("send delivers every line of a file and ends with 0")
 def send(t):
     tollgate = t.tollgate()
@@ -68,3 +84,37 @@ def send_refused(t):
     done = _send(tollgate, [{"a": "b"}], "no-such-logstore")
     equal(done.returncode, 1, f"the exit code of send, which said {done.stdout + done.stderr!r}")
     check("unknown_logstore" in done.stderr, f"the reason: {done.stderr!r}")
+
+
+ELSEWHERE = """
+[[project]]
+name = "demo-shop"
+upstream = "embedded"
+[[project.logstore]]
+name = "open"
+accept = ["anonymous"]
+[[project.logstore]]
+name = "guarded"
+[[identity.jwt]]
+kid = "k"
+issuer = "i"
+audience = "a"
+[[upstream]]
+name = "embedded"
+kind = "embedded"
+"""
+
+
+@case_for_each((("the built-in one", None), ("one of its own", ELSEWHERE)), "what is printed at the start can be pasted, the configuration being {}")
+def pasted(t, _name, config):
+    tollgate = t.tollgate(config)
+    until(lambda: "Ctrl-C stops it" in tollgate.output(), "all is printed")
+    said = tollgate.output()
+    curl, tail_command = (said.split(title)[1].split("\n\n")[1] for title in ("Send an event", "Watch events arrive"))
+    answer = subprocess.run(["sh", "-c", curl], capture_output=True, text=True, timeout=20, check=True).stdout
+    check(answer.startswith("HTTP/1.1 200"), f"the answer to the printed curl: {answer!r}")
+    done = subprocess.run(
+        ["sh", "-c", f"{tail_command} -n 1"], capture_output=True, text=True, timeout=20, env=plain_environment(), check=False,
+    )
+    equal(done.returncode, 0, f"the exit code of the printed tail, which said {done.stderr!r}")
+    check("view_product" in done.stdout, f"the event that tail shows: {done.stdout!r}")

@@ -1,6 +1,7 @@
 """Stopping and dying: nothing that was promised is lost, and what is lost is said."""
 
 import threading
+import time
 
 import requests
 
@@ -90,6 +91,24 @@ def terminated_without_store(t):
     tollgate = t.tollgate(config)
     _, events = marked(7)
     equal(tollgate.post(events).status_code, 200, "the status")
+    equal(tollgate.stop(), EXIT_EVENTS_LOST, "the exit code")
+    check("7 events undelivered" in tollgate.stderr(), f"standard error names the 7 events: {tollgate.stderr()}")
+
+
+@case("a second signal ends a stop that waits for its store at once, with 75 and the number of events that are lost")
+def second_signal(t):
+    [nobody] = free_ports(1)
+    secret = t.folder / "secret"
+    secret.write_text("of no use")
+    # Longer than any wait of this case.
+    config = _config(nobody, secret, stop_deadline="10m") + "\n[spool]\nenabled = false\n"
+    tollgate = t.tollgate(config)
+    _, events = marked(7)
+    equal(tollgate.post(events).status_code, 200, "the status")
+    tollgate.terminate()
+    until(lambda: "a second signal stops at once" in tollgate.stderr(), "it is stopping")
+    time.sleep(1)
+    check(tollgate.runs(), "it waits for its store")
     equal(tollgate.stop(), EXIT_EVENTS_LOST, "the exit code")
     check("7 events undelivered" in tollgate.stderr(), f"standard error names the 7 events: {tollgate.stderr()}")
 

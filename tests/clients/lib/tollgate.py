@@ -82,6 +82,10 @@ class Tollgate:
             self._process.kill()
             self._process.wait(STOP_LIMIT_S)
 
+    def runs(self):
+        """Whether the process has not ended."""
+        return self._process.poll() is None
+
     def pid(self):
         """The number of the process."""
         return self._process.pid
