@@ -1,14 +1,16 @@
 //! A node with everything: each declared metric is shown once there is something to show.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::super::*;
 use super::GROUPS;
 use crate::event::Reason;
 use crate::foundation::budget::Budget;
 
-/// Cells of all kinds, each with something in it.
-fn everything() -> std::sync::Arc<Metrics> {
+/// Cells of all kinds, each with something in it, and what a project is told of by as long as somebody
+/// counts there.
+fn everything() -> (Arc<Metrics>, Arc<Gauge>) {
     let metrics = Metrics::new();
     let reloads = &metrics.configuration;
     reloads
@@ -53,11 +55,13 @@ fn everything() -> std::sync::Arc<Metrics> {
         cell.inc();
     }
     metrics.certificate("main", "cert.pem").not_after.set(1);
-    metrics.keep_upstream("u", &std::sync::Arc::default());
+    let upstream = Arc::<UpstreamMetrics>::default();
+    metrics.keep_upstream("u", &upstream);
+    let project = upstream.project("p");
     watch(&metrics);
     // The time of a rendering is that of the one before.
     assert!(!metrics.render(Form::Text).is_empty());
-    metrics
+    (metrics, project)
 }
 
 /// What is read anew at each scrape.
@@ -104,7 +108,7 @@ fn watch(metrics: &Metrics) {
 
 #[test]
 fn each_declared_metric_is_shown_and_nothing_else() {
-    let metrics = everything();
+    let (metrics, _project) = everything();
     for form in [Form::Text, Form::OpenMetrics] {
         let text = metrics.render(form);
         let names: Vec<&str> = text
@@ -129,7 +133,7 @@ fn each_declared_metric_is_shown_and_nothing_else() {
 #[test]
 #[ignore = "it measures, and asserts nothing of time"]
 fn a_scrape_of_200_logstores() {
-    let metrics = everything();
+    let (metrics, _project) = everything();
     for number in 0..200 {
         let cells = metrics.logstore("shop", &format!("logstore-{number:03}"));
         cells.load.watch(&Budget::new(1));
