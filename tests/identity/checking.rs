@@ -50,10 +50,10 @@ secret = "file:{dir}/no-such-secret"
     assert_eq!(output.status.code(), Some(78), "{error}");
     for told in [
         "identity.access_key[0].secret: ",
-        "identity.policy[0] `unused`: ",
+        "identity.policy[0]: `unused`: ",
         "no-such-policy.json: ",
-        "identity.policy[2] `write-web`: /Statement/0/Effect: ",
-        "identity.jwt[0] (`issuer`): ",
+        "identity.policy[2]: `write-web`: /Statement/0/Effect: ",
+        "identity.jwt[0]: (`issuer`): ",
     ] {
         assert_eq!(error.matches(told).count(), 1, "{told}\n{error}");
     }
