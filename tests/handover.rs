@@ -238,6 +238,32 @@ fn ask(stream: &mut TcpStream) -> String {
 }
 
 #[test]
+fn a_listener_that_the_next_configuration_does_not_have_ends_with_the_handover() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    let text = std::fs::read_to_string("config/quickstart.toml").unwrap();
+    let more = "[[ingest.listener]]\nname = \"more\"\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(&path, format!("{text}\n{more}")).unwrap();
+    let mut command = on_free_ports(Path::new(env!("CARGO_BIN_EXE_tollgate")), folder.path());
+    command.arg("--config").arg(&path);
+    let mut service = Service::start(command, folder);
+    service.wait_for("stdout", "Ctrl-C stops it", 1);
+    let ingest = service.address("events in");
+    let banner = service.read("stdout");
+    let line = banner.lines().find(|it| it.trim_end().ends_with(" more"));
+    let more = line.unwrap().split("http://").nth(1).unwrap();
+    let more: SocketAddr = more.split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(send(more, "there"), Ok(200));
+    std::fs::write(&path, text).unwrap();
+    service.signal("-USR2");
+    service.wait_for("stderr", "no listener of this configuration", 1);
+    service.wait_for("stdout", "Ctrl-C stops it", 2);
+    assert_eq!(send(ingest, "goes on"), Ok(200));
+    assert!(TcpStream::connect(more).is_err(), "nobody listens there");
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
 fn a_handover_refuses_no_connection_and_loses_no_event() {
     let folder = tempfile::tempdir().unwrap();
     let command = on_free_ports(Path::new(env!("CARGO_BIN_EXE_tollgate")), folder.path());

@@ -350,10 +350,6 @@ impl Control {
 
     /// Opens what has to be opened. What is told of is no reason to refuse.
     fn open(&self, config: &Config, ready: &mut Ready) -> Result<Vec<String>, ReloadRefused> {
-        if ready.admin_token.is_none() {
-            let token = admin_token(&config.admin, &config.data_dir).map_err(because)?;
-            ready.admin_token = Some(token);
-        }
         let edge = &self.parts.edge;
         edge.open(config, &mut ready.edge).map_err(because)?;
         let told = ready.identity.fetch(&self.parts.identity);
@@ -366,13 +362,20 @@ impl Control {
             let is_new = |lane: &LaneSpec| !known.iter().any(|known| is_of(known, lane));
             open_logs(spool, config, &mut ready.lanes, is_new).map_err(because)?;
         }
-        if let Err(error) = self.parts.identity.keep_state_by(config) {
-            if let Some(spool) = &self.parts.spool {
-                close_logs(spool, &mut ready.lanes);
+        // Last: a token that is made is on disk, where the commands read it.
+        let kept = self.parts.identity.keep_state_by(config).map_err(because);
+        let last = kept.and_then(|()| match ready.admin_token {
+            Some(_) => Ok(()),
+            None => {
+                let token = admin_token(&config.admin, &config.data_dir).map_err(because)?;
+                ready.admin_token = Some(token);
+                Ok(())
             }
-            return Err(ReloadRefused::because(error));
+        });
+        if let (Err(_), Some(spool)) = (&last, &self.parts.spool) {
+            close_logs(spool, &mut ready.lanes);
         }
-        Ok(told)
+        last.map(|()| told)
     }
 
     /// A logstore that was taken out and is wanted again has to be ended first: its events on disk have

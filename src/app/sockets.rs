@@ -57,11 +57,19 @@ pub(super) async fn private(
     }
 }
 
-/// Refuses sockets that no listener took: somebody meant them for something.
+/// Refuses sockets that no listener took: somebody meant them for something. Those of a handover were
+/// for listeners that are not configured any more, and end here.
 pub(super) fn none_left(passed: &PassedSockets) -> Result<(), StartError> {
     if passed.is_empty() {
         return Ok(());
     }
     let names: Vec<String> = passed.names().iter().map(|n| format!("`{n}`")).collect();
+    if passed.are_handed_over() {
+        tracing::warn!(
+            sockets = names.join(", "),
+            "closed after the handover: no listener of this configuration has this name"
+        );
+        return Ok(());
+    }
     Err(StartError::UnknownSocket(names.join(", ")))
 }

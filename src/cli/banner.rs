@@ -38,7 +38,8 @@ impl Banner<'_> {
     pub(super) fn text(&self) -> Result<String, Failure> {
         let mut text = format!("tollgate {} is ready.\n\n", env!("CARGO_PKG_VERSION"));
         self.places(&mut text);
-        if let Some((name, ingest)) = self.addresses.ingest.first() {
+        let mut places = self.addresses.ingest.iter();
+        if let Some((name, ingest)) = places.find(|(name, _)| self.takes_anybody(name)) {
             // A certificate is for a name, and this is an address.
             let curl = match self.scheme(name) {
                 "https" => format!("curl -i --insecure https://{ingest}"),
@@ -51,6 +52,16 @@ impl Banner<'_> {
             false => "\nCtrl-C stops it and delivers what is held.",
         });
         Ok(text)
+    }
+
+    /// Whether whoever connects to a listener can send events there.
+    fn takes_anybody(&self, name: &str) -> bool {
+        let listeners = self.config.ingest.all_listeners();
+        let it = listeners.iter().find(|it| it.name == name);
+        it.is_some_and(|it| {
+            let asks = it.tls.client_ca.is_some();
+            it.redirect_to_https.is_none() && it.proxy_protocol.trusted.is_empty() && !asks
+        })
     }
 
     fn places(&self, text: &mut String) {

@@ -27,6 +27,8 @@ const MOST: usize = 4096;
 const TIME_TO_CHECK: Duration = Duration::from_secs(10);
 /// How often is looked whether it has.
 const LOOK: Duration = Duration::from_millis(20);
+/// Set where this program passes its sockets on, to tell that from systemd.
+const HANDED_OVER: &str = "TOLLGATE_HANDED_OVER";
 /// The name of a lone socket that has none.
 const LONE_SOCKET: &str = "ingest";
 
@@ -89,7 +91,15 @@ pub(super) fn passed() -> Result<PassedSockets, Failure> {
         }
         sockets.push((name.to_owned(), socket));
     }
-    Ok(PassedSockets::new(sockets))
+    let by_this_program = std::env::var(HANDED_OVER).is_ok_and(|it| it == own_id());
+    Ok(match by_this_program {
+        true => PassedSockets::handed_over(sockets),
+        false => PassedSockets::new(sockets),
+    })
+}
+
+fn own_id() -> String {
+    std::process::id().to_string()
 }
 
 fn is_no_name(name: &str) -> bool {
@@ -171,7 +181,8 @@ impl Image {
             Command::new(program)
                 .arg0(&self.program)
                 .args(&self.arguments)
-                .env("LISTEN_PID", std::process::id().to_string())
+                .env("LISTEN_PID", own_id())
+                .env(HANDED_OVER, own_id())
                 .env("LISTEN_FDS", names.len().to_string())
                 .env("LISTEN_FDNAMES", names.join(":"))
                 .env_remove("LISTEN_FDS_FIRST_FD")

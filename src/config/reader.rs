@@ -442,9 +442,11 @@ mod tests {
 
     #[test]
     fn whole_configurations_are_read_alike() {
+        // Read as it runs: the image is built without them.
+        let file = |name: &str| std::fs::read_to_string(format!("config/{name}")).unwrap();
         for text in [
-            include_str!("../../config/quickstart.toml"),
-            include_str!("../../config/tollgate.toml"),
+            &*file("quickstart.toml"),
+            &*file("tollgate.toml"),
             "[ingest]\nheader_timeout = \"soon\"",
             "[limits]\nmemory = \"much\"",
             "[[project]]\nname = \"a/b\"",

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -43,17 +42,23 @@ pub(super) async fn accept(listener: TcpListener, post: Arc<Post>, shared: Arc<S
     }
     // A listener that is taken out while the others stay: who has come to it is still heard, as far as
     // there is room.
-    while post.retired.load(Ordering::Acquire)
-        && let Some(place) = shared.room.try_enter()
-        && let Poll::Ready(Ok((stream, address))) = listener.poll_accept(&mut idle())
-    {
-        take(stream, address, Some(place), &post, &shared);
+    if !post.retired.load(Ordering::Acquire) {
+        return;
     }
-}
-
-/// A context that nobody is woken by.
-fn idle() -> Context<'static> {
-    Context::from_waker(Waker::noop())
+    // Asked of the socket itself: the runtime may not know of the last ones yet.
+    let Ok(listener) = listener.into_std() else {
+        return;
+    };
+    while let Some(place) = shared.room.try_enter()
+        && let Ok((stream, address)) = listener.accept()
+    {
+        shared.metrics.edge.accepted.inc();
+        let taken = Taken::new(&shared.metrics, Some(place));
+        match stream.set_nonblocking(true) {
+            Ok(()) => serve(stream, address, taken, &post, &shared),
+            Err(_) => taken.ended(ConnectionEnd::Broken),
+        }
+    }
 }
 
 fn take(
@@ -65,14 +70,26 @@ fn take(
 ) {
     shared.metrics.edge.accepted.inc();
     let taken = Taken::new(&shared.metrics, place);
+    // From here on another runtime has it.
+    match stream.into_std() {
+        Ok(stream) => serve(stream, address, taken, post, shared),
+        Err(_) => taken.ended(ConnectionEnd::Broken),
+    }
+}
+
+fn serve(
+    stream: std::net::TcpStream,
+    address: SocketAddr,
+    taken: Taken,
+    post: &Arc<Post>,
+    shared: &Arc<Shared>,
+) {
     let way = post.way.load_full();
     let slot = match slot(address.ip(), &way) {
         Ok(slot) => slot,
         Err(end) => return taken.ended(end),
     };
-    // From here on another runtime has it.
-    let (Ok(stream), Some((runtime, counted))) = (stream.into_std(), shared.threads.choose())
-    else {
+    let Some((runtime, counted)) = shared.threads.choose() else {
         return taken.ended(ConnectionEnd::Broken);
     };
     let post = Arc::clone(post);

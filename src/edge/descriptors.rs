@@ -6,10 +6,13 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::threads;
 use crate::config::{Config, UpstreamKind};
 
 /// For the private listener, the public sockets, keys, journals and the log.
 const OWN: u64 = 128;
+/// Of each thread that serves connections: its poll, a copy of it, and what wakes it.
+const OF_THREAD: u64 = 4;
 /// Connections to one store for requests that are relayed.
 const RELAYED: u64 = 64;
 /// For the files of the embedded store.
@@ -62,7 +65,8 @@ pub fn room(config: &Config, limit: Option<u64>) -> u64 {
     } else {
         0
     };
-    let reserved = OWN + lanes + relayed + embedded;
+    let threads = OF_THREAD * threads::count(config.ingest.threads) as u64;
+    let reserved = OWN + threads + lanes + relayed + embedded;
     // Under a very small limit both sides get something.
     limit.saturating_sub(reserved).max(limit / 4).max(1)
 }

@@ -366,19 +366,22 @@ impl Lifetime {
         true
     }
 
-    /// An answer is to be held back for this long. Until when it is; `None` when none are any more.
-    pub(super) fn holds_back(&self, wait: Duration) -> Option<Instant> {
+    /// An answer is to be held back for this long. Until when it is, and whether it is
+    /// the only one; `None` when none are any more.
+    pub(super) fn holds_back(&self, wait: Duration) -> Option<(Instant, bool)> {
         self.state().waiting.add(wait)
     }
 
     /// An answer that was held back is given, or was given up.
-    pub(super) fn lets_go(&self, given_up: bool) {
+    /// Whether it was the last one that is.
+    pub(super) fn lets_go(&self, given_up: bool) -> bool {
         let mut state = self.state();
-        state.waiting.leave(given_up);
+        let last = state.waiting.leave(given_up);
         if state.waiting.is_futile() {
             drop(state);
             self.called.notify_one();
         }
+        last
     }
 
     /// Something of the client was taken: what was refused before is forgotten.

@@ -7,7 +7,7 @@
 //! Promise: only refusals that are the client's doing wait (`front::Verdict`), and only after
 //! [`FREE`] of them in a row on one connection; what was taken is answered at once, and ends the row.
 //! On one connection they leave one after the other, each after a wait that doubles from [`FIRST`] to
-//! `ingest.refusal_delay`. When more than [`CROWD`] wait on the node, each waits longer in proportion,
+//! `ingest.refusal_delay`. When answers wait on more than [`CROWD`] connections of the node, each waits longer in proportion,
 //! up to [`LONGEST`] times, from its first refusal on: however many clients are refused, so many answers leave in a second and no
 //! more, and those of good clients have room between them. A connection whose network was refused more than [`NETWORK_FREE`] times,
 //! less one for each second, begins where that has led to. The request is over by then: its turn, its
@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use super::lifetime::Lifetime;
 use super::prefixes::Slot;
 use crate::front::{Reply, Verdict};
-use crate::telemetry::{EdgeMetrics, Gauge};
+use crate::telemetry::EdgeMetrics;
 
 /// Refusals in a row that are answered at once: an expired token, and events that were under way
 /// with it.
@@ -35,7 +35,7 @@ const FIRST: Duration = Duration::from_millis(10);
 /// Refusals of a network beyond one each second that do not count for its next connections: many
 /// clients may share an address, and some of them have old tokens.
 const NETWORK_FREE: u32 = 32;
-/// Answers of all clients that wait at once before each waits longer.
+/// Connections with answers that wait, before each waits longer: one client may have many of them on one.
 const CROWD: u64 = 1000;
 /// The most that a wait grows by how many others wait.
 const LONGEST: u64 = 8;
@@ -64,7 +64,8 @@ impl Refusals {
         }
     }
 
-    /// Notes what a request is answered: how long the answer is to wait, while so many others do.
+    /// Notes what a request is answered: how long the answer is to wait, while so many connections
+    /// have some that do.
     pub(super) fn note(&self, reply: &Reply, life: &Lifetime, others: u64) -> Duration {
         let row = self.row.load(Ordering::Relaxed);
         // Nearly always.
@@ -91,14 +92,15 @@ impl Refusals {
 
 /// Holds an answer back. Ends early when the connection is to end.
 pub(super) async fn hold_back(wait: Duration, life: &Lifetime, metrics: &EdgeMetrics) {
-    let Some(until) = life.holds_back(spread(wait)) else {
+    let Some((until, first)) = life.holds_back(spread(wait)) else {
         return;
     };
     metrics.refusals_delayed.inc();
     metrics.refusals_waiting.add(1);
+    metrics.connections_refused.add(u64::from(first));
     let mut held = Held {
         life,
-        waiting: &metrics.refusals_waiting,
+        metrics,
         given_up: true,
     };
     tokio::select! {
@@ -111,14 +113,15 @@ pub(super) async fn hold_back(wait: Duration, life: &Lifetime, metrics: &EdgeMet
 /// An answer that is held back.
 struct Held<'a> {
     life: &'a Lifetime,
-    waiting: &'a Gauge,
+    metrics: &'a EdgeMetrics,
     given_up: bool,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.waiting.sub(1);
-        self.life.lets_go(self.given_up);
+        self.metrics.refusals_waiting.sub(1);
+        let last = self.life.lets_go(self.given_up);
+        self.metrics.connections_refused.sub(u64::from(last));
     }
 }
 
@@ -130,7 +133,7 @@ fn wait_after(row: u32, most: Duration) -> Duration {
     }
 }
 
-/// How long an answer waits while so many others do.
+/// How long an answer waits while others do on so many connections.
 fn among(wait: Duration, others: u64) -> Duration {
     let crowd = u128::from(others.clamp(CROWD, LONGEST * CROWD));
     let micros = wait.as_micros().saturating_mul(crowd) / u128::from(CROWD);
@@ -182,8 +185,8 @@ impl Waiting {
         }
     }
 
-    /// One more: until when it waits, behind the others.
-    pub(super) fn add(&mut self, wait: Duration) -> Option<Instant> {
+    /// One more: until when it waits, behind the others, and whether there are none.
+    pub(super) fn add(&mut self, wait: Duration) -> Option<(Instant, bool)> {
         if self.over {
             return None;
         }
@@ -191,13 +194,14 @@ impl Waiting {
         self.count += 1;
         self.since.get_or_insert(now);
         self.last = self.last.max(now) + wait;
-        Some(self.last)
+        Some((self.last, self.count == 1))
     }
 
-    /// One less.
-    pub(super) fn leave(&mut self, given_up: bool) {
+    /// One less: whether it was the last.
+    pub(super) fn leave(&mut self, given_up: bool) -> bool {
         self.count = self.count.saturating_sub(1);
         self.given_up = self.given_up.saturating_add(u32::from(given_up));
+        self.count == 0
     }
 
     /// Something of the connection was taken.
@@ -281,17 +285,20 @@ mod tests {
         let now = Instant::now();
         let mut waiting = Waiting::new(now);
         for count in 1..=5 {
-            assert_eq!(waiting.add(MOST), Some(now + MOST * count));
+            assert_eq!(waiting.add(MOST), Some((now + MOST * count, count == 1)));
         }
         assert_eq!(waiting.only_since(5), Some(now));
         assert_eq!(waiting.only_since(6), None, "one is being answered");
         tokio::time::advance(MOST * 10).await;
-        assert_eq!(waiting.add(MOST), Some(now + MOST * 11));
-        for _ in 0..6 {
+        assert_eq!(waiting.add(MOST), Some((now + MOST * 11, false)));
+        for left in (0..6).rev() {
             assert!(!waiting.is_futile());
+            assert_eq!(waiting.leave(true), left == 0);
+        }
+        for _ in 6..GIVEN_UP {
+            waiting.add(MOST);
             waiting.leave(true);
         }
-        (6..GIVEN_UP).for_each(|_| waiting.leave(true));
         assert!(waiting.is_futile());
         waiting.forgive();
         assert!(!waiting.is_futile());

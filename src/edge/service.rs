@@ -91,7 +91,7 @@ impl Service<Request<Incoming>> for Requests {
                 }
             };
             if let Some(refusals) = &refusals {
-                let others = metrics.edge.refusals_waiting.get();
+                let others = metrics.edge.connections_refused.get();
                 let wait = refusals.note(&reply, &under_way.0, others);
                 if !wait.is_zero() {
                     refusals::hold_back(wait, &under_way.0, &metrics.edge).await;

@@ -218,16 +218,21 @@ impl Edge {
     /// # Errors
     /// When a certificate cannot be used.
     pub fn prepare(&self, config: &Config) -> Result<Prepared, EdgeError> {
-        let standing = self.standing();
+        // Not held while files are read: a stop needs it.
+        let known: Vec<_> = self
+            .standing()
+            .iter()
+            .map(|it| (it.listener.clone(), it.tls.clone()))
+            .collect();
         let mut all = Vec::new();
         for listener in config.ingest.all_listeners() {
-            let before = standing.iter().find(|it| it.listener.name == listener.name);
+            let before = known.iter().find(|(it, _)| it.name == listener.name);
             let tls = match before {
-                Some(before) if same_tls(&before.listener, &listener) => before.tls.clone(),
+                Some((before, tls)) if same_tls(before, &listener) => tls.clone(),
                 _ => load_tls(&listener, &self.shared.metrics)?,
             };
             let place = |it: &Listener| (it.listen, it.ipv6_only);
-            let moves = before.is_none_or(|it| place(&it.listener) != place(&listener));
+            let moves = before.is_none_or(|(it, _)| place(it) != place(&listener));
             all.push(Next {
                 listener,
                 tls,

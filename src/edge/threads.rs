@@ -43,16 +43,22 @@ impl Drop for Counted {
     }
 }
 
+/// How many threads so many are, with 0 for as many as the runtime has that asks; outside of one, as there
+/// are processors.
+pub(super) fn count(threads: u32) -> usize {
+    match (threads, Handle::try_current()) {
+        (0, Ok(runtime)) => runtime.metrics().num_workers(),
+        (0, Err(_)) => std::thread::available_parallelism().map_or(1, usize::from),
+        (threads, _) => usize::try_from(threads).unwrap_or(1),
+    }
+}
+
 impl Threads {
-    /// Starts so many; with 0, as many as the runtime has that asks.
+    /// Starts so many, as [`count`] counts them.
     ///
     /// # Errors
     /// When the system does not give them.
     pub(super) fn start(count: u32) -> io::Result<Self> {
-        let count = match count {
-            0 => Handle::try_current().map_or(1, |it| it.metrics().num_workers()),
-            count => usize::try_from(count).unwrap_or(1),
-        };
         let start = |_| {
             let runtime = Builder::new_multi_thread()
                 .worker_threads(1)
@@ -64,7 +70,7 @@ impl Threads {
                 connections: Arc::default(),
             })
         };
-        let threads: io::Result<Vec<_>> = (0..count).map(start).collect();
+        let threads: io::Result<Vec<_>> = (0..self::count(count)).map(start).collect();
         threads.map(Self)
     }
 

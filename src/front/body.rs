@@ -184,7 +184,7 @@ fn too_large(cap: usize) -> Refusal {
 /// How a body is compressed, by its headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Encoding {
-    pub(super) codec: Codec,
+    codec: Codec,
     /// `x-log-bodyrawsize`, where it can be believed to be meant in bytes.
     raw_size: Option<usize>,
 }
@@ -224,6 +224,15 @@ impl Encoding {
             }
         };
         Ok(Self { codec, raw_size })
+    }
+
+    /// The bytes that a body of so many has inside, as far as that is known before it is unpacked: no
+    /// more than these are ever made.
+    pub(super) fn plain_size(self, sent: usize) -> Option<usize> {
+        match self.codec {
+            Codec::None => Some(sent),
+            _ => self.raw_size,
+        }
     }
 
     /// The plain bytes of a body: itself, or decompressed into `plain`, of at most `cap` bytes. The

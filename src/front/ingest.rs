@@ -32,7 +32,6 @@ use crate::foundation::budget::{Budget, Lease};
 use crate::gate::identity::state::TicketPass;
 use crate::gate::identity::{Check, Denied, Principal};
 use crate::gate::quota::Charges;
-use crate::logstore::codec::Codec;
 use crate::telemetry::RequestStage;
 
 /// What became of a request that was not refused.
@@ -50,21 +49,16 @@ pub(super) struct Sent {
     pub(super) lease: Lease,
 }
 
-/// From so many bytes on a body takes a millisecond or more: as it is, and packed, where there may be a
-/// thousand times as many.
+/// From so many bytes on a body takes a millisecond or more.
 const LARGE: usize = 64 << 10;
-const LARGE_PACKED: usize = 4 << 10;
 
 impl Sent {
     /// How what it takes to take it is to be done.
-    fn pace(&self) -> Pace {
-        let least = match self.encoding.codec {
-            Codec::None => LARGE,
-            _ => LARGE_PACKED,
-        };
-        match self.bytes.len() < least {
-            true => Pace::Short,
-            false => Pace::Long,
+    pub(super) fn pace(&self) -> Pace {
+        // What does not say how large it is inside may be large. What says so is unpacked no further.
+        match self.encoding.plain_size(self.bytes.len()) {
+            Some(size) if size < LARGE && self.bytes.len() < LARGE => Pace::Short,
+            _ => Pace::Long,
         }
     }
 
@@ -81,14 +75,14 @@ impl Sent {
 
 /// How long the work on a body holds its thread.
 #[derive(Clone, Copy)]
-enum Pace {
+pub(super) enum Pace {
     Short,
     /// Others have the thread meanwhile.
     Long,
 }
 
 impl Pace {
-    fn work<T>(self, work: impl FnOnce() -> T) -> T {
+    pub(super) fn work<T>(self, work: impl FnOnce() -> T) -> T {
         match self {
             Self::Short => work(),
             Self::Long => apart(work),

@@ -23,7 +23,9 @@ impl Front {
         mut sent: Sent,
         charges: &mut Charges,
     ) -> Result<Relayed, Refusal> {
-        let events = self.read_relayed(arrival, check, principal, &mut sent, charges)?;
+        let pace = sent.pace();
+        let events =
+            pace.work(|| self.read_relayed(arrival, check, principal, &mut sent, charges))?;
         if arrival.trial.is_some() {
             arrival.enter(Stage::Delivery);
             arrival.note(|| format!("{events} events would be passed on to the store as they are"));

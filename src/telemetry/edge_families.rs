@@ -18,6 +18,9 @@ const PLAIN: &[(&Declaration, Read)] = &[
     (&declared::HTTPS_REDIRECTS, |m| m.redirected.get()),
     (&declared::REFUSALS_DELAYED, |m| m.refusals_delayed.get()),
     (&declared::REFUSALS_WAITING, |m| m.refusals_waiting.get()),
+    (&declared::REFUSALS_WAITING_CONNECTIONS, |m| {
+        m.connections_refused.get()
+    }),
 ];
 
 impl Metrics {

@@ -266,6 +266,8 @@ pub struct EdgeMetrics {
     pub refusals_delayed: Counter,
     /// Answers that are held back now.
     pub refusals_waiting: Gauge,
+    /// Connections with such answers.
+    pub connections_refused: Gauge,
     /// Requests, by version of HTTP.
     pub requests: Cells<{ HttpVersion::COUNT }>,
     /// Requests, by how their client's address was found.

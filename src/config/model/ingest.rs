@@ -37,7 +37,7 @@ pub struct Ingest {
     pub max_connections_per_prefix: u32,
     /// New connections a second of one network, once it has used up its burst: as many as `max_connections_per_prefix`, and at least a second's worth. Past it, a new one is closed at once. 0 asks for none. The same connections count as for `max_connections_per_prefix`.
     pub connection_rate_per_prefix: u32,
-    /// The most that the answer to a refused request is held back. Of a client that is refused again and again on one connection, or comes back from a network that was, further refusals wait for 10 ms, then twice as long each time, up to this; while more than 1,000 such answers wait, longer in proportion, up to eight times. Other answers never wait. Does not apply to proxies of `trusted_proxies` and `proxy_protocol`; who is behind a PROXY header is held back. `0s` answers all at once.
+    /// The most that the answer to a refused request is held back. Of a client that is refused again and again on one connection, or comes back from a network that was, further refusals wait for 10 ms, then twice as long each time, up to this; while such answers wait on more than 1,000 connections, longer in proportion, up to eight times. Other answers never wait. Does not apply to proxies of `trusted_proxies` and `proxy_protocol`; who is behind a PROXY header is held back. `0s` answers all at once.
     pub refusal_delay: Span,
     /// Bits of an IPv4 address that make a network for the bounds above.
     #[schemars(range(min = 0, max = 32))]

@@ -28,6 +28,8 @@ declare! {
         "Refused requests whose answer was held back, since their client or its network was refused again and again (ingest.refusal_delay).";
     REFUSALS_WAITING = gauge "tollgate_refusals_waiting" []
         "Answers to refused requests that are held back now.";
+    REFUSALS_WAITING_CONNECTIONS = gauge "tollgate_refusals_waiting_connections" []
+        "Connections with answers that are held back now. While there are more than 1,000, each waits longer.";
     CONNECTIONS_ENDED = counter "tollgate_connections_ended_total" ["reason"]
         "Public connections ended, by reason.";
     HTTP_REQUESTS = counter "tollgate_http_requests_total" ["version"]
