@@ -70,7 +70,9 @@ impl Forwarder {
             span.count();
         }
         let began = Instant::now();
+        taken.ask();
         let result = route.destination.put(parcel, taken).await;
+        taken.answered();
         let (sign, verdict) = match &result {
             Ok(()) => (Sign::Well, Verdict::Up),
             Err(failure) => (failure.sign, failure.verdict),

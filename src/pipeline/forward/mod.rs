@@ -226,10 +226,7 @@ impl Forwarder {
             // The deadline may have come before that was done.
             self.deliver_taken(parting, &mut held);
         }
-        if held.events() > 0 && parting.is_none() && taken.count() > 0 {
-            // The others are sent again, and these with them.
-            self.metrics.delivery.resends_in_doubt.inc();
-        }
+        self.note_doubt(&taken, parting.as_ref(), held.events());
         let mut rest = Kept {
             id,
             events,
@@ -260,6 +257,26 @@ impl Forwarder {
             None => self.keep(parcel, held, rest).await,
         }
         None
+    }
+
+    /// Counts a LogGroup of which `left` events are sent again although the destination may have them.
+    fn note_doubt(&self, taken: &Taken, parting: Option<&Parting>, left: u64) {
+        // The others are sent again, and these with them.
+        let partly = parting.is_none() && taken.count() > 0;
+        // The deadline has ended an attempt, and nobody hears what became of it.
+        let asked = taken.is_asked() || parting.is_some_and(Parting::is_asked);
+        let asked = asked && self.lane.spool().is_some();
+        if left == 0 || !(partly || asked) {
+            return;
+        }
+        self.metrics.delivery.resends_in_doubt.inc();
+        if asked {
+            let (project, logstore) = (self.lane.project(), self.lane.logstore());
+            tracing::info!(
+                %project, %logstore, events = left,
+                "a LogGroup was on its way when the stop ended: it is kept, and may come twice"
+            );
+        }
     }
 
     /// The deadline has come in the middle of a LogGroup that is sent in parts, or the quarantine had no
