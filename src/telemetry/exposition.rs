@@ -238,9 +238,9 @@ impl Family {
     }
 }
 
-/// Whether these are the labels of a series that several names share.
+/// Whether these are the labels of a series that several names share, of whichever kind they are.
 fn is_shared(labels: &Labels<'_>) -> bool {
-    labels.first().is_some_and(|(_, value)| *value == OTHER)
+    labels.iter().any(|(_, value)| *value == OTHER)
 }
 
 /// Everything behind the name of a metric.

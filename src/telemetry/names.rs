@@ -151,13 +151,19 @@ mod tests {
         assert_eq!(value(&metrics, folded), Some(3));
     }
 
-    /// Three names of every kind but limits.
-    fn three_of_each(metrics: &Metrics) {
+    /// Three names of every kind but limits. The gauges of projects are shown while they are kept.
+    fn three_of_each(metrics: &Metrics) -> [Arc<Gauge>; 3] {
         for name in ["a", "b", "c"] {
             let cells = metrics.upstream_or_new(name);
             cells.probes.add(7);
             metrics.keep_upstream(name, &cells);
         }
+        let cells = metrics.upstream_or_new("a");
+        let counted = [("p", 3), ("q", 4), ("r", 5)].map(|(project, allowed)| {
+            let gauge = cells.project(project);
+            gauge.set(allowed);
+            gauge
+        });
         for (file, ends) in [("a.pem", 900), ("b.pem", 300), ("c.pem", 500)] {
             let cells = metrics.certificate("main", file);
             cells.not_after.set(ends);
@@ -185,13 +191,14 @@ mod tests {
                 ..GuardFigures::default()
             }]
         });
+        counted
     }
 
     #[test]
     fn upstreams_key_sets_certificates_and_fields_share_as_well() {
         let metrics = Metrics::new();
         metrics.bound_names(1);
-        three_of_each(&metrics);
+        let _counted = three_of_each(&metrics);
         let other = "project=\"_other\",logstore=\"_other\",field=\"_other\"";
         let certificate = "{listener=\"_other\",file=\"_other\"}";
         for (series, expected) in [
@@ -210,6 +217,20 @@ mod tests {
             (
                 "tollgate_delivery_attempt_seconds_count{upstream=\"_other\"}".to_owned(),
                 0,
+            ),
+            (
+                "tollgate_upstream_project_concurrency{upstream=\"a\",project=\"p\"}".to_owned(),
+                3,
+            ),
+            // One line, though the upstream has series of its own.
+            (
+                "tollgate_upstream_project_concurrency{upstream=\"a\",project=\"_other\"}"
+                    .to_owned(),
+                9,
+            ),
+            (
+                "tollgate_metrics_names_folded{kind=\"project\"}".to_owned(),
+                2,
             ),
             // The one that ends first is what somebody has to know.
             (
@@ -248,5 +269,12 @@ mod tests {
         }
         let text = metrics.render(Form::OpenMetrics);
         assert!(!text.contains("\"c\"") && !text.contains("c.pem"), "{text}");
+        let series = text
+            .lines()
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0));
+        let mut seen = BTreeSet::new();
+        for one in series.filter(|line| !line.starts_with('#')) {
+            assert!(seen.insert(one.to_owned()), "twice: {one}");
+        }
     }
 }

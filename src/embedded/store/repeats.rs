@@ -67,10 +67,10 @@ impl Repeats {
             let logstore = keys::logstore(&key).ok_or(StoreError::Damaged)?;
             found.push((head.received, (logstore, print)));
             if found.len() >= 2 * MOST {
-                keep_newest(&mut found);
+                repeats.keep_newest(&mut found);
             }
         }
-        keep_newest(&mut found);
+        repeats.keep_newest(&mut found);
         for (received, known) in found {
             repeats.remember(received, known);
         }
@@ -110,16 +110,17 @@ impl Repeats {
         }
     }
 
+    /// Sorts by time, and leaves no more than may be remembered.
+    fn keep_newest(&self, found: &mut Vec<(u64, Known)>) {
+        found.sort_unstable_by_key(|(received, _)| *received);
+        let too_many = found.len().saturating_sub(MOST);
+        found.drain(..too_many);
+        self.metrics.repeats_forgotten.add(too_many as u64);
+    }
+
     fn is_fresh(&self, received: u64, now: u64) -> bool {
         now.saturating_sub(received) <= self.window
     }
-}
-
-/// Sorts by time, and leaves no more than may be remembered.
-fn keep_newest(found: &mut Vec<(u64, Known)>) {
-    found.sort_unstable_by_key(|(received, _)| *received);
-    let too_many = found.len().saturating_sub(MOST);
-    found.drain(..too_many);
 }
 
 #[cfg(test)]
@@ -174,5 +175,17 @@ mod tests {
         assert_eq!(repeats.metrics.repeats_forgotten.get(), 1);
         assert!(repeats.is_repeat(1, &head(1, 1000)));
         assert!(!repeats.is_repeat(1, &head(0, 1000)), "forgotten");
+    }
+    #[test]
+    fn what_is_too_much_when_the_store_is_opened_is_counted_as_well() {
+        let repeats = repeats(60);
+        let group = |number: u64| (number, (1, print_of(&number.to_be_bytes())));
+        let mut found: Vec<_> = (0..MOST as u64 + 3).rev().map(group).collect();
+        repeats.keep_newest(&mut found);
+        assert_eq!(found.len(), MOST);
+        assert_eq!(found.first(), Some(&group(3)), "the oldest are forgotten");
+        assert_eq!(repeats.metrics.repeats_forgotten.get(), 3);
+        repeats.keep_newest(&mut found);
+        assert_eq!(repeats.metrics.repeats_forgotten.get(), 3);
     }
 }

@@ -163,32 +163,54 @@ impl Packed {
 /// Which events of a LogGroup a destination has taken already: not all of them take it whole or not at
 /// all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::pipeline) struct Taken(Vec<bool>);
+pub(in crate::pipeline) struct Taken {
+    events: Vec<bool>,
+    /// It is being asked to take what is left, and has not answered.
+    asked: bool,
+}
 
 impl Taken {
+    /// An attempt begins: until its answer nobody knows what the destination has.
+    pub(in crate::pipeline) fn ask(&mut self) {
+        self.asked = true;
+    }
+
+    /// An attempt has ended.
+    pub(in crate::pipeline) fn answered(&mut self) {
+        self.asked = false;
+    }
+
+    /// Whether an attempt is under way, or was when it was given up.
+    pub(in crate::pipeline) fn is_asked(&self) -> bool {
+        self.asked
+    }
+
     /// Whether the event at this place was taken.
     pub(in crate::pipeline) fn has(&self, event: usize) -> bool {
-        self.0.get(event).copied().unwrap_or(false)
+        self.events.get(event).copied().unwrap_or(false)
     }
 
     /// How many were taken.
     pub(in crate::pipeline) fn count(&self) -> usize {
-        self.0.iter().filter(|taken| **taken).count()
+        self.events.iter().filter(|taken| **taken).count()
     }
 
     /// It was. Whether that is news.
     pub(in crate::pipeline) fn mark(&mut self, event: usize) -> bool {
-        if self.0.len() <= event {
-            self.0.resize(event + 1, false);
+        if self.events.len() <= event {
+            self.events.resize(event + 1, false);
         }
-        self.0
+        self.events
             .get_mut(event)
             .is_some_and(|taken| !std::mem::replace(taken, true))
     }
 
     /// The same of some of the events, whose places begin at 0.
     pub(in crate::pipeline) fn of(&self, part: &Range<usize>) -> Self {
-        Self(part.clone().map(|event| self.has(event)).collect())
+        Self {
+            events: part.clone().map(|event| self.has(event)).collect(),
+            asked: false,
+        }
     }
 
     /// Runs of events of `part` that were not taken.

@@ -6,8 +6,9 @@
 //! waits, so a lane is in order but for the few batches that are on their way at once.
 //! When the store is down: workers wait with growing pauses, batches stay in the queue, leases stay
 //! taken. Events that the store refuses for good are set aside, so they do not hold up the others.
-//! Not here: one attempt, and what its failure means (`destination`).
+//! Not here: who may make an attempt (`attempt`), and what its failure means (`destination`).
 
+mod attempt;
 mod refused;
 mod traced;
 
@@ -26,14 +27,12 @@ pub(super) use self::refused::RefusedRules;
 use self::traced::begin_span;
 
 use super::batch::{Held, SealedBatch, Waiting};
-use super::delivery::aimd::{Concurrency, Sign, Slot};
-use super::delivery::breaker::{Pass, Verdict};
-use super::delivery::project::ProjectSlot;
+use super::delivery::aimd::Concurrency;
 use super::delivery::span::{DeliverySpan, Links};
 use super::destination::{Failure, Packing, Parcel, Taken};
 use super::lane::Lane;
 use super::lane_spool::{Ending, Job};
-use super::retry::{Backoff, Health, random_share};
+use super::retry::{Backoff, Health};
 use super::spool::BundleId;
 use super::{LaneSpec, Route};
 use crate::config::Delivery;
@@ -76,14 +75,6 @@ impl fmt::Debug for Forwarder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Forwarder").finish_non_exhaustive()
     }
-}
-
-/// The right to make an attempt.
-struct Turn<'a> {
-    slot: Slot<'a>,
-    route: &'a Route,
-    pass: Pass<'a>,
-    project: Option<ProjectSlot<'a>>,
 }
 
 /// How an attempt to send all of a batch went.
@@ -235,10 +226,7 @@ impl Forwarder {
             // The deadline may have come before that was done.
             self.deliver_taken(parting, &mut held);
         }
-        if held.events() > 0 && parting.is_none() && taken.count() > 0 {
-            // The others are sent again, and these with them.
-            self.metrics.delivery.resends_in_doubt.inc();
-        }
+        self.note_doubt(&taken, parting.as_ref(), held.events());
         let mut rest = Kept {
             id,
             events,
@@ -269,6 +257,26 @@ impl Forwarder {
             None => self.keep(parcel, held, rest).await,
         }
         None
+    }
+
+    /// Counts a LogGroup of which `left` events are sent again although the destination may have them.
+    fn note_doubt(&self, taken: &Taken, parting: Option<&Parting>, left: u64) {
+        // The others are sent again, and these with them.
+        let partly = parting.is_none() && taken.count() > 0;
+        // The deadline has ended an attempt, and nobody hears what became of it.
+        let asked = taken.is_asked() || parting.is_some_and(Parting::is_asked);
+        let asked = asked && self.lane.spool().is_some();
+        if left == 0 || !(partly || asked) {
+            return;
+        }
+        self.metrics.delivery.resends_in_doubt.inc();
+        if asked {
+            let (project, logstore) = (self.lane.project(), self.lane.logstore());
+            tracing::info!(
+                %project, %logstore, events = left,
+                "a LogGroup was on its way when the stop ended: it is kept, and may come twice"
+            );
+        }
     }
 
     /// The deadline has come in the middle of a LogGroup that is sent in parts, or the quarantine had no
@@ -415,107 +423,6 @@ impl Forwarder {
     fn delivered(&self, held: Held) {
         self.lane.admission().on_delivered(held.bytes());
         held.delivered();
-    }
-
-    /// The right to make an attempt, once the lane has a slot for it and an upstream is taken for up.
-    /// `again`: it repeats a failed one, and waits for its turn.
-    async fn turn(&self, again: bool) -> Turn<'_> {
-        let slot = self.concurrency.slot().await;
-        let (route, pass) = loop {
-            let (route, pass) = self.route().await;
-            if pass.is_probe() || !again {
-                break (route, pass);
-            }
-            route.upstream.turn().await;
-            if route.upstream.breaker().is_closed() {
-                break (route, pass);
-            }
-        };
-        let project = match &route.project {
-            Some(part) => Some(part.slot(pass.is_probe()).await),
-            None => None,
-        };
-        Turn {
-            slot,
-            route,
-            pass,
-            project,
-        }
-    }
-
-    /// One attempt.
-    async fn attempt(
-        &self,
-        turn: Turn<'_>,
-        parcel: &Parcel,
-        taken: &mut Taken,
-    ) -> Result<(), Failure> {
-        let Turn {
-            slot,
-            route,
-            mut pass,
-            project,
-        } = turn;
-        if let Some(span) = &parcel.span {
-            span.count();
-        }
-        let began = Instant::now();
-        let result = route.destination.put(parcel, taken).await;
-        let (sign, verdict) = match &result {
-            Ok(()) => (Sign::Well, Verdict::Up),
-            Err(failure) => (failure.sign, failure.verdict),
-        };
-        slot.ended(sign, parcel.body.len(), began);
-        if let Some(project) = &project {
-            project.ended(sign, began);
-        }
-        pass.asked_to_wait(result.as_ref().err().and_then(|it| it.retry_after));
-        route.upstream.attempted(began.elapsed());
-        pass.ended(verdict);
-        match &result {
-            Err(error) if verdict == Verdict::Down => route.upstream.failed(error),
-            Ok(()) if !std::ptr::eq(route, &self.store) => {
-                self.metrics.delivery.fallback_groups.inc();
-            }
-            Err(failure) if failure.is_of_credential() => route.upstream.credential_refused(),
-            _ => {}
-        }
-        result
-    }
-
-    /// The store, or while its upstream is down the second one. Either may be up first when both are
-    /// down.
-    async fn route(&self) -> (&Route, Pass<'_>) {
-        let store = &self.store;
-        let Some(fallback) = &self.fallback else {
-            return (store, store.upstream.breaker().pass().await);
-        };
-        tokio::select! {
-            biased;
-            pass = store.upstream.breaker().pass() => (store, pass),
-            pass = fallback.upstream.breaker().pass() => (fallback, pass),
-        }
-    }
-
-    /// Waits before the next attempt; stopping cuts it short, and so does an upstream that is back.
-    /// `asked`: for how long the store wants to be left alone.
-    async fn pause(&self, reason: RetryReason, failures: u32, asked: Option<Duration>) {
-        let share = random_share();
-        let stopping = &self.signals.stopping;
-        let of_upstream = matches!(reason, RetryReason::Network | RetryReason::Busy);
-        let is_up = |route: &Route| route.upstream.breaker().is_closed();
-        if of_upstream && !is_up(&self.store) && self.fallback.as_ref().is_some_and(is_up) {
-            return;
-        }
-        if !stopping.is_cancelled() {
-            tokio::select! {
-                () = tokio::time::sleep(self.backoff.pause_asked(reason, failures, share, asked)) => {}
-                () = self.store.upstream.breaker().recovered(), if of_upstream => {}
-                () = stopping.cancelled() => {}
-            }
-            return;
-        }
-        tokio::time::sleep(self.backoff.pause_while_stopping(reason, failures, share)).await;
     }
 
     fn on_delivered(&self, parcel: &Parcel) {

@@ -108,6 +108,11 @@ impl Parting {
         left
     }
 
+    /// Whether an attempt to send the part at hand is under way.
+    pub(super) fn is_asked(&self) -> bool {
+        self.own.is_asked()
+    }
+
     /// How some of its events have ended.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Stops while something hangs.
 
 use std::future::pending;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -62,6 +62,37 @@ async fn a_part_that_hangs_keeps_no_lane_from_its_disk() {
         ..StopReport::default()
     };
     assert_eq!(report, expected);
+}
+
+#[tokio::test]
+async fn what_the_store_may_have_when_the_deadline_comes_is_counted_as_in_doubt() {
+    for has_disk in [true, false] {
+        let (folder, calls) = (TempDir::new().unwrap(), Arc::<AtomicU64>::default());
+        let counted = Arc::clone(&calls);
+        let store = ScriptedStore::start(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Answer::Hang
+        })
+        .await;
+        let mut setup = Setup::quick();
+        setup.batch.max_events = 1;
+        let mut spec = lane_to(store.address, &setup);
+        let (_directory, log) = log_on(Arc::new(RealFiles), folder.path(), 1 << 30);
+        spec.log = has_disk.then_some(log);
+        let running = Running::of(&setup, vec![spec]);
+        let metrics = running.metrics(0);
+        running.submit(0, &some_events("a", 3)).unwrap();
+        // The store has read two of the three, and the third waits.
+        running.until(|| calls.load(Ordering::SeqCst) == 2).await;
+        let report = running.stop(IMPATIENCE).await;
+        assert_eq!(
+            (report.on_disk, report.lost),
+            if has_disk { (3, 0) } else { (0, 3) }
+        );
+        // What is not sent again is not there twice.
+        let doubts = metrics.delivery.resends_in_doubt.get();
+        assert_eq!(doubts, if has_disk { 2 } else { 0 });
+    }
 }
 
 /// Ten events of the first lane are on their way to its disk, and a thousand wait behind them for which

@@ -33,7 +33,7 @@ declare! {
     DELIVERY_FALLBACK_GROUPS = counter "tollgate_delivery_fallback_groups_total" ["project", "logstore"]
         "LogGroups delivered to the project's fallback, while its upstream was down.";
     DELIVERY_RESENDS_IN_DOUBT = counter "tollgate_delivery_resends_in_doubt_total" ["project", "logstore"]
-        "LogGroups sent again although the store may have taken them: the answer was lost, or a reload or a stop came when it had a part. They can be there twice, with the same __pack_id__.";
+        "LogGroups sent again although the store may have taken them: the answer was lost, a reload or a stop came when it had a part, or a stop's deadline while it was on its way. They can be there twice, with the same __pack_id__.";
     UPSTREAM_PROJECT_CONCURRENCY = gauge "tollgate_upstream_project_concurrency" ["upstream", "project"]
         "LogGroups that all logstores of a project, by its name at the upstream, may have on their way at once, beside the one that each may always have. 0 before the store has said that the project is over its quota.";
     UPSTREAM_BREAKER_OPENED = counter "tollgate_upstream_breaker_opened_total" ["upstream"]

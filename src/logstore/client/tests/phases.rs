@@ -1,6 +1,6 @@
 //! A store that is slow in one phase of a call, and connections that are old or were closed.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -230,4 +230,86 @@ async fn delivery_reads_an_access_key_again_before_it_is_refused() {
     let error = put(&client).await.unwrap_err();
     let reason = RetryReason::Credential;
     assert_eq!(next_step(&error), NextStep::Retry { reason }, "it is used");
+}
+
+#[tokio::test]
+async fn delivery_starts_no_second_reading_of_an_access_key_while_one_hangs() {
+    let server = Server::start(|_| with_id("")).await;
+    let mut endpoint = endpoint(server.base());
+    // Refused, so both ways to read it are tried.
+    endpoint.key.secret = Secret::new("the one of yesterday");
+    let hangs = Arc::new(AtomicBool::new(true));
+    let begun = Arc::new(AtomicUsize::new(0));
+    let (gate, count) = (Arc::clone(&hangs), Arc::clone(&begun));
+    let client = StoreClient::new(endpoint)
+        .unwrap()
+        .with_key_kept_by(KeyKeeper {
+            source: Arc::new(move || {
+                count.fetch_add(1, Ordering::SeqCst);
+                // A test that fails has to end.
+                for _ in 0..2000 {
+                    if !gate.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Ok(key())
+            }),
+            every: Duration::from_millis(1),
+            told: Arc::new(|_| {}),
+        });
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let error = put(&client).await.unwrap_err();
+        let reason = RetryReason::Credential;
+        assert_eq!(next_step(&error), NextStep::Retry { reason });
+    }
+    assert_eq!(begun.load(Ordering::SeqCst), 1);
+    hangs.store(false, Ordering::SeqCst);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while put(&client).await.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "it is read again");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn delivery_uses_no_access_key_of_which_one_half_was_written_when_it_was_read() {
+    let server = Server::start(|_| with_id("")).await;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let told = Arc::<Mutex<Vec<KeyRead>>>::default();
+    let (count, heard) = (Arc::clone(&reads), Arc::clone(&told));
+    let client = StoreClient::new(endpoint(server.base()))
+        .unwrap()
+        .with_key_kept_by(KeyKeeper {
+            source: Arc::new(move || {
+                let of = |id: &str| AccessKey {
+                    id: id.to_owned(),
+                    ..key()
+                };
+                Ok(match count.fetch_add(1, Ordering::SeqCst) {
+                    0 | 2 => of("half-of-each"),
+                    1 => key(),
+                    _ => of("of-today"),
+                })
+            }),
+            every: Duration::from_millis(1),
+            told: Arc::new(move |read| heard.lock().unwrap().push(read)),
+        });
+    let used = |id: &str| {
+        let seen = server.seen();
+        seen.iter()
+            .any(|it| format!("{:?}", it.headers).contains(id))
+    };
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !used("of-today") {
+        assert!(tokio::time::Instant::now() < deadline);
+        drop(put(&client).await);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    assert!(!used("half-of-each"));
+    let told = told.lock().unwrap();
+    assert_eq!(told[..2], [KeyRead::Same, KeyRead::Changed]);
+    assert!(!told[2..].contains(&KeyRead::Changed), "{told:?}");
+    assert!(reads.load(Ordering::SeqCst) >= 5);
 }

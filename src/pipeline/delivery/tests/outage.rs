@@ -194,6 +194,83 @@ async fn delivery_narrows_a_project_for_all_its_lanes_and_holds_up_none_of_them(
     running.stop(PATIENCE).await;
 }
 
+/// Two lanes of a project that may have two LogGroups on their way, of which the second may have 16.
+async fn narrowed(setup: &mut Setup, store: &Moody) -> (Running, Arc<UpstreamMetrics>) {
+    let other = Moody::start(Answer::Refuse(403, "WriteQuotaExceed")).await;
+    setup.batch.max_events = 1;
+    setup.delivery.concurrency = 16;
+    setup.delivery.timeout = Span::secs(2);
+    let upstream = shared(setup);
+    let running = Running::start(setup, &[other.store.address, store.store.address]);
+    let (first, second) = (running.metrics(0), running.metrics(1));
+    running.submit(1, &some_events("a", 600)).unwrap();
+    running
+        .until(|| allowed(&second) == 16 && second.events_held.get() == 0)
+        .await;
+    let [(project, _)] = &*upstream.projects() else {
+        panic!("one project");
+    };
+    let shown = upstream.project(project);
+    running.submit(0, &some_events("a", 1)).unwrap();
+    running.until(|| shown.get() == 1).await;
+    other.becomes(Answer::Take);
+    running.until(|| first.events_held.get() == 0).await;
+    assert_eq!(shown.get(), 2);
+    (running, upstream)
+}
+
+#[tokio::test]
+async fn delivery_that_waited_for_its_project_asks_the_breaker_once_more() {
+    let store = Moody::start(Answer::TakeLate(Duration::from_millis(2))).await;
+    let mut setup = Setup::quick();
+    setup.delivery.breaker.failures = 1;
+    setup.delivery.breaker.pause_min = Span::secs(3600);
+    setup.delivery.breaker.pause_max = Span::secs(3600);
+    let (running, upstream) = narrowed(&mut setup, &store).await;
+    // Two are on their way, and the others have asked the breaker and wait for the project.
+    store.becomes(Answer::Hang);
+    let before = store.calls();
+    running.submit(1, &some_events("b", 8)).unwrap();
+    running.until(|| upstream.opened.get() == 1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(store.calls() - before, 2, "nothing while it is open");
+    assert_eq!(upstream.probes.get(), 0);
+    running.stop(IMPATIENCE).await;
+}
+
+#[tokio::test]
+async fn delivery_that_waited_for_its_project_repeats_no_more_than_configured() {
+    let store = Moody::start(Answer::TakeLate(Duration::from_millis(2))).await;
+    let mut setup = Setup::quick();
+    setup.delivery.breaker.failures = 0;
+    setup.delivery.retries_per_second = 20;
+    let (running, _) = narrowed(&mut setup, &store).await;
+    let metrics = running.metrics(1);
+    let retries = metrics.delivery_retries.get();
+    let refused = Answer::Refuse(401, "Unauthorized");
+    store.becomes(refused);
+    running.submit(1, &some_events("b", 16)).unwrap();
+    running
+        .until(|| metrics.delivery_retries.get() >= retries + 16)
+        .await;
+    // Two hang, and the others wait for the project for longer than until their turn.
+    store.becomes(Answer::Hang);
+    let before = store.calls();
+    running.until(|| store.calls() == before + 2).await;
+    store.becomes(refused);
+    let failed = metrics.delivery.resends_in_doubt.get();
+    running
+        .until(|| metrics.delivery.resends_in_doubt.get() > failed)
+        .await;
+    let before = (store.calls(), Instant::now());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let calls = store.calls() - before.0;
+    // A few may come late, and so close together; not all 14.
+    let most = before.1.elapsed().as_millis() / 50 + 6;
+    assert!(calls as u128 <= most, "{calls} of {most}");
+    running.stop(IMPATIENCE).await;
+}
+
 #[tokio::test]
 async fn delivery_of_a_lane_that_waits_for_a_long_pause_goes_on_when_the_upstream_is_back() {
     let up = Arc::new(AtomicBool::new(false));
