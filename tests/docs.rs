@@ -1,6 +1,7 @@
 //! The documents tell the truth: the table of reasons in docs/protocol.md is the one of the code, so are the
 //! tables of docs/metrics.md, the tests that docs/security.md names are there, and every command of
 //! `tollgate` on any page is one. What the pages print is run by tests/clients/cases/snippets.py.
+//! So does `./test long`: what it calls a run has run something.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::fmt::Write as _;
@@ -306,4 +307,28 @@ fn every_command_of_the_pages_is_one() {
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= 200, "found only {seen}");
+}
+
+#[test]
+fn a_long_run_whose_filter_matches_nothing_fails() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let cargo = folder.path().join("cargo");
+    let path = std::env::var("PATH").unwrap();
+    for (passed, code) in [(0, 1), (3, 0)] {
+        let text =
+            format!("#!/bin/sh\necho 'test result: ok. {passed} passed; 0 failed; 0 ignored'\n");
+        std::fs::write(&cargo, text).unwrap();
+        std::fs::set_permissions(&cargo, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let output = std::process::Command::new("./test")
+            .args(["long", "policies"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .env("PATH", format!("{}:{path}", folder.path().display()))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        assert!(told.contains("20,000 policies"), "{told}");
+    }
 }

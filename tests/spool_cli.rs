@@ -660,6 +660,101 @@ fn events_that_vanish_from_the_disk_of_a_dead_node_are_missing_in_its_books() {
 }
 
 #[test]
+fn a_node_that_was_stopped_while_it_looked_through_its_spool_has_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    stopped(folder, "", 20);
+    // A life that ended with 5 of the 20 found: how far one comes until a stop is not to be had at will.
+    let path = folder.join("books.json");
+    let mut books: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let all = books["logstores"].as_array_mut().unwrap();
+    let book = all.iter_mut().find(|it| it["logstore"] == OPEN).unwrap();
+    let mut earlier = book.clone();
+    let more = [("lives", 1), ("killed", 0), ("left", 20), ("unknown", 15)];
+    more.iter()
+        .for_each(|(name, count)| earlier[*name] = (*count).into());
+    book["earlier"] = earlier;
+    for (name, count) in [("entered", 0), ("recovered", 5), ("waiting", 5)] {
+        book[name] = count.into();
+    }
+    book["recovering"] = true.into();
+    std::fs::write(&path, books.to_string()).unwrap();
+    let (code, book) = dead(folder);
+    assert_eq!((code, count(&book, "onDisk")), (Some(0), 20), "{book}");
+    assert_eq!(
+        (&book["difference"], &book["unknown"]),
+        (&0.into(), &Value::Null)
+    );
+    let table = command(&["audit"], folder, &[]);
+    assert!(table.status.success());
+    let told = err(&table);
+    assert!(told.contains("still looking through its spool"), "{told}");
+    assert!(
+        !told.contains("of earlier lives") && !told.contains("twice"),
+        "{told}"
+    );
+    // The next one finds all of them.
+    let mut node = start(folder);
+    until("all is found", || {
+        count(&audit(&node, folder).1, "recovered") == 20
+    });
+    let (code, book) = audit(&node, folder);
+    let earlier = &book["earlier"];
+    assert_eq!((code, &earlier["unknown"]), (Some(0), &0.into()), "{book}");
+    assert!(node.stop().success());
+}
+
+#[test]
+fn a_spool_that_is_named_in_another_way_has_the_same_books() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    stopped(folder, "", 20);
+    let file = folder.join("spool.ndjson");
+    let file = file.to_str().unwrap();
+    out(&spool(folder, "export", &["-o", file]));
+    let by_relative = |word: &str, more: &[&str]| {
+        let mut command = binary();
+        command.args(["spool", word, "--config", "config.toml"]);
+        command.args(["--spool-dir", "spool"]).args(more);
+        out(&command.current_dir(folder).output().unwrap())
+    };
+    let of = |book: &Value| ["waiting", "onDisk"].map(|it| count(book, it));
+    by_relative("purge", &[&place(), "--yes"]);
+    let (code, book) = dead(folder);
+    assert_eq!((code, of(&book)), (Some(0), [0, 0]), "{book}");
+    by_relative("import", &[file]);
+    let (code, book) = dead(folder);
+    assert_eq!((code, of(&book)), (Some(0), [20, 20]), "{book}");
+    let store = store();
+    configure(folder, Some(&store), "");
+    by_relative("drain", &[]);
+    let (code, book) = dead(folder);
+    assert_eq!((code, of(&book)), (Some(0), [0, 0]), "{book}");
+    assert_eq!(count(&book, "delivered"), 20);
+}
+
+#[test]
+fn a_start_that_fails_late_is_no_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    stopped(folder, "", 20);
+    let config = folder.join("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let short = folder.join("short");
+    std::fs::write(&short, "short").unwrap();
+    // It is read when all but the admin API has started.
+    let token = format!("[admin]\ntoken = \"file:{}\"", short.display());
+    std::fs::write(&config, text.replace("[admin]", &token)).unwrap();
+    let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let failed = command(&["run"], folder, &listen);
+    assert_eq!(failed.status.code(), Some(73), "{}", err(&failed));
+    std::fs::write(&config, text).unwrap();
+    let (code, book) = dead(folder);
+    assert_eq!((code, &book["ended"]), (Some(0), &true.into()), "{book}");
+    assert_eq!(count(&book, "entered"), 20);
+}
+
+#[test]
 fn of_a_node_that_was_killed_the_books_say_what_is_not_known() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -681,6 +776,8 @@ fn of_a_node_that_was_killed_the_books_say_what_is_not_known() {
         "{book}"
     );
     assert_eq!((&book["unknown"], count(&book, "onDisk")), (&20.into(), 0));
+    let table = command(&["audit"], folder, &[]);
+    assert!(err(&table).contains("another container"), "{}", err(&table));
     let mut node = start(folder);
     let (code, book) = audit(&node, folder);
     let earlier = &book["earlier"];

@@ -26,12 +26,12 @@ pub(super) struct BookKeeper {
 }
 
 impl BookKeeper {
-    /// Takes up the books of earlier lives, and writes those of this one from now on. Blocks on the disk.
-    /// A disk that does not take them stops nothing.
+    /// Takes up the books of earlier lives, and writes those of this one from now on: at once, so that a kill
+    /// is seen as one. Blocks on the disk. A disk that does not give or take them stops nothing.
     pub(super) fn start(config: &Config, metrics: &Arc<Metrics>, tasks: &TaskTracker) -> Self {
         let (data_dir, metrics) = (config.data_dir.clone(), Arc::clone(metrics));
-        if let Err(error) = metrics.take_up_books(&data_dir) {
-            tracing::warn!(%error, "the books cannot be written: after a restart they begin anew, or where they were");
+        if let Err(error) = metrics.keep_books(&data_dir, false) {
+            tracing::warn!(%error, "the books cannot be written down; it is tried again: without it a restart goes on from what is there");
         }
         let stop = CancellationToken::new();
         let keeping = keep(data_dir.clone(), Arc::clone(&metrics), stop.clone());

@@ -300,9 +300,12 @@ pub async fn start(
     }
     if let (Some(edge), Some(identity)) = (ingest, running.identity.clone()) {
         running.start_gateway(config, edge, &identity, load)?;
-        running.books = Some(BookKeeper::start(config, &running.metrics, &running.tasks));
     }
     running.start_admin(config, admin)?;
+    // Last: a start that fails is no life, and not told as a kill.
+    if running.pipeline.is_some() {
+        running.books = Some(BookKeeper::start(config, &running.metrics, &running.tasks));
+    }
     running.readiness.set(true);
     Ok(running)
 }

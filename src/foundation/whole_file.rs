@@ -1,8 +1,9 @@
-//! A file that is replaced as a whole: after a crash there is the old one or the new one.
+//! A file that is replaced as a whole: after a crash there is the old one or the new one. The new one
+//! belongs to whom the old one belonged to, where this process may do that.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Puts what `write` writes in place of the file at `path`, and waits until it is on disk. The
@@ -20,7 +21,8 @@ pub fn replace(
         .mode(0o700)
         .create(folder)?;
     let draft = beside(path, "new");
-    let result = write_draft(&draft, write).and_then(|()| fs::rename(&draft, path));
+    let owner = fs::metadata(path).ok().map(|it| (it.uid(), it.gid()));
+    let result = write_draft(&draft, owner, write).and_then(|()| fs::rename(&draft, path));
     if result.is_err() {
         // It may hold the space that is missing.
         drop(fs::remove_file(&draft));
@@ -31,6 +33,7 @@ pub fn replace(
 
 fn write_draft(
     draft: &Path,
+    owner: Option<(u32, u32)>,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut options = OpenOptions::new();
@@ -38,7 +41,13 @@ fn write_draft(
     let mut writer = BufWriter::with_capacity(64 << 10, options.open(draft)?);
     write(&mut writer)?;
     writer.flush()?;
-    writer.get_ref().sync_all()
+    let file = writer.get_ref();
+    if let Some((user, group)) = owner {
+        // A command of the administrator must not take the file from the service. Others may not do
+        // this, and need not.
+        drop(fchown(file, Some(user), Some(group)));
+    }
+    file.sync_all()
 }
 
 /// Moves a file that cannot be read to `NAME.damaged`, over an earlier one.
@@ -53,4 +62,26 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.push(".");
     name.push(ending);
     name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_owner() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "old").unwrap();
+        // Only root may give it to another.
+        drop(std::os::unix::fs::chown(&path, Some(54_321), Some(54_322)));
+        let before = fs::metadata(&path).unwrap();
+        replace(&path, |out| out.write_all(b"new")).unwrap();
+        let after = fs::metadata(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(
+            (after.uid(), after.gid(), after.mode() & 0o777),
+            (before.uid(), before.gid(), 0o600)
+        );
+    }
 }

@@ -314,8 +314,6 @@ const MAX_GONE: usize = 1_000;
 struct Named {
     /// Whether it has series of its own.
     apart: bool,
-    /// It is not configured any more, but its counts are in series that it shares: these never go down.
-    gone: bool,
     cells: Arc<LogstoreMetrics>,
 }
 
@@ -382,8 +380,13 @@ pub struct Metrics {
     pub(super) certificates: Certificates,
     /// What earlier lives of the process have counted.
     earlier: Mutex<BTreeMap<LogstoreKey, Earlier>>,
+    /// Whether that was read.
+    pub(super) knows_earlier: OnceLock<()>,
     /// Cells per project and logstore, from the configuration.
     logstores: Mutex<BTreeMap<LogstoreKey, Named>>,
+    /// Cells of those that are not configured any more, whose counts stay in series that they shared: these
+    /// never go down.
+    gone: Mutex<Vec<Arc<LogstoreMetrics>>>,
     /// Logstores that have series of their own; 0 stands for all.
     max_logstores: Gauge,
     /// Names of the configuration that have series of their own.
@@ -428,36 +431,32 @@ impl Metrics {
         let most = self.max_logstores.get();
         let new = || Named {
             apart: most == 0 || apart < most,
-            gone: false,
             cells: Arc::clone(cells),
         };
         let key = (project.to_owned(), logstore.to_owned());
         let named = map.entry(key).or_insert_with(new);
-        named.gone = false;
         named.cells = Arc::clone(cells);
     }
 
     /// Forgets the cells of a logstore that is not configured any more, and of which nothing is held: its
-    /// series end. Where it shared them its counts stay there, for the first thousand such logstores:
-    /// to a reader a sum that falls is one that began anew.
+    /// series and its books end, and when it comes back it has new ones. Where it shared series its counts
+    /// stay there, for the first thousand that go: to a reader a sum that falls is one that began anew.
     pub fn forget_logstore(&self, project: &str, logstore: &str) {
-        let mut map = self.lock_logstores();
-        let gone = map.values().filter(|it| it.gone).count();
         let key = (project.to_owned(), logstore.to_owned());
-        match map.get_mut(&key) {
-            Some(named) if !named.apart && gone < MAX_GONE => {
-                named.gone = true;
-                named.cells.rest();
-            }
-            _ => {
-                let cells = map.remove(&key).filter(|it| !it.gone).map(|it| it.cells);
-                drop(map);
-                if let Some(cells) = cells {
-                    let book = LogstoreBook::read(project, logstore, &cells);
-                    self.end_book((key, book));
-                }
+        let mut map = self.lock_logstores();
+        let Some(Named { apart, cells }) = map.remove(&key) else {
+            return;
+        };
+        let book = LogstoreBook::read(project, logstore, &cells);
+        if !apart {
+            let mut gone = self.lock_gone();
+            if gone.len() < MAX_GONE {
+                cells.rest();
+                gone.push(cells);
             }
         }
+        drop(map);
+        self.end_book((key, book));
     }
 
     /// Forgets the cells of upstreams that `named` does not name any more.
@@ -513,7 +512,6 @@ impl Metrics {
     pub(super) fn each_logstore(&self) -> Vec<(LogstoreKey, Arc<LogstoreMetrics>)> {
         let map = self.lock_logstores();
         map.iter()
-            .filter(|(_, it)| !it.gone)
             .map(|(key, it)| (key.clone(), Arc::clone(&it.cells)))
             .collect()
     }
@@ -521,14 +519,17 @@ impl Metrics {
     /// The same, by the names that their series have: those that came too late share theirs.
     pub(super) fn shown_logstores(&self) -> Vec<(LogstoreKey, Arc<LogstoreMetrics>)> {
         let map = self.lock_logstores();
+        let other = || (OTHER.to_owned(), OTHER.to_owned());
         let shown = map.iter().map(|(key, it)| {
             let key = match it.apart {
                 true => key.clone(),
-                false => (OTHER.to_owned(), OTHER.to_owned()),
+                false => other(),
             };
             (key, Arc::clone(&it.cells))
         });
-        shown.collect()
+        let gone = self.lock_gone();
+        let gone = gone.iter().map(|cells| (other(), Arc::clone(cells)));
+        shown.chain(gone).collect()
     }
 
     /// The names that the series of a logstore have.
@@ -554,13 +555,18 @@ impl Metrics {
             0 => 0,
             _ => {
                 let map = self.lock_logstores();
-                map.values().filter(|it| !it.apart && !it.gone).count() as u64
+                map.values().filter(|it| !it.apart).count() as u64
             }
         }
     }
 
     pub(super) fn lock_earlier(&self) -> MutexGuard<'_, BTreeMap<LogstoreKey, Earlier>> {
         self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be locked after the logstores, where both are.
+    fn lock_gone(&self) -> MutexGuard<'_, Vec<Arc<LogstoreMetrics>>> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_logstores(&self) -> MutexGuard<'_, BTreeMap<LogstoreKey, Named>> {

@@ -34,6 +34,20 @@ stage() {
   fi
 }
 
+# Runs a command, and fails when no line of its output matches `what`.
+says() {
+  local what=$1 output status=0
+  shift
+  output=$(mktemp)
+  "$@" 2>&1 | tee "$output" || status=$?
+  if ((status == 0)) && ! grep -Eq "$what" "$output"; then
+    echo "test: nothing ran: no line of the output matches '$what'" >&2
+    status=1
+  fi
+  rm -f "$output"
+  return "$status"
+}
+
 summary() {
   local cases_passed=0 cases_failed=0
   if [[ -s $client_report ]]; then

@@ -2,7 +2,9 @@
 //!
 //! Promise: nothing is changed and no lock is taken. Files that a process uses are not judged.
 
+use std::fs::File;
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +35,8 @@ struct DeadBook {
     on_disk: Option<u64>,
     /// Records in its quarantine.
     records: u64,
-    /// What was left by the books less what waits on disk.
+    /// What was left by the books less what waits on disk. Not of a life that ended before it knew what was
+    /// on its disk.
     unknown: Option<i64>,
 }
 
@@ -71,17 +74,44 @@ pub(super) fn audit(config: &Config, form: Form) -> Result<Exit, Failure> {
 }
 
 /// Whether a process holds the lock of the spool, by what the kernel says: to try it could keep a node from
-/// starting.
+/// starting. Of processes of another container the kernel says nothing.
 fn is_used(dir: &Path) -> bool {
-    let Ok(lock) = std::fs::metadata(dir.join(".lock")) else {
+    let path = dir.join(".lock");
+    let Ok(lock) = std::fs::metadata(&path) else {
         return false;
     };
     let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-    let inode = format!(":{}", lock.ino());
+    is_held(&locks, device(&path).as_deref(), lock.ino())
+}
+
+/// Whether there is a lock on a file. Without a device: on one of that number on any.
+fn is_held(locks: &str, device: Option<&str>, inode: u64) -> bool {
+    let file = format!("{}:{inode}", device.unwrap_or_default());
     locks.lines().any(|line| {
         let mut words = line.split_ascii_whitespace();
-        words.any(|it| it == "FLOCK") && words.any(|it| it.ends_with(&inode))
+        let is_file = |word: &str| match device {
+            Some(_) => word == file,
+            None => word.ends_with(&file),
+        };
+        words.any(|it| it == "FLOCK") && words.any(is_file)
     })
+}
+
+/// The device of a file as the kernel's list of locks has it: that of its mount, which on btrfs and in
+/// overlays is not the one that `stat` tells.
+fn device(path: &Path) -> Option<String> {
+    let file = File::open(path).ok()?;
+    let about = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
+    let about = std::fs::read_to_string(about).ok()?;
+    let mount = about.lines().find_map(|it| it.strip_prefix("mnt_id:"))?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let device = mounts.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace();
+        (words.next()? == mount.trim()).then(|| words.nth(1))?
+    })?;
+    let (major, minor) = device.split_once(':')?;
+    let (major, minor) = (major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?);
+    Some(format!("{major:02x}:{minor:02x}"))
 }
 
 /// What the last life has written, held to what is on disk.
@@ -114,7 +144,9 @@ fn beside_disk(config: &Config, dir: &Path, kept: KeptBooks) -> Result<Vec<DeadB
             });
             damaged.map_err(unreadable)?;
         }
-        let unknown = on_disk.map(|found| book.left().wrapping_sub(found).cast_signed());
+        // It had not seen all of its disk, so its books do not say how much that is.
+        let seen = on_disk.filter(|_| !book.recovering);
+        let unknown = seen.map(|found| book.left().wrapping_sub(found).cast_signed());
         // After a stop nothing has happened that is not in the books.
         if let (true, true, Some(unknown)) = (ended, book.balanced, unknown) {
             (book.difference, book.balanced) = (unknown, unknown == 0);
@@ -143,7 +175,9 @@ fn tell_disk(it: &DeadBook) {
     let when = moment::format(it.written);
     let how = match it.ended {
         true => "stopped",
-        false => "killed, or crashed, after the books were written",
+        false => {
+            "killed, or crashed, after the books were written (or it runs in another container: only processes of this one are seen)"
+        }
     };
     let found = match it.on_disk {
         Some(found) => format!("{found} events are on disk"),
@@ -163,5 +197,43 @@ fn tell_disk(it: &DeadBook) {
             "; these are {count} {what} than were left, and what became of so many is not known"
         ));
     }
+    if it.book.recovering {
+        line.push_str(
+            "; it was still looking through its spool then, so these are not held to its books",
+        );
+    }
     output::note(output::escape(&line));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_that_of_its_device_and_file() {
+        let locks = "\
+1: POSIX  ADVISORY  WRITE 11 fe:00:77 0 EOF
+2: FLOCK  ADVISORY  WRITE 12 08:11:5 0 EOF
+2: -> FLOCK  ADVISORY  WRITE 13 08:11:5 0 EOF
+";
+        assert!(is_held(locks, Some("08:11"), 5));
+        for (device, inode) in [("08:12", 5), ("8:11", 5), ("08:11", 15), ("fe:00", 77)] {
+            assert!(!is_held(locks, Some(device), inode), "{device} {inode}");
+        }
+        assert!(is_held(locks, None, 5) && !is_held(locks, None, 77));
+    }
+
+    #[test]
+    fn a_spool_is_used_while_its_lock_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_used(folder.path()), "there is no lock");
+        let path = folder.path().join(".lock");
+        let file = File::create(&path).unwrap();
+        assert!(!is_used(folder.path()));
+        assert!(device(&path).is_some());
+        file.lock().unwrap();
+        assert!(is_used(folder.path()));
+        file.unlock().unwrap();
+        assert!(!is_used(folder.path()));
+    }
 }

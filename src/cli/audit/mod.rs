@@ -29,8 +29,8 @@ readings have one. A line below has the sums of earlier lives, as far as they we
 seconds, and at the end of a stop.
 
 Of a node that does not run: the books of its last life, as last written, beside what its spool has now. After
-a stop these have to be the same. After a kill the last seconds are not in the books, and it is told how many
-events may be concerned.
+a stop these have to be the same, unless it was still looking through its spool. After a kill the last seconds
+are not in the books, and it is told how many events may be concerned.
 
 Examples:
   tollgate audit
@@ -137,7 +137,8 @@ fn tell(books: &[LogstoreBook], form: Form) -> Result<(), Failure> {
                 output::note(output::escape(&line));
             }
         }
-        if let Some(earlier) = &book.earlier {
+        // While it still finds what they have left, that is not unknown.
+        if let (Some(earlier), false) = (&book.earlier, book.recovering) {
             tell_unknown(&name, earlier);
         }
     }

@@ -153,11 +153,9 @@ fn left(spool: &Spool, places: &[Place]) -> Result<(u64, u64), Failure> {
 }
 
 fn deliver(mut config: Config, args: &DrainArgs) -> Result<Exit, Failure> {
-    config.spool.enabled = true;
-    if let Some(dir) = &args.spool_dir {
-        config.spool.dir = Some(dir.clone());
-    }
     let spool = Spool::of(config.clone(), args.spool_dir.clone())?;
+    config.spool.enabled = true;
+    config.spool.dir = Some(spool.dir.clone());
     spool.has_all(&args.places)?;
     let (waiting, unknown) = left(&spool, &args.places)?;
     if waiting == 0 {
@@ -181,8 +179,7 @@ fn deliver(mut config: Config, args: &DrainArgs) -> Result<Exit, Failure> {
         .build()
         .map_err(|error| Failure::new(Exit::Internal, error))?;
     let timeout = args.timeout.map(|timeout| timeout.get());
-    let own = args.spool_dir.is_none();
-    let running = run(&config, (&args.places, own), timeout, waiting);
+    let running = run(&config, (&args.places, spool.has_books()), timeout, waiting);
     let (books, lost) = runtime.block_on(running)?;
     runtime.shutdown_background();
     let (mut delivered, mut aside, mut dropped) = (0, 0, 0);
@@ -217,7 +214,7 @@ fn drained(delivered: u64, aside: u64, dropped: u64, left: u64) -> Result<(), Fa
 /// and how many events were lost.
 async fn run(
     config: &Config,
-    (places, own): (&[Place], bool),
+    (places, has_books): (&[Place], bool),
     timeout: Option<Duration>,
     waiting: u64,
 ) -> Result<(Books, u64), Failure> {
@@ -228,7 +225,7 @@ async fn run(
         let is = |place: &Place| (&place.project, &place.logstore) == (project, logstore);
         places.is_empty() || places.iter().any(is)
     };
-    let draining = app::drain(config, wanted, own)
+    let draining = app::drain(config, wanted, has_books)
         .await
         .map_err(|error| start_failure(&error))?;
     let metrics = draining.metrics();

@@ -319,10 +319,19 @@ impl Spool {
         }
     }
 
+    /// Whether it is the spool of the data directory, whose books its events are in, however it was named.
+    fn has_books(&self) -> bool {
+        let own = app::spool_dir(&self.config);
+        match (self.dir.canonicalize(), own.canonicalize()) {
+            (Ok(dir), Ok(own)) => dir == own,
+            _ => self.dir == own,
+        }
+    }
+
     /// Writes into the books what a command has changed, where it is the spool of the data directory: what
     /// was deleted of a logstore, and what was put there. Its lock is held.
     fn note(&self, place: &Place, deleted: u64, put: u64) {
-        if self.dir != app::spool_dir(&self.config) {
+        if !self.has_books() {
             return;
         }
         let data_dir = &self.config.data_dir;

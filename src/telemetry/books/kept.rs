@@ -3,7 +3,8 @@
 //! Promise: after a stop the file holds all that was counted, and the next life finds on disk what this
 //! one has left, so the difference is 0 ([`Earlier::unknown`]). After a kill it is some seconds old: what
 //! is not known is told, and not guessed. A file that is not there or not whole makes earlier lives
-//! unknown, and stops nothing. Only one process writes it: the one that has the spool.
+//! unknown, and stops nothing. One that cannot be read now may be whole: it is not written over, and read
+//! once it can be. Only one process writes it: the one that has the spool.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -65,15 +66,16 @@ impl KeptBooks {
     /// Reads what is kept in a data directory. Blocks on the disk.
     ///
     /// # Errors
-    /// When it is not there, cannot be read, or is not whole.
+    /// When it is not there, cannot be read, or is not whole ([`io::ErrorKind::InvalidData`]).
     pub fn read(data_dir: &Path) -> io::Result<Self> {
         let file = std::fs::File::open(Self::path(data_dir))?;
         let mut text = String::new();
         file.take(MAX_BYTES).read_to_string(&mut text)?;
-        let kept: Self = serde_json::from_str(&text)?;
+        let damaged = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+        let kept: Self = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         match kept.version {
             VERSION => Ok(kept),
-            other => Err(io::Error::other(format!("it is of version {other}"))),
+            other => Err(damaged(format!("it is of version {other}"))),
         }
     }
 
@@ -142,29 +144,43 @@ impl LogstoreBook {
 }
 
 impl Metrics {
-    /// Takes up what the last life has written in `data_dir`, and says so there at once, so that a kill
-    /// is seen as one. Blocks on the disk.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn take_up_books(&self, data_dir: &Path) -> io::Result<()> {
+    /// Takes up what the last life has written in `data_dir`.
+    fn take_up_books(&self, data_dir: &Path) -> io::Result<()> {
+        let path = KeptBooks::path(data_dir);
         match KeptBooks::read(data_dir) {
-            Ok(kept) => *self.lock_earlier() = kept.into_earlier(),
+            Ok(kept) => {
+                let mut all = self.lock_earlier();
+                for (key, earlier) in kept.into_earlier() {
+                    // What has gone meanwhile, by a reload, is there already.
+                    all.entry(key).or_insert(earlier);
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let path = KeptBooks::path(data_dir);
-                tracing::error!(%error, path = %path.display(), "the books of earlier lives cannot be read; they begin anew; the file is kept as books.json.damaged");
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::error!(%error, path = %path.display(), "the books of earlier lives are damaged; they begin anew; the file is kept as books.json.damaged");
                 whole_file::set_aside(&path);
             }
+            Err(error) => {
+                let why = format!(
+                    "{} cannot be read, and is left as it is: {error}",
+                    path.display()
+                );
+                return Err(io::Error::new(error.kind(), why));
+            }
         }
-        self.keep_books(data_dir, false)
+        Ok(())
     }
 
-    /// Writes the books to `data_dir`. Blocks on the disk.
+    /// Writes the books to `data_dir`; the first time those of the life before are read from there. Blocks
+    /// on the disk. Only one thread may do this at a time.
     ///
     /// # Errors
-    /// When it cannot be written; what was there stays then.
+    /// When those of the life before cannot be read, or it cannot be written; what was there stays then.
     pub fn keep_books(&self, data_dir: &Path, ended: bool) -> io::Result<()> {
+        if self.knows_earlier.get().is_none() {
+            self.take_up_books(data_dir)?;
+            self.knows_earlier.get_or_init(|| ());
+        }
         let Books { logstores, .. } = self.books();
         let has = |key: &LogstoreKey| {
             let mut all = logstores.iter();
@@ -231,7 +247,7 @@ mod tests {
     fn life(folder: &Path) -> std::sync::Arc<Metrics> {
         let metrics = Metrics::new();
         drop(metrics.logstore("p", "l"));
-        metrics.take_up_books(folder).unwrap();
+        metrics.keep_books(folder, false).unwrap();
         metrics
     }
 
@@ -312,6 +328,74 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_for_now_is_left_and_taken_up_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = KeptBooks::path(folder.path());
+        let first = life(folder.path());
+        first.logstore("p", "l").events_entered.add(7);
+        first.logstore("p", "l").spool.waiting.add(7);
+        first.keep_books(folder.path(), true).unwrap();
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::rename(&path, &elsewhere).unwrap();
+        // A link to itself: nobody can open that, root neither.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        let second = Metrics::new();
+        let cells = second.logstore("p", "l");
+        let error = second.keep_books(folder.path(), false).unwrap_err();
+        assert!(error.to_string().contains("left as it is"), "{error}");
+        second.keep_books(folder.path(), false).unwrap_err();
+        assert!(path.is_symlink() && !folder.path().join("books.json.damaged").exists());
+        cells.spool.recovered.add(7);
+        cells.spool.waiting.add(7);
+        assert_eq!(earlier(&second), None);
+        std::fs::rename(&elsewhere, &path).unwrap();
+        second.keep_books(folder.path(), false).unwrap();
+        let found = earlier(&second).unwrap();
+        assert_eq!((found.lives, found.killed, found.unknown), (1, 0, 0));
+        assert_eq!(found.sums.entered, 7);
+    }
+
+    #[test]
+    fn a_logstore_of_shared_series_goes_by_a_reload_and_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Metrics::new();
+        metrics.bound_logstores(1);
+        drop(metrics.logstore("p", "first"));
+        let of = |name: &str| {
+            let mut books = metrics.books().logstores;
+            books.retain(|it| it.logstore == name);
+            let book = books.pop().unwrap();
+            assert!(book.balanced, "{book:?}");
+            book
+        };
+        let cells = metrics.logstore("p", "l");
+        cells.events_entered.add(9);
+        cells.events_delivered.add(4);
+        cells.spool.waiting.add(5);
+        assert!(of("l").earlier.is_none());
+        metrics.forget_logstore("p", "l");
+        // It is not lost while it is away.
+        metrics.keep_books(folder.path(), false).unwrap();
+        let kept = KeptBooks::read(folder.path()).unwrap();
+        assert_eq!((kept.away.len(), kept.logstores.len()), (1, 1));
+        assert_eq!(
+            (kept.away[0].earlier.left, &*kept.away[0].logstore),
+            (5, "l")
+        );
+        // Its disk is looked through again.
+        let again = metrics.logstore("p", "l");
+        again.spool.recovered.add(5);
+        again.spool.waiting.add(5);
+        let book = of("l");
+        assert_eq!((book.sums.entered, book.recovered, book.waiting), (0, 5, 5));
+        let earlier = book.earlier.unwrap();
+        assert_eq!(
+            (earlier.sums.entered, earlier.left, earlier.unknown),
+            (9, 5, 0)
+        );
+    }
+
+    #[test]
     fn what_commands_change_and_who_is_not_configured_stay_in_the_books() {
         let folder = tempfile::tempdir().unwrap();
         let metrics = life(folder.path());
@@ -325,7 +409,7 @@ mod tests {
         // The next life does not have it, and the one after that does.
         let other = Metrics::new();
         drop(other.logstore("p", "other"));
-        other.take_up_books(folder.path()).unwrap();
+        other.keep_books(folder.path(), false).unwrap();
         other.note_purged("p", "other");
         other.keep_books(folder.path(), true).unwrap();
         let mut kept = KeptBooks::read(folder.path()).unwrap();

@@ -196,7 +196,7 @@ fn a_folded_logstore_that_goes_takes_nothing_from_the_sum() {
     );
     assert_eq!(folded().as_deref(), Some("320"));
     assert_eq!(metrics.books().logstores.len(), 2);
-    // It comes back where it was.
+    // It comes back with new cells, and what it had counts still.
     metrics.logstore("p", "third").events_accepted.inc();
     assert_eq!(folded().as_deref(), Some("321"));
     // No more than so many are remembered.
