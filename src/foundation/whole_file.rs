@@ -42,9 +42,10 @@ fn write_draft(
     write(&mut writer)?;
     writer.flush()?;
     let file = writer.get_ref();
-    if let Some((user, group)) = owner {
+    let own = file.metadata().map(|it| (it.uid(), it.gid())).ok();
+    if let Some((user, group)) = owner.filter(|owner| Some(*owner) != own) {
         // A command of the administrator must not take the file from the service. Others may not do
-        // this, and need not.
+        // this, and need not: the service's own unit does not let it.
         drop(fchown(file, Some(user), Some(group)));
     }
     file.sync_all()
