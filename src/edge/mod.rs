@@ -104,9 +104,7 @@ impl Stop {
         // The sockets are looked at before this task comes to its turn again.
         tokio::task::yield_now().await;
     }
-}
 
-impl Stop {
     /// The same for one listener, which may be taken out before the others.
     fn of_one(&self) -> Self {
         Self {
