@@ -125,6 +125,11 @@ impl Bearer {
         &self.key
     }
 
+    /// Whether it is this very key, with these rules, that verified it.
+    pub(super) fn is_under(&self, key: &Arc<Key>) -> bool {
+        Arc::ptr_eq(&self.key, key)
+    }
+
     /// About how many bytes it keeps.
     pub(super) fn weight(&self) -> usize {
         let list = |texts: &Texts| match texts {

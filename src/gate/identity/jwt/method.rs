@@ -228,28 +228,36 @@ impl Method {
     }
 
     /// Whether `signature`, in base64url, is one of `message`.
-    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Option<Proof> {
         match self {
             Self::Hs256(mac) => hmac_matches(mac.clone(), message, signature),
             Self::Hs384(mac) => hmac_matches((**mac).clone(), message, signature),
             Self::Hs512(mac) => hmac_matches((**mac).clone(), message, signature),
             Self::Public(key) => {
                 let mut decoded = [0u8; MAX_SIGNATURE];
-                decode(signature, &mut decoded)
-                    .is_some_and(|signature| key.verify_sig(message, signature).is_ok())
+                let signature = decode(signature, &mut decoded)?;
+                key.verify_sig(message, signature).ok()?;
+                Some(Proof::Public)
             }
         }
     }
 }
 
-fn hmac_matches<M: hmac::Mac>(mut mac: M, message: &[u8], signature: &[u8]) -> bool {
+/// That a signature is one of its message.
+#[derive(Clone, Copy)]
+pub(super) enum Proof {
+    /// The start of the MAC. Nobody without the secret finds two messages with the same.
+    Mac([u8; 16]),
+    Public,
+}
+
+fn hmac_matches<M: hmac::Mac>(mut mac: M, message: &[u8], signature: &[u8]) -> Option<Proof> {
     let mut decoded = [0u8; 64];
-    let Some(signature) = decode(signature, &mut decoded) else {
-        return false;
-    };
+    let signature = decode(signature, &mut decoded)?;
     mac.update(message);
     // Compares in constant time, and refuses every length but the full one.
-    mac.verify_slice(signature).is_ok()
+    mac.verify_slice(signature).ok()?;
+    signature.first_chunk().copied().map(Proof::Mac)
 }
 
 /// Bytes of base64url without padding and without bits left over: one text for one value.
