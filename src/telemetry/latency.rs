@@ -113,6 +113,12 @@ impl<S: Scale> Histogram<S> {
         index
     }
 
+    /// How many were noted.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> u64 {
+        self.counts.iter().map(Counter::get).sum()
+    }
+
     /// What was observed until now.
     pub(super) fn read(&self) -> Observed {
         Observed {

@@ -55,13 +55,8 @@ impl LaneSpool {
     /// Does the jobs until there are none.
     pub(super) fn work(self: &Arc<Self>) {
         let _running = Running(self);
-        let mut last = None::<Instant>;
         loop {
-            if let Some(last) = last
-                && self.is_awaited()
-            {
-                std::thread::sleep(self.used.commit_interval.saturating_sub(last.elapsed()));
-            }
+            std::thread::sleep(self.pause());
             let jobs = {
                 let mut jobs = self.jobs();
                 if jobs.queue.is_empty() {
@@ -70,7 +65,6 @@ impl LaneSpool {
                 }
                 take_group(&mut jobs)
             };
-            last = Some(Instant::now());
             let recover = self.commit(jobs);
             self.upkeep();
             if recover && !self.jobs().closed {
@@ -79,10 +73,16 @@ impl LaneSpool {
         }
     }
 
-    /// Whether clients wait for what is in the queue, and could share the next sync with others.
-    fn is_awaited(&self) -> bool {
+    /// How long what clients wait for may wait for others to share its sync. A sync costs as much as
+    /// some tens of requests, so without it a disk that is quick would be asked for each request alone.
+    fn pause(&self) -> Duration {
         let jobs = self.jobs();
-        jobs.bytes > 0 && jobs.bytes < MAX_GROUP && !jobs.closed
+        match jobs.synced {
+            Some(last) if jobs.bytes > 0 && jobs.bytes < MAX_GROUP && !jobs.closed => {
+                self.used.commit_interval.saturating_sub(last.elapsed())
+            }
+            _ => Duration::ZERO,
+        }
     }
 
     /// Appends, syncs, and tells. Whether there is more to recover.
@@ -107,6 +107,7 @@ impl LaneSpool {
         };
         if let Some(ticket) = ticket {
             let began = Instant::now();
+            self.jobs().synced = Some(began);
             let outcome = ticket.run();
             self.metrics.spool.sync.observe(began.elapsed());
             let synced = self.log().finish_sync(outcome);

@@ -159,6 +159,8 @@ struct Jobs {
     running: bool,
     /// No task is started any more.
     closed: bool,
+    /// When the last sync began.
+    synced: Option<Instant>,
 }
 
 impl LaneSpool {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::gate::Gate;
 use super::{Job, LaneSpool, MAX_PENDING, Pace, SpoolUse};
@@ -104,6 +104,33 @@ async fn submit(lane: &Lane, source: &str, events: usize) {
     let group = some_events(source, events);
     let lease = lane.budget().lease(group.wire_bytes() as u64).unwrap();
     lane.submit(&group, lease).unwrap().settled().await.unwrap();
+}
+
+#[tokio::test]
+async fn requests_share_a_sync_also_when_the_disk_is_quicker_than_they_come() {
+    const ALONE: u32 = 10;
+    let folder = tempfile::tempdir().unwrap();
+    let (lane, metrics) = lane_on(Arc::new(RealFiles), folder.path());
+    let interval = Spool::default().commit_interval.get();
+    let began = Instant::now();
+    for _ in 0..ALONE {
+        submit(&lane, "a", 1).await;
+    }
+    // The first one begins a sync at once.
+    assert!(began.elapsed() >= interval * (ALONE - 1));
+    let group = some_events("a", 1);
+    let mut receipts = Vec::new();
+    for _ in 0..300 {
+        let lease = lane.budget().lease(group.wire_bytes() as u64).unwrap();
+        receipts.push(lane.submit(&group, lease).unwrap());
+        tokio::time::sleep(Duration::from_micros(100)).await;
+    }
+    for receipt in receipts {
+        receipt.settled().await.unwrap();
+    }
+    let most = began.elapsed().as_nanos() / interval.as_nanos() + 1;
+    let syncs = metrics.spool.sync.count();
+    assert!(u128::from(syncs) <= most, "{syncs} {most}");
 }
 
 #[tokio::test]
