@@ -20,6 +20,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::io::AsyncWrite as _;
 
 use super::connection::{Spoken, end};
+use super::echo::Echo;
 use super::lifetime::Lifetime;
 use super::service::Requests;
 use super::transport::Transport;
@@ -43,9 +44,23 @@ pub(super) struct Http1<'s> {
 enum State {
     // To rest allocates nothing: what is small and stays would lie in the room of what was given back.
     Resting(Rest),
-    Awake(Box<Hyper>),
+    Awake(Box<Awake>),
     /// Between the two, inside of one step.
     Turning,
+}
+
+/// A connection in the hands of hyper.
+struct Awake {
+    hyper: Hyper,
+    echo: Echo,
+}
+
+impl Awake {
+    fn poll(&mut self, context: &Context<'_>) -> Poll<hyper::Result<()>> {
+        let mut hyper = Pin::new(&mut self.hyper);
+        self.echo
+            .poll(context, |context| hyper.as_mut().poll(context))
+    }
 }
 
 /// All that is kept of a connection that rests.
@@ -109,7 +124,10 @@ impl<'s> Http1<'s> {
             // Without it hyper drops a request whose client hangs up after the body, before it is kept.
             .half_close(true)
             .serve_connection(io, requests);
-        self.state = State::Awake(Box::new(connection));
+        self.state = State::Awake(Box::new(Awake {
+            hyper: connection,
+            echo: Echo::new(),
+        }));
     }
 }
 
@@ -140,12 +158,11 @@ impl Spoken for Http1<'_> {
         let State::Awake(connection) = &mut self.state else {
             return Poll::Pending;
         };
-        let mut connection = Pin::new(&mut **connection);
         if std::mem::take(&mut self.drains) {
-            if let Poll::Ready(result) = connection.as_mut().poll(context) {
+            if let Poll::Ready(result) = connection.poll(context) {
                 return Poll::Ready(end(result, life));
             }
-            connection.as_mut().graceful_shutdown();
+            Pin::new(&mut connection.hyper).graceful_shutdown();
         }
         let result = ready!(connection.poll(context));
         Poll::Ready(end(result, life))
@@ -158,14 +175,14 @@ impl Spoken for Http1<'_> {
             self.wake();
         }
         if let (false, State::Awake(connection)) = (self.drains, &mut self.state) {
-            Pin::new(&mut **connection).graceful_shutdown();
+            Pin::new(&mut connection.hyper).graceful_shutdown();
         }
     }
 
     fn rest(&mut self) {
         match std::mem::replace(&mut self.state, State::Turning) {
             State::Awake(connection) => {
-                let parts = connection.into_parts();
+                let parts = connection.hyper.into_parts();
                 let mut transport = parts.io.into_inner();
                 transport.put_back(&parts.read_buf);
                 self.state = State::resting(transport, parts.service);

@@ -11,6 +11,7 @@ mod accept;
 mod connection;
 mod crowd;
 pub mod descriptors;
+mod echo;
 mod establish;
 mod frames;
 mod http1;

@@ -1,5 +1,6 @@
 //! The ground: small types and functions that know nothing of Tollgate's job.
 
+pub mod address_text;
 pub mod apart;
 pub mod budget;
 pub mod client_address;

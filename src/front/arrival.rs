@@ -23,6 +23,7 @@ use super::trace::Trace;
 use super::transcode;
 use crate::config::{ClientAddress, QuotaAnswer};
 use crate::event::{EventGroup, Reason, Refusal};
+use crate::foundation::address_text::AddressText;
 use crate::foundation::request_id::RequestId;
 use crate::gate::identity::{self, Facts, Principal};
 use crate::logstore::signature::RequestParts;
@@ -187,7 +188,7 @@ impl<'a> Arrival<'a> {
         self.cookies
             .put_fields(&self.logstore.rules.cookie_fields, stamp);
         if self.logstore.rules.client_address == ClientAddress::Field {
-            let address = self.sender.address.to_string();
+            let address = AddressText::of(self.sender.address);
             transcode::put_content(stamp, b"__tag__:__client_ip__", address.as_bytes());
         }
         if self.action == Action::TrackQuery(Kind::TrackUaGif) {
@@ -239,31 +240,27 @@ fn put_header(stamp: &mut Vec<u8>, field: &[u8], value: &[u8]) {
 pub(super) fn framing_is_plain(parts: &Parts) -> Result<(), Refusal> {
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
     let refuse = |what: &'static str| Err(Refusal::new(Reason::BadFraming, what));
-    match (codings.next(), codings.next()) {
-        (None, _) => {}
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {}
+    let is_chunked = match (codings.next(), codings.next()) {
+        (None, _) => false,
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => true,
         _ => return refuse("transfer-encoding is not exactly one chunked"),
-    }
+    };
     let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    match (lengths.next(), lengths.next()) {
+    let has_length = match (lengths.next(), lengths.next()) {
         (Some(only), None) if !only.as_bytes().iter().all(u8::is_ascii_digit) => {
             return refuse("content-length is not one number");
         }
         (Some(_), Some(_)) => return refuse("content-length stands twice"),
-        _ => {}
-    }
+        (Some(only), None) => only.as_bytes() != b"0",
+        (None, _) => false,
+    };
     match parts.headers.get(EXPECT) {
         Some(expect) if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
             return refuse("expect is not 100-continue");
         }
         _ => {}
     }
-    let has_body = parts.headers.contains_key(TRANSFER_ENCODING)
-        || parts
-            .headers
-            .get(CONTENT_LENGTH)
-            .is_some_and(|length| length.as_bytes() != b"0");
-    if has_body && parts.method == http::Method::GET {
+    if (is_chunked || has_length) && parts.method == http::Method::GET {
         return refuse("a GET with a body");
     }
     Ok(())

@@ -3,7 +3,7 @@
 //! Promise: memory is taken for bytes that are there, never for a length that a client claims.
 //! When the budget is full: 503 `ServerBusy` at once.
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use http::header::EXPECT;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::event::{Reason, Refusal};
 use crate::foundation::budget::{Budget, Lease};
@@ -80,6 +80,13 @@ impl Body for RequestBody {
         }
     }
 
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Wire(body) => body.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+        }
+    }
+
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Wire(body) => body.size_hint(),
@@ -100,23 +107,17 @@ pub(super) async fn read(
     if body.size_hint().lower() > limits.cap as u64 {
         return Err(too_large(limits.cap));
     }
-    let start = Instant::now();
     let mut lease = budget.lease(0).map_err(|_| Reason::MemoryFull)?;
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
-    let timer = tokio::time::sleep_until(limits.deadline(start, 0));
-    let mut timer = pin!(timer);
-    loop {
-        let frame = tokio::select! {
-            biased;
-            frame = body.frame() => frame,
-            () = timer.as_mut() => {
-                let now_due = limits.deadline(start, lease.bytes());
-                if Instant::now() >= now_due {
-                    return Err(too_slow(&limits));
-                }
-                timer.as_mut().reset(now_due);
-                continue;
+    // Most bodies are there with their heads: clock and timer are for the others.
+    let mut patience = None;
+    while !body.is_end_stream() {
+        let frame = match come(body).await {
+            Some(frame) => frame,
+            None => {
+                let patience = patience.get_or_insert_with(|| Patience::new(&limits));
+                patience.wait(body, &limits, lease.bytes()).await?
             }
         };
         let Some(frame) = frame else {
@@ -150,6 +151,55 @@ pub(super) async fn read(
         },
         lease,
     ))
+}
+
+type Came = Option<Result<Frame<Bytes>, hyper::Error>>;
+
+/// What has come of a body, if anything has.
+async fn come(body: &mut RequestBody) -> Option<Came> {
+    std::future::poll_fn(|context| {
+        Poll::Ready(match Pin::new(&mut *body).poll_frame(context) {
+            Poll::Ready(came) => Some(came),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// How long a body is waited for.
+struct Patience {
+    start: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Patience {
+    fn new(limits: &BodyLimits) -> Self {
+        let start = Instant::now();
+        let timer = Box::pin(tokio::time::sleep_until(limits.deadline(start, 0)));
+        Self { start, timer }
+    }
+
+    /// Waits for more of a body of which so many bytes have come.
+    async fn wait(
+        &mut self,
+        body: &mut RequestBody,
+        limits: &BodyLimits,
+        bytes: u64,
+    ) -> Result<Came, Refusal> {
+        loop {
+            tokio::select! {
+                biased;
+                frame = body.frame() => return Ok(frame),
+                () = self.timer.as_mut() => {
+                    let now_due = limits.deadline(self.start, bytes);
+                    if Instant::now() >= now_due {
+                        return Err(too_slow(limits));
+                    }
+                    self.timer.as_mut().reset(now_due);
+                }
+            }
+        }
+    }
 }
 
 /// Reads what is left of a small body, to throw it away. A client that is still writing when the

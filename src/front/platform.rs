@@ -45,7 +45,10 @@ impl<'a> Platform<'a> {
 
     fn of_referer(referer: &'a str) -> Option<Self> {
         let rest = referer.strip_prefix("https://")?;
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let slash = memchr::memchr(b'/', rest.as_bytes());
+        let (host, path) = slash
+            .and_then(|slash| Some((rest.get(..slash)?, rest.get(slash + 1..)?)))
+            .unwrap_or((rest, ""));
         match host {
             "servicewechat.com" | "appservice.wx.com" => {
                 Some(Self::of_path(PlatformLabel::Wechat, path))
@@ -81,8 +84,12 @@ impl<'a> Platform<'a> {
 
     /// `{appid}/{version}/...`.
     fn of_path(label: PlatformLabel, path: &'a str) -> Self {
-        let mut parts = path.split('/');
-        Self::named(label, parts.next(), parts.next())
+        let mut slashes = memchr::memchr_iter(b'/', path.as_bytes());
+        let Some(first) = slashes.next() else {
+            return Self::named(label, Some(path), None);
+        };
+        let second = slashes.next().unwrap_or(path.len());
+        Self::named(label, path.get(..first), path.get(first + 1..second))
     }
 
     fn named(label: PlatformLabel, appid: Option<&'a str>, version: Option<&'a str>) -> Self {
@@ -90,7 +97,7 @@ impl<'a> Platform<'a> {
             (1..=64).contains(&text.len())
                 && text
                     .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
         };
         let development = matches!(version, Some("0" | "devtools"));
         Self {
