@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use support::{Data, OPEN, PROJECT, Tollgate, binary};
+use support::{Data, OPEN, PROJECT, Tollgate, binary, delivering_to, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nx-log-requestid: 6A2F\r\ncontent-length: 0\r\n\r\n";
 
@@ -118,38 +118,13 @@ fn start(store: SocketAddr) -> Tollgate {
 }
 
 fn configuration(store: SocketAddr, folder: &std::path::Path) -> String {
-    std::fs::write(folder.join("secret"), "of yesterday").unwrap();
-    format!(
-        r#"
-[admin]
-listen = "127.0.0.1:1"
-[ingest]
-default_project = "{PROJECT}"
-[batch]
-max_age = "20ms"
-[delivery]
-backoff_min = "5ms"
-backoff_max = "50ms"
-[delivery.breaker]
-pause_min = "50ms"
-pause_max = "100ms"
-[[upstream]]
-name = "store"
-kind = "sls"
-endpoint = "http://{store}"
-region = "cn-x"
-compression = "none"
-access_key_id = "file:{secret}"
-access_key_secret = "file:{secret}"
-[[project]]
-name = "{PROJECT}"
-upstream = "store"
-[[project.logstore]]
-name = "{OPEN}"
-accept = ["anonymous"]
-"#,
-        secret = folder.join("secret").display(),
-    )
+    let secret = folder.join("secret");
+    std::fs::write(&secret, "of yesterday").unwrap();
+    let upstream = format!(
+        "region = \"cn-x\"\ncompression = \"none\"\naccess_key_id = \"file:{}\"",
+        secret.display()
+    );
+    delivering_to(store, &secret, ("max_age = \"20ms\"", &upstream))
 }
 
 fn send(tollgate: &Tollgate, names: &[&str]) {
@@ -160,14 +135,6 @@ fn send(tollgate: &Tollgate, names: &[&str]) {
     let body = serde_json::json!({ "__logs__": logs }).to_string();
     let answer = tollgate.track(OPEN, "", body);
     assert_eq!(answer.status, 200, "{}", answer.text());
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn of(metric: &str, label: &str) -> String {

@@ -7,9 +7,9 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use support::{Data, OPEN, PROJECT, Tollgate, binary};
+use support::{Data, OPEN, PROJECT, Tollgate, binary, delivering_to, until};
 use tollgate::config::SignatureVersion;
 use tollgate::foundation::names::{LogstoreName, ProjectName};
 use tollgate::foundation::secret::Secret;
@@ -116,39 +116,10 @@ accept = ["anonymous"]
 
 /// A node that delivers to the store, one event in a LogGroup, with more in its logstore.
 fn front(store: &Store, folder: &Path, logstore: &str) -> Tollgate {
-    let config = format!(
-        r#"
-[admin]
-listen = "127.0.0.1:1"
-[ingest]
-default_project = "{PROJECT}"
-[batch]
-max_age = "5ms"
-max_events = 1
-[delivery]
-backoff_min = "5ms"
-backoff_max = "50ms"
-[delivery.breaker]
-pause_min = "50ms"
-pause_max = "100ms"
-[[upstream]]
-name = "store"
-kind = "sls"
-endpoint = "http://{store}"
-region = "local"
-access_key_id = "tollgate"
-access_key_secret = "file:{secret}"
-[[project]]
-name = "{PROJECT}"
-upstream = "store"
-[[project.logstore]]
-name = "{OPEN}"
-accept = ["anonymous"]
-{logstore}
-"#,
-        store = store.address,
-        secret = folder.join("secret").display(),
-    );
+    let batch = "max_age = \"5ms\"\nmax_events = 1";
+    let upstream = "region = \"local\"\naccess_key_id = \"tollgate\"";
+    let config = delivering_to(store.address, &folder.join("secret"), (batch, upstream));
+    let config = format!("{config}{logstore}\n");
     std::fs::write(folder.join("front.toml"), config).unwrap();
     let path = folder.join("front.toml");
     let data = Data::Kept(folder.join("data"));
@@ -161,15 +132,6 @@ fn send(tollgate: &Tollgate, ids: std::ops::Range<usize>) {
         let body = serde_json::json!({ "__logs__": [{ "id": format!("event-{id}") }] });
         let answer = tollgate.track(OPEN, "", body.to_string());
         assert_eq!(answer.status, 200, "{}", answer.text());
-    }
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

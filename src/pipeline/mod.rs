@@ -227,6 +227,7 @@ impl Pipeline {
         let machine = Arc::clone(&rules.metrics.machine);
         pipeline.spawn(watch_machine(
             Arc::clone(current),
+            Arc::clone(&pipeline.pace),
             machine,
             stopping.clone(),
         ));

@@ -44,6 +44,50 @@ impl Data {
     }
 }
 
+/// A configuration that delivers to a store by its protocol, with short pauses, and more for its batches and
+/// its upstream. It ends in the section of its logstore.
+pub fn delivering_to(store: SocketAddr, secret: &Path, (batch, upstream): (&str, &str)) -> String {
+    format!(
+        r#"
+[admin]
+listen = "127.0.0.1:1"
+[ingest]
+default_project = "{PROJECT}"
+[batch]
+{batch}
+[delivery]
+backoff_min = "5ms"
+backoff_max = "50ms"
+[delivery.breaker]
+pause_min = "50ms"
+pause_max = "100ms"
+[[upstream]]
+name = "store"
+kind = "sls"
+endpoint = "http://{store}"
+{upstream}
+access_key_secret = "file:{secret}"
+[[project]]
+name = "{PROJECT}"
+upstream = "store"
+[[project.logstore]]
+name = "{OPEN}"
+accept = ["anonymous"]
+"#,
+        secret = secret.display(),
+    )
+}
+
+/// Waits for something that has to come.
+#[track_caller]
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     command.env("NO_COLOR", "1");

@@ -193,7 +193,9 @@ fn rows(book: &LogstoreBook) -> Vec<Vec<String>> {
     ];
     let earlier = book.earlier.as_ref().map(|earlier| {
         let name = format!("  earlier lives ({})", earlier.lives);
-        row(name, &earlier.sums, none(), std::array::from_fn(|_| none()))
+        let doubts = number(earlier.resends_in_doubt);
+        let more = [none(), none(), none(), doubts, none()];
+        row(name, &earlier.sums, none(), more)
     });
     let now = row(name, &book.sums, number(book.recovered), more);
     std::iter::once(now).chain(earlier).collect()

@@ -138,6 +138,8 @@ impl LogstoreBook {
         earlier.lives += 1;
         earlier.killed += u64::from(!ended);
         earlier.sums.add(&self.sums);
+        let doubts = earlier.resends_in_doubt.wrapping_add(self.resends_in_doubt);
+        earlier.resends_in_doubt = doubts;
         earlier.left = left;
         earlier
     }
@@ -271,6 +273,7 @@ mod tests {
                 .at(crate::event::Reason::QuotaExceeded.index());
             aside.add(5);
             cells.events_delivered.add(15);
+            cells.delivery.resends_in_doubt.add(2);
             cells.spool.waiting.add(10 + 10 * number);
             let Some(earlier) = earlier(&metrics) else {
                 assert_eq!(number, 0);
@@ -279,6 +282,7 @@ mod tests {
             };
             assert_eq!((earlier.lives, earlier.killed), (number, 0));
             assert_eq!((earlier.left, earlier.unknown), (10 * number, 0));
+            assert_eq!(earlier.resends_in_doubt, 2 * number);
             let sums = &earlier.sums;
             assert_eq!((sums.entered, sums.delivered), (30 * number, 15 * number));
             assert_eq!(sums.refused["quota_exceeded"], 5 * number);

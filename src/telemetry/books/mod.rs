@@ -138,6 +138,9 @@ pub struct Earlier {
     pub sums: Sums,
     /// What the last of them held when it last wrote, in memory and on disk.
     pub left: u64,
+    /// LogGroups that they sent again, or left to be sent again, although the store may have had them.
+    #[serde(default)]
+    pub resends_in_doubt: u64,
     /// What lives have left less what the next ones have found on disk. 0 after stops. After a kill, of
     /// which not more is known: more than 0 were delivered in its last seconds, or were in memory and are
     /// lost; less than 0 came in its last seconds, or were delivered and come again.
