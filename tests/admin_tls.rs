@@ -638,11 +638,8 @@ print(status("GET", "/api/v1/state"), status("POST", "/api/v1/drain"), flush=Tru
     assert_eq!(rest.trim(), "200 403", "on the same connection");
 }
 
-#[test]
-fn an_authority_that_is_taken_out_ends_connections_that_are_open() {
-    let case = Case::with_clients("optional");
-    // One connection that is idle, and one with a stream that has no end.
-    let script = r#"
+/// One connection that is idle, and one with a stream that has no end.
+const IDLE_AND_LIVE: &str = r#"
 import http.client, json, ssl, sys
 host, port, ca, cert, key = sys.argv[1:]
 context = ssl.create_default_context(cafile=ca)
@@ -674,12 +671,22 @@ except OSError as error:
     rest = error
 print(rest, ended)
 "#;
+
+#[test]
+fn an_authority_that_is_taken_out_ends_connections_that_are_open() {
+    let case = Case::with_clients("optional");
     let (ip, port) = (
         case.tollgate.admin.ip().to_string(),
         case.tollgate.admin.port(),
     );
     let mut child = Command::new("python3")
-        .args(["-c", script, &ip, &port.to_string(), &case.server.ca()])
+        .args([
+            "-c",
+            IDLE_AND_LIVE,
+            &ip,
+            &port.to_string(),
+            &case.server.ca(),
+        ])
         .args([case.clients.path("look.pem"), case.clients.path("look.key")])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
