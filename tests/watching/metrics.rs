@@ -208,7 +208,10 @@ fn made_up_paths_tokens_addresses_and_names_make_no_series() {
     let mut before = series(&tollgate.metrics());
     // How fast a store takes what waits for it is measured only while something waits, which may
     // never be, or not before now.
-    for name in ["tollgate_drain_rate_bytes", "tollgate_expected_delay_seconds"] {
+    for name in [
+        "tollgate_drain_rate_bytes",
+        "tollgate_expected_delay_seconds",
+    ] {
         before.insert(format!("{name}{labels}"));
     }
     make_up(&tollgate, 600, 50_000);
