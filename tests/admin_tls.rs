@@ -638,6 +638,104 @@ print(status("GET", "/api/v1/state"), status("POST", "/api/v1/drain"), flush=Tru
     assert_eq!(rest.trim(), "200 403", "on the same connection");
 }
 
+/// One connection that is idle, and one with a stream that has no end.
+const IDLE_AND_LIVE: &str = r#"
+import http.client, json, ssl, sys
+host, port, ca, cert, key = sys.argv[1:]
+context = ssl.create_default_context(cafile=ca)
+context.load_cert_chain(cert, key)
+def link():
+    one = http.client.HTTPSConnection(host, int(port), context=context, timeout=20)
+    one.connect()
+    one.auto_open = 0
+    return one
+def ask(one, method, path, body=None, **headers):
+    one.request(method, "/api/v1/" + path, body, {"Content-Type": "application/json", **headers})
+    answer = one.getresponse()
+    return answer
+idle, live = link(), link()
+opened = json.loads(ask(idle, "POST", "dashboard/session", '{"certificate": true}').read())
+stream = ask(live, "GET", "live", Authorization="Bearer " + opened["session"])
+stream.readline()
+for line in sys.stdin:
+    answer = ask(idle, "GET", "state")
+    answer.read()
+    print(answer.status, flush=True)
+    if line.startswith("last"):
+        break
+ended = stream.read().decode().strip().splitlines()[-1]
+try:
+    idle.sock.settimeout(20)
+    rest = idle.sock.recv(1)
+except OSError as error:
+    rest = error
+print(rest, ended)
+"#;
+
+#[test]
+fn an_authority_that_is_taken_out_ends_connections_that_are_open() {
+    let case = Case::with_clients("optional");
+    let (ip, port) = (
+        case.tollgate.admin.ip().to_string(),
+        case.tollgate.admin.port(),
+    );
+    let mut child = Command::new("python3")
+        .args([
+            "-c",
+            IDLE_AND_LIVE,
+            &ip,
+            &port.to_string(),
+            &case.server.ca(),
+        ])
+        .args([case.clients.path("look.pem"), case.clients.path("look.key")])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut asks = child.stdin.take().unwrap();
+    let mut say = |word: &[u8]| {
+        let mut line = String::new();
+        asks.write_all(word).unwrap();
+        std::io::BufRead::read_line(&mut lines, &mut line).unwrap();
+        line.trim().to_owned()
+    };
+    assert_eq!(say(b"first\n"), "200");
+    let reload = |text: &str| {
+        std::fs::write(case.tollgate.data_dir().join("config.toml"), text).unwrap();
+        let token = case.token();
+        let more = [&POST[..], &["-H", &token]].concat();
+        let reloaded = case.curl(None, "/api/v1/reload", &more);
+        assert_eq!(reloaded.status, 200, "{reloaded:?}");
+    };
+    // One more, in a file of another name, takes nobody's place; nor do other rules.
+    let next = Authority::new();
+    let both = case.clients.path("both.pem");
+    let text = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+    let (old, new) = (
+        case.clients.path("authority.pem"),
+        next.path("authority.pem"),
+    );
+    std::fs::write(&both, text(old.clone()) + &text(new.clone())).unwrap();
+    let lines_of = format!("hsts = \"2h\"\nclient_auth = \"optional\"\nclient_ca = {both:?}");
+    reload(&config(&case.server, &lines_of, &roles(&ROLES)));
+    assert_eq!(say(b"last\n"), "200", "on the same connection");
+    std::fs::write(&both, text(new)).unwrap();
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success(), "{rest}");
+    let rest = rest.trim();
+    assert!(
+        rest.starts_with("b''") && rest.contains("session"),
+        "{rest}"
+    );
+    assert_ne!(
+        case.by("look", "state", &[]).exit,
+        0,
+        "nor is it let in anew"
+    );
+}
+
 #[test]
 fn the_dashboard_is_opened_by_a_certificate() {
     let case = Case::with_clients("optional");

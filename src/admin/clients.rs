@@ -1,14 +1,15 @@
 //! Who is let in, by the token or by a certificate, and under which names of the listener.
 //!
 //! Promise: names are compared whole, and only those that the configuration lists count. A certificate is
-//! good by TLS before it comes here; when it ends while its connection lives, it is good no more. All of it
-//! can change while connections are open: each call asks anew. What a token has opened ends with it.
+//! good by TLS before it comes here; when it ends while its connection lives, or an
+//! authority is taken out, it is good no more. All of it can change while connections are open: each call asks anew. What a token has opened ends with it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls_pki_types::CertificateDer;
+use tokio_util::sync::CancellationToken;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
@@ -36,6 +37,8 @@ pub(super) struct Visitor {
     pub(super) address: IpAddr,
     /// What it has shown, where it was asked to.
     pub(super) shown: Option<Arc<Shown>>,
+    /// Ends when that may be good no more.
+    pub(super) trust: CancellationToken,
 }
 
 impl Visitor {
@@ -48,6 +51,7 @@ impl Visitor {
                 .as_ref()
                 .and_then(Shown::of)
                 .map(Arc::new),
+            trust: connected.trust.clone(),
         }
     }
 }
@@ -217,8 +221,11 @@ impl AdminClients {
             .any(|host| name.eq_ignore_ascii_case(host))
     }
 
-    /// Who a visitor is by its certificate.
+    /// Who a visitor is by its certificate, while the authorities that it was good by are in force.
     pub(super) fn visitor(&self, visitor: &Visitor) -> Option<Who> {
+        if visitor.trust.is_cancelled() {
+            return None;
+        }
         self.who(visitor.shown.as_ref()?, clock::unix_seconds())
     }
 

@@ -80,6 +80,7 @@ impl PrivateTls {
             return;
         };
         self.hsts.store(hsts(&prepared.rules).map(Arc::new));
+        prepared.files.follow(&self.now.load().files);
         let before = self.now.swap(Arc::new(prepared));
         before.fresh.cancel();
         self.keep_fresh();
@@ -115,6 +116,10 @@ impl Drop for PrivateTls {
 impl TlsSide for PrivateTls {
     fn config(&self) -> Arc<ServerConfig> {
         self.now.load().files.config()
+    }
+
+    fn trust(&self) -> CancellationToken {
+        self.now.load().files.trust()
     }
 
     fn ended(&self, handshake: Handshake) {

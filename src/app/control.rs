@@ -21,6 +21,7 @@ use super::lanes::{
     Clients, LaneMaker, LaneParts, Stores, close_logs, lane_names, open_logs, pipeline_rules,
 };
 use super::plan::{Plan, plan};
+use super::reload_told::{because, dry_message, needs_restart, problem_of, refused_of};
 use super::site::{SiteMaker, security_lane};
 use super::sockets::ADMIN_SOCKET;
 use super::spool::{OpenSpool, spool_keys};
@@ -28,7 +29,7 @@ use super::store_access::StoreAccess;
 use super::upstreams::upstream_names;
 use super::{certificate_problems, identity};
 use crate::admin::{AdminClients, ReloadOrder, ReloadProblem, ReloadRefused, ReloadReport};
-use crate::config::{Checked, Config, Problem, Problems, ReloadBy, Severity, UpstreamKind};
+use crate::config::{Checked, Config, Problems, ReloadBy, Severity, UpstreamKind};
 use crate::edge::{self, Edge};
 use crate::embedded::EmbeddedLogstore;
 use crate::foundation::clock;
@@ -549,52 +550,4 @@ impl Control {
 /// Whether a lane is the one of a specification.
 fn is_of(lane: &Lane, spec: &LaneSpec) -> bool {
     *lane.project() == spec.project && *lane.logstore() == spec.logstore
-}
-
-fn because(error: impl std::fmt::Display) -> ReloadRefused {
-    ReloadRefused::because(error.to_string())
-}
-
-fn refused_of(problems: &Problems) -> ReloadRefused {
-    let wrong = problems.iter();
-    let wrong = wrong.filter(|problem| problem.severity == Severity::Error);
-    ReloadRefused {
-        problems: wrong
-            .map(|problem| problem_of(Some(problems.origin()), problem))
-            .collect(),
-    }
-}
-
-pub(super) fn problem_of(origin: Option<&str>, problem: &Problem) -> ReloadProblem {
-    let place = problem.place.as_ref();
-    ReloadProblem {
-        place: Some(problem.key.clone()).filter(|key| !key.is_empty()),
-        message: problem.message.clone(),
-        hint: problem.help.clone(),
-        file: origin.filter(|it| !it.is_empty()).map(str::to_owned),
-        line: place.map(|place| place.line),
-        column: place.map(|place| place.column),
-    }
-}
-
-fn needs_restart(keys: &[String]) -> ReloadRefused {
-    let problem = |key: &String| ReloadProblem {
-        place: Some(key.clone()),
-        message: "cannot change while the service runs".to_owned(),
-        hint: Some("restart to change it, or hand over with SIGUSR2".to_owned()),
-        ..ReloadProblem::default()
-    };
-    ReloadRefused {
-        problems: keys.iter().map(problem).collect(),
-    }
-}
-
-fn dry_message(report: &ReloadReport) -> String {
-    match (report.changed.len(), report.needs_restart.len()) {
-        (0, 0) => "nothing differs from what is in force".to_owned(),
-        (live, 0) => format!("a reload would change {live} keys"),
-        (live, fixed) => {
-            format!("a reload would be refused: {fixed} keys need a restart; {live} do not")
-        }
-    }
 }

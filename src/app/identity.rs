@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::control::problem_of;
 use super::limits::Limits;
 use super::quality::{self, QualityControl, QualityErrors};
+use super::reload_told::problem_of;
 use super::sharing;
 use crate::admin::{ReloadProblem, ReloadRefused};
 use crate::config::{Config, PartError};

@@ -16,6 +16,7 @@ mod plan;
 mod preview;
 mod quality;
 mod reading;
+mod reload_told;
 mod sharing;
 mod site;
 mod sockets;

@@ -215,7 +215,7 @@ impl Api {
                 "the node at {base} takes neither this certificate nor the token of this data directory; give the certificate a role with [[admin.client]] there, or name its data directory with --data-dir or --config"
             ),
             (_, StatusCode::UNAUTHORIZED) => format!(
-                "the node at {base} does not take the token of this data directory: is it another node? Name its own with --data-dir or --config"
+                "the node at {base} does not take the token of this data directory: is it another node? Name its own with --data-dir or --config. Has the token changed since the node read it? Then send it SIGHUP"
             ),
             (Ok(told), _) => output::escape(told),
             (Err(_), StatusCode::NOT_FOUND) => {

@@ -28,6 +28,8 @@ pub(super) struct Banner<'a> {
     pub(super) keys: &'a [SigningKey],
     /// The program as it was started.
     pub(super) program: &'a str,
+    /// Whether a person reads it now. What is kept, as a journal is, holds no token.
+    pub(super) terminal: bool,
 }
 
 impl Banner<'_> {
@@ -148,10 +150,22 @@ impl Banner<'_> {
         }
         if let Some(key) = key {
             let ttl = key.rules.max_lifetime.as_secs().min(TOKEN_SECONDS);
-            let (project, logstore) = (project.name.as_str(), logstore.name.as_str());
-            let token = identity::mint(key, project, logstore, ttl, None)
-                .map_err(|error| Failure::new(Exit::Internal, error))?;
-            headers.push_str(&format!("    -H 'Authorization: Bearer {token}' \\\n"));
+            let token = match self.terminal {
+                true => {
+                    let (project, logstore) = (project.name.as_str(), logstore.name.as_str());
+                    let token = identity::mint(key, project, logstore, ttl, None)
+                        .map_err(|error| Failure::new(Exit::Internal, error))?;
+                    format!("'Authorization: Bearer {token}'")
+                }
+                false => {
+                    let mut mint = self.command(&["token", "mint"], Some((project, logstore)));
+                    if ttl < TOKEN_SECONDS {
+                        mint.push_str(&format!(" --ttl {ttl}s"));
+                    }
+                    format!("\"Authorization: Bearer $({mint})\"")
+                }
+            };
+            headers.push_str(&format!("    -H {token} \\\n"));
             text.push_str(&format!(" (the token is good for {} minutes)", ttl / 60));
         }
         let name = &logstore.name;
@@ -177,7 +191,27 @@ impl Banner<'_> {
     /// before the event above was sent, whoever types it and when.
     fn tail(&self, project: &Project, logstore: &Logstore) -> Option<String> {
         let upstream = self.config.upstream(project.upstream_of(logstore))?;
-        let mut words = vec![self.program.to_owned(), "tail".to_owned()];
+        let unnamed = choose_logstore(self.config, None, None).ok();
+        let is_unnamed = unnamed == Some((project.name.clone(), logstore.name.clone()));
+        let named = (!is_unnamed).then_some((project, logstore));
+        let mut command = self.command(&["tail"], named);
+        match upstream.kind {
+            UpstreamKind::Kafka | UpstreamKind::Files => return None,
+            UpstreamKind::Embedded => {
+                if let Some(address) = self.moved_logstore() {
+                    command.push_str(&format!(" --logstore-url http://{address}"));
+                }
+            }
+            UpstreamKind::Sls => {}
+        }
+        command.push_str(" --from 15m --follow");
+        Some(command)
+    }
+
+    /// A command of this program on this configuration, and on a logstore, as a shell takes it.
+    fn command(&self, name: &[&str], of: Option<(&Project, &Logstore)>) -> String {
+        let mut words = vec![self.program.to_owned()];
+        words.extend(name.iter().map(|&word| word.to_owned()));
         let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
         if let Some(path) = self.path {
             option("--config", path.display().to_string());
@@ -185,25 +219,12 @@ impl Banner<'_> {
         if let Some(folder) = &self.overrides.data_dir {
             option("--data-dir", folder.display().to_string());
         }
-        let unnamed = choose_logstore(self.config, None, None).ok();
-        let names = (project.name.clone(), logstore.name.clone());
-        if unnamed.as_ref() != Some(&names) {
-            option("--project", names.0.to_string());
-            option("--logstore", names.1.to_string());
+        if let Some((project, logstore)) = of {
+            option("--project", project.name.to_string());
+            option("--logstore", logstore.name.to_string());
         }
-        match upstream.kind {
-            UpstreamKind::Kafka | UpstreamKind::Files => return None,
-            UpstreamKind::Embedded => {
-                if let Some(address) = self.moved_logstore() {
-                    option("--logstore-url", format!("http://{address}"));
-                }
-            }
-            UpstreamKind::Sls => {}
-        }
-        option("--from", "15m".to_owned());
-        words.push("--follow".to_owned());
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-        Some(words.join(" "))
+        words.join(" ")
     }
 
     /// Where the embedded logstore is, when the configuration does not say it.
@@ -260,6 +281,7 @@ mod tests {
             addresses: &addresses(logstore),
             keys: &keys,
             program: "tollgate",
+            terminal: path.is_none(),
         };
         banner.text().unwrap()
     }
@@ -352,7 +374,8 @@ mod tests {
     fn a_configuration_of_ones_own_is_named_with_the_logstore_that_takes_the_event() {
         let config = configuration(&format!("{SHOP}{SLS}"));
         let text = printed(&config, Some("shop.toml"), &Overrides::default(), None);
-        assert!(text.contains("http://127.0.0.1:8080/logstores/web/track \\\n    -H 'x-log-project: shop' \\\n    -H 'Authorization: Bearer "), "{text}");
+        assert!(text.contains("http://127.0.0.1:8080/logstores/web/track \\\n    -H 'x-log-project: shop' \\\n    -H \"Authorization: Bearer $(tollgate token mint --config shop.toml --project shop --logstore web)\" \\\n"), "{text}");
+        assert!(!text.contains("eyJ"), "a journal keeps it: {text}");
         assert_eq!(
             tail(&text),
             Some(

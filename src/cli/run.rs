@@ -1,5 +1,6 @@
 //! `tollgate run`: starts the service and says, for people, how to use it.
 
+use std::io::{self, IsTerminal as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -180,6 +181,7 @@ impl Service<'_> {
             addresses: running.addresses(),
             keys: &running.keys(),
             program: &program(),
+            terminal: io::stdout().is_terminal(),
         };
         output::line(banner.text()?)
     }
@@ -375,7 +377,7 @@ pub(super) fn start_log(log: &Log) -> Result<(), Failure> {
     let rules = LogRules {
         level: &log.level,
         json: log.format == LogFormat::Json,
-        colours: output::colour(&std::io::stderr()),
+        colours: output::colour(&io::stderr()),
     };
     telemetry::log::start(rules).map_err(|error| match error {
         LevelError::Log(_) => Failure::new(Exit::Internal, error),

@@ -244,17 +244,49 @@ impl Edge {
         Ok(Prepared(all))
     }
 
-    /// Binds the addresses that are new. To be called in a runtime.
+    /// Binds the addresses that are new; of one that another listener gives up, the socket is handed
+    /// on, with the connections that wait in it. To be called in a runtime.
     ///
     /// # Errors
     /// When one is taken or not ours. Nothing listens there then.
     pub fn open(&self, config: &Config, prepared: &mut Prepared) -> Result<(), EdgeError> {
+        let staying = prepared.0.iter().filter(|next| !next.moves);
+        let staying: BTreeSet<String> = staying.map(|it| it.listener.name.clone()).collect();
         for next in prepared.0.iter_mut().filter(|next| next.moves) {
-            let mut none = PassedSockets::default();
-            let socket = socket::bind_public(&config.ingest, &next.listener, &mut none)?;
+            let socket = match self.given_up(&staying, &next.listener)? {
+                Some(socket) => socket,
+                None => {
+                    let mut none = PassedSockets::default();
+                    socket::bind_public(&config.ingest, &next.listener, &mut none)?
+                }
+            };
             next.socket = Some(Socket::new(socket, &next.listener)?);
         }
         Ok(())
+    }
+
+    /// A socket at this very place, of a listener that does not stay there.
+    fn given_up(
+        &self,
+        staying: &BTreeSet<String>,
+        wanted: &Listener,
+    ) -> Result<Option<TcpListener>, BindError> {
+        let standing = self.standing();
+        let fits = |it: &&Standing| {
+            it.address == wanted.listen
+                && it.listener.ipv6_only == wanted.ipv6_only
+                && !staying.contains(&it.listener.name)
+        };
+        let Some(before) = standing.iter().find(fits) else {
+            return Ok(None);
+        };
+        let copy = before.copy.try_clone().map(std::net::TcpListener::from);
+        let socket = copy.and_then(TcpListener::from_std);
+        socket.map(Some).map_err(|source| BindError {
+            what: format!("clients (listener `{}`)", wanted.name),
+            address: wanted.listen,
+            source,
+        })
     }
 
     /// Puts in force what was made ready. Nothing of it fails. To be called in a runtime.
@@ -266,6 +298,8 @@ impl Edge {
         self.rules.store(Arc::clone(&rules));
         let mut standing = self.standing();
         let mut before = std::mem::take(&mut *standing);
+        let sockets = prepared.0.iter().filter_map(|it| it.socket.as_ref());
+        let taken: Vec<SocketAddr> = sockets.map(|it| it.address).collect();
         for next in prepared.0 {
             let place = before
                 .iter()
@@ -277,7 +311,7 @@ impl Edge {
                     standing.push(self.change(config, known, listener, tls, &rules));
                 }
                 (known, Some(socket)) => {
-                    known.into_iter().for_each(Standing::retire);
+                    known.into_iter().for_each(|it| it.retire(&taken));
                     let (name, address) = (&listener.name, socket.address);
                     tracing::info!(listener = name, %address, "a listener takes connections");
                     standing.push(self.listen(config, listener, tls, socket, &rules));
@@ -285,7 +319,7 @@ impl Edge {
                 (None, None) => debug_assert!(false, "a new listener was not bound"),
             }
         }
-        before.into_iter().for_each(Standing::retire);
+        before.into_iter().for_each(|it| it.retire(&taken));
     }
 
     /// A listener that stays where it is.
@@ -367,11 +401,13 @@ impl Edge {
 }
 
 impl Standing {
-    /// It accepts nothing more, and its connections end with their next answer.
-    fn retire(self) {
+    /// It accepts nothing more, and its connections end with their next answer. Who waits at an address
+    /// that is taken by another listener is for that one.
+    fn retire(self, taken: &[SocketAddr]) {
         let (name, address) = (&self.listener.name, self.address);
         tracing::info!(listener = name, %address, "a listener was taken out; its connections end");
-        self.post.retired.store(true, Ordering::Release);
+        let last = !taken.contains(&address);
+        self.post.retired.store(last, Ordering::Release);
         self.post.stop.no_more.cancel();
         self.fresh.cancel();
     }

@@ -52,6 +52,8 @@ pub struct ServeOptions {
 pub trait TlsSide: Send + Sync {
     /// What a new connection begins with; asked for each, since certificates change.
     fn config(&self) -> Arc<ServerConfig>;
+    /// Ends once an authority by which clients are let in now is taken out.
+    fn trust(&self) -> CancellationToken;
     /// Told how each handshake went.
     fn ended(&self, handshake: Handshake);
 }
@@ -75,6 +77,9 @@ pub struct Connected {
     /// The certificate that it has shown, where it was asked for one: good by the authorities of the
     /// listener.
     pub certificate: Option<CertificateDer<'static>>,
+    /// Ends when that may be good no more, since an authority was taken out: the connection is closed
+    /// after the request on its way.
+    pub trust: CancellationToken,
 }
 
 /// Smallest read buffer that hyper takes.
@@ -156,10 +161,13 @@ async fn begin<S, B>(
     let mut connected = Connected {
         address,
         certificate: None,
+        trust: CancellationToken::new(),
     };
     let Some(tls) = tls else {
-        return serve_connection(stream, options, service(connected), stop).await;
+        return serve_connection(stream, options, service(connected), stop, None).await;
     };
+    // Before the authorities are read: of two that come in between, the older trust ends too early, not late.
+    let trust = tls.trust();
     let shake = TlsAcceptor::from(tls.config()).accept(stream);
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(options.header_timeout, shake) => shaken,
@@ -176,7 +184,11 @@ async fn begin<S, B>(
     tls.ended(Handshake::Done);
     let chain = stream.get_ref().1.peer_certificates();
     connected.certificate = chain.and_then(|all| Some(all.first()?.clone().into_owned()));
-    serve_connection(stream, options, service(connected), stop).await;
+    let trust = connected.certificate.is_some().then_some(trust);
+    if let Some(trust) = &trust {
+        connected.trust = trust.clone();
+    }
+    serve_connection(stream, options, service(connected), stop, trust).await;
 }
 
 async fn serve_connection<T, S, B>(
@@ -184,6 +196,7 @@ async fn serve_connection<T, S, B>(
     options: ServeOptions,
     service: S,
     stop: CancellationToken,
+    trust: Option<CancellationToken>,
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
@@ -199,9 +212,15 @@ async fn serve_connection<T, S, B>(
         .half_close(true)
         .serve_connection(StallGuard::new(stream, options.write_timeout), service);
     tokio::pin!(connection);
+    let distrusted = async {
+        match trust {
+            Some(trust) => trust.cancelled_owned().await,
+            None => std::future::pending().await,
+        }
+    };
     let result = tokio::select! {
         result = connection.as_mut() => result,
-        () = stop.cancelled() => {
+        () = async { tokio::select! { () = stop.cancelled() => {}, () = distrusted => {} } } => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

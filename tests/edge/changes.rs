@@ -98,6 +98,45 @@ fn a_listener_comes_moves_and_goes_and_its_connections_end_with_their_answer() {
 }
 
 #[test]
+fn an_address_that_one_listener_gives_up_is_taken_by_another_in_the_same_reload() {
+    let tollgate = Tollgate::start_config(&config("", ""));
+    let (first, second) = (free(), free());
+    let two = |more_at: SocketAddr, other_at: SocketAddr| {
+        let other = format!("[[ingest.listener]]\nname = \"other\"\nlisten = \"{other_at}\"\n");
+        config("", &format!("{}{other}", more(more_at, "")))
+    };
+    let listed = |name: &str| {
+        let state = api(&tollgate, "GET", "state").json();
+        let all = state["listeners"].as_array().unwrap().clone();
+        let found = all.into_iter().find(|it| it["name"] == name);
+        found.map(|it| it["address"].as_str().unwrap().to_owned())
+    };
+    reloads(&tollgate, &two(first, second));
+    let mut early = connect(first);
+    assert_eq!(ask(&mut early), (200, true));
+    // They change places, then one has another name: at no moment is an address without a socket.
+    reloads(&tollgate, &two(second, first));
+    assert_eq!(listed("more"), Some(second.to_string()));
+    assert_eq!(listed("other"), Some(first.to_string()));
+    assert_eq!(ask(&mut early), (200, false), "it was of `more`");
+    for address in [first, second] {
+        assert_eq!(ask(&mut connect(address)), (200, true), "{address}");
+    }
+    reloads(&tollgate, &config("", &more(first, "")));
+    until("the place of nobody is closed", || refuses(second));
+    assert_eq!(listed("other"), None);
+    let mut late = connect(first);
+    assert_eq!(ask(&mut late), (200, true));
+    // A reload that is refused hands nothing on.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let answer = reload(&tollgate, &two(taken.local_addr().unwrap(), first));
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert_eq!(ask(&mut late), (200, true), "all is as it was");
+    assert_eq!(listed("more"), Some(first.to_string()));
+    assert_eq!(ask(&mut connect(first)), (200, true));
+}
+
+#[test]
 fn an_address_that_cannot_be_had_leaves_all_as_it_was() {
     let tollgate = Tollgate::start_config(&config("idle_timeout = \"60s\"", ""));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

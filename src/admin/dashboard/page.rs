@@ -162,6 +162,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::config::BudgetPeriod;
+    use crate::telemetry::{BreakerState, CredentialKind, DropReason, Judge, RequestStage};
 
     fn keys(value: &Value) -> BTreeSet<&str> {
         value
@@ -217,6 +219,23 @@ mod tests {
                 of_a_family || quoted.iter().any(|it| all.contains(it.as_str())),
                 "nobody asks for `{key}`"
             );
+        }
+    }
+
+    #[test]
+    fn every_name_of_a_closed_list_has_a_word() {
+        let words: Value = serde_json::from_str(WORDS).unwrap();
+        let known = keys(&words["en"]);
+        let causes = DropReason::ALL.iter().map(|it| ("cause", it.label()));
+        let judges = Judge::ALL.iter().map(|it| ("cause", it.label()));
+        let kinds = CredentialKind::ALL.iter().map(|it| ("kind", it.label()));
+        let breakers = BreakerState::ALL.iter().map(|it| ("breaker", it.label()));
+        let stages = RequestStage::ALL.iter().map(|it| ("stage", it.label()));
+        let periods = [BudgetPeriod::Day, BudgetPeriod::Month].map(|it| ("per", it.as_str()));
+        let all = causes.chain(judges).chain(kinds).chain(breakers);
+        for (family, name) in all.chain(stages).chain(periods) {
+            let word = format!("{family}.{name}");
+            assert!(known.contains(word.as_str()), "`{word}` has no word");
         }
     }
 

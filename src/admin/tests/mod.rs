@@ -7,6 +7,7 @@ use http::HeaderMap;
 use http::header::{ALLOW, WWW_AUTHENTICATE};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::{Config, Identity};
@@ -119,6 +120,7 @@ fn visitor() -> Visitor {
     Visitor {
         address: [127, 0, 0, 1].into(),
         shown: None,
+        trust: CancellationToken::new(),
     }
 }
 

@@ -35,18 +35,24 @@ impl View {
 
 /// Refusals that are named; the others are summed up.
 const REASONS: usize = 6;
-/// The columns that a name gets at least.
+/// The width that a name gets at least.
 const NAME: usize = 20;
+/// The widths of the numbers behind it.
+const NUMBERS: [usize; 8] = [9, 9, 9, 9, 5, 9, 9, 7];
+/// An upstream of which less could be seen is left out.
+const UPSTREAM: usize = 8;
 
 /// The lines of a frame, none longer than the screen is wide.
 pub(super) fn frame(found: &Frame, view: &View) -> Vec<String> {
     let mut lines = head(found, view);
-    let head = columns_head(view.sort);
     let mut lanes: Vec<&LaneView> = found.lanes.iter().collect();
     sort(&mut lanes, view);
     let names = lanes.iter().map(|lane| lane.name.chars().count());
-    let name = names.max().unwrap_or(0).max(NAME);
-    lines.push(cut(&format!("{:<name$} {head}", "LOGSTORE"), view.width));
+    let numbers: usize = NUMBERS.iter().map(|width| width + 1).sum();
+    let name = names.max().unwrap_or(0);
+    let name = name.min(view.width.saturating_sub(numbers)).max(NAME);
+    let (numbers, upstream) = columns_head(view.sort);
+    lines.push(line("LOGSTORE", name, &numbers, &upstream, view.width));
     if let Some(last) = lines.last_mut() {
         *last = coloured(last, 7, view.colours);
     }
@@ -54,7 +60,8 @@ pub(super) fn frame(found: &Frame, view: &View) -> Vec<String> {
     let room = view.height.saturating_sub(lines.len() + 1).max(1);
     let shown = lanes.iter().skip(view.skip).take(room);
     for lane in shown {
-        let line = cut(&row(lane, name), view.width);
+        let (numbers, upstream) = row(lane);
+        let line = line(&escape(&lane.name), name, &numbers, &upstream, view.width);
         let trouble = !matches!(lane.breaker.as_str(), "closed" | "-");
         let colour = match (trouble, lane.waiting > 0 || lane.refused > 0.0) {
             (true, _) => 31,
@@ -136,43 +143,63 @@ fn head(found: &Frame, view: &View) -> Vec<String> {
     shown.collect()
 }
 
-fn columns_head(sort: Sort) -> String {
+/// A line of the table: as many columns as fit, since a number that is cut would be another one.
+fn line(name: &str, of_name: usize, numbers: &[String; 8], upstream: &str, room: usize) -> String {
+    let name = match name.chars().count() > of_name {
+        true => format!("{}~", cut(name, of_name - 1)),
+        false => name.to_owned(),
+    };
+    let mut line = cut(&format!("{name:<of_name$}"), room);
+    let mut left = room.saturating_sub(of_name);
+    for (number, width) in numbers.iter().zip(NUMBERS) {
+        let next = format!(" {number:>width$}");
+        let Some(rest) = left.checked_sub(next.chars().count()) else {
+            return line;
+        };
+        left = rest;
+        line.push_str(&next);
+    }
+    if left >= UPSTREAM + 2 {
+        line.push_str(&cut(&format!("  {upstream}"), left));
+    }
+    line
+}
+
+fn columns_head(sort: Sort) -> ([String; 8], String) {
     let mark = |column: Sort, name: &str| match column == sort {
         true => format!("{name}*"),
         false => name.to_owned(),
     };
-    format!(
-        "{:>9} {:>9} {:>9} {:>9} {:>5} {:>9} {:>9} {:>7}  {}",
+    let numbers = [
         mark(Sort::Events, "in/s"),
-        "out/s",
+        "out/s".to_owned(),
         mark(Sort::Refused, "refused/s"),
         mark(Sort::Memory, "memory"),
-        "share",
+        "share".to_owned(),
         mark(Sort::Spool, "on disk"),
-        "spool",
-        "delay",
-        "upstream",
-    )
+        "spool".to_owned(),
+        "delay".to_owned(),
+    ];
+    (numbers, "upstream".to_owned())
 }
 
-fn row(lane: &LaneView, name: usize) -> String {
+fn row(lane: &LaneView) -> ([String; 8], String) {
     let share = match lane.allowed > 0.0 {
         true => format!("{:.0}%", 100.0 * lane.leased / lane.allowed),
         false => "-".to_owned(),
     };
-    format!(
-        "{:<name$} {:>9} {:>9} {:>9} {:>9} {share:>5} {:>9} {:>9} {:>7}  {} ({})",
-        escape(&lane.name),
+    let numbers = [
         count(lane.events_in),
         count(lane.events_out),
         count(lane.refused),
         bytes(lane.leased),
-        lane.waiting,
+        share,
+        lane.waiting.to_string(),
         bytes(lane.spool_bytes),
         time(lane.delay),
-        escape(&lane.upstream),
-        escape(&lane.breaker),
-    )
+    ];
+    let upstream = format!("{} ({})", escape(&lane.upstream), escape(&lane.breaker));
+    (numbers, upstream)
 }
 
 fn sort(lanes: &mut [&LaneView], view: &View) {
@@ -279,6 +306,45 @@ mod tests {
             "{lines:#?}"
         );
         assert_eq!(order(&view), "ba");
+    }
+
+    #[test]
+    fn a_column_is_shown_whole_or_not_at_all() {
+        let name = "a-project-with-a-long-name/and-a-logstore";
+        let one = LaneView {
+            spool_bytes: 123_456_789.0,
+            upstream: "the-store".to_owned(),
+            breaker: "open".to_owned(),
+            ..lane(name, 12_345.0, 987_654_321)
+        };
+        let found = Frame {
+            lanes: vec![one],
+            ..Frame::default()
+        };
+        let at = |width: usize| {
+            let lines = frame(
+                &found,
+                &View {
+                    width,
+                    ..View::plain()
+                },
+            );
+            let row = lines.last().unwrap();
+            assert!(row.chars().count() <= width, "{row:?}");
+            row.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let all = at(usize::MAX);
+        assert_eq!(all.len(), 11, "{all:?}");
+        for width in 1..140 {
+            let shown = at(width);
+            assert!(shown[0].starts_with('a') && (width < NAME || shown[0].ends_with(['~', 'e'])));
+            let numbers = shown.len().min(9);
+            assert_eq!(shown[1..numbers], all[1..numbers], "at {width}");
+        }
+        // Of eighty columns six numbers are left, the events on disk the last.
+        assert_eq!(at(80).last().unwrap(), "987654321");
     }
 
     #[test]

@@ -32,7 +32,7 @@ use self::settings::{Settings, authorities};
 use self::slot::{Slot, Trouble};
 use self::stamp::Stamp;
 pub use self::view::{CertificateFacts, CertificateView, view};
-use crate::config::Tls;
+use crate::config::{ClientAuth, Tls};
 use crate::foundation::clock;
 use crate::telemetry::{CertificateMetrics, Metrics, TlsHandshake};
 
@@ -64,6 +64,8 @@ pub(super) fn kind(session: &ServerConnection) -> TlsHandshake {
 pub struct ListenerTls {
     settings: Settings,
     current: ArcSwap<ServerConfig>,
+    /// Ends, and begins anew, when an authority of clients is taken out.
+    trust: ArcSwap<CancellationToken>,
     /// Held while files are read, never while a connection is made.
     files: Mutex<Files>,
 }
@@ -121,6 +123,7 @@ impl ListenerTls {
         Ok(Arc::new(Self {
             settings,
             current,
+            trust: ArcSwap::default(),
             files: Mutex::new(files),
         }))
     }
@@ -129,6 +132,27 @@ impl ListenerTls {
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         self.current.load_full()
+    }
+
+    /// Ends once an authority by which clients are let in now is taken out. To be asked for before
+    /// [`Self::config`].
+    #[must_use]
+    pub fn trust(&self) -> CancellationToken {
+        CancellationToken::clone(&self.trust.load())
+    }
+
+    /// It takes the place of another: whom that has let in stays only where nobody is missing here.
+    pub fn follow(&self, before: &Self) {
+        let held = |tls: &Self| {
+            let files = tls.files.lock().unwrap_or_else(PoisonError::into_inner);
+            let asks = tls.settings.rules.client_auth != ClientAuth::None;
+            files.authorities().filter(|_| asks)
+        };
+        if are_kept(held(before).as_deref(), held(self).as_deref()) {
+            self.trust.store(before.trust.load_full());
+        } else {
+            before.trust.load().cancel();
+        }
     }
 
     /// Looks at the files every `reload_interval` until `stop`.
@@ -152,9 +176,15 @@ impl ListenerTls {
     pub fn refresh(&self, forced: bool) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let now = clock::unix_seconds();
+        let before = files.authorities();
         if files.look(&self.settings, forced, now) {
             match files.config(&self.settings) {
-                Ok(config) => self.current.store(config),
+                Ok(config) => {
+                    self.current.store(config);
+                    if !are_kept(before.as_deref(), files.authorities().as_deref()) {
+                        self.trust.swap(Arc::default()).cancel();
+                    }
+                }
                 Err(error) => tracing::error!(%error, "changed certificates cannot be used"),
             }
         }
@@ -162,7 +192,17 @@ impl ListenerTls {
     }
 }
 
+/// Whether all authorities of the one store are in the other.
+fn are_kept(before: Option<&RootCertStore>, now: Option<&RootCertStore>) -> bool {
+    let known = now.map_or(&[][..], |it| &it.roots);
+    before.is_none_or(|it| it.roots.iter().all(|root| known.contains(root)))
+}
+
 impl Files {
+    fn authorities(&self) -> Option<Arc<RootCertStore>> {
+        self.clients.as_ref().map(|it| Arc::clone(&it.roots))
+    }
+
     /// Looks at every file; true when something is new.
     fn look(&mut self, settings: &Settings, forced: bool, now: u64) -> bool {
         let mut changed = false;

@@ -216,10 +216,16 @@ const scenarios = {
     const page = await desk.loggedIn({ locale: 'zh-CN', colorScheme: 'dark' });
     await settle(page, 5000);
     const chinese = await page.locator('#entering-title').textContent();
+    const limit = await page.locator('#limit-cards').textContent();
     const lang = await page.locator('html').getAttribute('lang');
     const dark = await page.locator('html').getAttribute('data-theme');
     await page.locator('#refusal-rows summary').first().click();
     const refusal = await page.locator('#refusal-rows li').first().textContent();
+    const stranger = await desk.page({ locale: 'zh-CN' });
+    await desk.login(stranger, 'not-the-token-of-this-node-at-all');
+    await stranger.locator('#login-fault:not(:empty)').waitFor(WAIT);
+    const wrong = await stranger.locator('#login-fault').textContent();
+    desk.faults.splice(0); // the browser itself tells of the 401
     await desk.picture(page, 'chinese-dark');
     const axe = await desk.axe(page);
     await page.getByRole('button', { name: '浅色' }).click();
@@ -230,7 +236,7 @@ const scenarios = {
     await page.locator('#link.good').waitFor(WAIT);
     const kept = [await page.locator('#entering-title').textContent(), await page.locator('html').getAttribute('data-theme')];
     await stop();
-    return { chinese, lang, dark, refusal, axe, light, english, kept };
+    return { chinese, limit, wrong, lang, dark, refusal, axe, light, english, kept };
   },
 
   /** On a phone nothing is wider than the screen, and everything can be reached. */
@@ -240,6 +246,7 @@ const scenarios = {
     await settle(page, 5000);
     const width = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
     const wide = await page.evaluate(() => [...document.querySelectorAll('body *')].filter((it) => it.getBoundingClientRect().right > window.innerWidth && !it.closest('.scroll, nav, dialog, .unseen, .skip')).map((it) => it.outerHTML.slice(0, 120)));
+    const cut = await page.evaluate(() => ['outcomes', 'latency'].filter((id) => { const box = document.getElementById(id).closest('.scroll'); return box.scrollWidth > box.clientWidth; }));
     await desk.picture(page, 'phone');
     await page.getByRole('button', { name: 'Share' }).tap();
     await page.getByText('More limits').tap();
@@ -247,7 +254,7 @@ const scenarios = {
     await desk.picture(page, 'phone-dialog', { fullPage: false });
     const axe = await desk.axe(page);
     await stop();
-    return { width, wide, dialog, axe };
+    return { width, wide, cut, dialog, axe };
   },
 
   /** From the way in to a link that is revoked, without a mouse. */

@@ -115,6 +115,8 @@ function stretch(micros) {
 
 /** A time from unix seconds, in the zone of the viewer. */
 const moment = (seconds) => new Intl.DateTimeFormat(locale(), { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(seconds * 1000));
+/** The day of a time from unix seconds. */
+const day = (seconds) => new Intl.DateTimeFormat(locale(), { dateStyle: 'medium' }).format(new Date(seconds * 1000));
 const timeOf = (seconds) => el('time', { dateTime: new Date(seconds * 1000).toISOString() }, moment(seconds));
 
 // === language and theme ===

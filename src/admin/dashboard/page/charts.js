@@ -38,7 +38,7 @@ class Chart {
       ...this.size(),
       legend: { live: true },
       cursor: { points: { size: 6 } },
-      padding: [12, 24, 0, 0],
+      padding: [12, 32, 0, 0],
       scales: { x: { range: (plot, first, last) => [Math.min(first, last - LEAST_SECONDS), last] }, y: { range: (plot, least, most) => [0, Math.max(1, (most ?? 0) * 1.1)] } },
       series: [
         { label: word('time'), value: (plot, value) => (value === null ? '–' : clock.format(value * 1000)) },

@@ -59,7 +59,7 @@ function drawRefusals(anew = false) {
     const facts = [
       [word('explanation'), sentence(what, fix)],
       [word('logstore'), it.logstore?.join('/')], [word('stageOf'), named('stage', it.stage)], [word('limit'), it.limit],
-      [word('client'), it.client], [word('credential'), it.credential && [it.credential.kind, it.credential.name ?? it.credential.key].filter(Boolean).join(' ')],
+      [word('client'), it.client], [word('credential'), it.credential && [named('kind', it.credential.kind), it.credential.name ?? it.credential.key].filter(Boolean).join(' ')],
       [word('origin'), it.origin], [word('request'), it.path && `${it.method} ${it.path}`], [word('requestId'), it.id],
     ];
     const line = el('summary', {}, el('span', { className: 'line' },

@@ -242,6 +242,13 @@ function drawUpstreams(look) {
   }));
 }
 
+/** What a limit allows. */
+function allowed(limit) {
+  const windows = limit.windows.map((it) => word('limitWindow', { count: whole(it.count), unit: named('unit', limit.unit), per: named('per', it.per) }));
+  const each = limit.key.length ? word('limitEach', { key: limit.key.join(word('limitAnd')) }) : word('limitInAll');
+  return `${windows.join(word('limitAnd'))} ${each}`;
+}
+
 function drawLimits(look) {
   at('no-limits').hidden = look.limits.length > 0;
   const box = at('limit-cards');
@@ -257,16 +264,16 @@ function drawLimits(look) {
     if (box.children[index] !== card) box.insertBefore(card, box.children[index] ?? null);
     const [title, policy, counts, region] = card.children;
     const [caption, head, body] = region.firstElementChild.children;
-    const places = [...(limit.projects ?? []), ...(limit.logstores ?? [])].join(', ') || word('all');
+    const places = [...(limit.projects ?? []), ...(limit.logstores ?? [])].join(', ');
     write(title, limit.name);
-    write(policy, `${limit.policy} · ${named('mode', limit.mode)} · ${word('limitFor', { places })}`);
+    write(policy, `${allowed(limit)} · ${named('mode', limit.mode)} · ${places ? word('limitFor', { places }) : word('limitForAll')}`);
     write(counts, word('limitCounts', { passed: whole(limit.counts.passed), refused: whole(limit.counts.refused), keys: whole(limit.keysInUse), most: whole(limit.keyCapacity), bans: whole(overrides.length) }));
     region.setAttribute('aria-label', word('topKeysOf', { limit: limit.name }));
     write(caption, top.length ? word('topKeys') : word('noKeys'));
     const titles = [word('key'), word('asked'), word('roomLeft')];
     if (head.dataset.words !== titles.join()) {
       head.dataset.words = titles.join();
-      head.firstElementChild.replaceChildren(...titles.map((text) => el('th', { scope: 'col' }, text)));
+      head.firstElementChild.replaceChildren(...titles.map((text, index) => el('th', { scope: 'col', className: index === 1 ? 'number' : '' }, text)));
     }
     head.hidden = !top.length;
     rows(body, top.map((it) => {
@@ -303,7 +310,7 @@ function drawNode(look) {
   rows(at('certificate-rows'), look.certificates.map((it) => {
     const days = Math.floor((it.notAfter - look.time / 1000) / 86400);
     const kind = days < 3 ? 'bad' : days < 14 ? 'warn' : 'good';
-    return { key: `${it.listener} ${it.file}`, cells: [it.listener, it.file, { pill: days < 0 ? word('expired') : word('daysLeft', { days: whole(days), time: moment(it.notAfter) }), kind }] };
+    return { key: `${it.listener} ${it.file}`, cells: [it.listener, it.file, { pill: days < 0 ? word('expired') : word('daysLeft', { days: whole(days), time: day(it.notAfter) }), kind }] };
   }));
 }
 

@@ -29,8 +29,8 @@ async function call(method, path, body) {
   const said = text ? JSON.parse(text) : {};
   if (answer.ok) return said;
   if (isRefused(answer.status) && bearer && bearer === session.bearer) ended(said.reason);
-  const [what, fix] = said.reason ? meaning(said.reason) : [said.errorMessage ?? `HTTP ${answer.status}`, ''];
-  const message = said.reason ? sentence(what, fix) : what;
+  const [what, fix] = said.reason ? meaning(said.reason) : [WORDS[language][`fault.${said.errorCode}`] ?? said.errorMessage ?? `HTTP ${answer.status}`, ''];
+  const message = sentence(what, fix);
   throw Object.assign(new Error(message), { status: answer.status, reason: said.reason, code: said.errorCode });
 }
 
