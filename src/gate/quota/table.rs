@@ -19,10 +19,10 @@ use crate::config::{TABLE_WAYS as WAYS, table_bytes, table_places};
 /// Locks of a table, at most.
 const SHARDS: usize = 256;
 /// Locks of a small table, where it has as many sets.
-const FEW_SHARDS: usize = 16;
-/// Words under one lock, at least, where there are locks enough. Pages of a large piece are given by the
-/// kernel as they are used; of a small piece the allocator writes a head, so each is there from the start.
-const WORDS_OF_A_SHARD: usize = 4096;
+const FEW_SHARDS: usize = 8;
+/// Words under one lock, at least, where there are locks enough: 128 KiB, from where on the allocator asks
+/// the kernel, which gives pages as they are used. Smaller pieces it clears, and has all of them from the start.
+const WORDS_OF_A_SHARD: usize = 16 << 10;
 
 /// A bounded table from hashes of keys to a few words each.
 pub struct Table {
@@ -317,10 +317,10 @@ mod tests {
 
     #[test]
     fn pieces_are_so_large_that_an_unused_one_takes_little() {
-        for (keys, width, shards) in [(8, 1, 1), (64, 1, 8), (1024, 1, 16), (65_536, 2, 32)] {
+        for (keys, width, shards) in [(8, 1, 1), (64, 1, 8), (1024, 1, 8), (65_536, 2, 8)] {
             assert_eq!(Table::new(keys, width).shards.len(), shards, "{keys}");
         }
-        assert_eq!(Table::new(1 << 20, 2).shards.len(), SHARDS);
+        assert_eq!(Table::new(1 << 22, 2).shards.len(), SHARDS);
     }
 
     #[test]
