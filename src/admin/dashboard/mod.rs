@@ -24,7 +24,7 @@ mod tests;
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -89,7 +89,8 @@ pub struct Dashboard {
     sources: Arc<dyn DashboardSources>,
     previews: Turns,
     lists: Turns,
-    page: Page,
+    /// Made when somebody first looks: most nodes are looked at seldom.
+    page: LazyLock<Page>,
     sessions: Sessions,
     wrong_logins: WrongLogins,
     hub: Arc<Hub>,
@@ -122,7 +123,7 @@ impl Dashboard {
         } = parts;
         let hub = Hub::new(Arc::clone(&metrics), limits, rules.max_viewers, stop);
         Arc::new(Self {
-            page: Page::new(),
+            page: LazyLock::new(Page::new),
             sessions: Sessions::new(
                 rules.clone(),
                 Arc::clone(&state),

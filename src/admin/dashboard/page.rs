@@ -85,7 +85,8 @@ impl Page {
         }
         tag.push('"');
         Self {
-            html: Bytes::from(html),
+            // Without the room that it grew in.
+            html: Bytes::from(html.into_boxed_str().into_boxed_bytes()),
             policy,
             tag: HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"0\"")),
         }

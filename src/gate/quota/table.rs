@@ -18,6 +18,11 @@ use crate::config::{TABLE_WAYS as WAYS, table_bytes, table_places};
 
 /// Locks of a table, at most.
 const SHARDS: usize = 256;
+/// Locks of a small table, where it has as many sets.
+const FEW_SHARDS: usize = 8;
+/// Words under one lock, at least, where there are locks enough: 128 KiB, from where on the allocator asks
+/// the kernel, which gives pages as they are used. Smaller pieces it clears, and has all of them from the start.
+const WORDS_OF_A_SHARD: usize = 16 << 10;
 
 /// A bounded table from hashes of keys to a few words each.
 pub struct Table {
@@ -68,9 +73,12 @@ impl Table {
     /// A table of at least `keys` places of `width` words each.
     #[must_use]
     pub fn new(keys: u32, width: usize) -> Self {
-        let sets = table_places(keys) / WAYS;
-        let shards = sets.min(SHARDS);
-        let sets = sets / shards;
+        let places = table_places(keys);
+        let large = (places * (width + 1) / WORDS_OF_A_SHARD).max(1);
+        // A power of two, as the number of sets is.
+        let shards = (1 << large.ilog2()).clamp(FEW_SHARDS, SHARDS);
+        let shards = shards.min(places / WAYS);
+        let sets = places / WAYS / shards;
         let shard = || Mutex::new(vec![0; sets * WAYS * (width + 1)].into_boxed_slice());
         Self {
             shards: std::iter::repeat_with(shard).take(shards).collect(),
@@ -305,6 +313,14 @@ mod tests {
         assert!(!table.forget_if(5, |_| true));
         assert_eq!((get(&table, 5), get(&table, 6)), (None, Some(8)));
         assert_eq!(table.taken(), 1);
+    }
+
+    #[test]
+    fn pieces_are_so_large_that_an_unused_one_takes_little() {
+        for (keys, width, shards) in [(8, 1, 1), (64, 1, 8), (1024, 1, 8), (65_536, 2, 8)] {
+            assert_eq!(Table::new(keys, width).shards.len(), shards, "{keys}");
+        }
+        assert_eq!(Table::new(1 << 22, 2).shards.len(), SHARDS);
     }
 
     #[test]

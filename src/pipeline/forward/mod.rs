@@ -168,7 +168,13 @@ impl Forwarder {
         self.lane.spool()?.bring_back().await
     }
 
+    /// Boxed, since it needs some 20 KB: a worker that waits, which most do most of the time, has some
+    /// hundred bytes.
     async fn deliver(&self, batch: SealedBatch, deadline: &CancellationToken) {
+        Box::pin(self.deliver_to_the_end(batch, deadline)).await;
+    }
+
+    async fn deliver_to_the_end(&self, batch: SealedBatch, deadline: &CancellationToken) {
         let mut next = self.deliver_or_give_back(batch, true, deadline).await;
         while let Some(batch) = next.take() {
             // The lane is closed: nobody else may be there to take it.
@@ -503,4 +509,19 @@ fn since(begun: u64) -> Duration {
 
 fn take_all(held: &mut Held) -> Held {
     held.take(u64::MAX, u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_waits_is_small() {
+        fn size<'a, F: Future>(_: impl Fn(&'a Forwarder, &'a CancellationToken) -> F) -> usize {
+            size_of::<F>()
+        }
+        // Each logstore has some of them.
+        let bytes = size(Forwarder::run);
+        assert!(bytes <= 2048, "{bytes} bytes");
+    }
 }
