@@ -31,6 +31,7 @@ needed_packages() {
   command -v prometheus >/dev/null && command -v promtool >/dev/null || echo prometheus
   command -v systemd-analyze >/dev/null || echo systemd
   command -v strace >/dev/null || echo strace
+  command -v valgrind >/dev/null || echo valgrind libc6-dbg
   [[ -x /usr/sbin/nginx ]] || command -v nginx >/dev/null || echo nginx-light
   command -v ps >/dev/null || echo procps
   command -v ip >/dev/null || [[ -x /usr/sbin/ip ]] || echo iproute2
