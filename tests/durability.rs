@@ -1003,65 +1003,6 @@ fn a_backlog_drains_no_faster_than_it_may_and_new_events_do_not_wait_behind_it()
     assert!(store.each().values().all(|times| *times == 1));
 }
 
-#[test]
-fn a_backlog_gives_way_while_new_requests_come_and_not_without_them() {
-    let store = Store::start();
-    let node = Node::new(&store, "", "");
-    let mut tollgate = node.start();
-    let limit = || tollgate.metric("tollgate_backlog_limit_bytes");
-    // Where the kernel counts how long threads wait: else nothing is ever held back.
-    let sent = std::cell::Cell::new(0);
-    until("requests are seen", &tollgate, || {
-        for _ in 0..100 {
-            assert_eq!(send(&tollgate, sent.get()).status, 200);
-            sent.set(sent.get() + 1);
-        }
-        limit() >= 1 << 20
-    });
-    until("there are none", &tollgate, || limit() == 0);
-    assert!(tollgate.stop().success());
-}
-
-#[test]
-fn what_waits_on_disk_for_too_long_is_given_up_and_stands_in_the_books() {
-    let store = Store::start();
-    store.set(DOWN);
-    let node = Node::new(&store, "[spool]\nmax_age = \"2s\"", "ack = \"disk\"");
-    let mut tollgate = node.start();
-    for id in 0..20 {
-        assert_eq!(send(&tollgate, id).status, 200);
-        // A batch of its own.
-        std::thread::sleep(Duration::from_millis(70));
-    }
-    tollgate.signal("-KILL");
-    tollgate.wait();
-    let mut tollgate = node.start();
-    let expired = || of_web(&tollgate, "tollgate_spool_expired_events_total");
-    // What the workers have taken from there is tried on.
-    until("nothing waits", &tollgate, || {
-        expired() > 0 && of_web(&tollgate, "tollgate_spool_events") == 0
-    });
-    let held = of_web(&tollgate, "tollgate_events_held");
-    assert!(held <= 4 && expired() + held == 20, "{} {held}", expired());
-    store.set(UP);
-    until("the others are delivered", &tollgate, || {
-        of_web(&tollgate, "tollgate_events_delivered_total") == held
-    });
-    let mut audit = support::binary();
-    audit.args(["audit", "--output", "json", "--data-dir"]);
-    audit.arg(node.data()).arg("--config");
-    audit.arg(node.folder.path().join("config.toml"));
-    let admin = format!("http://{}", tollgate.admin);
-    let told = audit.args(["--admin-url", &admin]).output().unwrap();
-    let (books, count) = (String::from_utf8(told.stdout).unwrap(), expired());
-    assert!(told.status.success(), "{books}");
-    assert!(
-        books.contains(&format!("\"expired\":{count},")) && count >= 16,
-        "{books}"
-    );
-    assert!(tollgate.stop().success());
-}
-
 /// Fills a file system until it takes no more.
 fn fill(path: &Path) {
     let mut file = std::fs::File::create(path).unwrap();

@@ -59,8 +59,7 @@ impl Bound {
             config: config.clone(),
             listeners,
             descriptors,
-            threads: Threads::start(ingest.threads, &metrics.machine)
-                .map_err(EdgeError::Threads)?,
+            threads: Threads::start(ingest.threads).map_err(EdgeError::Threads)?,
         })
     }
 

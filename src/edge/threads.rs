@@ -15,8 +15,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-use crate::telemetry::MachineLoad;
-
 /// The threads of one edge.
 #[derive(Debug)]
 pub(super) struct Threads(Vec<Thread>);
@@ -56,17 +54,15 @@ pub(super) fn count(threads: u32) -> usize {
 }
 
 impl Threads {
-    /// Starts so many, as [`count`] counts them. How long they wait for a processor is told to `load`.
+    /// Starts so many, as [`count`] counts them.
     ///
     /// # Errors
     /// When the system does not give them.
-    pub(super) fn start(count: u32, load: &Arc<MachineLoad>) -> io::Result<Self> {
+    pub(super) fn start(count: u32) -> io::Result<Self> {
         let start = |_| {
-            let load = Arc::clone(load);
             let runtime = Builder::new_multi_thread()
                 .worker_threads(1)
                 .thread_name("tollgate-edge")
-                .on_thread_start(move || load.front.watch_this())
                 .enable_all()
                 .build()?;
             Ok(Thread {
@@ -128,10 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_are_spread_and_stay_on_their_thread() {
-        let (threads, tasks) = (
-            Threads::start(3, &Arc::default()).unwrap(),
-            TaskTracker::new(),
-        );
+        let (threads, tasks) = (Threads::start(3).unwrap(), TaskTracker::new());
         let (ends, (told, mut tell)) = (Arc::new(Notify::new()), mpsc::channel(9));
         for _ in 0..9 {
             let (ends, told) = (Arc::clone(&ends), told.clone());
@@ -162,18 +155,12 @@ mod tests {
 
     #[tokio::test]
     async fn there_are_as_many_as_the_runtime_has_where_none_is_named() {
-        assert_eq!(
-            connections(&Threads::start(0, &Arc::default()).unwrap()),
-            [0]
-        );
+        assert_eq!(connections(&Threads::start(0).unwrap()), [0]);
     }
 
     #[tokio::test]
     async fn a_thread_that_a_request_holds_serves_the_others_meanwhile() {
-        let (threads, tasks) = (
-            Threads::start(1, &Arc::default()).unwrap(),
-            TaskTracker::new(),
-        );
+        let (threads, tasks) = (Threads::start(1).unwrap(), TaskTracker::new());
         let (go, wait) = std::sync::mpsc::channel::<()>();
         let held = Arc::new(Notify::new());
         let holds = Arc::clone(&held);

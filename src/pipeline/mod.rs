@@ -227,7 +227,6 @@ impl Pipeline {
         let machine = Arc::clone(&rules.metrics.machine);
         pipeline.spawn(watch_machine(
             Arc::clone(current),
-            Arc::clone(&pipeline.pace),
             machine,
             stopping.clone(),
         ));

@@ -7,8 +7,7 @@ use arc_swap::ArcSwapOption;
 use super::declared;
 use super::exposition::Family;
 use super::families::base;
-use super::metrics::{Counter, Gauge, LogstoreMetrics, Metrics};
-use super::waits::ThreadWaits;
+use super::metrics::{Gauge, LogstoreMetrics, Metrics};
 use crate::foundation::budget::Budget;
 
 /// How loaded one logstore is.
@@ -54,12 +53,6 @@ pub struct MachineLoad {
     pub max_lag_micros: Gauge,
     /// 1 while requests are refused for that.
     pub shedding: Gauge,
-    /// Bytes a second to which what waits on disk is held, so that new requests do not wait; 0: not held.
-    pub backlog_limit: Gauge,
-    /// Times that it was slowed for that.
-    pub backlog_slowed: Counter,
-    /// The threads that serve connections.
-    pub front: ThreadWaits,
 }
 
 type Cells = [((String, String), Arc<LogstoreMetrics>)];
@@ -90,12 +83,6 @@ impl Metrics {
         lag.push_part(vec![], self.machine.lag_micros.get(), 1_000_000);
         let mut shedding = Family::of(&declared::SHEDDING);
         shedding.push(vec![], self.machine.shedding.get());
-        let mut limit = Family::of(&declared::BACKLOG_LIMIT_BYTES);
-        limit.push(vec![], self.machine.backlog_limit.get());
-        let mut slowed = Family::of(&declared::BACKLOG_SLOWED);
-        slowed.push(vec![], self.machine.backlog_slowed.get());
-        vec![
-            leased, allowed, held, rate, delay, lag, shedding, limit, slowed,
-        ]
+        vec![leased, allowed, held, rate, delay, lag, shedding]
     }
 }

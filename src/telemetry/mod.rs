@@ -33,7 +33,6 @@ mod spool;
 mod transforms;
 mod upstream_report;
 mod upstreams;
-mod waits;
 
 pub use self::archive::ArchiveMetrics;
 pub use self::books::{Away, Books, Earlier, KeptBooks, LogstoreBook, Sums};
@@ -70,4 +69,3 @@ pub use self::upstream_report::{
     LaneReport, ProjectReport, RetryReport, UpstreamReport, UpstreamReports,
 };
 pub use self::upstreams::{LogstoreDelivery, UpstreamMetrics};
-pub use self::waits::{ThreadWaits, Waited};

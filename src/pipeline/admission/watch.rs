@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::{Lag, Machine};
 use crate::pipeline::Current;
-use crate::pipeline::lane_spool::{GiveWay, Moment, Pace};
 use crate::pipeline::retry::Cap;
 use crate::telemetry::MachineLoad;
 
@@ -22,7 +21,6 @@ const LOOKS: u32 = 10;
 /// `stopping`, which also ends all limits.
 pub(in crate::pipeline) async fn watch_machine(
     current: Arc<ArcSwap<Current>>,
-    pace: Arc<Pace>,
     load: Arc<MachineLoad>,
     stopping: CancellationToken,
 ) {
@@ -33,9 +31,6 @@ pub(in crate::pipeline) async fn watch_machine(
         since: None,
         warnings: Cap::default(),
         load,
-        pace,
-        give_way: GiveWay::default(),
-        looked: Instant::now(),
     };
     let watching = async {
         loop {
@@ -45,7 +40,6 @@ pub(in crate::pipeline) async fn watch_machine(
                 watch.look(asked.elapsed().saturating_sub(NAP));
             }
             watch.allot();
-            watch.give_way();
         }
     };
     tokio::select! {
@@ -53,7 +47,6 @@ pub(in crate::pipeline) async fn watch_machine(
         () = stopping.cancelled() => {}
     }
     watch.set(None);
-    watch.pace.leave(0);
 }
 
 struct Watch {
@@ -64,11 +57,6 @@ struct Watch {
     since: Option<Instant>,
     warnings: Cap,
     load: Arc<MachineLoad>,
-    /// How fast what waits on disk is sent.
-    pace: Arc<Pace>,
-    give_way: GiveWay,
-    /// When it was last bounded.
-    looked: Instant,
 }
 
 impl Watch {
@@ -91,28 +79,6 @@ impl Watch {
         let level = self.machine.next(self.lag.get(), &brought);
         self.tell(level.is_some());
         self.set(level);
-    }
-
-    /// Bounds what is read from disk by what new requests leave.
-    fn give_way(&mut self) {
-        let mut moment = Moment {
-            time: self.looked.elapsed(),
-            waited: self.load.front.take(),
-            sent: self.pace.take_sent(),
-            ..Moment::default()
-        };
-        self.looked = Instant::now();
-        for spool in self.current.load().lanes.iter().filter_map(|it| it.spool()) {
-            let (went, came) = spool.take_moved();
-            moment.went += went;
-            moment.came += came;
-        }
-        let rate = self.give_way.next(moment);
-        self.pace.leave(rate);
-        self.load.backlog_limit.set(rate);
-        if self.give_way.was_late() {
-            self.load.backlog_slowed.inc();
-        }
     }
 
     fn set(&mut self, level: Option<f64>) {

@@ -49,7 +49,6 @@ impl LaneSpool {
         });
         let batch = taking.await.ok().flatten();
         if batch.is_none() {
-            self.used.pace.charge(0);
             tokio::time::sleep(PAUSE).await;
         }
         batch
@@ -114,7 +113,6 @@ impl LaneSpool {
         };
         self.metrics.spool.waiting.sub(bundle.events);
         let logs_bytes = bundle.logs_bytes;
-        self.went.fetch_add(logs_bytes as u64, Ordering::Relaxed);
         let has_pack_id = bundle.has_pack_id();
         let mut raw = bundle.log_group;
         let key = logs_bytes..raw.len();

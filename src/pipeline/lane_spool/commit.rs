@@ -321,7 +321,6 @@ impl LaneSpool {
     /// A bundle waits on disk from now on. False when it is not there.
     fn wait_on_disk(&self, id: BundleId, held: Held) -> bool {
         let events = held.events();
-        self.came.fetch_add(held.bytes(), Ordering::Relaxed);
         let mut log = self.log();
         // Before anybody can take it.
         held.moved_to_disk();

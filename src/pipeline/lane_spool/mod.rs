@@ -15,7 +15,6 @@ mod commit;
 mod ending;
 #[cfg(test)]
 pub(super) mod gate;
-mod give_way;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -30,7 +29,6 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 pub(super) use self::ending::Ending;
-pub(super) use self::give_way::{GiveWay, Moment};
 pub(super) use self::pace::Pace;
 use super::batch::{BundleIds, SealedBatch};
 use super::queue::SealedQueue;
@@ -46,8 +44,6 @@ use crate::telemetry::{DropReason, LogstoreMetrics};
 const MAX_PENDING: u64 = 8 << 20;
 /// How often the disk is looked after, and one that failed is tried again.
 const UPKEEP: Duration = Duration::from_secs(1);
-/// Times that it is asked in vain whether something was read back until its backlog goes no more.
-const GOES: u8 = 20;
 /// How a lane uses its disk.
 #[derive(Clone, Debug)]
 pub(super) struct SpoolUse {
@@ -143,11 +139,6 @@ pub(super) struct LaneSpool {
     checked: Mutex<Instant>,
     /// Grows as long as the disk does something.
     progress: AtomicU64,
-    /// Bytes that were read back, and bytes that went to disk, since that was last asked.
-    went: AtomicU64,
-    came: AtomicU64,
-    /// For how many more times its backlog counts as one that goes.
-    goes: AtomicU8,
     /// The ids of this lane's bundles.
     ids: Arc<BundleIds>,
     finished: AtomicBool,
@@ -200,9 +191,6 @@ impl LaneSpool {
             changed: AtomicBool::new(false),
             checked: Mutex::new(Instant::now()),
             progress: AtomicU64::new(0),
-            went: AtomicU64::new(0),
-            came: AtomicU64::new(0),
-            goes: AtomicU8::new(0),
             ids: Arc::new(BundleIds::new()),
             finished: AtomicBool::new(false),
         });
@@ -333,20 +321,6 @@ impl LaneSpool {
     /// So many bytes that were on disk are being sent.
     pub(super) fn sending(&self, bytes: usize) {
         self.used.pace.charge(bytes);
-    }
-
-    /// Bytes of events that were read back, and bytes that went to disk, since this was last asked; of a
-    /// lane of which nothing was read back the last times only that.
-    pub(super) fn take_moved(&self) -> (u64, u64) {
-        let [went, came] = [&self.went, &self.came].map(|it| it.swap(0, Ordering::Relaxed));
-        let before = self.goes.load(Ordering::Relaxed);
-        let goes = if went > 0 {
-            GOES
-        } else {
-            before.saturating_sub(1)
-        };
-        self.goes.store(goes, Ordering::Relaxed);
-        (went, if before > 0 { came } else { 0 })
     }
 
     /// Events that wait on disk.

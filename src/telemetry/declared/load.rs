@@ -18,8 +18,4 @@ declare! {
         "How late tasks run because the processors are busy, smoothed. Bound: overload.max_lag.";
     SHEDDING = gauge "tollgate_shedding" []
         "1 while requests are refused because the machine is short (overloaded).";
-    BACKLOG_LIMIT_BYTES = gauge "tollgate_backlog_limit_bytes" []
-        "Bytes a second in which what waits on disk is sent at most, so that new requests do not wait for a processor. 0: as fast as it goes.";
-    BACKLOG_SLOWED = counter "tollgate_backlog_slowed_total" []
-        "Tenths of a second after which less was sent from disk since new requests had waited for a processor.";
 }
