@@ -63,10 +63,14 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let noted =
-            self.state
-                .compare_exchange(POLLING, WOKEN, Ordering::AcqRel, Ordering::Acquire);
-        if noted == Err(OUTSIDE) {
+        // Written again where it stands already: the step that is taken for it sees what each of those who
+        // woke has done before.
+        let noted = self
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+                (state != OUTSIDE).then_some(WOKEN)
+            });
+        if noted.is_err() {
             self.task.wake();
         }
     }
