@@ -145,6 +145,12 @@ impl Good {
         self.p99.extend(outcome.percentile(0.99));
     }
 
+    /// Adds the stretches of another.
+    pub fn join(&mut self, other: Self) {
+        self.p50.extend(other.p50);
+        self.p99.extend(other.p99);
+    }
+
     /// The least and the most p99 of a stretch, in microseconds.
     pub fn range(&self) -> String {
         let micros = |nanos: Option<&u64>| nanos.copied().unwrap_or_default() / 1000;

@@ -42,6 +42,9 @@ pub struct Options {
     /// What its spool may hold.
     #[arg(long, default_value = "16GiB")]
     spool: ByteSize,
+    /// `spool.drain_rate`, a second; 0: as fast as it goes.
+    #[arg(long, default_value = "0")]
+    drain_rate: ByteSize,
 }
 
 impl Options {
@@ -50,6 +53,7 @@ impl Options {
             config.limits.memory = memory;
         }
         config.spool.max_size = self.spool;
+        config.spool.drain_rate = self.drain_rate;
         everything(config)
     }
 }
@@ -85,13 +89,21 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let waiting = tollgate.total("tollgate_spool_events")?;
     let bytes = tollgate.total("tollgate_spool_bytes")?;
     tollgate.start_store()?;
-    let (back, mut most) = (Instant::now(), 0);
-    let mut drained = None;
+    let (mut most, mut left) = (0, waiting);
+    let (mut going, mut drained) = (None, None);
     for _ in 0..LONGEST {
-        stretch(&mut drain, &mut statuses)?;
+        let (began, mut one) = (Instant::now(), Good::default());
+        stretch(&mut one, &mut statuses)?;
         most = most.max(machine::resident_bytes(tollgate.pid())?);
-        if tollgate.total("tollgate_spool_events")? == 0 {
-            drained = Some(back.elapsed());
+        let now = tollgate.total("tollgate_spool_events")?;
+        // Before, the store is not yet found to be back.
+        if now < left || going.is_some() {
+            going.get_or_insert(began);
+            drain.join(one);
+        }
+        left = now;
+        if let Some(began) = going.filter(|_| now == 0) {
+            drained = Some(began.elapsed());
             break;
         }
     }
