@@ -2,12 +2,13 @@
 //!
 //! A signature by a private key costs 40 to 130 us, so the same token is not checked twice. An HMAC
 //! is checked each time, and takes less than to read the claims behind it: those are found again by
-//! the MAC, from the second time that it is seen (`Again`). Only tokens that verified get in, so a flood of bad ones displaces nothing, and a flood of good ones displaces
-//! the least used. Bounded by [`CAPACITY`] bytes.
+//! the MAC, from the second time that it is seen (`Again`). Only tokens that verified get in, so a
+//! flood of bad ones displaces nothing, and a flood of good ones displaces the least used. Bounded by
+//! [`CAPACITY`] bytes.
 //!
 //! The key is the SHA-256 of the whole token, or half of its MAC: two tokens never share a verdict,
-//! and no token is kept in memory beyond its request. The digest costs about half of what a hit takes; the
-//! token itself as key would be faster and would leave live credentials in a core dump. What a
+//! and no token is kept in memory beyond its request. The digest costs about half of what a hit takes;
+//! the token itself as key would be faster and would leave live credentials in a core dump. What a
 //! verdict cannot say is asked anew at each hit: the times, and whether the key still counts.
 
 use std::sync::atomic::{AtomicU32, Ordering};
