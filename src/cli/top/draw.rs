@@ -38,7 +38,7 @@ const REASONS: usize = 6;
 /// The width that a name gets at least.
 const NAME: usize = 20;
 /// The widths of the numbers behind it.
-const NUMBERS: [usize; 8] = [9, 9, 9, 9, 5, 9, 9, 7];
+const NUMBERS: [usize; 8] = [9, 9, 10, 9, 5, 9, 9, 7];
 /// An upstream of which less could be seen is left out.
 const UPSTREAM: usize = 8;
 
@@ -323,15 +323,25 @@ mod tests {
             ..Frame::default()
         };
         let at = |width: usize| {
-            let lines = frame(
-                &found,
-                &View {
-                    width,
-                    ..View::plain()
-                },
-            );
-            let row = lines.last().unwrap();
+            let view = View {
+                width,
+                // The mark of the order makes a head longer.
+                sort: Sort::Refused,
+                ..View::plain()
+            };
+            let lines = frame(&found, &view);
+            let [.., head, row] = lines.as_slice() else {
+                panic!("{lines:?}");
+            };
             assert!(row.chars().count() <= width, "{row:?}");
+            // Up to the upstream, which is as long as it is.
+            if width < 120 {
+                assert_eq!(
+                    head.chars().count(),
+                    row.chars().count(),
+                    "{head:?} {row:?}"
+                );
+            }
             row.split_whitespace()
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
