@@ -163,8 +163,10 @@ fn count(step: &str) -> f64 {
 #[test]
 #[ignore = "run by the test below, and counted"]
 fn counted() {
-    let times = std::env::var(TIMES).unwrap().parse().unwrap();
-    take(&std::env::var(STEP).unwrap(), times);
+    // Asked for by who runs ignored tests too, there is nothing to do.
+    if let (Ok(step), Ok(times)) = (std::env::var(STEP), std::env::var(TIMES)) {
+        take(&step, times.parse().unwrap());
+    }
 }
 
 #[test]

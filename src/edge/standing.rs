@@ -164,6 +164,8 @@ struct Next {
     tls: Option<Arc<ListenerTls>>,
     /// None: it stands where it did.
     socket: Option<Socket>,
+    /// Whose socket that is: it has given its address up.
+    handed_by: Option<String>,
     moves: bool,
 }
 
@@ -237,6 +239,7 @@ impl Edge {
                 listener,
                 tls,
                 socket: None,
+                handed_by: None,
                 moves,
             });
         }
@@ -253,7 +256,10 @@ impl Edge {
         let staying: BTreeSet<String> = staying.map(|it| it.listener.name.clone()).collect();
         for next in prepared.0.iter_mut().filter(|next| next.moves) {
             let socket = match self.given_up(&staying, &next.listener)? {
-                Some(socket) => socket,
+                Some((name, socket)) => {
+                    next.handed_by = Some(name);
+                    socket
+                }
                 None => {
                     let mut none = PassedSockets::default();
                     socket::bind_public(&config.ingest, &next.listener, &mut none)?
@@ -264,12 +270,12 @@ impl Edge {
         Ok(())
     }
 
-    /// A socket at this very place, of a listener that does not stay there.
+    /// A socket at this very place, of a listener that does not stay there, and the name of that one.
     fn given_up(
         &self,
         staying: &BTreeSet<String>,
         wanted: &Listener,
-    ) -> Result<Option<TcpListener>, BindError> {
+    ) -> Result<Option<(String, TcpListener)>, BindError> {
         let standing = self.standing();
         let fits = |it: &&Standing| {
             it.address == wanted.listen
@@ -281,11 +287,12 @@ impl Edge {
         };
         let copy = before.copy.try_clone().map(std::net::TcpListener::from);
         let socket = copy.and_then(TcpListener::from_std);
-        socket.map(Some).map_err(|source| BindError {
+        let socket = socket.map_err(|source| BindError {
             what: format!("clients (listener `{}`)", wanted.name),
             address: wanted.listen,
             source,
-        })
+        })?;
+        Ok(Some((before.listener.name.clone(), socket)))
     }
 
     /// Puts in force what was made ready. Nothing of it fails. To be called in a runtime.
@@ -297,8 +304,9 @@ impl Edge {
         self.rules.store(Arc::clone(&rules));
         let mut standing = self.standing();
         let mut before = std::mem::take(&mut *standing);
-        let sockets = prepared.0.iter().filter_map(|it| it.socket.as_ref());
-        let taken: Vec<SocketAddr> = sockets.map(|it| it.address).collect();
+        // A socket that was bound anew at the address of another, beside it, is another queue.
+        let handed = prepared.0.iter().filter_map(|it| it.handed_by.clone());
+        let handed: BTreeSet<String> = handed.collect();
         for next in prepared.0 {
             let place = before
                 .iter()
@@ -310,7 +318,7 @@ impl Edge {
                     standing.push(self.change(config, known, listener, tls, &rules));
                 }
                 (known, Some(socket)) => {
-                    known.into_iter().for_each(|it| it.retire(&taken));
+                    known.into_iter().for_each(|it| it.retire(&handed));
                     let (name, address) = (&listener.name, socket.address);
                     tracing::info!(listener = name, %address, "a listener takes connections");
                     standing.push(self.listen(config, listener, tls, socket, &rules));
@@ -318,7 +326,7 @@ impl Edge {
                 (None, None) => debug_assert!(false, "a new listener was not bound"),
             }
         }
-        before.into_iter().for_each(|it| it.retire(&taken));
+        before.into_iter().for_each(|it| it.retire(&handed));
     }
 
     /// A listener that stays where it is.
@@ -400,12 +408,12 @@ impl Edge {
 }
 
 impl Standing {
-    /// It accepts nothing more, and its connections end with their next answer. Who waits at an address
-    /// that is taken by another listener is for that one.
-    fn retire(self, taken: &[SocketAddr]) {
+    /// It accepts nothing more, and its connections end with their next answer. Who waits at a socket
+    /// that was handed on is for the listener that has it now.
+    fn retire(self, handed: &BTreeSet<String>) {
         let (name, address) = (&self.listener.name, self.address);
         tracing::info!(listener = name, %address, "a listener was taken out; its connections end");
-        let last = !taken.contains(&address);
+        let last = !handed.contains(name);
         self.post.retired.store(last, Ordering::Release);
         self.post.stop.no_more.cancel();
         self.fresh.cancel();

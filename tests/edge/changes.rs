@@ -137,6 +137,38 @@ fn an_address_that_one_listener_gives_up_is_taken_by_another_in_the_same_reload(
 }
 
 #[test]
+fn who_waits_at_a_socket_is_heard_when_another_is_bound_beside_it() {
+    let place = TcpListener::bind("[::]:0").unwrap();
+    let port = place.local_addr().unwrap().port();
+    drop(place);
+    let six_only = |most: usize, six: bool| {
+        let place = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+        let rest = more(place, &format!("ipv6_only = {six}\n"));
+        let bounds = format!("reuse_port = true\nmax_connections = {most}");
+        config(&bounds, &rest)
+    };
+    // A place for the next connection of either listener: one whose body does not end has the last.
+    let tollgate = Tollgate::start_config(&six_only(2, false));
+    let four = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut busy = connect(four);
+    let whole = request("");
+    busy.write_all(&whole.as_bytes()[..whole.len() - 1])
+        .unwrap();
+    until("there is no place", || {
+        tollgate.metric("tollgate_connection_waits_total") >= 1
+    });
+    let mut waiting: Vec<_> = (0..40).map(|_| connect(four)).collect();
+    for stream in &mut waiting {
+        stream.write_all(whole.as_bytes()).unwrap();
+    }
+    reloads(&tollgate, &six_only(100, true));
+    for stream in &mut waiting {
+        assert_eq!(read_answer(stream).status, 200);
+    }
+    until("the old socket is closed", || refuses(four));
+}
+
+#[test]
 fn an_address_that_cannot_be_had_leaves_all_as_it_was() {
     let tollgate = Tollgate::start_config(&config("idle_timeout = \"60s\"", ""));
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

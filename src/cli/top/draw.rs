@@ -38,7 +38,7 @@ const REASONS: usize = 6;
 /// The width that a name gets at least.
 const NAME: usize = 20;
 /// The widths of the numbers behind it.
-const NUMBERS: [usize; 8] = [9, 9, 9, 9, 5, 9, 9, 7];
+const NUMBERS: [usize; 8] = [9, 9, 10, 9, 5, 9, 9, 7];
 /// An upstream of which less could be seen is left out.
 const UPSTREAM: usize = 8;
 
@@ -143,11 +143,12 @@ fn head(found: &Frame, view: &View) -> Vec<String> {
     shown.collect()
 }
 
-/// A line of the table: as many columns as fit, since a number that is cut would be another one.
+/// A line of the table: as many columns as fit, since a number that is cut would be another one. Of a
+/// name the end stays: logstores of one project begin alike.
 fn line(name: &str, of_name: usize, numbers: &[String; 8], upstream: &str, room: usize) -> String {
-    let name = match name.chars().count() > of_name {
-        true => format!("{}~", cut(name, of_name - 1)),
-        false => name.to_owned(),
+    let name = match name.chars().count().checked_sub(of_name) {
+        None | Some(0) => name.to_owned(),
+        Some(over) => format!("~{}", name.chars().skip(over + 1).collect::<String>()),
     };
     let mut line = cut(&format!("{name:<of_name$}"), room);
     let mut left = room.saturating_sub(of_name);
@@ -322,15 +323,25 @@ mod tests {
             ..Frame::default()
         };
         let at = |width: usize| {
-            let lines = frame(
-                &found,
-                &View {
-                    width,
-                    ..View::plain()
-                },
-            );
-            let row = lines.last().unwrap();
+            let view = View {
+                width,
+                // The mark of the order makes a head longer.
+                sort: Sort::Refused,
+                ..View::plain()
+            };
+            let lines = frame(&found, &view);
+            let [.., head, row] = lines.as_slice() else {
+                panic!("{lines:?}");
+            };
             assert!(row.chars().count() <= width, "{row:?}");
+            // Up to the upstream, which is as long as it is.
+            if width < 120 {
+                assert_eq!(
+                    head.chars().count(),
+                    row.chars().count(),
+                    "{head:?} {row:?}"
+                );
+            }
             row.split_whitespace()
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
@@ -339,12 +350,30 @@ mod tests {
         assert_eq!(all.len(), 11, "{all:?}");
         for width in 1..140 {
             let shown = at(width);
-            assert!(shown[0].starts_with('a') && (width < NAME || shown[0].ends_with(['~', 'e'])));
+            assert!(shown[0].starts_with(['~', 'a']) && (width < NAME || shown[0].ends_with('e')));
             let numbers = shown.len().min(9);
             assert_eq!(shown[1..numbers], all[1..numbers], "at {width}");
         }
         // Of eighty columns six numbers are left, the events on disk the last.
         assert_eq!(at(80).last().unwrap(), "987654321");
+    }
+
+    #[test]
+    fn names_that_begin_alike_are_told_apart() {
+        let found = Frame {
+            lanes: ["a-logstore", "another-logstore"]
+                .map(|logstore| lane(&format!("sls-webtracking-mini/{logstore}"), 1.0, 0))
+                .into(),
+            ..Frame::default()
+        };
+        let view = View {
+            width: 80,
+            ..View::plain()
+        };
+        let lines = frame(&found, &view);
+        let names = lines.iter().filter_map(|it| it.split_whitespace().next());
+        let names: Vec<_> = names.filter(|it| it.ends_with("-logstore")).collect();
+        assert_eq!(names, ["~ing-mini/a-logstore", "~ni/another-logstore"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod tests;
 mod view;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -65,15 +66,36 @@ pub struct ListenerTls {
     settings: Settings,
     current: ArcSwap<ServerConfig>,
     /// Ends, and begins anew, when an authority of clients is taken out.
-    trust: ArcSwap<CancellationToken>,
+    trust: ArcSwap<Trust>,
     /// Held while files are read, never while a connection is made.
     files: Mutex<Files>,
+}
+
+/// What connections of clients with a certificate live by.
+#[derive(Debug, Default)]
+struct Trust {
+    lasts: CancellationToken,
+    /// A connection has asked for it. Those of public listeners do not.
+    asked: AtomicBool,
+}
+
+impl Trust {
+    fn end(&self) {
+        if self.asked.load(Ordering::Relaxed) {
+            tracing::info!(
+                "an authority of clients was taken out; connections that have shown a certificate end"
+            );
+        }
+        self.lasts.cancel();
+    }
 }
 
 #[derive(Debug)]
 struct Files {
     certificates: Vec<Slot>,
     clients: Option<Authorities>,
+    /// Another one has taken its place, which ends what they share.
+    followed: bool,
 }
 
 /// Whose client certificates are taken.
@@ -117,6 +139,7 @@ impl ListenerTls {
         let mut files = Files {
             certificates: slots,
             clients,
+            followed: false,
         };
         let current = ArcSwap::new(files.config(&settings)?);
         files.remind(clock::unix_seconds());
@@ -138,20 +161,24 @@ impl ListenerTls {
     /// [`Self::config`].
     #[must_use]
     pub fn trust(&self) -> CancellationToken {
-        CancellationToken::clone(&self.trust.load())
+        let trust = self.trust.load();
+        trust.asked.store(true, Ordering::Relaxed);
+        trust.lasts.clone()
     }
 
     /// It takes the place of another: whom that has let in stays only where nobody is missing here.
+    /// The other looks at its files no more, not even where it has just begun to.
     pub fn follow(&self, before: &Self) {
-        let held = |tls: &Self| {
-            let files = tls.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = |tls: &Self, followed: bool| {
+            let mut files = tls.files.lock().unwrap_or_else(PoisonError::into_inner);
+            files.followed |= followed;
             let asks = tls.settings.rules.client_auth != ClientAuth::None;
             files.authorities().filter(|_| asks)
         };
-        if are_kept(held(before).as_deref(), held(self).as_deref()) {
+        if are_kept(held(before, true).as_deref(), held(self, false).as_deref()) {
             self.trust.store(before.trust.load_full());
         } else {
-            before.trust.load().cancel();
+            before.trust.load().end();
         }
     }
 
@@ -175,6 +202,9 @@ impl ListenerTls {
     /// Blocks on files.
     pub fn refresh(&self, forced: bool) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if files.followed {
+            return;
+        }
         let now = clock::unix_seconds();
         let before = files.authorities();
         if files.look(&self.settings, forced, now) {
@@ -182,7 +212,7 @@ impl ListenerTls {
                 Ok(config) => {
                     self.current.store(config);
                     if !are_kept(before.as_deref(), files.authorities().as_deref()) {
-                        self.trust.swap(Arc::default()).cancel();
+                        self.trust.swap(Arc::default()).end();
                     }
                 }
                 Err(error) => tracing::error!(%error, "changed certificates cannot be used"),

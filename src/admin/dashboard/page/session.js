@@ -29,7 +29,7 @@ async function call(method, path, body) {
   const said = text ? JSON.parse(text) : {};
   if (answer.ok) return said;
   if (isRefused(answer.status) && bearer && bearer === session.bearer) ended(said.reason);
-  const [what, fix] = said.reason ? meaning(said.reason) : [WORDS[language][`fault.${said.errorCode}`] ?? said.errorMessage ?? `HTTP ${answer.status}`, ''];
+  const [what, fix] = said.reason ? meaning(said.reason) : [said.errorMessage ?? `HTTP ${answer.status}`, ''];
   const message = sentence(what, fix);
   throw Object.assign(new Error(message), { status: answer.status, reason: said.reason, code: said.errorCode });
 }
@@ -233,7 +233,8 @@ function beginLogin() {
     const token = at('token').value;
     at('token').value = '';
     write(at('login-fault'), '');
-    login({ token }, (error) => showLogin(error.message));
+    // What the node says of a token is known, so it is said in the language of the page.
+    login({ token }, (error) => showLogin(WORDS[language][`fault.${error.code}`] ?? error.message));
   });
   at('account-form').addEventListener('submit', (event) => {
     event.preventDefault();

@@ -145,3 +145,30 @@ fn the_end_of_a_certificate_is_told_30_7_and_1_days_before() {
     assert_eq!(slot::due(&short, end - 2 * DAY), Some(7));
     assert_eq!(slot::due(&short, end - DAY), Some(1));
 }
+
+#[test]
+fn what_was_followed_ends_nothing_any_more() {
+    let folder = Folder::new();
+    let certificates = vec![folder.pair("a", &["a.test"])];
+    let [one, two] = ["one", "two"].map(|name| {
+        let files = folder.pair(name, &["authority.test"]);
+        std::fs::read(files.cert).unwrap()
+    });
+    let path = folder.path("authorities.pem");
+    std::fs::write(&path, [one.as_slice(), two.as_slice()].concat()).unwrap();
+    let tls = Tls {
+        client_auth: ClientAuth::Optional,
+        client_ca: Some(path.clone()),
+        ..rules(certificates)
+    };
+    let load = || ListenerTls::load("admin", &tls, &["http/1.1"], &Metrics::new()).unwrap();
+    let (before, now) = (load(), load());
+    let open = before.trust();
+    now.follow(&before);
+    std::fs::write(&path, one).unwrap();
+    // A look that was on its way: whoever comes now would be sent away at once, for ever.
+    before.refresh(true);
+    assert!(!now.trust().is_cancelled());
+    now.refresh(true);
+    assert!(open.is_cancelled() && !now.trust().is_cancelled());
+}
