@@ -5,7 +5,12 @@
 //! A step that is found too dear here does something twice, or something that grows with its input.
 //! What a request costs in a release build is told by `benches/`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
