@@ -1,8 +1,9 @@
 //! Who is let in, by the token or by a certificate, and under which names of the listener.
 //!
 //! Promise: names are compared whole, and only those that the configuration lists count. A certificate is
-//! good by TLS before it comes here; when it ends while its connection lives, or an
-//! authority is taken out, it is good no more. All of it can change while connections are open: each call asks anew. What a token has opened ends with it.
+//! good by TLS before it comes here; when it ends while its connection lives, or an authority is taken out,
+//! it is good no more. All of it can change while connections are open: each call asks anew. What a token
+//! has opened ends with it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
