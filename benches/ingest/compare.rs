@@ -18,7 +18,7 @@ use crate::generator::{Generator, Outcome};
 use crate::machine::{self, Window};
 use crate::report::{self, Ledger, Measured, Pair, Report, ScenarioReport};
 use crate::scenario::{self, Scenario, Yardstick};
-use crate::servers::{Bare, Tollgate};
+use crate::servers::{self, Bare, Tollgate};
 use crate::setup::{Certificate, Gateway};
 use crate::siege;
 use crate::tell;
@@ -91,6 +91,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let bench = Bench::start(options, workers, &scenarios)?;
     // After the servers have started: they would inherit it.
     machine::wake_precisely()?;
+    tell(format_args!("tollgate: {}", servers::binary().display()));
     tell(format_args!(
         "each scenario's yardstick and Tollgate in turn, {} x {} s each, {workers} worker threads each{}, {} processors\n",
         bench.repetitions,

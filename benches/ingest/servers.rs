@@ -21,6 +21,9 @@ pub const READY: &str = "Ctrl-C stops it";
 /// Tokio takes the number of its worker threads from here, in all servers.
 const WORKERS: &str = "TOKIO_WORKER_THREADS";
 
+/// How long Tollgate may take to stop before it is killed.
+const STOP: Duration = Duration::from_secs(10);
+
 /// A server process.
 #[derive(Debug)]
 pub struct Server {
@@ -72,6 +75,20 @@ impl Server {
                     .ok()
             })
             .with_context(|| format!("`{what}` is missing in:\n{}", self.banner))
+    }
+}
+
+impl Server {
+    /// Asks it to stop, and waits so long at most. A server built to write down what it ran does that at
+    /// its end (`deploy/release/build`).
+    fn stop(&mut self, deadline: Duration) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
+        let until = Instant::now() + deadline;
+        while self.child.try_wait()?.is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 }
 
@@ -234,6 +251,16 @@ impl Tollgate {
     }
 }
 
+impl Drop for Tollgate {
+    /// The gateway stops first, while its store is there.
+    fn drop(&mut self) {
+        drop(self.gateway.stop(STOP));
+        if let Some(store) = &mut self.logstore {
+            drop(store.stop(STOP));
+        }
+    }
+}
+
 /// Events by what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
@@ -249,6 +276,14 @@ pub struct Counts {
     pub retries: u64,
 }
 
+/// The environment variable that names another binary than the release build, as for the tests.
+const BINARY: &str = "TOLLGATE_BIN";
+
+/// The binary under measurement.
+pub fn binary() -> PathBuf {
+    std::env::var_os(BINARY).map_or_else(|| env!("CARGO_BIN_EXE_tollgate").into(), PathBuf::from)
+}
+
 /// Starts a gateway without its store, or the store alone.
 fn start_part(
     folder: &Path,
@@ -257,7 +292,7 @@ fn start_part(
     workers: usize,
 ) -> anyhow::Result<Server> {
     let path = write_config(folder, only, config)?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    let mut command = Command::new(binary());
     command.args(["run", "--only", only, "--admin-listen", "127.0.0.1:0"]);
     command
         .args(["--listen", "127.0.0.1:0", "--config"])
