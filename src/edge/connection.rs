@@ -1,30 +1,36 @@
 //! HTTP on one connection, until its end.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
+use hyper::service::{HttpService, Service};
 use hyper_util::rt::TokioTimer;
 use tokio::time::sleep_until;
 use tokio_util::task::TaskTracker;
 
 use super::Stop;
+use super::echo::Echo;
 use super::establish::Established;
 use super::http1::Http1;
 use super::lifetime::{Due, Lifetime, Protocol};
 use super::refusals::Refusals;
-use super::service::Requests;
+use super::service::{Requests, answering};
 use super::transport::Transport;
 use super::way::{Post, Way};
 use crate::foundation::stall::StallGuard;
+use crate::front::Reply;
 use crate::telemetry::ConnectionEnd;
 
 type Io = StallGuard<Transport>;
-type Http2 = http2::Connection<Io, Requests, Streams>;
+type Http2<S> = http2::Connection<Io, S, Streams>;
 
 /// The largest frame that HTTP/2 clients may send: the smallest that the protocol allows.
 const MAX_FRAME: u32 = 16 << 10;
@@ -58,18 +64,14 @@ pub(super) async fn choose_protocol(
 
 /// A connection that speaks HTTP. Made by a function that is not async: what is moved on its way to
 /// hyper would take its room twice in the task, for as long as the connection lives.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each connection, in its task; the larger one is the usual one"
-)]
-enum Either<'s> {
-    Http1(Http1<'s>),
-    Http2(Pin<Box<Http2>>),
+enum Either<'s, S: HttpService<Incoming>> {
+    Http1(Http1<'s, S>),
+    Http2(Pin<Box<Http2<S>>>),
 }
 
 /// Serves HTTP until the connection ends.
 pub(super) async fn serve(established: Established, way: &Way, post: &Arc<Post>) -> ConnectionEnd {
-    let (life, spoken) = speak(established, way, post);
+    let (life, spoken) = speak(established, way, post, answering);
     let _entry = way.shared.crowd.enter(&life);
     match spoken {
         Either::Http1(mut connection) => supervise(&mut connection, &life, &post.stop).await,
@@ -77,11 +79,16 @@ pub(super) async fn serve(established: Established, way: &Way, post: &Arc<Post>)
     }
 }
 
-fn speak<'s>(
+fn speak<'s, S>(
     established: Established,
     way: &'s Way,
     post: &Arc<Post>,
-) -> (Arc<Lifetime>, Either<'s>) {
+    answering: fn(Arc<Requests>) -> S,
+) -> (Arc<Lifetime>, Either<'s, S>)
+where
+    S: Service<Request<Incoming>, Response = Reply, Error = Infallible>,
+    S::Future: Send + 'static,
+{
     let (bounds, shared) = (&way.rules.bounds, &way.shared);
     let Established {
         transport,
@@ -90,7 +97,7 @@ fn speak<'s>(
         slot,
     } = established;
     let life = Arc::new(Lifetime::new(protocol, bounds.life));
-    let requests = Requests {
+    let requests = Arc::new(Requests {
         front: Arc::clone(&shared.front),
         metrics: Arc::clone(&shared.metrics),
         peer,
@@ -98,20 +105,24 @@ fn speak<'s>(
         protocol,
         life: Arc::clone(&life),
         max_headers: bounds.max_headers,
-        refusals: slot.map(|slot| Arc::new(Refusals::new(slot, bounds.refusal_delay))),
-    };
+        refusals: slot.map(|slot| Refusals::new(slot, bounds.refusal_delay)),
+    });
     let transport = transport.watched_by(Arc::clone(&life));
     let spoken = match protocol {
-        Protocol::Http1 => Either::Http1(Http1::new(transport, requests, bounds)),
+        Protocol::Http1 => Either::Http1(Http1::new(transport, requests, answering, bounds)),
         Protocol::Http2 => {
             let io = StallGuard::new(transport, bounds.write_timeout);
-            Either::Http2(Box::pin(http2(io, requests, way)))
+            Either::Http2(Box::pin(http2(io, answering(requests), way)))
         }
     };
     (life, spoken)
 }
 
-fn http2(io: Io, requests: Requests, way: &Way) -> Http2 {
+fn http2<S>(io: Io, answering: S, way: &Way) -> Http2<S>
+where
+    S: Service<Request<Incoming>, Response = Reply, Error = Infallible>,
+    S::Future: Send + 'static,
+{
     let rules = &way.http2;
     let small = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
     http2::Builder::new(Streams(way.shared.tasks.clone()))
@@ -127,7 +138,7 @@ fn http2(io: Io, requests: Requests, way: &Way) -> Http2 {
         .max_send_buf_size(rules.max_send_buffer.as_usize())
         .keep_alive_interval(rules.ping_interval.get())
         .keep_alive_timeout(rules.ping_timeout.get())
-        .serve_connection(io, requests)
+        .serve_connection(io, answering)
 }
 
 /// Runs the streams of HTTP/2 connections: each has a task of its own.
@@ -153,7 +164,11 @@ pub(super) trait Spoken {
     fn rest(&mut self) {}
 }
 
-impl Spoken for Pin<Box<Http2>> {
+impl<S> Spoken for Pin<Box<Http2<S>>>
+where
+    S: Service<Request<Incoming>, Response = Reply, Error = Infallible>,
+    S::Future: Send + 'static,
+{
     fn poll(&mut self, context: &mut Context<'_>, life: &Lifetime) -> Poll<ConnectionEnd> {
         let result = ready!(self.as_mut().as_mut().poll(context));
         Poll::Ready(end(result, life))
@@ -172,27 +187,35 @@ async fn supervise(connection: &mut impl Spoken, life: &Lifetime, stop: &Stop) -
     let (mut retired, mut stopping) = (false, false);
     let mut timer = pin!(sleep_until(tokio::time::Instant::now()));
     let mut armed = false;
+    let mut echo = Echo::new();
+    let bell = echo.bell();
     std::future::poll_fn(|context| {
-        if !retired && no_more.as_mut().poll(context).is_ready() {
-            retired = true;
-            life.retire(ConnectionEnd::Stopped);
-            life.hurry();
-        }
-        if !stopping && stopped.as_mut().poll(context).is_ready() {
-            stopping = true;
-            // What has come whole is taken up first: told at once, the protocol would drop it.
-            if let Poll::Ready(end) = connection.poll(context, life) {
-                return Poll::Ready(end);
+        echo.follow(context);
+        // All of these wake by the bell, and are asked when it has rung.
+        let mut rung = bell.has_rung();
+        if rung {
+            let context = &mut bell.context();
+            if !retired && no_more.as_mut().poll(context).is_ready() {
+                retired = true;
+                life.retire(ConnectionEnd::Stopped);
+                life.hurry();
             }
-            life.drain(ConnectionEnd::Stopped);
-            connection.drain();
-        }
-        // It only wakes.
-        while called.as_mut().poll(context).is_ready() {
-            called.set(life.called());
+            if !stopping && stopped.as_mut().poll(context).is_ready() {
+                stopping = true;
+                // What has come whole is taken up first: told at once, the protocol would drop it.
+                if let Poll::Ready(end) = echo.poll(|context| connection.poll(context, life)) {
+                    return Poll::Ready(end);
+                }
+                life.drain(ConnectionEnd::Stopped);
+                connection.drain();
+            }
+            // It only wakes.
+            while called.as_mut().poll(context).is_ready() {
+                called.set(life.called());
+            }
         }
         loop {
-            if let Poll::Ready(end) = connection.poll(context, life) {
+            if let Poll::Ready(end) = echo.poll(|context| connection.poll(context, life)) {
                 return Poll::Ready(end);
             }
             // `Drain` comes once, and `Rest` once until more has been read.
@@ -213,9 +236,11 @@ async fn supervise(connection: &mut impl Spoken, life: &Lifetime, stop: &Stop) -
             if !armed || at < timer.deadline() {
                 timer.as_mut().reset(at);
                 armed = true;
+            } else if !rung {
+                return Poll::Pending;
             }
-            ready!(timer.as_mut().poll(context));
-            armed = false;
+            ready!(timer.as_mut().poll(&mut bell.context()));
+            (armed, rung) = (false, false);
         }
     })
     .await

@@ -1,16 +1,17 @@
-//! Wakes that a connection causes while it is being polled.
+//! The wakers of a connection: which of its wakes cost a turn of its task, and what is looked at in one.
 //!
 //! hyper wakes the task of a connection when a body is taken out of the channel in which it put it, in
 //! the same step and though nothing is left to do: nearly every request would cost a second turn of
 //! its task through the scheduler, with all that is looked at in one. Such a wake is answered with one
 //! more step at once; one that comes in that step too, such as from a budget that is used up, goes to
 //! the scheduler.
+//!
+//! What rarely wakes a connection, such as a stop or a deadline, has a waker of its own, a [`Bell`], and is
+//! asked only when that has rung: asked in each turn, it would take locks that all connections share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-
-use atomic_waker::AtomicWaker;
 
 /// Nothing is being polled: a wake is one of the task.
 const OUTSIDE: u8 = 0;
@@ -22,28 +23,57 @@ const WOKEN: u8 = 2;
 pub(super) struct Echo {
     shared: Arc<Shared>,
     waker: Waker,
+    /// The waker that `shared` has.
+    task: Waker,
 }
 
-#[derive(Default)]
 struct Shared {
     state: AtomicU8,
-    task: AtomicWaker,
+    /// Held for the moment of a wake: nothing that wakes a task asks for it again.
+    task: Mutex<Waker>,
+}
+
+impl Shared {
+    fn task(&self) -> MutexGuard<'_, Waker> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Echo {
     pub(super) fn new() -> Self {
-        let shared = Arc::new(Shared::default());
-        let waker = Waker::from(Arc::clone(&shared));
-        Self { shared, waker }
+        let shared = Arc::new(Shared {
+            state: AtomicU8::new(OUTSIDE),
+            task: Mutex::new(Waker::noop().clone()),
+        });
+        Self {
+            waker: Waker::from(Arc::clone(&shared)),
+            shared,
+            task: Waker::noop().clone(),
+        }
+    }
+
+    /// A bell that wakes the same task. It has rung.
+    pub(super) fn bell(&self) -> Bell {
+        let ring = Arc::new(Ring {
+            rung: AtomicBool::new(true),
+            shared: Arc::clone(&self.shared),
+        });
+        Bell {
+            waker: Waker::from(Arc::clone(&ring)),
+            ring,
+        }
+    }
+
+    /// The task of `context` is the one to wake from now on. To be called before anything is polled.
+    pub(super) fn follow(&mut self, context: &Context<'_>) {
+        if !self.task.will_wake(context.waker()) {
+            self.task.clone_from(context.waker());
+            self.shared.task().clone_from(context.waker());
+        }
     }
 
     /// Takes a step, and another one if it woke itself.
-    pub(super) fn poll<T>(
-        &self,
-        context: &Context<'_>,
-        mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
-        self.shared.task.register(context.waker());
+    pub(super) fn poll<T>(&self, mut step: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         for _ in 0..2 {
             self.shared.state.store(POLLING, Ordering::Release);
             let result = step(&mut Context::from_waker(&self.waker));
@@ -52,7 +82,7 @@ impl Echo {
                 return result;
             }
         }
-        context.waker().wake_by_ref();
+        self.task.wake_by_ref();
         Poll::Pending
     }
 }
@@ -71,8 +101,44 @@ impl Wake for Shared {
                 (state != OUTSIDE).then_some(WOKEN)
             });
         if noted.is_err() {
-            self.task.wake();
+            self.task().wake_by_ref();
         }
+    }
+}
+
+/// The waker of what is asked only when it has called.
+pub(super) struct Bell {
+    ring: Arc<Ring>,
+    waker: Waker,
+}
+
+struct Ring {
+    rung: AtomicBool,
+    shared: Arc<Shared>,
+}
+
+impl Bell {
+    /// Whether it has rung since it was last asked. What may have rung it is to be polled then, with the
+    /// context of the bell, or it will not ring again.
+    pub(super) fn has_rung(&self) -> bool {
+        let rung = &self.ring.rung;
+        rung.load(Ordering::Acquire) && rung.swap(false, Ordering::AcqRel)
+    }
+
+    /// For what is to ring it.
+    pub(super) fn context(&self) -> Context<'_> {
+        Context::from_waker(&self.waker)
+    }
+}
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        self.shared.task().wake_by_ref();
     }
 }
 
@@ -91,22 +157,38 @@ mod tests {
         }
     }
 
+    impl Count {
+        /// One, and a waker that it counts.
+        fn new() -> (Arc<Self>, Waker) {
+            let count = Arc::new(Self::default());
+            (Arc::clone(&count), Waker::from(count))
+        }
+
+        fn get(&self) -> usize {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn poll(echo: &mut Echo, task: &Waker, mut step: impl FnMut(&mut Context<'_>)) {
+        echo.follow(&Context::from_waker(task));
+        let result: Poll<()> = echo.poll(|context| {
+            step(context);
+            Poll::Pending
+        });
+        assert!(result.is_pending());
+    }
+
     /// Steps that are taken and wakes of the task, when each of the first `wakes` steps wakes itself.
     fn run(wakes: usize) -> (usize, usize) {
-        let count = Arc::new(Count::default());
-        let waker = Waker::from(Arc::clone(&count));
-        let context = Context::from_waker(&waker);
-        let echo = Echo::new();
+        let (count, task) = Count::new();
         let mut steps = 0;
-        let result: Poll<()> = echo.poll(&context, |context| {
+        poll(&mut Echo::new(), &task, |context| {
             steps += 1;
             if steps <= wakes {
                 context.waker().wake_by_ref();
             }
-            Poll::Pending
         });
-        assert!(result.is_pending());
-        (steps, count.0.load(Ordering::Relaxed))
+        (steps, count.get())
     }
 
     #[test]
@@ -119,28 +201,28 @@ mod tests {
 
     #[test]
     fn a_wake_from_outside_is_one_of_the_task_that_polled_last() {
-        let counts = [(); 2].map(|()| Arc::new(Count::default()));
-        let echo = Echo::new();
+        let counts = [(); 2].map(|()| Count::new());
+        let mut echo = Echo::new();
+        let bell = echo.bell();
         let mut kept = None;
-        for count in &counts {
-            let waker = Waker::from(Arc::clone(count));
-            let result: Poll<()> = echo.poll(&Context::from_waker(&waker), |context| {
-                kept = Some(context.waker().clone());
-                Poll::Pending
+        for (_, task) in &counts {
+            poll(&mut echo, task, |context| {
+                kept = Some(context.waker().clone())
             });
-            assert!(result.is_pending());
         }
-        kept.unwrap().wake();
-        let counts = counts.map(|count| count.0.load(Ordering::Relaxed));
-        assert_eq!(counts, [0, 1]);
+        let kept = kept.unwrap();
+        kept.wake_by_ref();
+        bell.context().waker().wake_by_ref();
+        // Any number of times: a wake does not use up what it wakes.
+        kept.wake();
+        assert_eq!(counts.map(|(count, _)| count.get()), [0, 3]);
     }
 
     #[test]
     fn no_wake_of_another_thread_is_lost() {
         for _ in 0..2_000 {
-            let count = Arc::new(Count::default());
-            let waker = Waker::from(Arc::clone(&count));
-            let echo = Echo::new();
+            let (count, task) = Count::new();
+            let mut echo = Echo::new();
             let inner = echo.waker.clone();
             let done = AtomicU8::new(0);
             let mut seen = false;
@@ -149,13 +231,42 @@ mod tests {
                     done.store(1, Ordering::Release);
                     inner.wake();
                 });
-                let result: Poll<()> = echo.poll(&Context::from_waker(&waker), |_| {
+                poll(&mut echo, &task, |_| {
                     seen = done.load(Ordering::Acquire) == 1;
-                    Poll::Pending
                 });
-                assert!(result.is_pending());
             });
-            assert!(seen || count.0.load(Ordering::Relaxed) == 1);
+            assert!(seen || count.get() == 1);
         }
+    }
+
+    #[test]
+    fn a_bell_that_has_rung_says_so_once_and_wakes_the_task() {
+        let (count, task) = Count::new();
+        let mut echo = Echo::new();
+        let bell = echo.bell();
+        // What it is for has not been polled yet.
+        assert!(bell.has_rung() && !bell.has_rung());
+        echo.follow(&Context::from_waker(&task));
+        let waker = bell.context().waker().clone();
+        waker.wake_by_ref();
+        waker.wake();
+        assert_eq!(count.get(), 2);
+        assert!(bell.has_rung() && !bell.has_rung());
+    }
+
+    #[test]
+    fn a_bell_rings_also_while_its_connection_is_polled() {
+        let (count, task) = Count::new();
+        let mut echo = Echo::new();
+        let bell = echo.bell();
+        assert!(bell.has_rung());
+        let mut steps = 0;
+        poll(&mut echo, &task, |_| {
+            steps += 1;
+            bell.context().waker().wake_by_ref();
+        });
+        // It is asked in the next turn of the task, not in another step.
+        assert_eq!((steps, count.get()), (1, 1));
+        assert!(bell.has_rung());
     }
 }

@@ -11,63 +11,56 @@
 //!
 //! Bound: what is gathered of a head is no more than hyper would take, `max_header`.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{HttpService, Service};
 use hyper_util::rt::TokioTimer;
 use tokio::io::AsyncWrite as _;
 
 use super::connection::{Spoken, end};
-use super::echo::Echo;
 use super::lifetime::Lifetime;
 use super::service::Requests;
 use super::transport::Transport;
 use super::way::Bounds;
 use crate::foundation::stall::StallGuard;
+use crate::front::Reply;
 use crate::telemetry::{ConnectionEnd, Metrics};
 
-type Hyper = http1::Connection<StallGuard<Transport>, Requests>;
+type Hyper<S> = http1::Connection<StallGuard<Transport>, S>;
 
 /// Smallest read buffer that hyper takes.
 const MIN_BUFFER: usize = 8192;
 
 /// A connection that speaks HTTP/1.
-pub(super) struct Http1<'s> {
+pub(super) struct Http1<'s, S: HttpService<Incoming>> {
     bounds: &'s Bounds,
-    state: State,
+    requests: Arc<Requests>,
+    /// Makes what answers them.
+    answering: fn(Arc<Requests>) -> S,
+    state: State<S>,
     /// Whether it is to be drained once what has come is read.
     drains: bool,
 }
 
-enum State {
+enum State<S: HttpService<Incoming>> {
     // To rest allocates nothing: what is small and stays would lie in the room of what was given back.
     Resting(Rest),
-    Awake(Box<Awake>),
+    /// In the hands of hyper.
+    Awake(Box<Hyper<S>>),
     /// Between the two, inside of one step.
     Turning,
-}
-
-/// A connection in the hands of hyper.
-struct Awake {
-    hyper: Hyper,
-    echo: Echo,
-}
-
-impl Awake {
-    fn poll(&mut self, context: &Context<'_>) -> Poll<hyper::Result<()>> {
-        let mut hyper = Pin::new(&mut self.hyper);
-        self.echo
-            .poll(context, |context| hyper.as_mut().poll(context))
-    }
 }
 
 /// All that is kept of a connection that rests.
 struct Rest {
     transport: Transport,
-    requests: Requests,
-    counted: Counted,
+    _counted: Counted,
 }
 
 /// A connection that counts as resting.
@@ -86,13 +79,23 @@ impl Drop for Counted {
     }
 }
 
-impl<'s> Http1<'s> {
+impl<'s, S> Http1<'s, S>
+where
+    S: Service<Request<Incoming>, Response = Reply, Error = Infallible>,
+{
     /// At rest, unless some bytes have come already.
-    pub(super) fn new(transport: Transport, requests: Requests, bounds: &'s Bounds) -> Self {
+    pub(super) fn new(
+        transport: Transport,
+        requests: Arc<Requests>,
+        answering: fn(Arc<Requests>) -> S,
+        bounds: &'s Bounds,
+    ) -> Self {
         let begun = transport.is_ahead();
         let mut new = Self {
             bounds,
-            state: State::resting(transport, requests),
+            state: State::resting(transport, &requests),
+            requests,
+            answering,
             drains: false,
         };
         if begun {
@@ -106,15 +109,10 @@ impl<'s> Http1<'s> {
         let State::Resting(rest) = std::mem::replace(&mut self.state, State::Turning) else {
             return;
         };
-        let Rest {
-            transport,
-            requests,
-            counted,
-        } = rest;
-        drop(counted);
-        requests.life.rests(false);
+        self.requests.life.rests(false);
         let bounds = self.bounds;
-        let io = StallGuard::new(transport, bounds.write_timeout);
+        let io = StallGuard::new(rest.transport, bounds.write_timeout);
+        let answering = (self.answering)(Arc::clone(&self.requests));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // The connection's life has the deadlines: this one would count idle time as well.
@@ -123,27 +121,25 @@ impl<'s> Http1<'s> {
             .max_buf_size(most(bounds))
             // Without it hyper drops a request whose client hangs up after the body, before it is kept.
             .half_close(true)
-            .serve_connection(io, requests);
-        self.state = State::Awake(Box::new(Awake {
-            hyper: connection,
-            echo: Echo::new(),
-        }));
+            .serve_connection(io, answering);
+        self.state = State::Awake(Box::new(connection));
     }
 }
 
-impl State {
-    fn resting(transport: Transport, requests: Requests) -> Self {
+impl<S: HttpService<Incoming>> State<S> {
+    fn resting(transport: Transport, requests: &Requests) -> Self {
         requests.life.rests(true);
-        let counted = Counted::new(&requests.metrics);
         Self::Resting(Rest {
             transport,
-            requests,
-            counted,
+            _counted: Counted::new(&requests.metrics),
         })
     }
 }
 
-impl Spoken for Http1<'_> {
+impl<S> Spoken for Http1<'_, S>
+where
+    S: Service<Request<Incoming>, Response = Reply, Error = Infallible>,
+{
     fn poll(&mut self, context: &mut Context<'_>, life: &Lifetime) -> Poll<ConnectionEnd> {
         if let State::Resting(rest) = &mut self.state {
             let most = most(self.bounds);
@@ -159,33 +155,33 @@ impl Spoken for Http1<'_> {
             return Poll::Pending;
         };
         if std::mem::take(&mut self.drains) {
-            if let Poll::Ready(result) = connection.poll(context) {
+            if let Poll::Ready(result) = Pin::new(&mut **connection).poll(context) {
                 return Poll::Ready(end(result, life));
             }
-            Pin::new(&mut connection.hyper).graceful_shutdown();
+            Pin::new(&mut **connection).graceful_shutdown();
         }
-        let result = ready!(connection.poll(context));
+        let result = ready!(Pin::new(&mut **connection).poll(context));
         Poll::Ready(end(result, life))
     }
 
     fn drain(&mut self) {
-        if let State::Resting(rest) = &self.state {
+        if let State::Resting(_) = &self.state {
             // Told before it has read, hyper would forget the part of a head that was gathered.
-            self.drains = rest.requests.life.awaits_head();
+            self.drains = self.requests.life.awaits_head();
             self.wake();
         }
         if let (false, State::Awake(connection)) = (self.drains, &mut self.state) {
-            Pin::new(&mut connection.hyper).graceful_shutdown();
+            Pin::new(&mut **connection).graceful_shutdown();
         }
     }
 
     fn rest(&mut self) {
         match std::mem::replace(&mut self.state, State::Turning) {
             State::Awake(connection) => {
-                let parts = connection.hyper.into_parts();
+                let parts = connection.into_parts();
                 let mut transport = parts.io.into_inner();
                 transport.put_back(&parts.read_buf);
-                self.state = State::resting(transport, parts.service);
+                self.state = State::resting(transport, &self.requests);
             }
             other => self.state = other,
         }

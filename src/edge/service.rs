@@ -2,22 +2,22 @@
 //! the connection needs to know of the requests.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use http::header::{CONNECTION, COOKIE, HOST, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 
 use super::lifetime::{Lifetime, Protocol};
 use super::peer::Peer;
 use super::refusals::{self, Refusals};
-use super::way::Post;
-use crate::front::{Reply, StandingFront};
+use super::way::{Post, Way};
+use crate::front::{Front, Reply, Sender, StandingFront};
 use crate::telemetry::{HttpVersion, Metrics};
 
-/// Answers the requests of one connection.
+/// What the requests of one connection are answered by.
 #[derive(Debug)]
 pub(super) struct Requests {
     pub(super) front: Arc<StandingFront>,
@@ -29,84 +29,124 @@ pub(super) struct Requests {
     pub(super) life: Arc<Lifetime>,
     pub(super) max_headers: usize,
     /// None where the connection brings many clients: one must not wait for another.
-    pub(super) refusals: Option<Arc<Refusals>>,
+    pub(super) refusals: Option<Refusals>,
 }
 
-/// A request under way, also when it is given up.
-struct UnderWay(Arc<Lifetime>);
+/// Answers the requests of one connection. Its future is not boxed here: hyper has room for one of HTTP/1
+/// in each connection, and one of HTTP/2 is a part of its task.
+pub(super) fn answering(
+    requests: Arc<Requests>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Reply,
+    Error = Infallible,
+    Future: Future<Output = Result<Reply, Infallible>> + Send + 'static,
+> {
+    service_fn(move |request| {
+        let begun = UnderWay::begin(&requests, request);
+        async move {
+            Ok(match begun {
+                Ok(under_way) => under_way.answer().await,
+                Err(status) => {
+                    let mut reply = Reply::default();
+                    *reply.status_mut() = status;
+                    reply
+                }
+            })
+        }
+    })
+}
+
+/// A request under way, with what was in force when it began.
+struct UnderWay {
+    request: Request<Incoming>,
+    sender: Sender,
+    front: Guard<Arc<Front>>,
+    way: Guard<Arc<Way>>,
+    counted: Counted,
+}
+
+/// Counts a request as under way on its connection, also when it is given up.
+struct Counted(Arc<Requests>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.life.request_ended();
+    }
+}
 
 impl UnderWay {
-    /// `None` when the connection takes no more.
-    fn new(life: &Arc<Lifetime>, request: &Request<Incoming>, protocol: Protocol) -> Option<Self> {
-        let head = match protocol {
-            Protocol::Http1 => 0,
-            Protocol::Http2 => head_size(request),
-        };
-        life.request_began(head).then(|| Self(Arc::clone(life)))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.request_ended();
-    }
-}
-
-impl Service<Request<Incoming>> for Requests {
-    type Response = Reply;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Reply, Infallible>> + Send>>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        if self.protocol == Protocol::Http2 {
+    /// # Errors
+    /// The status of the answer, when the connection takes no more, or no such request.
+    fn begin(requests: &Arc<Requests>, mut request: Request<Incoming>) -> Result<Self, StatusCode> {
+        let protocol = requests.protocol;
+        if protocol == Protocol::Http2 {
             name_host(&mut request);
         }
-        let Some(under_way) = UnderWay::new(&self.life, &request, self.protocol) else {
-            let mut reply = Reply::default();
-            *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            return Box::pin(std::future::ready(Ok(reply)));
+        let head = match protocol {
+            Protocol::Http1 => 0,
+            Protocol::Http2 => head_size(&request),
         };
-        let version = version_label(request.version());
-        self.metrics.edge.requests.at(version as usize).inc();
-        if self.protocol == Protocol::Http2 && count_headers(request.headers()) > self.max_headers {
+        if !requests.life.request_began(head) {
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let counted = Counted(Arc::clone(requests));
+        let edge = &requests.metrics.edge;
+        edge.requests
+            .at(version_label(request.version()) as usize)
+            .inc();
+        if protocol == Protocol::Http2 && count_headers(request.headers()) > requests.max_headers {
             // HTTP/1 is refused so by its parser.
-            let mut reply = Reply::default();
-            *reply.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Box::pin(std::future::ready(Ok(reply)));
+            return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
-        let (front, way) = (self.front.now(), self.post.way.load_full());
-        let (sender, outcome) = self.peer.sender(request.headers(), &way.rules.proxies);
-        self.metrics.edge.addresses.at(outcome as usize).inc();
-        let protocol = self.protocol;
-        let (refusals, metrics) = (self.refusals.clone(), Arc::clone(&self.metrics));
+        let (front, way) = (requests.front.now(), requests.post.way.load());
+        let (sender, outcome) = requests.peer.sender(request.headers(), &way.rules.proxies);
+        edge.addresses.at(outcome as usize).inc();
         if way.https.redirect.is_some() {
-            self.metrics.edge.redirected.inc();
+            edge.redirected.inc();
         }
-        Box::pin(async move {
-            let mut reply = match &way.https.redirect {
-                None => front.answer(request, sender).await,
-                Some(redirect) => {
-                    let location = redirect.location(request.uri(), request.headers());
-                    front.send_elsewhere(request, location).await
-                }
-            };
-            if let Some(refusals) = &refusals {
-                let others = metrics.edge.connections_refused.get();
-                let wait = refusals.note(&reply, &under_way.0, others);
-                if !wait.is_zero() {
-                    refusals::hold_back(wait, &under_way.0, &metrics.edge).await;
-                }
-            }
-            if let Some(hsts) = &way.https.hsts {
-                let headers = reply.headers_mut();
-                headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
-            }
-            if protocol == Protocol::Http1 && under_way.0.is_last() {
-                let close = HeaderValue::from_static("close");
-                reply.headers_mut().insert(CONNECTION, close);
-            }
-            Ok(reply)
+        Ok(Self {
+            request,
+            sender,
+            front,
+            way,
+            counted,
         })
+    }
+
+    async fn answer(self) -> Reply {
+        let Self {
+            request,
+            sender,
+            front,
+            way,
+            counted,
+        } = self;
+        let requests = &*counted.0;
+        let mut reply = match &way.https.redirect {
+            None => front.answer(request, sender).await,
+            Some(redirect) => {
+                let location = redirect.location(request.uri(), request.headers());
+                front.send_elsewhere(request, location).await
+            }
+        };
+        if let Some(refusals) = &requests.refusals {
+            let edge = &requests.metrics.edge;
+            let others = edge.connections_refused.get();
+            let wait = refusals.note(&reply, &requests.life, others);
+            if !wait.is_zero() {
+                refusals::hold_back(wait, &requests.life, edge).await;
+            }
+        }
+        if let Some(hsts) = &way.https.hsts {
+            let headers = reply.headers_mut();
+            headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
+        if requests.protocol == Protocol::Http1 && requests.life.is_last() {
+            let close = HeaderValue::from_static("close");
+            reply.headers_mut().insert(CONNECTION, close);
+        }
+        reply
     }
 }
 
