@@ -2,7 +2,7 @@
 //!
 //! Promise: a change is taken over once it has stayed the same from one look to the next, so a file that
 //! is being written is not read half; what could not be taken over is tried again when something changes
-//! again. A look costs a `stat` of each file.
+//! again. A look costs a `stat` of each file; which files these are is worked out once for each configuration.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -49,13 +49,14 @@ pub(super) type Picture = BTreeMap<PathBuf, Option<Seen>>;
 /// Watches until it is told to stop, from a picture on.
 pub(super) async fn watch(control: Arc<Control>, known: Picture, stop: CancellationToken) {
     let (mut known, mut before) = (known.clone(), known);
+    let mut named = Named::of(control.running());
     loop {
         let rules = control.running().reload.clone();
         tokio::select! {
             () = tokio::time::sleep(rules.interval.get()) => {}
             () = stop.cancelled() => return,
         }
-        let now = look(&control, before).await;
+        let now = look(&control, &mut named, before).await;
         before = now.clone();
         if !rules.by.contains(&ReloadBy::File) {
             // What changes meanwhile is for whoever else reloads.
@@ -70,7 +71,7 @@ pub(super) async fn watch(control: Arc<Control>, known: Picture, stop: Cancellat
             () = tokio::time::sleep(rules.interval.get()) => {}
             () = stop.cancelled() => return,
         }
-        let again = look(&control, now.clone()).await;
+        let again = look(&control, &mut named, now.clone()).await;
         before = again.clone();
         if !same_content(&again, &now) {
             continue;
@@ -86,7 +87,7 @@ pub(super) async fn watch(control: Arc<Control>, known: Picture, stop: Cancellat
             return;
         }
         // Files that are named only now are known as they are; the others as they were before.
-        let mut now = look(&control, before).await;
+        let mut now = look(&control, &mut named, before).await;
         before = now.clone();
         for (path, seen) in &mut now {
             if let Some(known) = known.remove(path) {
@@ -102,26 +103,54 @@ pub(super) async fn watch(control: Arc<Control>, known: Picture, stop: Cancellat
 pub(super) fn first(control: &Control) -> Picture {
     let config = control.running();
     match config.reload.by.contains(&ReloadBy::File) {
-        true => picture(&config, control.path(), &Picture::new()),
+        true => picture(&Named::of(config), control.path(), &Picture::new()),
         false => Picture::new(),
     }
 }
 
-async fn look(control: &Arc<Control>, before: Picture) -> Picture {
-    let control = Arc::clone(control);
-    let looked =
-        tokio::task::spawn_blocking(move || picture(&control.running(), control.path(), &before));
-    looked.await.unwrap_or_default()
+async fn look(control: &Arc<Control>, named: &mut Named, before: Picture) -> Picture {
+    let (control, last) = (Arc::clone(control), named.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let named = last.now(control.running());
+        let picture = picture(&named, control.path(), &before);
+        (named, picture)
+    });
+    let Ok((now, picture)) = looked.await else {
+        return Picture::new();
+    };
+    *named = now;
+    picture
 }
 
-fn picture(config: &Config, path: Option<&Path>, before: &Picture) -> Picture {
-    let mut paths = named(config);
-    paths.extend(path.map(Path::to_owned));
+/// A configuration, and the files that it names.
+#[derive(Clone)]
+struct Named {
+    config: Arc<Config>,
+    paths: Arc<[PathBuf]>,
+}
+
+impl Named {
+    fn of(config: Arc<Config>) -> Self {
+        let paths = named(&config).into();
+        Self { config, paths }
+    }
+
+    /// The same, unless another configuration is in force.
+    fn now(self, running: Arc<Config>) -> Self {
+        match Arc::ptr_eq(&self.config, &running) {
+            true => self,
+            false => Self::of(running),
+        }
+    }
+}
+
+fn picture(named: &Named, path: Option<&Path>, before: &Picture) -> Picture {
+    let paths = named.paths.iter().cloned().chain(path.map(Path::to_owned));
     let seen = |path: PathBuf| {
         let seen = see(&path, before.get(&path).and_then(Option::as_ref));
         (path, seen)
     };
-    paths.into_iter().map(seen).collect()
+    paths.map(seen).collect()
 }
 
 fn same_content(one: &Picture, other: &Picture) -> bool {
@@ -210,6 +239,17 @@ mod tests {
         assert_eq!(moved.content, one.content, "the same again");
         assert!(see(&folder.path().join("none"), None).is_none());
         assert!(see(folder.path(), None).is_none(), "a folder");
+    }
+
+    #[test]
+    fn the_files_of_a_configuration_are_worked_out_once() {
+        let config = Arc::new(Config::default());
+        let named = Named::of(Arc::clone(&config));
+        let same = named.clone().now(config);
+        assert!(Arc::ptr_eq(&same.paths, &named.paths));
+        let other: Config = toml::from_str("admin.token = 'file:/etc/t/admin.key'").unwrap();
+        let other = named.now(Arc::new(other));
+        assert!(other.paths.contains(&PathBuf::from("/etc/t/admin.key")));
     }
 
     #[test]
