@@ -74,6 +74,11 @@ impl Machine {
         self.max_lag = max_lag;
     }
 
+    /// Whether it has to know what lanes bring: requests are limited, or may be soon.
+    pub(super) fn counts(&self, lag: Duration) -> bool {
+        self.capacity.is_some() || lag >= self.max_lag / 2
+    }
+
     /// After a moment: the requests that one unit of weight may bring in the next; `None` is no
     /// limit. A lane that has been silent has its part of it too.
     pub(super) fn next(&mut self, lag: Duration, lanes: &[Brought]) -> Option<f64> {
@@ -136,7 +141,8 @@ pub(super) fn allotment(level: f64, weight: u32) -> u64 {
         reason = "it is at least 1, and a cast from a float saturates"
     )]
     let requests = requests as u64;
-    requests.min(u64::MAX - 1)
+    // Above it are the marks of a turnstile without a limit.
+    requests.min(u64::MAX - 2)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of requests of a moment")]
@@ -236,7 +242,7 @@ mod tests {
             .unwrap();
         assert_eq!(allotment(level, 1), 10);
         assert_eq!(allotment(0.0, 1), 1);
-        assert_eq!(allotment(f64::MAX, 100), u64::MAX - 1);
+        assert_eq!(allotment(f64::MAX, 100), u64::MAX - 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Counts the requests of one lane, and holds them up when the machine is short of time.
 //!
-//! Promise: a request costs one load and one or two additions here, and nothing is waited for.
+//! Promise: a request costs one load here while the machine is on time, one or two additions while it is
+//! not, and nothing is waited for.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,8 +9,10 @@ use std::time::Duration;
 use super::machine::{Brought, allotment};
 use crate::foundation::budget::percent_of;
 
-/// No limit.
+/// No limit, and nothing is counted.
 const OPEN: u64 = u64::MAX;
+/// No limit.
+const COUNTED: u64 = u64::MAX - 1;
 
 /// The requests of the current moment.
 #[derive(Debug)]
@@ -44,9 +47,12 @@ impl Turnstile {
     /// # Errors
     /// How long requests have been held up, when this one is too many.
     pub(super) fn pass(&self, percent: u8) -> Result<(), Duration> {
-        self.arrived.fetch_add(1, Ordering::Relaxed);
         let limit = self.limit.load(Ordering::Relaxed);
         if limit == OPEN {
+            return Ok(());
+        }
+        self.arrived.fetch_add(1, Ordering::Relaxed);
+        if limit == COUNTED {
             return Ok(());
         }
         // One that may pass at all may do so at every priority: a part of little is not nothing.
@@ -66,12 +72,12 @@ impl Turnstile {
     /// Whether requests are not limited.
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
-        self.limit.load(Ordering::Relaxed) == OPEN
+        self.limit.load(Ordering::Relaxed) >= COUNTED
     }
 
-    /// Ends a moment: what was brought in it.
+    /// Ends a moment in which requests were counted: what was brought in it.
     pub(super) fn brought(&self) -> Brought {
-        let limited = self.limit.load(Ordering::Relaxed) != OPEN;
+        let limited = self.limit.load(Ordering::Relaxed) < COUNTED;
         let arrived = self.arrived.swap(0, Ordering::Relaxed);
         let admitted = self.admitted.swap(0, Ordering::Relaxed);
         Brought {
@@ -81,11 +87,19 @@ impl Turnstile {
         }
     }
 
-    /// Sets what may pass in the next moment; see [`super::machine::Machine::next`].
+    /// Lets everything pass, and counts nothing.
+    pub(super) fn open(&self) {
+        self.limit.store(OPEN, Ordering::Relaxed);
+        self.arrived.store(0, Ordering::Relaxed);
+        self.admitted.store(0, Ordering::Relaxed);
+    }
+
+    /// Sets what may pass in the next moment, in which requests are counted; see
+    /// [`super::machine::Machine::next`].
     pub(super) fn set(&self, level: Option<f64>, limited_for: Duration) {
         let seconds = u32::try_from(limited_for.as_secs()).unwrap_or(u32::MAX);
         self.since.store(seconds, Ordering::Relaxed);
-        let limit = level.map_or(OPEN, |level| {
+        let limit = level.map_or(COUNTED, |level| {
             allotment(level, self.weight.load(Ordering::Relaxed))
         });
         self.limit.store(limit, Ordering::Relaxed);
@@ -99,6 +113,7 @@ mod tests {
     #[test]
     fn low_is_held_up_before_normal_and_normal_before_high() {
         let turnstile = Turnstile::new(2);
+        turnstile.set(None, Duration::ZERO);
         for _ in 0..100 {
             turnstile.pass(70).unwrap();
         }
@@ -111,6 +126,21 @@ mod tests {
         assert_eq!((brought.arrived, brought.admitted), (61, 10));
         turnstile.set(None, Duration::ZERO);
         assert_eq!(turnstile.pass(1), Ok(()));
+    }
+
+    #[test]
+    fn nothing_is_counted_while_it_is_open() {
+        let turnstile = Turnstile::new(1);
+        let counted = || {
+            turnstile.pass(100).unwrap();
+            turnstile.brought().arrived
+        };
+        assert_eq!(counted(), 0);
+        turnstile.set(None, Duration::ZERO);
+        assert_eq!(counted(), 1);
+        turnstile.pass(100).unwrap();
+        turnstile.open();
+        assert_eq!(counted(), 0);
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub(in crate::pipeline) async fn watch_machine(
         current,
         lag: Lag::default(),
         since: None,
+        counting: false,
         warnings: Cap::default(),
         load,
     };
@@ -46,7 +47,7 @@ pub(in crate::pipeline) async fn watch_machine(
         () = watching => {}
         () = stopping.cancelled() => {}
     }
-    watch.set(None);
+    watch.open();
 }
 
 struct Watch {
@@ -55,6 +56,9 @@ struct Watch {
     machine: Machine,
     /// Since when requests are limited.
     since: Option<Instant>,
+    /// Whether lanes count what they bring. Not while the machine is on time: then no lane is looked at,
+    /// however many there are.
+    counting: bool,
     warnings: Cap,
     load: Arc<MachineLoad>,
 }
@@ -71,6 +75,16 @@ impl Watch {
         self.machine.set_max_lag(current.max_lag);
         let micros = u64::try_from(current.max_lag.as_micros()).unwrap_or(u64::MAX);
         self.load.max_lag_micros.set(micros);
+        match (self.machine.counts(self.lag.get()), self.counting) {
+            (true, true) => {}
+            // What was brought until now is not known.
+            (true, false) => {
+                self.counting = true;
+                return self.set(None);
+            }
+            (false, true) => return self.open(),
+            (false, false) => return,
+        }
         let turnstiles = current
             .lanes
             .iter()
@@ -79,6 +93,15 @@ impl Watch {
         let level = self.machine.next(self.lag.get(), &brought);
         self.tell(level.is_some());
         self.set(level);
+    }
+
+    /// Ends all limits, and counting.
+    fn open(&mut self) {
+        self.set(None);
+        for lane in &self.current.load().lanes {
+            lane.admission().turnstile().open();
+        }
+        self.counting = false;
     }
 
     fn set(&mut self, level: Option<f64>) {
