@@ -98,12 +98,17 @@ pub(super) struct Lifetime {
     starved: AtomicBool,
     /// Whether all that the protocol has written is on its way.
     flushed: AtomicBool,
+    /// Whether it takes no further requests: `State::last` is there.
+    retired: AtomicBool,
 }
 
 #[derive(Debug)]
 struct State {
     phase: Phase,
     since: Instant,
+    /// Whether the phase began in the step that is being taken: `since` is told by its end (`due`), which
+    /// reads the clock anyway.
+    fresh: bool,
     in_flight: u32,
     requests: u32,
     /// Bytes received, of interest as long as the preface is awaited.
@@ -131,6 +136,17 @@ struct State {
     resting: bool,
 }
 
+impl State {
+    /// When its phase began.
+    fn since(&self) -> Instant {
+        if self.fresh {
+            Instant::now()
+        } else {
+            self.since
+        }
+    }
+}
+
 /// Time without anything to do after which a connection of HTTP/1 gives its buffers back, or for a
 /// head to come in one piece. A client that asks more often never pays for new ones.
 const REST: Duration = Duration::from_millis(100);
@@ -155,6 +171,7 @@ impl Lifetime {
             state: Mutex::new(State {
                 phase: Phase::Silent,
                 since: born,
+                fresh: false,
                 in_flight: 0,
                 requests: 0,
                 received: 0,
@@ -174,6 +191,7 @@ impl Lifetime {
             hurry: Notify::new(),
             starved: AtomicBool::new(false),
             flushed: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
         }
     }
 
@@ -197,7 +215,7 @@ impl Lifetime {
             _ => return,
         };
         state.phase = next;
-        state.since = Instant::now();
+        state.fresh = true;
     }
 
     /// The protocol has asked for more, and nothing is there. It does so when it has no use for what
@@ -246,8 +264,8 @@ impl Lifetime {
         state.gives_way = false;
         state.in_flight += 1;
         state.requests = state.requests.saturating_add(1);
-        if state.requests >= self.bounds.max_requests && state.last.is_none() {
-            state.last = Some(ConnectionEnd::MaxRequests);
+        if state.requests >= self.bounds.max_requests {
+            self.is_to_end(&mut state, ConnectionEnd::MaxRequests);
         }
         true
     }
@@ -273,7 +291,7 @@ impl Lifetime {
         state.in_flight = state.in_flight.saturating_sub(1);
         if state.in_flight == 0 {
             state.phase = Phase::Idle;
-            state.since = Instant::now();
+            state.fresh = true;
         }
     }
 
@@ -303,19 +321,24 @@ impl Lifetime {
 
     /// Whether the answer that is being made is the last one of the connection.
     pub(super) fn is_last(&self) -> bool {
-        let state = self.state();
-        state.last.is_some() || self.born.elapsed() >= self.bounds.max_age
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// It takes no further requests, for this reason unless there was one before.
+    fn is_to_end(&self, state: &mut State, end: ConnectionEnd) {
+        state.last.get_or_insert(end);
+        self.retired.store(true, Ordering::Release);
     }
 
     /// The next answer is the connection's last, for this reason. HTTP/2 clients are told at once.
     pub(super) fn retire(&self, end: ConnectionEnd) {
-        self.state().last.get_or_insert(end);
+        self.is_to_end(&mut self.state(), end);
     }
 
     /// The connection takes no further requests, for this reason.
     pub(super) fn drain(&self, end: ConnectionEnd) {
         let mut state = self.state();
-        state.last.get_or_insert(end);
+        self.is_to_end(&mut state, end);
         state.draining.get_or_insert_with(Instant::now);
     }
 
@@ -334,8 +357,8 @@ impl Lifetime {
         let state = self.state();
         match state.phase {
             _ if state.gives_way || state.hung_up.is_some() => Standing::Busy,
-            Phase::Silent | Phase::Idle => Standing::Still(state.since),
-            Phase::Head => Standing::Head(state.since),
+            Phase::Silent | Phase::Idle => Standing::Still(state.since()),
+            Phase::Head => Standing::Head(state.since()),
             Phase::Busy => state
                 .waiting
                 .only_since(state.in_flight)
@@ -353,10 +376,10 @@ impl Lifetime {
         }
         if state.waiting.only_since(state.in_flight).is_some() {
             // Known before the answers go: they say so.
-            state.last.get_or_insert(ConnectionEnd::Crowded);
+            self.is_to_end(&mut state, ConnectionEnd::Crowded);
             drop(state);
             self.hurry();
-        } else if state.phase != Phase::Busy && state.since <= before {
+        } else if state.phase != Phase::Busy && state.since() <= before {
             state.gives_way = true;
             drop(state);
         } else {
@@ -441,6 +464,9 @@ impl Lifetime {
     pub(super) fn due(&self) -> Due {
         let now = Instant::now();
         let mut state = self.state();
+        if std::mem::take(&mut state.fresh) {
+            state.since = now;
+        }
         if state.owed > FRAMES_BURST.saturating_add(self.bounds.max_header) {
             return Due::Close(ConnectionEnd::FrameFlood);
         }
@@ -448,7 +474,7 @@ impl Lifetime {
             return Due::Close(ConnectionEnd::Refused);
         }
         if state.gives_way {
-            state.last.get_or_insert(ConnectionEnd::Crowded);
+            self.is_to_end(&mut state, ConnectionEnd::Crowded);
             if self.protocol == Protocol::Http2 && state.draining.is_none() {
                 // It closes right after it has said so.
                 state.draining = Some(now);
@@ -492,7 +518,7 @@ impl Lifetime {
         };
         if now >= deadline {
             if state.phase == Phase::Idle && state.draining.is_none() {
-                state.last.get_or_insert(end);
+                self.is_to_end(&mut state, end);
                 state.draining = Some(now);
                 return Due::Drain;
             }
@@ -503,7 +529,7 @@ impl Lifetime {
         }
         let old = self.born + self.bounds.max_age;
         if now >= old {
-            state.last.get_or_insert(ConnectionEnd::MaxAge);
+            self.is_to_end(&mut state, ConnectionEnd::MaxAge);
         }
         // A HTTP/1 client is told by its next answer: closed between two requests, it may lose one
         // that is on its way.
