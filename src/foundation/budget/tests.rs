@@ -412,6 +412,11 @@ fn random(seed: &mut u64, most: u64) -> u64 {
     (*seed >> 33) % most
 }
 
+/// The same, as a place in a list.
+fn any_of(seed: &mut u64, count: u64) -> usize {
+    usize::try_from(random(seed, count)).unwrap()
+}
+
 /// Runs `divide` again and again until all of `threads` have come to their end.
 fn while_divided(threads: Vec<Box<dyn FnOnce() + Send + '_>>, mut divide: impl FnMut(u32)) {
     std::thread::scope(|scope| {
@@ -445,11 +450,11 @@ fn what_is_leased_grown_split_and_given_back_while_terms_change_is_counted_to_th
         // Of the share, and of a part of it.
         let mut held: [Vec<Lease>; 2] = [Vec::new(), Vec::new()];
         for _ in 0..10_000 {
-            let which = random(&mut seed, 2) as usize;
+            let which = any_of(&mut seed, 2);
             let from = if which == 0 { share } else { &part };
             let bytes = random(&mut seed, 60_000);
-            let percent = [70, 90, 100][random(&mut seed, 3) as usize];
-            let at = random(&mut seed, 8) as usize;
+            let percent = [70, 90, 100][any_of(&mut seed, 3)];
+            let at = any_of(&mut seed, 8);
             let before = held[which].len();
             match (random(&mut seed, 6), held[which].get_mut(at)) {
                 (0, Some(lease)) => drop(lease.grow(bytes)),
