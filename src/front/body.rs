@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use crate::event::{Reason, Refusal};
-use crate::foundation::budget::{Budget, Lease};
+use crate::foundation::budget::{Budget, Lease, Loan};
 use crate::logstore::codec::{self, Codec, CodecError};
 use crate::logstore::header;
 
@@ -95,7 +95,9 @@ impl Body for RequestBody {
     }
 }
 
-/// Reads a whole body.
+/// Reads a whole body. While some of it is here and more is waited for, what is here is leased of
+/// `budget`; a body that comes in one piece takes nothing of it. What it takes from then on is its
+/// caller's to lease.
 ///
 /// # Cancel safety
 /// Dropping the future drops the bytes and gives the lease back; nothing else has happened.
@@ -103,21 +105,22 @@ pub(super) async fn read(
     body: &mut RequestBody,
     limits: BodyLimits,
     budget: &Arc<Budget>,
-) -> Result<(Bytes, Lease), Refusal> {
+) -> Result<Bytes, Refusal> {
     if body.size_hint().lower() > limits.cap as u64 {
         return Err(too_large(limits.cap));
     }
-    let mut lease = budget.lease(0).map_err(|_| Reason::MemoryFull)?;
+    let mut lease: Option<Lease> = None;
     let mut whole = Bytes::new();
     let mut joined = BytesMut::new();
     // Most bodies are there with their heads: clock and timer are for the others.
     let mut patience = None;
     while !body.is_end_stream() {
+        let arrived = lease.as_ref().map_or(0, Lease::bytes);
         let frame = match come(body).await {
             Some(frame) => frame,
             None => {
                 let patience = patience.get_or_insert_with(|| Patience::new(&limits));
-                patience.wait(body, &limits, lease.bytes()).await?
+                patience.wait(body, &limits, arrived).await?
             }
         };
         let Some(frame) = frame else {
@@ -128,12 +131,18 @@ pub(super) async fn read(
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if lease.bytes() + data.len() as u64 > limits.cap as u64 {
+        if arrived + data.len() as u64 > limits.cap as u64 {
             return Err(too_large(limits.cap));
         }
-        lease
-            .grow(data.len() as u64)
-            .map_err(|_| Reason::MemoryFull)?;
+        if arrived == 0 && body.is_end_stream() {
+            return Ok(data);
+        }
+        let more = data.len() as u64;
+        let leased = match &mut lease {
+            Some(lease) => lease.grow(more),
+            None => budget.lease(more).map(|first| lease = Some(first)),
+        };
+        leased.map_err(|_| Reason::MemoryFull)?;
         if whole.is_empty() && joined.is_empty() {
             whole = data;
         } else {
@@ -143,14 +152,11 @@ pub(super) async fn read(
             joined.extend_from_slice(&data);
         }
     }
-    Ok((
-        if joined.is_empty() {
-            whole
-        } else {
-            joined.freeze()
-        },
-        lease,
-    ))
+    Ok(if joined.is_empty() {
+        whole
+    } else {
+        joined.freeze()
+    })
 }
 
 type Came = Option<Result<Frame<Bytes>, hyper::Error>>;
@@ -291,7 +297,7 @@ impl Encoding {
         self,
         body: &'a [u8],
         cap: usize,
-        lease: &mut Lease,
+        lease: &mut Loan<'_>,
         plain: &'a mut Vec<u8>,
     ) -> Result<&'a [u8], Refusal> {
         if self.codec == Codec::None {
@@ -320,5 +326,26 @@ impl Encoding {
             }
             CodecError::Malformed => Reason::Uncompress.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_in_one_piece_takes_nothing_of_the_memory_for_arriving_ones() {
+        let limits = BodyLimits {
+            cap: 10,
+            timeout: Duration::from_secs(1),
+            grace: Duration::from_secs(1),
+            min_rate: 1,
+        };
+        let full = Budget::new(0);
+        let mut body = RequestBody::Whole(Bytes::from_static(b"0123456789"));
+        let read = read(&mut body, limits, &full).await.unwrap();
+        assert_eq!((&*read, full.used()), (&b"0123456789"[..], 0));
     }
 }

@@ -375,7 +375,12 @@ impl Front {
             timeout: self.body.timeout.min(CALL_TIMEOUT),
             ..self.body
         };
-        let (body, _lease) = match body::read(body, limits, &self.giving.memory).await {
+        let memory = &self.giving.memory;
+        let read = body::read(body, limits, memory).await.and_then(|body| {
+            let lease = memory.lease(body.len() as u64);
+            Ok((body, lease.map_err(|_| Reason::MemoryFull)?))
+        });
+        let (body, _lease) = match read {
             Ok(read) => read,
             Err(refusal) => {
                 let cell = self.metrics.requests_refused.at(refusal.reason().index());

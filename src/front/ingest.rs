@@ -28,7 +28,7 @@ use super::transcode::{self, Context};
 use crate::config::IdentityMode;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::apart::apart;
-use crate::foundation::budget::{Budget, Lease};
+use crate::foundation::budget::{Budget, Loan};
 use crate::gate::identity::state::TicketPass;
 use crate::gate::identity::{Check, Denied, Principal};
 use crate::gate::quota::Charges;
@@ -43,16 +43,16 @@ pub(super) enum Taken {
 }
 
 /// A body as it was sent, and the memory that it takes.
-pub(super) struct Sent {
+pub(super) struct Sent<'l> {
     pub(super) encoding: Encoding,
     pub(super) bytes: Bytes,
-    pub(super) lease: Lease,
+    pub(super) lease: Loan<'l>,
 }
 
 /// From so many bytes on a body takes a millisecond or more.
 const LARGE: usize = 64 << 10;
 
-impl Sent {
+impl Sent<'_> {
     /// How what it takes to take it is to be done.
     pub(super) fn pace(&self) -> Pace {
         // What does not say how large it is inside may be large. What says so is unpacked no further.
@@ -133,10 +133,9 @@ impl Front {
         let logstore = arrival.logstore;
         let encoding = Encoding::of(&arrival.parts.headers)?;
         let (limits, budget) = self.body_bounds(logstore, &caller);
-        let (bytes, arrived) = body::read(body, limits, budget).await?;
-        // The whole body is here: it leaves the memory for arriving ones.
-        let size = arrived.bytes();
-        drop(arrived);
+        // The whole body is here then: it has left the memory for arriving ones.
+        let bytes = body::read(body, limits, budget).await?;
+        let size = bytes.len() as u64;
         let sent = Sent {
             encoding,
             bytes,
@@ -239,7 +238,7 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         caller: Caller<'_>,
-        mut sent: Sent,
+        mut sent: Sent<'_>,
         charges: &mut Charges,
     ) -> Result<Kept, Refusal> {
         let (BodyLimits { cap, .. }, _) = self.body_bounds(arrival.logstore, &caller);

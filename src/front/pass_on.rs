@@ -20,7 +20,7 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         (principal, relayable): (&Principal, &Relayable<'_>),
-        mut sent: Sent,
+        mut sent: Sent<'_>,
         charges: &mut Charges,
     ) -> Result<Relayed, Refusal> {
         let pace = sent.pace();
@@ -58,7 +58,7 @@ impl Front {
         arrival: &Arrival<'_>,
         check: &Check<'_>,
         principal: &Principal,
-        sent: &mut Sent,
+        sent: &mut Sent<'_>,
         charges: &mut Charges,
     ) -> Result<u32, Refusal> {
         with_buffers(|buffers| {

@@ -16,7 +16,7 @@ use super::trace::Stage;
 use super::transcode;
 use crate::config::{Ack, ClientAddress};
 use crate::event::{EventGroup, Reason, Refusal};
-use crate::foundation::budget::Lease;
+use crate::foundation::budget::{Lease, Loan};
 use crate::gate::identity::Principal;
 use crate::gate::quota::{Charges, Facts, Mixed, Sorted, Words};
 use crate::gate::transform::Routed;
@@ -31,7 +31,7 @@ const X_TOLLGATE_REFUSED_EVENTS: HeaderName = HeaderName::from_static("x-tollgat
 /// What a request pays.
 pub(super) struct Toll<'c> {
     /// Memory of its logstore's lane.
-    pub(super) lease: Lease,
+    pub(super) lease: Loan<'c>,
     /// Bytes of its body or query, before compression.
     pub(super) bytes: u64,
     /// What it was charged.

@@ -7,6 +7,7 @@
 //! leased before.
 //! Not here: which batch an event belongs to (`open`), and what happens to a sealed one (`forward`).
 
+use std::borrow::Borrow;
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::lane_spool::Ending;
 use super::receipt::Waiter;
 use super::spool::BundleId;
 use crate::event::{EventGroup, SOURCE_TAG, TOPIC_TAG, put_tag};
-use crate::foundation::budget::Lease;
+use crate::foundation::budget::{Budget, Lease};
 use crate::foundation::clock;
 use crate::foundation::trace_context::TraceContext;
 use crate::foundation::wire;
@@ -194,7 +195,7 @@ impl OpenBatch {
     pub(super) fn new(
         id: BundleId,
         key: Arc<[u8]>,
-        lease: &mut Lease,
+        lease: &mut Lease<impl Borrow<Arc<Budget>>>,
         metrics: Arc<LogstoreMetrics>,
         opened: Instant,
     ) -> Self {
@@ -244,11 +245,22 @@ impl OpenBatch {
         self.logs.len() + Self::ending(self.key.len())
     }
 
-    /// Adds events. `lease` holds at least as many bytes as `more`, and pays.
+    /// Whether it takes so many bytes of events without growing: they are paid for.
+    pub(super) fn has_spare(&self, bytes: usize) -> bool {
+        self.size() + bytes <= self.logs.capacity()
+    }
+
+    /// Adds events. The batch has [spare](Self::has_spare) room for them, or `lease` holds at least as many
+    /// bytes as `more`, and pays.
     ///
     /// The buffer doubles, up to `max_bytes`, as far as memory allows; else it grows to what is
     /// needed and no more.
-    pub(super) fn append(&mut self, more: Logs<'_>, lease: &mut Lease, max_bytes: usize) {
+    pub(super) fn append(
+        &mut self,
+        more: Logs<'_>,
+        lease: &mut Lease<impl Borrow<Arc<Budget>>>,
+        max_bytes: usize,
+    ) {
         let capacity = self.logs.capacity();
         let needed = self.size() + more.bytes.len();
         if needed > capacity {

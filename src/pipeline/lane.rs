@@ -7,11 +7,12 @@
 //! store that is down does not starve the others.
 //! Not here: who is let in (`admission`), delivery (`forward`).
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use tokio::time::Instant;
 
 use super::admission::{Admission, AdmissionRules};
@@ -22,7 +23,7 @@ use super::queue::SealedQueue;
 use super::receipt::{Receipt, Waiter};
 use crate::config::{Ack, Batch};
 use crate::event::{EventGroup, Priority, Reason, Refusal};
-use crate::foundation::budget::{Budget, Lease};
+use crate::foundation::budget::{Budget, Lease, Loan};
 use crate::foundation::names::{LogstoreName, ProjectName};
 use crate::telemetry::{DropReason, LogstoreMetrics};
 
@@ -31,15 +32,20 @@ pub struct Lane {
     project: ProjectName,
     logstore: LogstoreName,
     admission: Admission,
-    /// `None` once the lane is closed.
-    open: Mutex<Option<OpenBatches>>,
+    taking: Mutex<Taking>,
     sealed: Arc<SealedQueue>,
     safety: Safety,
     metrics: Arc<LogstoreMetrics>,
-    /// Takes the same events for a second destination.
-    copy: ArcSwapOption<Lane>,
     /// When a copy that was not taken was last told of.
     told: Mutex<Option<Instant>>,
+}
+
+/// Where events go that are taken.
+struct Taking {
+    /// `None` once the lane is closed.
+    open: Option<OpenBatches>,
+    /// Takes the same events for a second destination.
+    copy: Option<Arc<Lane>>,
 }
 
 /// The least time between two warnings of copies that were not taken.
@@ -69,26 +75,27 @@ impl Lane {
             project,
             logstore,
             admission,
-            open: Mutex::new(Some(open)),
+            taking: Mutex::new(Taking {
+                open: Some(open),
+                copy: None,
+            }),
             sealed,
             safety,
             metrics,
-            copy: ArcSwapOption::empty(),
             told: Mutex::default(),
         }
     }
 
     /// Gives what it takes to `copy` as well, from now on. No request is between the two.
     pub(super) fn copy_to(&self, copy: Option<Arc<Self>>) {
-        let open = self.lock();
-        self.copy.store(copy);
-        drop(open);
+        let before = mem::replace(&mut self.lock().copy, copy);
+        drop(before);
     }
 
     /// The lane that gets what it takes for a second destination.
     #[must_use]
     pub fn copy(&self) -> Option<Arc<Self>> {
-        self.copy.load_full()
+        self.lock().copy.clone()
     }
 
     /// Events were handed over that did not come with a request.
@@ -98,7 +105,7 @@ impl Lane {
 
     /// Whether another lane gets what it takes.
     pub(super) fn has_copy(&self) -> bool {
-        self.copy.load().is_some()
+        self.lock().copy.is_some()
     }
 
     /// Goes by other rules from now on. What is held stays held.
@@ -108,7 +115,7 @@ impl Lane {
         weight: u32,
         admission: AdmissionRules,
     ) {
-        if let Some(open) = self.lock().as_mut() {
+        if let Some(open) = &mut self.lock().open {
             open.change_limits(batch, patience);
         }
         self.admission.change_rules(weight, admission);
@@ -169,7 +176,7 @@ impl Lane {
     /// # Errors
     /// [`Reason::MemoryFull`]; [`Reason::StoreSlow`] or [`Reason::UpstreamQuota`] when the store
     /// would need too long for what is held already. Each says when to try again.
-    pub fn admit(&self, bytes: u64, priority: Priority) -> Result<Lease, Refusal> {
+    pub fn admit(&self, bytes: u64, priority: Priority) -> Result<Loan<'_>, Refusal> {
         self.admission.admit(bytes, priority)
     }
 
@@ -181,11 +188,11 @@ impl Lane {
     /// LogGroup.
     pub fn admit_group(&self, group: &EventGroup, priority: Priority) -> Result<Lease, Refusal> {
         let price = {
-            let open = self.lock();
-            let batches = open.as_ref().ok_or(Reason::Stopping)?;
+            let taking = self.lock();
+            let batches = taking.open.as_ref().ok_or(Reason::Stopping)?;
             batches.price(group)?
         };
-        self.admission.admit(price, priority)
+        self.admission.admit(price, priority).map(Loan::into_owned)
     }
 
     /// Asks again for what [`Lane::admit`] has given, when the priority is known only after the body
@@ -193,7 +200,7 @@ impl Lane {
     ///
     /// # Errors
     /// As [`Lane::admit`]; the lease stays as it was.
-    pub fn admit_again(&self, lease: &mut Lease, priority: Priority) -> Result<(), Refusal> {
+    pub fn admit_again(&self, lease: &mut Loan<'_>, priority: Priority) -> Result<(), Refusal> {
         self.admission.admit_again(lease, priority)
     }
 
@@ -211,14 +218,19 @@ impl Lane {
     /// [`Reason::Stopping`] after the pipeline began to stop, and [`Reason::MemoryFull`] when the
     /// lease is smaller than what must be kept and cannot grow, and [`Reason::BodyTooLarge`] when
     /// one event is larger than the largest LogGroup. Nothing is kept then.
-    pub fn submit(&self, group: &EventGroup, lease: Lease) -> Result<Receipt, Refusal> {
-        let mut open = self.lock();
-        let batches = open.as_mut().ok_or(Reason::Stopping)?;
+    pub fn submit(
+        &self,
+        group: &EventGroup,
+        lease: Lease<impl Borrow<Arc<Budget>>>,
+    ) -> Result<Receipt, Refusal> {
+        let lease = self.budget().adopt(lease);
+        let mut taking = self.lock();
+        let batches = taking.open.as_mut().ok_or(Reason::Stopping)?;
         let receipt = batches.add(group, lease, Instant::now())?;
         // Under the lock, so that a stop finds both or none.
-        let copy = self.copy.load();
-        let copy = copy.as_ref().and_then(|copy| copy.take_copy(group));
-        drop(open);
+        let copy = taking.copy.as_ref();
+        let copy = copy.and_then(|copy| copy.take_copy(group));
+        drop(taking);
         Ok(receipt.with_copy(copy))
     }
 
@@ -227,8 +239,9 @@ impl Lane {
     /// # Errors
     /// As [`Lane::submit`].
     pub fn submit_alone(&self, group: &EventGroup, lease: Lease) -> Result<Receipt, Refusal> {
-        let mut open = self.lock();
-        let batches = open.as_mut().ok_or(Reason::Stopping)?;
+        let lease = self.budget().adopt(lease);
+        let mut taking = self.lock();
+        let batches = taking.open.as_mut().ok_or(Reason::Stopping)?;
         Ok(batches.add(group, lease, Instant::now())?)
     }
 
@@ -241,7 +254,7 @@ impl Lane {
             room.put(project, logstore, lines);
             return Receipt::Held;
         }
-        let patience = match &*self.lock() {
+        let patience = match &self.lock().open {
             Some(open) => open.patience(),
             None => self.safety.patience,
         };
@@ -281,7 +294,7 @@ impl Lane {
 
     /// Seals the batches that are old enough.
     pub(super) fn seal_aged(&self) {
-        if let Some(batches) = self.lock().as_mut() {
+        if let Some(batches) = &mut self.lock().open {
             batches.seal_aged(Instant::now());
         }
         if let Some(spool) = &self.safety.spool {
@@ -292,7 +305,7 @@ impl Lane {
 
     /// Seals the batches that are open.
     pub(super) fn seal_now(&self) {
-        if let Some(batches) = self.lock().as_mut() {
+        if let Some(batches) = &mut self.lock().open {
             batches.seal_all();
         }
     }
@@ -306,7 +319,7 @@ impl Lane {
         if let Some(spool) = &self.safety.spool {
             spool.close();
         }
-        if let Some(mut batches) = self.lock().take() {
+        if let Some(mut batches) = self.lock().open.take() {
             batches.seal_all();
         }
         self.sealed.close();
@@ -316,8 +329,8 @@ impl Lane {
         &self.sealed
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<OpenBatches>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Taking> {
+        self.taking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,7 +21,7 @@ use super::receipt::{Receipt, Waiter};
 use super::spool::BundleId;
 use crate::config::{Ack, Batch};
 use crate::event::{EventGroup, Reason};
-use crate::foundation::budget::{BudgetFull, Lease};
+use crate::foundation::budget::{BudgetFull, Lease, Loan};
 use crate::foundation::trace_context::TraceContext;
 use crate::telemetry::LogstoreMetrics;
 
@@ -107,7 +107,8 @@ impl OpenBatches {
         self.safety.patience
     }
 
-    /// Adds the events of a request. What `lease` holds beyond their price goes back.
+    /// Adds the events of a request. What `lease` holds beyond their price goes back. Events that go into
+    /// a buffer that is paid already have none.
     ///
     /// # Errors
     /// [`Reason::MemoryFull`] when the lease is smaller than the price and cannot grow, and
@@ -115,7 +116,7 @@ impl OpenBatches {
     pub(super) fn add(
         &mut self,
         group: &EventGroup,
-        mut lease: Lease,
+        mut lease: Loan<'_>,
         now: Instant,
     ) -> Result<Receipt, Reason> {
         write_key(group, &mut self.key);
@@ -137,32 +138,43 @@ impl OpenBatches {
         {
             spool.enter()?;
         }
+        let count = parts.clone().count();
+        let ready = self.ready(logs).filter(|_| count == 1);
         // Paid in front, as if each part opened a batch, so that nothing can fail half-way.
-        let batches = OpenBatch::fixed_cost(self.key.len()) * parts.clone().count();
+        let kept = match ready {
+            Some(_) => 0,
+            None => group.logs.len() + OpenBatch::fixed_cost(self.key.len()) * count,
+        };
         let copies = self.copies(logs);
-        let price = (group.logs.len() + copies + batches) as u64;
+        let price = (kept + copies.unwrap_or_default()) as u64;
         if lease.bytes() < price {
             lease
                 .resize(price)
                 .map_err(|BudgetFull| Reason::MemoryFull)?;
         }
-        let (waiter, receipt) = self.waiter(parts.clone().count());
+        let (waiter, receipt) = self.waiter(count);
         // Apart, so that no batch grows at their cost.
-        let mut copies = lease.split(copies as u64);
+        let mut copies = copies.map(|bytes| lease.split(bytes as u64));
         for part in parts {
-            let of_request = (waiter.as_ref(), group.span);
-            self.place(part, (&mut lease, &mut copies), now, of_request);
+            let id = ready.unwrap_or_else(|| self.id_for(part));
+            let leases = (&mut lease, copies.as_mut());
+            self.place((part, id), leases, now, (waiter.as_ref(), group.span));
         }
         self.show();
         Ok(receipt)
     }
 
-    /// Bytes that the disk gets as copies.
-    fn copies(&self, logs: Logs<'_>) -> usize {
-        match (self.safety.ack, &self.safety.spool) {
-            (Ack::Disk, Some(_)) => logs.bytes.len(),
-            _ => 0,
-        }
+    /// Bytes that the disk gets as copies, where it gets any.
+    fn copies(&self, logs: Logs<'_>) -> Option<usize> {
+        let to_disk = self.safety.ack == Ack::Disk && self.safety.spool.is_some();
+        to_disk.then_some(logs.bytes.len())
+    }
+
+    /// The batch that takes `logs` without growing.
+    fn ready(&self, logs: Logs<'_>) -> Option<BundleId> {
+        let number = *self.numbers.get(self.key.as_slice())?;
+        let batch = self.with_room(number, logs)?;
+        batch.has_spare(logs.bytes.len()).then(|| batch.id())
     }
 
     /// Who waits for so many parts, where somebody does.
@@ -200,7 +212,7 @@ impl OpenBatches {
             return Err(Reason::BodyTooLarge);
         }
         let batches = OpenBatch::fixed_cost(key.len()) * parts.count();
-        Ok((group.logs.len() + self.copies(logs) + batches) as u64)
+        Ok((group.logs.len() + self.copies(logs).unwrap_or_default() + batches) as u64)
     }
 
     /// Seals every batch whose first event is `max_age` old.
@@ -222,16 +234,15 @@ impl OpenBatches {
         self.show();
     }
 
-    /// Puts events into their batch. Of the leases the first pays for the batch, the second for what the
-    /// disk gets.
+    /// Puts events into the batch of `id`. Of the leases the first pays for the batch, the second for what
+    /// the disk gets.
     fn place(
         &mut self,
-        part: Logs<'_>,
-        (lease, copies): (&mut Lease, &mut Lease),
+        (part, id): (Logs<'_>, BundleId),
+        (lease, copies): (&mut Loan<'_>, Option<&mut Lease>),
         now: Instant,
         (waiter, span): (Option<&Waiter>, Option<TraceContext>),
     ) {
-        let id = self.id_for(part);
         let number = id.number;
         let batch = self.batches.entry(number).or_insert_with(|| {
             let key: Arc<[u8]> = self.key.as_slice().into();
@@ -242,13 +253,13 @@ impl OpenBatches {
         if let Some(span) = span {
             batch.link(span);
         }
-        match (waiter.cloned(), &self.safety.spool) {
-            (None, _) => {}
-            (Some(waiter), Some(spool)) if self.safety.ack == Ack::Disk => {
+        match (waiter.cloned(), &self.safety.spool, copies) {
+            (None, ..) => {}
+            (Some(waiter), Some(spool), Some(copies)) => {
                 let lease = copies.split(part.bytes.len() as u64);
                 log_part(spool, batch, part, (waiter, lease));
             }
-            (Some(waiter), _) => batch.await_delivery(waiter, part.events),
+            (Some(waiter), ..) => batch.await_delivery(waiter, part.events),
         }
         let full = batch.size() >= self.limits.max_bytes
             || batch.events() >= u64::from(self.limits.max_events)
@@ -262,8 +273,8 @@ impl OpenBatches {
     /// or it has no room.
     fn id_for(&mut self, part: Logs<'_>) -> BundleId {
         if let Some(&number) = self.numbers.get(self.key.as_slice()) {
-            if let Some(id) = self.with_room(number, part) {
-                return id;
+            if let Some(batch) = self.with_room(number, part) {
+                return batch.id();
             }
             self.seal(number);
         }
@@ -276,11 +287,11 @@ impl OpenBatches {
         self.ids.next()
     }
 
-    fn with_room(&self, number: u64, part: Logs<'_>) -> Option<BundleId> {
+    fn with_room(&self, number: u64, part: Logs<'_>) -> Option<&OpenBatch> {
         let batch = self.batches.get(&number)?;
         let has_room = batch.size() + part.bytes.len() <= self.limits.max_bytes
             && batch.events() + u64::from(part.events) <= u64::from(self.limits.max_events);
-        has_room.then(|| batch.id())
+        has_room.then_some(batch)
     }
 
     fn seal(&mut self, number: u64) {
@@ -476,6 +487,32 @@ mod tests {
         assert_eq!(lane.lane.budget().used(), 0);
         assert_eq!(lane.metrics.events_held.get(), 0);
         assert!(lane.rest().await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn events_for_which_their_batch_has_paid_already_take_no_memory() {
+        let lane = IdleLane::new(&wide(), MEMORY);
+        let budget = lane.lane.budget();
+        // A buffer that doubles has room for more of the same.
+        (0..9).for_each(|_| lane.submit(&some_events("a", 1)));
+        let used = budget.used();
+        let rest = budget.lease(MEMORY - used).unwrap();
+        let nothing = || budget.lease(0).unwrap();
+        let group = some_events("a", 1);
+        drop(lane.lane.submit(&group, nothing()).unwrap());
+        assert_eq!(
+            (budget.used(), lane.metrics.events_held.get()),
+            (MEMORY, 10)
+        );
+        // Not what opens a batch, and not what has no room in the buffer.
+        for group in [some_events("b", 1), some_events("a", 100)] {
+            let refusal = lane.lane.submit(&group, nothing()).unwrap_err();
+            assert_eq!(refusal.reason(), Reason::MemoryFull);
+        }
+        drop(rest);
+        assert_eq!(budget.used(), used);
+        let all = lane.rest().await;
+        assert_eq!((all.len(), all[0].logs.len()), (1, 10));
     }
 
     #[tokio::test]

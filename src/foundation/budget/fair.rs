@@ -11,13 +11,24 @@
 //! the pool after it.
 //! A whole may be divided anew while it is in use ([`Division`]): shares come, go and change, and every
 //! lease stays where it is. What was held before may be more than the new terms allow; nothing is taken
-//! then until it has drained, and until then a reserve may be short of it.
+//! then until it has drained, and until then a reserve may be short of it. All shares change at one
+//! moment: who takes or gives back meanwhile waits for it.
+//! Takes no lock but while it is divided, since every request takes and gives back: the bytes of a share
+//! and the version of its terms are one word, so that what was worked out from terms that have changed
+//! since does not count.
 //! Not here: who holds the leases.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::{Bound, Budget, part_of, percent_of};
+use super::{Bound, Budget, BudgetFull, WHOLE, part_of, percent_of};
+
+/// How far the version of the terms is up in the word of a share.
+const VERSION_SHIFT: u32 = 48;
+/// One version.
+const VERSION: u64 = 1 << VERSION_SHIFT;
+/// The most bytes that a share may hold.
+const MOST: u64 = VERSION - 1;
 
 /// What shares take from beyond their reserves.
 #[derive(Debug)]
@@ -26,6 +37,14 @@ struct FairPool {
     /// At least what the shares hold above their reserves; more only while a lease is being taken
     /// or given back.
     used: AtomicU64,
+    /// Every share that somebody may hold something of. Held while it is divided.
+    shares: Mutex<Vec<Weak<Budget>>>,
+}
+
+impl FairPool {
+    fn shares(&self) -> MutexGuard<'_, Vec<Weak<Budget>>> {
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What one share may hold.
@@ -33,7 +52,7 @@ struct FairPool {
 pub struct FairTerms {
     /// How its reserve compares to those of the others.
     pub weight: u32,
-    /// The most that it may ever hold, in bytes.
+    /// The most that it may ever hold, in bytes. More than 256 TiB counts as one byte less than that.
     pub limit: u64,
 }
 
@@ -50,17 +69,44 @@ pub struct FairRules {
 #[derive(Debug)]
 pub(super) struct FairShare {
     pool: Arc<FairPool>,
-    /// Read while the share takes or gives back, so that they do not change half-way.
-    terms: RwLock<Bounds>,
+    /// Bytes leased, and above them the version of the terms, which is odd while they change.
+    word: AtomicU64,
+    reserve: AtomicU64,
+    factor: AtomicU64,
+    limit: AtomicU64,
 }
 
 /// The terms of a share, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+struct Bounds {
     reserve: u64,
     /// `alpha` times the weight.
     factor: u64,
     limit: u64,
+}
+
+/// The word of a share as it was at one moment.
+#[derive(Clone, Copy)]
+struct Word(u64);
+
+impl Word {
+    fn used(self) -> u64 {
+        self.0 & MOST
+    }
+
+    /// The same version with so many bytes, which are no more than [`MOST`].
+    fn with(self, used: u64) -> Self {
+        Self(self.0 & !MOST | used)
+    }
+
+    /// Whether the terms change.
+    fn is_changing(self) -> bool {
+        self.0 & VERSION != 0
+    }
+
+    fn is_of_version(self, other: Self) -> bool {
+        self.0 >> VERSION_SHIFT == other.0 >> VERSION_SHIFT
+    }
 }
 
 /// A whole that is divided, and may be divided anew.
@@ -68,8 +114,6 @@ pub(super) struct Bounds {
 pub struct Division {
     whole: Arc<Budget>,
     pool: Arc<FairPool>,
-    /// Every share that somebody may hold something of. Held while it is divided.
-    shares: Mutex<Vec<Weak<Budget>>>,
 }
 
 impl Division {
@@ -79,11 +123,11 @@ impl Division {
         let pool = FairPool {
             size: AtomicU64::new(whole.limit()),
             used: AtomicU64::new(0),
+            shares: Mutex::default(),
         };
         Self {
             whole: Arc::clone(whole),
             pool: Arc::new(pool),
-            shares: Mutex::default(),
         }
     }
 
@@ -102,7 +146,7 @@ impl Division {
         wanted: &[(Option<Arc<Budget>>, FairTerms)],
         rules: FairRules,
     ) -> Vec<Arc<Budget>> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = self.pool.shares();
         let terms: Vec<FairTerms> = wanted.iter().map(|(_, terms)| *terms).collect();
         let reserves = match terms.as_slice() {
             [alone] => vec![alone.limit.min(self.whole.limit())],
@@ -117,34 +161,34 @@ impl Division {
         let bounds: Vec<Bounds> = bounds.collect();
         let known: Vec<Arc<Budget>> = shares.iter().filter_map(Weak::upgrade).collect();
         // Nobody takes or gives back until all have their terms.
-        let mut above = 0;
-        let mut held: Vec<RwLockWriteGuard<'_, Bounds>> = Vec::with_capacity(known.len());
-        for share in &known {
-            let Bound::Fair(fair) = &share.bound else {
-                continue;
-            };
-            let mut terms = fair.terms.write().unwrap_or_else(PoisonError::into_inner);
+        let stopped: Vec<_> = known
+            .iter()
+            .filter_map(|it| Some((it, stop(it)?)))
+            .collect();
+        let (mut before, mut after) = (0, 0);
+        for (share, (fair, used)) in &stopped {
             let of_this = |(kept, _): &(Option<Arc<Budget>>, FairTerms)| {
                 kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, share))
             };
             let place = wanted.iter().position(of_this);
-            match place.and_then(|place| bounds.get(place)) {
-                Some(new) => *terms = *new,
-                None => terms.reserve = 0,
-            }
-            above += terms.above(share.used());
-            held.push(terms);
+            let old = fair.terms();
+            let gone = Bounds { reserve: 0, ..old };
+            let new = place.and_then(|place| bounds.get(place)).unwrap_or(&gone);
+            before += old.above(*used);
+            after += new.above(*used);
+            fair.set_terms(new);
         }
-        self.pool.used.store(above, Ordering::Release);
+        // By the difference: what is being taken and will be given back stays counted.
+        self.pool.used.fetch_add(after, Ordering::AcqRel);
+        self.pool.used.fetch_sub(before, Ordering::AcqRel);
         let size = self.whole.limit().saturating_sub(reserved);
         self.pool.size.store(size, Ordering::Release);
-        drop(held);
+        for (_, (fair, _)) in stopped {
+            fair.go_on();
+        }
         let all = wanted.iter().zip(bounds).map(|((kept, _), bounds)| {
             let new = || {
-                let share = FairShare {
-                    pool: Arc::clone(&self.pool),
-                    terms: RwLock::new(bounds),
-                };
+                let share = FairShare::new(&self.pool, &bounds);
                 Budget::fair(&self.whole, share)
             };
             kept.clone().unwrap_or_else(new)
@@ -155,6 +199,14 @@ impl Division {
             .filter(|it| !all.iter().any(|new| Arc::ptr_eq(new, it)));
         *shares = all.iter().chain(gone).map(Arc::downgrade).collect();
         all
+    }
+}
+
+/// Stops a share, and says what it holds.
+fn stop(share: &Budget) -> Option<(&FairShare, u64)> {
+    match &share.bound {
+        Bound::Fair(fair) => Some((fair, fair.stop())),
+        _ => None,
     }
 }
 
@@ -178,29 +230,94 @@ fn reserves(whole: u64, terms: &[FairTerms], rules: FairRules) -> Vec<u64> {
 
 impl Bounds {
     /// What of `used` is above the reserve.
-    pub(super) fn above(&self, used: u64) -> u64 {
+    fn above(&self, used: u64) -> u64 {
         used.saturating_sub(self.reserve)
     }
 }
 
 impl FairShare {
-    /// The terms, which stay as they are while this is held. Never asked for twice by one thread.
-    pub(super) fn terms(&self) -> RwLockReadGuard<'_, Bounds> {
-        self.terms.read().unwrap_or_else(PoisonError::into_inner)
+    fn new(pool: &Arc<FairPool>, terms: &Bounds) -> Self {
+        let share = Self {
+            pool: Arc::clone(pool),
+            word: AtomicU64::new(0),
+            reserve: AtomicU64::new(0),
+            factor: AtomicU64::new(0),
+            limit: AtomicU64::new(0),
+        };
+        share.set_terms(terms);
+        share
+    }
+
+    /// The terms as they stand. They are of one piece when the version is the same before and after; and
+    /// whoever has read a new one finds another version after.
+    fn terms(&self) -> Bounds {
+        Bounds {
+            reserve: self.reserve.load(Ordering::Acquire),
+            factor: self.factor.load(Ordering::Acquire),
+            limit: self.limit.load(Ordering::Acquire),
+        }
+    }
+
+    /// To be called while the share is stopped, or nobody else has it.
+    fn set_terms(&self, terms: &Bounds) {
+        self.reserve.store(terms.reserve, Ordering::Release);
+        self.factor.store(terms.factor, Ordering::Release);
+        self.limit.store(terms.limit.min(MOST), Ordering::Release);
+    }
+
+    /// Lets nobody take or give back until it goes on. What it holds until then.
+    fn stop(&self) -> u64 {
+        Word(self.word.fetch_add(VERSION, Ordering::AcqRel)).used()
+    }
+
+    fn go_on(&self) {
+        self.word.fetch_add(VERSION, Ordering::AcqRel);
+    }
+
+    fn word(&self) -> Word {
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    /// The word, once the terms do not change.
+    fn word_between(&self) -> Word {
+        loop {
+            let word = self.word();
+            if !word.is_changing() {
+                return word;
+            }
+            // Who divides holds it until all have their terms.
+            drop(self.pool.shares());
+        }
+    }
+
+    /// Goes from one word to another, unless it has changed.
+    fn step(&self, from: Word, to: Word) -> bool {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+        self.word
+            .compare_exchange_weak(from.0, to.0, success, failure)
+            .is_ok()
     }
 
     pub(super) fn limit(&self) -> u64 {
-        self.terms().limit
+        self.limit.load(Ordering::Acquire)
     }
 
-    /// What it may hold while it holds `used` and the others stay as they are.
-    pub(super) fn allowed(&self, used: u64) -> u64 {
-        let terms = self.terms();
-        self.allowed_with(
-            &terms,
-            terms.above(used),
-            self.pool.used.load(Ordering::Acquire),
-        )
+    /// Bytes leased now.
+    pub(super) fn used(&self) -> u64 {
+        self.word().used()
+    }
+
+    /// What it may hold while the others stay as they are.
+    pub(super) fn allowed(&self) -> u64 {
+        loop {
+            let word = self.word_between();
+            let terms = self.terms();
+            let pool_used = self.pool.used.load(Ordering::Acquire);
+            let allowed = self.allowed_with(&terms, terms.above(word.used()), pool_used);
+            if self.word().is_of_version(word) {
+                return allowed;
+            }
+        }
     }
 
     /// The same, from what it holds above its reserve and what is used of the pool.
@@ -214,12 +331,43 @@ impl FairShare {
         terms.reserve.saturating_add(part).min(terms.limit)
     }
 
+    /// Takes so many bytes, if the share then holds no more than `percent` of what it may.
+    pub(super) fn take(&self, bytes: u64, percent: u8) -> Result<(), BudgetFull> {
+        loop {
+            let word = self.word_between();
+            let terms = self.terms();
+            let used = word.used();
+            let sum = used.checked_add(bytes).ok_or(BudgetFull)?;
+            match self.take_shared(&terms, used, sum, percent) {
+                Some(_) if self.step(word, word.with(sum)) => return Ok(()),
+                Some(shared) => self.give(shared),
+                None if self.word().is_of_version(word) => return Err(BudgetFull),
+                // Refused by what was half of the old terms and half of the new ones.
+                None => {}
+            }
+        }
+    }
+
+    /// Gives so many bytes back.
+    pub(super) fn lower(&self, bytes: u64) {
+        loop {
+            let word = self.word_between();
+            let terms = self.terms();
+            let used = word.used();
+            let left = used.saturating_sub(bytes);
+            if self.step(word, word.with(left)) {
+                self.give(terms.above(used) - terms.above(left));
+                return;
+            }
+        }
+    }
+
     /// Takes from the pool what growing from `used` to `sum` needs, if it may grow so. How much that
     /// was.
-    pub(super) fn take(&self, terms: &Bounds, used: u64, sum: u64, percent: u8) -> Option<u64> {
+    fn take_shared(&self, terms: &Bounds, used: u64, sum: u64, percent: u8) -> Option<u64> {
         let above = terms.above(used);
         let more = terms.above(sum) - above;
-        if more == 0 && percent >= 100 && sum <= terms.limit {
+        if more == 0 && percent >= WHOLE && sum <= terms.limit {
             return Some(0);
         }
         let mut pool_used = self.pool.used.load(Ordering::Acquire);
@@ -244,7 +392,7 @@ impl FairShare {
         }
     }
 
-    pub(super) fn give(&self, shared: u64) {
+    fn give(&self, shared: u64) {
         if shared > 0 {
             self.pool.used.fetch_sub(shared, Ordering::AcqRel);
         }

@@ -11,28 +11,33 @@ pub mod fair;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Borrow;
+use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLockReadGuard};
 
-use self::fair::{Bounds, FairShare};
+use self::fair::FairShare;
 
 /// A bound on bytes in use, possibly a share of a larger one.
 #[derive(Debug)]
 pub struct Budget {
-    used: AtomicU64,
     bound: Bound,
     parent: Option<Arc<Budget>>,
 }
 
-/// What a budget may hold.
+/// What a budget holds, and what it may hold.
 #[derive(Debug)]
 enum Bound {
     /// So many bytes.
-    Fixed(AtomicU64),
+    Fixed { used: AtomicU64, limit: AtomicU64 },
     /// A fair share of a pool.
     Fair(FairShare),
     /// The parent's bound divided, but never less than so many bytes.
-    Part { divisor: u64, at_least: u64 },
+    Part {
+        used: AtomicU64,
+        divisor: u64,
+        at_least: u64,
+    },
 }
 
 /// The budget was full; nothing was taken.
@@ -47,45 +52,46 @@ impl Budget {
     /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: u64) -> Arc<Self> {
-        Self::made(Bound::Fixed(AtomicU64::new(limit)), None)
+        Self::made(Bound::fixed(limit), None)
     }
 
     /// A share of `parent` of at most `limit` bytes.
     #[must_use]
     pub fn share(parent: &Arc<Self>, limit: u64) -> Arc<Self> {
-        let bound = Bound::Fixed(AtomicU64::new(limit));
-        Self::made(bound, Some(Arc::clone(parent)))
+        Self::made(Bound::fixed(limit), Some(parent))
     }
 
     /// A part of `parent`: what the parent may hold at the moment, divided by `divisor`, but room for
     /// `at_least` bytes at any time, as far as the parent has it.
     #[must_use]
     pub fn part(parent: &Arc<Self>, divisor: u64, at_least: u64) -> Arc<Self> {
-        let divisor = divisor.max(1);
-        let bound = Bound::Part { divisor, at_least };
-        Self::made(bound, Some(Arc::clone(parent)))
+        let bound = Bound::Part {
+            used: AtomicU64::new(0),
+            divisor: divisor.max(1),
+            at_least,
+        };
+        Self::made(bound, Some(parent))
     }
 
     /// A fair share of `parent`; see [`fair::divide`].
     fn fair(parent: &Arc<Self>, share: FairShare) -> Arc<Self> {
-        Self::made(Bound::Fair(share), Some(Arc::clone(parent)))
+        Self::made(Bound::Fair(share), Some(parent))
     }
 
-    fn made(bound: Bound, parent: Option<Arc<Self>>) -> Arc<Self> {
-        Arc::new(Self {
-            used: AtomicU64::new(0),
-            bound,
-            parent,
-        })
+    fn made(bound: Bound, parent: Option<&Arc<Self>>) -> Arc<Self> {
+        let parent = parent.map(Arc::clone);
+        Arc::new(Self { bound, parent })
     }
 
     /// The most that it may ever hold, in bytes.
     #[must_use]
     pub fn limit(&self) -> u64 {
         match &self.bound {
-            Bound::Fixed(limit) => limit.load(Ordering::Acquire),
+            Bound::Fixed { limit, .. } => limit.load(Ordering::Acquire),
             Bound::Fair(share) => share.limit(),
-            Bound::Part { divisor, at_least } => {
+            Bound::Part {
+                divisor, at_least, ..
+            } => {
                 let parent = self.parent.as_ref().map_or(0, |parent| parent.limit());
                 (parent / divisor).max(*at_least)
             }
@@ -94,7 +100,7 @@ impl Budget {
 
     /// Sets the limit of a budget that has a fixed one. While more is held, nothing is given.
     pub fn set_limit(&self, bytes: u64) {
-        if let Bound::Fixed(limit) = &self.bound {
+        if let Bound::Fixed { limit, .. } = &self.bound {
             limit.store(bytes, Ordering::Release);
         }
     }
@@ -102,16 +108,28 @@ impl Budget {
     /// What it may hold now, in bytes. For a fair share this moves with what the others hold.
     #[must_use]
     pub fn allowed(&self) -> u64 {
-        self.allowed_beside(self.used())
+        match &self.bound {
+            Bound::Fixed { limit, .. } => limit.load(Ordering::Acquire),
+            Bound::Fair(share) => share.allowed(),
+            Bound::Part {
+                divisor, at_least, ..
+            } => {
+                let parent = self.parent.as_ref().map_or(0, |parent| parent.allowed());
+                (parent / divisor).max(*at_least)
+            }
+        }
     }
 
     /// Bytes leased now.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.used.load(Ordering::Acquire)
+        match &self.bound {
+            Bound::Fair(share) => share.used(),
+            Bound::Fixed { used, .. } | Bound::Part { used, .. } => used.load(Ordering::Acquire),
+        }
     }
 
-    /// Takes `bytes`, or nothing.
+    /// Takes `bytes`, or nothing. No bytes are there always.
     ///
     /// # Errors
     /// [`BudgetFull`] when this budget or a parent has too little left.
@@ -125,23 +143,30 @@ impl Budget {
     /// # Errors
     /// [`BudgetFull`] when there is too little left.
     pub fn lease_within(self: &Arc<Self>, bytes: u64, percent: u8) -> Result<Lease, BudgetFull> {
+        self.lend(bytes, percent).map(Lease::into_owned)
+    }
+
+    /// As [`Budget::lease_within`], for somebody who has the budget at hand for as long as the bytes are
+    /// held.
+    ///
+    /// # Errors
+    /// [`BudgetFull`] when there is too little left.
+    pub fn lend(self: &Arc<Self>, bytes: u64, percent: u8) -> Result<Loan<'_>, BudgetFull> {
         self.take(bytes, percent)?;
-        Ok(Lease {
-            budget: Arc::clone(self),
+        Ok(Loan {
+            budget: self,
             bytes,
             percent,
         })
     }
 
-    /// What it may hold while it holds `used`.
-    fn allowed_beside(&self, used: u64) -> u64 {
-        match &self.bound {
-            Bound::Fixed(limit) => limit.load(Ordering::Acquire),
-            Bound::Fair(share) => share.allowed(used),
-            Bound::Part { divisor, at_least } => {
-                let parent = self.parent.as_ref().map_or(0, |parent| parent.allowed());
-                (parent / divisor).max(*at_least)
-            }
+    /// The same lease, which is of this budget, for somebody who has the budget at hand.
+    pub fn adopt(self: &Arc<Self>, mut lease: Lease<impl Borrow<Arc<Self>>>) -> Loan<'_> {
+        debug_assert!(Arc::ptr_eq(self, lease.budget()), "a lease of another");
+        Loan {
+            budget: self,
+            bytes: mem::take(&mut lease.bytes),
+            percent: lease.percent,
         }
     }
 
@@ -149,28 +174,18 @@ impl Budget {
     // shares hold of it, and a parent counts at most what its children do. So it is: the pool, the
     // child, the parent; and back the other way round.
     fn take(&self, bytes: u64, percent: u8) -> Result<(), BudgetFull> {
-        {
-            let fair = self.fair_share();
-            let mut used = self.used();
-            loop {
-                let sum = used.checked_add(bytes).ok_or(BudgetFull)?;
-                let shared = match &fair {
-                    Some((share, terms)) => {
-                        share.take(terms, used, sum, percent).ok_or(BudgetFull)?
-                    }
-                    None if sum <= percent_of(self.allowed_beside(used), percent) => 0,
-                    None => return Err(BudgetFull),
+        if bytes == 0 {
+            return Ok(());
+        }
+        match &self.bound {
+            Bound::Fair(share) => share.take(bytes, percent)?,
+            Bound::Fixed { used, .. } | Bound::Part { used, .. } => {
+                let raised = |now: u64| {
+                    let sum = now.checked_add(bytes)?;
+                    (sum <= percent_of(self.allowed(), percent)).then_some(sum)
                 };
-                let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-                match self.used.compare_exchange_weak(used, sum, success, failure) {
-                    Ok(_) => break,
-                    Err(now) => {
-                        if let Some((share, _)) = &fair {
-                            share.give(shared);
-                        }
-                        used = now;
-                    }
-                }
+                used.fetch_update(Ordering::AcqRel, Ordering::Acquire, raised)
+                    .map_err(|_| BudgetFull)?;
             }
         }
         if let Some(parent) = &self.parent
@@ -182,15 +197,10 @@ impl Budget {
         Ok(())
     }
 
-    /// The fair share that it is, and its terms, which do not change while they are held.
-    fn fair_share(&self) -> Option<(&FairShare, RwLockReadGuard<'_, Bounds>)> {
-        match &self.bound {
-            Bound::Fair(share) => Some((share, share.terms())),
-            _ => None,
-        }
-    }
-
     fn give_back(&self, bytes: u64) {
+        if bytes == 0 {
+            return;
+        }
         if let Some(parent) = &self.parent {
             parent.give_back(bytes);
         }
@@ -198,10 +208,20 @@ impl Budget {
     }
 
     fn lower(&self, bytes: u64) {
-        let fair = self.fair_share();
-        let before = self.used.fetch_sub(bytes, Ordering::AcqRel);
-        if let Some((share, terms)) = fair {
-            share.give(terms.above(before) - terms.above(before.saturating_sub(bytes)));
+        match &self.bound {
+            Bound::Fair(share) => share.lower(bytes),
+            Bound::Fixed { used, .. } | Bound::Part { used, .. } => {
+                used.fetch_sub(bytes, Ordering::AcqRel);
+            }
+        }
+    }
+}
+
+impl Bound {
+    fn fixed(limit: u64) -> Self {
+        Self::Fixed {
+            used: AtomicU64::new(0),
+            limit: AtomicU64::new(limit),
         }
     }
 }
@@ -229,14 +249,30 @@ fn part_of(bytes: u64, numerator: u64, denominator: u64) -> u64 {
 /// Bytes taken from a budget; dropping it gives them back.
 #[must_use = "dropping a lease gives its memory back"]
 #[derive(Debug)]
-pub struct Lease {
-    budget: Arc<Budget>,
+pub struct Lease<B: Borrow<Arc<Budget>> = Arc<Budget>> {
+    budget: B,
     bytes: u64,
     /// The part of the budget that it may grow into.
     percent: u8,
 }
 
-impl Lease {
+/// A lease that does not outlive the one whose budget it is: nobody counts who has the budget.
+pub type Loan<'a> = Lease<&'a Arc<Budget>>;
+
+impl<B: Borrow<Arc<Budget>>> Lease<B> {
+    fn budget(&self) -> &Arc<Budget> {
+        self.budget.borrow()
+    }
+
+    /// The same lease, to be kept.
+    pub fn into_owned(mut self) -> Lease {
+        Lease {
+            budget: Arc::clone(self.budget()),
+            bytes: mem::take(&mut self.bytes),
+            percent: self.percent,
+        }
+    }
+
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -248,7 +284,7 @@ impl Lease {
     /// # Errors
     /// [`BudgetFull`], and the lease stays as it was.
     pub fn grow(&mut self, more: u64) -> Result<(), BudgetFull> {
-        self.budget.take(more, self.percent)?;
+        self.budget().take(more, self.percent)?;
         self.bytes += more;
         Ok(())
     }
@@ -258,8 +294,8 @@ impl Lease {
     /// # Errors
     /// [`BudgetFull`] when the budget holds more than that already, and the lease stays as it was.
     pub fn bind(&mut self, percent: u8) -> Result<(), BudgetFull> {
-        if percent < self.percent && self.budget.used() > percent_of(self.budget.allowed(), percent)
-        {
+        let budget = self.budget();
+        if percent < self.percent && budget.used() > percent_of(budget.allowed(), percent) {
             return Err(BudgetFull);
         }
         self.percent = percent;
@@ -281,17 +317,17 @@ impl Lease {
     /// Gives back all but `bytes`; a lease that is smaller already stays as it is.
     pub fn shrink_to(&mut self, bytes: u64) {
         if bytes < self.bytes {
-            self.budget.give_back(self.bytes - bytes);
+            self.budget().give_back(self.bytes - bytes);
             self.bytes = bytes;
         }
     }
 
     /// Cuts off a lease of `bytes`, or of all that this one holds if that is less.
-    pub fn split(&mut self, bytes: u64) -> Self {
+    pub fn split(&mut self, bytes: u64) -> Lease {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        Self {
-            budget: Arc::clone(&self.budget),
+        Lease {
+            budget: Arc::clone(self.budget()),
             bytes,
             percent: self.percent,
         }
@@ -300,16 +336,15 @@ impl Lease {
     /// Puts another lease of the same budget into this one.
     pub fn merge(&mut self, mut other: Self) {
         debug_assert!(
-            Arc::ptr_eq(&self.budget, &other.budget),
+            Arc::ptr_eq(self.budget(), other.budget()),
             "leases of two budgets"
         );
-        self.bytes += other.bytes;
-        other.bytes = 0;
+        self.bytes += mem::take(&mut other.bytes);
     }
 }
 
-impl Drop for Lease {
+impl<B: Borrow<Arc<Budget>>> Drop for Lease<B> {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.budget().give_back(self.bytes);
     }
 }

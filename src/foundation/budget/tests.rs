@@ -403,3 +403,136 @@ fn from_many_threads_a_reserve_is_never_refused_and_the_whole_never_exceeded() {
     assert_eq!(whole.used(), 0);
     assert_eq!(shares.map(|share| share.used()), [0; 3]);
 }
+
+/// Turns a seed into the next number below `most`.
+fn random(seed: &mut u64, most: u64) -> u64 {
+    *seed = seed
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    (*seed >> 33) % most
+}
+
+/// The same, as a place in a list.
+fn any_of(seed: &mut u64, count: u64) -> usize {
+    usize::try_from(random(seed, count)).unwrap()
+}
+
+/// Runs `divide` again and again until all of `threads` have come to their end.
+fn while_divided(threads: Vec<Box<dyn FnOnce() + Send + '_>>, mut divide: impl FnMut(u32)) {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = threads.into_iter().map(|run| scope.spawn(run)).collect();
+        let mut round = 0;
+        while !threads
+            .iter()
+            .all(std::thread::ScopedJoinHandle::is_finished)
+        {
+            divide(round);
+            round += 1;
+        }
+    });
+}
+
+#[test]
+fn what_is_leased_grown_split_and_given_back_while_terms_change_is_counted_to_the_byte() {
+    let whole = Budget::new(1 << 20);
+    let division = Division::new(&whole);
+    let limit = 3 << 18;
+    let wanted = |shares: &[Arc<Budget>], weights: [u32; 3]| {
+        let kept = |i: usize| shares.get(i).map(Arc::clone);
+        [0, 1, 2].map(|i| {
+            let weight = weights[i];
+            (kept(i), FairTerms { weight, limit })
+        })
+    };
+    let shares = division.divide(&wanted(&[], [1, 2, 3]), RULES);
+    let work = |share: &Arc<Budget>, mut seed: u64| {
+        let part = Budget::part(share, 2, 1000);
+        // Of the share, and of a part of it.
+        let mut held: [Vec<Lease>; 2] = [Vec::new(), Vec::new()];
+        for _ in 0..10_000 {
+            let which = any_of(&mut seed, 2);
+            let from = if which == 0 { share } else { &part };
+            let bytes = random(&mut seed, 60_000);
+            let percent = [70, 90, 100][any_of(&mut seed, 3)];
+            let at = any_of(&mut seed, 8);
+            let before = held[which].len();
+            match (random(&mut seed, 6), held[which].get_mut(at)) {
+                (0, Some(lease)) => drop(lease.grow(bytes)),
+                (1, Some(lease)) => drop(lease.resize(bytes)),
+                (2, Some(lease)) => {
+                    let rest = lease.split(bytes);
+                    held[which].push(rest);
+                }
+                (3, Some(_)) if before > 1 => {
+                    let other = held[which].swap_remove(at);
+                    held[which][0].merge(other);
+                }
+                (4, Some(_)) => drop(held[which].swap_remove(at)),
+                _ => held[which].extend(from.lease_within(bytes, percent)),
+            }
+            if held[which].len() > 8 {
+                held[which].truncate(4);
+            }
+            assert!(whole.used() <= whole.limit());
+            assert!(share.used() <= limit);
+            let own = |of: usize| held[of].iter().map(Lease::bytes).sum::<u64>();
+            assert_eq!(part.used(), own(1));
+            assert!(share.used() >= own(0) + own(1));
+        }
+    };
+    let threads = shares.iter().zip(1..).flat_map(|(share, number)| {
+        [number, number + 10]
+            .map(|seed| -> Box<dyn FnOnce() + Send> { Box::new(move || work(share, seed)) })
+    });
+    while_divided(threads.collect(), |round| {
+        let weights = [1 + round % 5, 1 + round % 3, 1];
+        let rules = FairRules {
+            reserved: (round % 101) as u8,
+            ..RULES
+        };
+        assert_eq!(division.divide(&wanted(&shares, weights), rules).len(), 3);
+    });
+    assert_eq!(whole.used(), 0);
+    // Nothing of the pool is lost, and nothing is there twice.
+    let terms = wanted(&shares, [5, 2, 1]);
+    let again = division.divide(&terms, RULES);
+    let fresh = divide(&Budget::new(1 << 20), &terms.map(|(_, terms)| terms), RULES);
+    for (share, fresh) in again.iter().zip(&fresh) {
+        assert_eq!((share.used(), share.allowed()), (0, fresh.allowed()));
+    }
+}
+
+#[test]
+fn what_both_the_old_and_the_new_terms_allow_is_not_refused_while_they_change() {
+    let whole = Budget::new(1 << 20);
+    let division = Division::new(&whole);
+    let limit = whole.limit();
+    let terms = FairTerms { weight: 1, limit };
+    // Nothing but reserves, or nothing but the pool: half of the one with half of the other has no room.
+    let rules = |round: u32| FairRules {
+        reserved: if round.is_multiple_of(2) { 100 } else { 0 },
+        alpha: 8,
+    };
+    let shares = division.divide(&[(None, terms), (None, terms)], rules(0));
+    let kept: Vec<_> = shares
+        .iter()
+        .map(|it| (Some(Arc::clone(it)), terms))
+        .collect();
+    let work = |share: &Arc<Budget>, mut seed: u64| {
+        for _ in 0..30_000 {
+            let mut lease = share
+                .lease_within(1 + random(&mut seed, 50_000), 90)
+                .unwrap();
+            assert!(share.allowed() > 300_000, "{}", share.allowed());
+            lease.grow(1 + random(&mut seed, 50_000)).unwrap();
+        }
+    };
+    let threads = shares.iter().zip(1..).flat_map(|(share, number)| {
+        [number, number + 10]
+            .map(|seed| -> Box<dyn FnOnce() + Send> { Box::new(move || work(share, seed)) })
+    });
+    while_divided(threads.collect(), |round| {
+        assert_eq!(division.divide(&kept, rules(round)).len(), 2);
+    });
+    assert_eq!(whole.used(), 0);
+}

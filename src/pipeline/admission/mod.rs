@@ -26,7 +26,7 @@ pub(super) use self::watch::watch_machine;
 use super::lane_spool::LaneSpool;
 use crate::config::Overload;
 use crate::event::{Priority, Reason, Refusal, retry_seconds};
-use crate::foundation::budget::{Budget, Lease, percent_of};
+use crate::foundation::budget::{Budget, Loan, percent_of};
 use crate::telemetry::LogstoreMetrics;
 
 /// The longest time to wait that a client is told, in seconds.
@@ -171,15 +171,19 @@ impl Admission {
     }
 
     /// See [`super::Lane::admit`].
-    pub(super) fn admit(&self, bytes: u64, priority: Priority) -> Result<Lease, Refusal> {
+    pub(super) fn admit(&self, bytes: u64, priority: Priority) -> Result<Loan<'_>, Refusal> {
         let percent = self.share_of(priority);
         self.in_time(bytes, percent)?;
-        let lease = self.budget.lease_within(bytes, percent);
+        let lease = self.budget.lend(bytes, percent);
         lease.map_err(|_| self.memory_full(bytes, percent))
     }
 
     /// See [`super::Lane::admit_again`].
-    pub(super) fn admit_again(&self, lease: &mut Lease, priority: Priority) -> Result<(), Refusal> {
+    pub(super) fn admit_again(
+        &self,
+        lease: &mut Loan<'_>,
+        priority: Priority,
+    ) -> Result<(), Refusal> {
         let percent = self.share_of(priority);
         self.in_time(lease.bytes(), percent)?;
         lease
