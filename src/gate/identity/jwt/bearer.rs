@@ -19,11 +19,15 @@ const MAX_ATTACHED: usize = 1024;
 /// A token that lives too long. Without that bound it could outlive its revocation.
 const TOO_LONG: &str = "exp is later than max_lifetime allows";
 
-/// Whom a verified token speaks for.
+/// Whom a verified token speaks for. One reference, since each request of a token that is known takes and
+/// gives back its own.
 #[derive(Clone)]
-pub struct Bearer {
+pub struct Bearer(Arc<Said>);
+
+/// What a verified token says.
+struct Said {
     key: Arc<Key>,
-    payload: Arc<str>,
+    payload: Box<str>,
     subject: Option<Text>,
     id: Option<Text>,
     project: Option<Text>,
@@ -32,7 +36,7 @@ pub struct Bearer {
     platform: Option<Text>,
     appid: Option<Text>,
     times: Times,
-    attached: Option<Arc<Attached>>,
+    attached: Option<Attached>,
 }
 
 /// When a token is good, in unix seconds.
@@ -50,18 +54,16 @@ struct Attached {
 }
 
 /// A text of the payload: where it stands, or itself when it holds escapes there.
-#[derive(Clone)]
 enum Text {
     At(Range<usize>),
-    Own(Arc<str>),
+    Own(Box<str>),
 }
 
 /// None, one or several texts.
-#[derive(Clone)]
 enum Texts {
     Absent,
     One(Text),
-    Many(Arc<[String]>),
+    Many(Box<[String]>),
 }
 
 impl Text {
@@ -70,7 +72,7 @@ impl Text {
         let place = start..start.wrapping_add(text.len());
         match payload.get(place.clone()) {
             Some(found) if found == text => Self::At(place),
-            _ => Self::Own(Arc::from(text)),
+            _ => Self::Own(Box::from(text)),
         }
     }
 
@@ -101,7 +103,7 @@ impl Bearer {
         times.check(rules, now)?;
         let text = |text: &Option<Cow<'_, str>>| Some(Text::of(payload, text.as_deref()?));
         let attached = Attached::of(payload, rules)?;
-        Ok(Self {
+        Ok(Self(Arc::new(Said {
             subject: text(&claims.sub),
             id: text(&claims.jti),
             project: text(&claims.project),
@@ -110,24 +112,24 @@ impl Bearer {
             platform: text(&claims.platform),
             appid: text(&claims.appid),
             times,
-            attached: attached.map(Arc::new),
+            attached,
             key: Arc::clone(key),
-            payload: Arc::from(payload),
-        })
+            payload: Box::from(payload),
+        })))
     }
 
     /// Checks the times alone: for a token that was verified before.
     pub(super) fn still_good(&self, now: u64) -> Result<(), Refusal> {
-        self.times.check(self.key.rules(), now)
+        self.0.times.check(self.0.key.rules(), now)
     }
 
     pub(super) fn key(&self) -> &Key {
-        &self.key
+        &self.0.key
     }
 
     /// Whether it is this very key, with these rules, that verified it.
     pub(super) fn is_under(&self, key: &Arc<Key>) -> bool {
-        Arc::ptr_eq(&self.key, key)
+        Arc::ptr_eq(&self.0.key, key)
     }
 
     /// About how many bytes it keeps.
@@ -136,108 +138,112 @@ impl Bearer {
             Texts::Many(many) => many.iter().map(|one| one.len() + 32).sum(),
             Texts::Absent | Texts::One(_) => 0,
         };
-        let attached = self.attached.as_ref().map_or(0, |attached| {
+        let attached = self.0.attached.as_ref().map_or(0, |attached| {
             let tags = attached.tags.iter();
             let tags: usize = tags.map(|(key, value)| key.len() + value.len() + 64).sum();
             attached.fields.len() + tags + 64
         });
         // Texts that hold escapes are shorter than what they are made from.
-        2 * self.payload.len() + list(&self.logstores) + list(&self.actions) + attached
+        2 * self.0.payload.len() + list(&self.0.logstores) + list(&self.0.actions) + attached
     }
 
     /// The name of the key that verified it: the `kid` of a JWK, or that of the configuration.
     #[must_use]
     pub fn kid(&self) -> &str {
-        self.key.kid()
+        self.0.key.kid()
     }
 
     /// The configured key or set that it is under: the `kid` of `[[identity.jwt]]`.
     #[must_use]
     pub fn key_name(&self) -> &str {
-        &self.key.rules().kid
+        &self.0.key.rules().kid
     }
 
     /// `iss`, which is the configured issuer.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.key.rules().issuer
+        &self.0.key.rules().issuer
     }
 
     /// `sub`: whose token it is.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.text(self.subject.as_ref())
+        self.text(self.0.subject.as_ref())
     }
 
     /// `jti`: the name of this one token.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.text(self.id.as_ref())
+        self.text(self.0.id.as_ref())
     }
 
     /// `exp`, unix seconds. It is accepted for the key's `leeway` longer.
     #[must_use]
     pub fn expires(&self) -> u64 {
-        self.times.expires
+        self.0.times.expires
     }
 
     /// The last second, in unix seconds, at which it is accepted: where a revocation may end.
     #[must_use]
     pub fn accepted_until(&self) -> u64 {
-        let leeway = self.key.rules().leeway.as_secs();
-        self.times.expires.saturating_add(leeway).saturating_sub(1)
+        let leeway = self.0.key.rules().leeway.as_secs();
+        self.0
+            .times
+            .expires
+            .saturating_add(leeway)
+            .saturating_sub(1)
     }
 
     /// `iat`, unix seconds.
     #[must_use]
     pub fn issued_at(&self) -> Option<u64> {
-        self.times.issued
+        self.0.times.issued
     }
 
     /// The project that it is for: its own, or the one that the key gives to tokens without.
     #[must_use]
     pub fn project(&self) -> Option<&str> {
-        let own = self.text(self.project.as_ref());
-        own.or(self.key.rules().project.as_deref())
+        let own = self.text(self.0.project.as_ref());
+        own.or(self.0.key.rules().project.as_deref())
     }
 
     /// The logstores that it is for: its own, or those that the key gives to tokens without.
     pub fn logstores(&self) -> impl Iterator<Item = &str> {
-        let given = match self.logstores {
-            Texts::Absent => self.key.rules().logstores.as_slice(),
+        let given = match self.0.logstores {
+            Texts::Absent => self.0.key.rules().logstores.as_slice(),
             Texts::One(_) | Texts::Many(_) => &[],
         };
-        let own = self.texts(&self.logstores).into_iter().flatten();
+        let own = self.texts(&self.0.logstores).into_iter().flatten();
         own.chain(given.iter().map(String::as_str))
     }
 
     /// The actions that it is for; without, every one that writes.
     pub fn actions(&self) -> Option<impl Iterator<Item = &str>> {
-        self.texts(&self.actions)
+        self.texts(&self.0.actions)
     }
 
     /// The mini-program platform that it is for, if it says.
     #[must_use]
     pub fn platform(&self) -> Option<&str> {
-        self.text(self.platform.as_ref())
+        self.text(self.0.platform.as_ref())
     }
 
     /// The mini program that it is for, if it says.
     #[must_use]
     pub fn appid(&self) -> Option<&str> {
-        self.text(self.appid.as_ref())
+        self.text(self.0.appid.as_ref())
     }
 
     /// The fields that each event of the bearer gets: `Contents` of a Log, in wire form.
     #[must_use]
     pub fn fields(&self) -> &[u8] {
-        self.attached.as_ref().map_or(&[], |it| &it.fields)
+        self.0.attached.as_ref().map_or(&[], |it| &it.fields)
     }
 
     /// The tags that a LogGroup of the bearer gets.
     #[must_use]
     pub fn tags(&self) -> &[(String, String)] {
-        self.attached.as_ref().map_or(&[], |it| &it.tags)
+        self.0.attached.as_ref().map_or(&[], |it| &it.tags)
     }
 
     /// A claim by its name: a text as it is, numbers and booleans as their JSON. It reads the
@@ -245,7 +251,7 @@ impl Bearer {
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut found = None;
-        for_each_text(&self.payload, |claim, value| {
+        for_each_text(&self.0.payload, |claim, value| {
             if claim == name {
                 found = value;
             }
@@ -274,13 +280,13 @@ impl Bearer {
     }
 
     fn text<'a>(&'a self, text: Option<&'a Text>) -> Option<&'a str> {
-        text.map(|text| text.get(&self.payload))
+        text.map(|text| text.get(&self.0.payload))
     }
 
     fn texts<'a>(&'a self, texts: &'a Texts) -> Option<impl Iterator<Item = &'a str>> {
         let (one, many): (Option<&str>, &[String]) = match texts {
             Texts::Absent => return None,
-            Texts::One(one) => (Some(one.get(&self.payload)), &[]),
+            Texts::One(one) => (Some(one.get(&self.0.payload)), &[]),
             Texts::Many(many) => (None, many),
         };
         Some(one.into_iter().chain(many.iter().map(String::as_str)))
@@ -291,7 +297,7 @@ impl fmt::Debug for Bearer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bearer")
             .field("kid", &self.kid())
-            .field("times", &self.times)
+            .field("times", &self.0.times)
             .finish_non_exhaustive()
     }
 }
