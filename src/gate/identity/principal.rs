@@ -25,6 +25,10 @@ pub struct Principal {
 
 /// What the credential itself says.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each request, and most hold a token: a box would be an allocation more"
+)]
 pub(super) enum Holder {
     /// Nobody in particular.
     Nobody,

@@ -19,15 +19,11 @@ const MAX_ATTACHED: usize = 1024;
 /// A token that lives too long. Without that bound it could outlive its revocation.
 const TOO_LONG: &str = "exp is later than max_lifetime allows";
 
-/// Whom a verified token speaks for. One reference, since each request of a token that is known takes and
-/// gives back its own.
+/// Whom a verified token speaks for.
 #[derive(Clone)]
-pub struct Bearer(Arc<Said>);
-
-/// What a verified token says.
-struct Said {
+pub struct Bearer {
     key: Arc<Key>,
-    payload: Box<str>,
+    payload: Arc<str>,
     subject: Option<Text>,
     id: Option<Text>,
     project: Option<Text>,
@@ -36,7 +32,7 @@ struct Said {
     platform: Option<Text>,
     appid: Option<Text>,
     times: Times,
-    attached: Option<Attached>,
+    attached: Option<Arc<Attached>>,
 }
 
 /// When a token is good, in unix seconds.
@@ -54,16 +50,18 @@ struct Attached {
 }
 
 /// A text of the payload: where it stands, or itself when it holds escapes there.
+#[derive(Clone)]
 enum Text {
     At(Range<usize>),
-    Own(Box<str>),
+    Own(Arc<str>),
 }
 
 /// None, one or several texts.
+#[derive(Clone)]
 enum Texts {
     Absent,
     One(Text),
-    Many(Box<[String]>),
+    Many(Arc<[String]>),
 }
 
 impl Text {
@@ -72,7 +70,7 @@ impl Text {
         let place = start..start.wrapping_add(text.len());
         match payload.get(place.clone()) {
             Some(found) if found == text => Self::At(place),
-            _ => Self::Own(Box::from(text)),
+            _ => Self::Own(Arc::from(text)),
         }
     }
 
@@ -103,7 +101,7 @@ impl Bearer {
         times.check(rules, now)?;
         let text = |text: &Option<Cow<'_, str>>| Some(Text::of(payload, text.as_deref()?));
         let attached = Attached::of(payload, rules)?;
-        Ok(Self(Arc::new(Said {
+        Ok(Self {
             subject: text(&claims.sub),
             id: text(&claims.jti),
             project: text(&claims.project),
@@ -112,24 +110,24 @@ impl Bearer {
             platform: text(&claims.platform),
             appid: text(&claims.appid),
             times,
-            attached,
+            attached: attached.map(Arc::new),
             key: Arc::clone(key),
-            payload: Box::from(payload),
-        })))
+            payload: Arc::from(payload),
+        })
     }
 
     /// Checks the times alone: for a token that was verified before.
     pub(super) fn still_good(&self, now: u64) -> Result<(), Refusal> {
-        self.0.times.check(self.0.key.rules(), now)
+        self.times.check(self.key.rules(), now)
     }
 
     pub(super) fn key(&self) -> &Key {
-        &self.0.key
+        &self.key
     }
 
     /// Whether it is this very key, with these rules, that verified it.
     pub(super) fn is_under(&self, key: &Arc<Key>) -> bool {
-        Arc::ptr_eq(&self.0.key, key)
+        Arc::ptr_eq(&self.key, key)
     }
 
     /// About how many bytes it keeps.
@@ -138,112 +136,108 @@ impl Bearer {
             Texts::Many(many) => many.iter().map(|one| one.len() + 32).sum(),
             Texts::Absent | Texts::One(_) => 0,
         };
-        let attached = self.0.attached.as_ref().map_or(0, |attached| {
+        let attached = self.attached.as_ref().map_or(0, |attached| {
             let tags = attached.tags.iter();
             let tags: usize = tags.map(|(key, value)| key.len() + value.len() + 64).sum();
             attached.fields.len() + tags + 64
         });
         // Texts that hold escapes are shorter than what they are made from.
-        2 * self.0.payload.len() + list(&self.0.logstores) + list(&self.0.actions) + attached
+        2 * self.payload.len() + list(&self.logstores) + list(&self.actions) + attached
     }
 
     /// The name of the key that verified it: the `kid` of a JWK, or that of the configuration.
     #[must_use]
     pub fn kid(&self) -> &str {
-        self.0.key.kid()
+        self.key.kid()
     }
 
     /// The configured key or set that it is under: the `kid` of `[[identity.jwt]]`.
     #[must_use]
     pub fn key_name(&self) -> &str {
-        &self.0.key.rules().kid
+        &self.key.rules().kid
     }
 
     /// `iss`, which is the configured issuer.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.0.key.rules().issuer
+        &self.key.rules().issuer
     }
 
     /// `sub`: whose token it is.
     #[must_use]
     pub fn subject(&self) -> Option<&str> {
-        self.text(self.0.subject.as_ref())
+        self.text(self.subject.as_ref())
     }
 
     /// `jti`: the name of this one token.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
-        self.text(self.0.id.as_ref())
+        self.text(self.id.as_ref())
     }
 
     /// `exp`, unix seconds. It is accepted for the key's `leeway` longer.
     #[must_use]
     pub fn expires(&self) -> u64 {
-        self.0.times.expires
+        self.times.expires
     }
 
     /// The last second, in unix seconds, at which it is accepted: where a revocation may end.
     #[must_use]
     pub fn accepted_until(&self) -> u64 {
-        let leeway = self.0.key.rules().leeway.as_secs();
-        self.0
-            .times
-            .expires
-            .saturating_add(leeway)
-            .saturating_sub(1)
+        let leeway = self.key.rules().leeway.as_secs();
+        self.times.expires.saturating_add(leeway).saturating_sub(1)
     }
 
     /// `iat`, unix seconds.
     #[must_use]
     pub fn issued_at(&self) -> Option<u64> {
-        self.0.times.issued
+        self.times.issued
     }
 
     /// The project that it is for: its own, or the one that the key gives to tokens without.
     #[must_use]
     pub fn project(&self) -> Option<&str> {
-        let own = self.text(self.0.project.as_ref());
-        own.or(self.0.key.rules().project.as_deref())
+        let own = self.text(self.project.as_ref());
+        own.or(self.key.rules().project.as_deref())
     }
 
     /// The logstores that it is for: its own, or those that the key gives to tokens without.
     pub fn logstores(&self) -> impl Iterator<Item = &str> {
-        let given = match self.0.logstores {
-            Texts::Absent => self.0.key.rules().logstores.as_slice(),
+        let given = match self.logstores {
+            Texts::Absent => self.key.rules().logstores.as_slice(),
             Texts::One(_) | Texts::Many(_) => &[],
         };
-        let own = self.texts(&self.0.logstores).into_iter().flatten();
+        let own = self.texts(&self.logstores).into_iter().flatten();
         own.chain(given.iter().map(String::as_str))
     }
 
     /// The actions that it is for; without, every one that writes.
     pub fn actions(&self) -> Option<impl Iterator<Item = &str>> {
-        self.texts(&self.0.actions)
+        self.texts(&self.actions)
     }
 
     /// The mini-program platform that it is for, if it says.
     #[must_use]
     pub fn platform(&self) -> Option<&str> {
-        self.text(self.0.platform.as_ref())
+        self.text(self.platform.as_ref())
     }
 
     /// The mini program that it is for, if it says.
     #[must_use]
     pub fn appid(&self) -> Option<&str> {
-        self.text(self.0.appid.as_ref())
+        self.text(self.appid.as_ref())
     }
 
     /// The fields that each event of the bearer gets: `Contents` of a Log, in wire form.
     #[must_use]
     pub fn fields(&self) -> &[u8] {
-        self.0.attached.as_ref().map_or(&[], |it| &it.fields)
+        self.attached.as_ref().map_or(&[], |it| &it.fields)
     }
 
     /// The tags that a LogGroup of the bearer gets.
     #[must_use]
     pub fn tags(&self) -> &[(String, String)] {
-        self.0.attached.as_ref().map_or(&[], |it| &it.tags)
+        self.attached.as_ref().map_or(&[], |it| &it.tags)
     }
 
     /// A claim by its name: a text as it is, numbers and booleans as their JSON. It reads the
@@ -251,7 +245,7 @@ impl Bearer {
     #[must_use]
     pub fn claim(&self, name: &str) -> Option<Cow<'_, str>> {
         let mut found = None;
-        for_each_text(&self.0.payload, |claim, value| {
+        for_each_text(&self.payload, |claim, value| {
             if claim == name {
                 found = value;
             }
@@ -280,13 +274,13 @@ impl Bearer {
     }
 
     fn text<'a>(&'a self, text: Option<&'a Text>) -> Option<&'a str> {
-        text.map(|text| text.get(&self.0.payload))
+        text.map(|text| text.get(&self.payload))
     }
 
     fn texts<'a>(&'a self, texts: &'a Texts) -> Option<impl Iterator<Item = &'a str>> {
         let (one, many): (Option<&str>, &[String]) = match texts {
             Texts::Absent => return None,
-            Texts::One(one) => (Some(one.get(&self.0.payload)), &[]),
+            Texts::One(one) => (Some(one.get(&self.payload)), &[]),
             Texts::Many(many) => (None, many),
         };
         Some(one.into_iter().chain(many.iter().map(String::as_str)))
@@ -297,7 +291,7 @@ impl fmt::Debug for Bearer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bearer")
             .field("kid", &self.kid())
-            .field("times", &self.0.times)
+            .field("times", &self.times)
             .finish_non_exhaustive()
     }
 }
