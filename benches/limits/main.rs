@@ -106,7 +106,7 @@ fn quotas(keys: u32, count: u32) -> Arc<Quotas> {
 }
 
 fn limit(quotas: &Quotas) -> Arc<Limit> {
-    Arc::clone(quotas.set().door.first().expect("the limit"))
+    Arc::clone(quotas.set().all.first().expect("the limit"))
 }
 
 /// As the keyed store that governor has where its `dashmap` feature is on.

@@ -50,7 +50,7 @@ pub(super) struct Arrival<'a> {
     /// Its events in the books.
     pub(super) entry: Entry<'a>,
     /// What its events are held to: as it was when the request came.
-    pub(super) quality: Arc<Quality>,
+    pub(super) quality: Option<Arc<Quality>>,
     /// Where it is written down what becomes of it.
     pub(super) trace: Option<&'a Trace>,
     /// Times its stages.

@@ -353,9 +353,8 @@ impl Front {
         (stamp, group): (&[u8], &mut EventGroup),
         mut toll: Toll<'_>,
     ) -> Result<Kept, Refusal> {
-        let quality = &*arrival.quality;
         let events = group.events;
-        if quality.is_empty() {
+        let Some(quality) = arrival.quality.as_deref() else {
             let (_, receipts) = self.keep_events(arrival, principal, group, toll)?;
             return Ok(Kept {
                 events,
@@ -363,7 +362,7 @@ impl Front {
                 receipts,
                 ..Kept::default()
             });
-        }
+        };
         arrival.enter(Stage::Quality);
         let judged = self.judge(arrival, principal, quality, stamp, group);
         let mut judged = judged?;
@@ -411,7 +410,7 @@ impl Front {
             received: arrival.unix_seconds,
             stamp,
             attached: check.trust().attached(),
-            check: arrival.quality.check(),
+            check: arrival.quality.as_ref().and_then(|it| it.check()),
         }
     }
 }

@@ -119,10 +119,9 @@ impl Front {
         principal: &Principal,
         group: &mut EventGroup,
     ) -> Result<(), Refusal> {
-        let quality = &*arrival.quality;
-        if quality.is_empty() {
+        let Some(quality) = arrival.quality.as_deref() else {
             return Ok(());
-        }
+        };
         let judged = self.judge(arrival, principal, quality, b"", group)?;
         match judged.touches_nothing() {
             true => Ok(()),

@@ -118,7 +118,7 @@ impl Front {
         let mut run = Run {
             front: self,
             order,
-            quality: own.quality.load_full(),
+            quality: own.quality().unwrap_or_default(),
             own,
             copies,
             noted: replayed(&kept)?,

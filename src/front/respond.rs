@@ -225,7 +225,7 @@ impl Front {
             unix_seconds: visit.unix_seconds,
             id: replier.id,
             entry: Entry::new(&logstore.metrics),
-            quality: logstore.quality.load_full(),
+            quality: logstore.quality(),
             trace: visit.trace,
             timer: visit.timer,
             span: visit.span,

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use http::HeaderMap;
 use http::header::HeaderName;
 use http::uri::Authority;
@@ -36,8 +37,10 @@ pub struct SiteLogstore {
     pub(super) priority: Priority,
     /// What is counted for it.
     pub metrics: Arc<LogstoreMetrics>,
-    /// What its events are held to.
-    pub(super) quality: ArcSwap<Quality>,
+    /// What its events are held to, if to anything.
+    quality: ArcSwapOption<Quality>,
+    /// Whether they are: most are not, and to ask this writes nothing.
+    has_quality: AtomicBool,
     /// The name that policies have for it.
     pub(super) resource: String,
     /// The store that requests signed with its keys are passed on to, and the project there.
@@ -102,10 +105,17 @@ impl SiteLogstore {
             unverified,
             priority,
             metrics,
-            quality: ArcSwap::default(),
+            quality: ArcSwapOption::empty(),
+            has_quality: AtomicBool::new(false),
             resource,
             upstream,
         }
+    }
+
+    /// What its events are held to, if to anything.
+    pub(super) fn quality(&self) -> Option<Arc<Quality>> {
+        let has_quality = self.has_quality.load(Ordering::Acquire);
+        has_quality.then(|| self.quality.load_full()).flatten()
     }
 
     /// The store that requests signed with its keys are passed on to.
@@ -224,7 +234,10 @@ impl Site {
     pub fn hold_to(&self, project: &str, logstore: &str, quality: Quality) -> bool {
         let found = self.logstore(project, logstore);
         found.is_some_and(|found| {
-            found.quality.store(Arc::new(quality));
+            let quality = (!quality.is_empty()).then(|| Arc::new(quality));
+            let has_quality = quality.is_some();
+            found.quality.store(quality);
+            found.has_quality.store(has_quality, Ordering::Release);
             true
         })
     }
@@ -236,7 +249,7 @@ impl Site {
         let of = projects.flat_map(|(project, (_, logstores))| {
             logstores
                 .iter()
-                .filter_map(move |(name, logstore)| logstore.quality.load().figures(project, name))
+                .filter_map(move |(name, logstore)| logstore.quality()?.figures(project, name))
         });
         let mut figures: Vec<TransformFigures> = of.collect();
         figures.sort_by(|a, b| (&a.project, &a.logstore).cmp(&(&b.project, &b.logstore)));

@@ -88,7 +88,7 @@ impl Words for Arrival<'_> {
     }
 
     fn bytes(&self) -> Option<u64> {
-        if !self.quality.is_empty() {
+        if self.quality.is_some() {
             // Steps may leave events out, or send them elsewhere.
             return None;
         }

@@ -308,7 +308,8 @@ impl StageTimes {
     }
 }
 
-/// The watch of one request.
+/// The watch of one request. Only the task of the request uses it, so its numbers are read and written
+/// plainly; they are atomics since a task goes from thread to thread.
 #[derive(Debug)]
 pub struct Timer<'a> {
     /// The histograms, where it is its turn.
@@ -342,8 +343,10 @@ impl<'a> Timer<'a> {
     /// The next stage begins; in nanoseconds since the first one did.
     fn enter_unseen(&self, stage: RequestStage) -> u64 {
         let now = u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let since = self.since.swap(now, Ordering::Relaxed);
-        let before = self.stage.swap(stage as u8, Ordering::Relaxed);
+        let since = self.since.load(Ordering::Relaxed);
+        self.since.store(now, Ordering::Relaxed);
+        let before = self.stage.load(Ordering::Relaxed);
+        self.stage.store(stage as u8, Ordering::Relaxed);
         let stages = self.latency.map(|latency| &latency.stages);
         if let Some(histogram) = stages.and_then(|stages| stages.get(usize::from(before))) {
             histogram.observe(Duration::from_nanos(now.saturating_sub(since)));

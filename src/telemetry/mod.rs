@@ -30,6 +30,7 @@ mod shared_limits;
 mod span_metrics;
 pub mod spans;
 mod spool;
+mod tally;
 mod transforms;
 mod upstream_report;
 mod upstreams;
@@ -64,6 +65,7 @@ pub use self::overview::{
 pub use self::shared_limits::SharedFigures;
 pub use self::span_metrics::SpanMetrics;
 pub use self::spool::LogstoreSpool;
+pub use self::tally::Tally;
 pub use self::transforms::TransformFigures;
 pub use self::upstream_report::{
     LaneReport, ProjectReport, RetryReport, UpstreamReport, UpstreamReports,

@@ -64,13 +64,12 @@ pub(super) type Part = Vec<usize>;
 
 impl EventsView {
     /// The events of a group.
-    pub(super) fn of(group: &EventGroup, classes: Option<&Classes>) -> Self {
+    pub(super) fn of(group: &EventGroup, classes: &Classes) -> Self {
         let events = group.each_log().map(|log| Event {
             start: log.start,
             end: log.end,
             body: log.body,
-            class: classes
-                .and_then(|classes| classes.of(&group.topic, part_of(group, log.body, log.end))),
+            class: classes.of(&group.topic, part_of(group, log.body, log.end)),
             verdict: 0,
         });
         Self {

@@ -1,12 +1,12 @@
 //! What is counted for a limit.
 
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, Tally};
 
 /// Counts of one limit.
 #[derive(Debug, Default)]
 pub struct LimitCells {
     /// Asked, and there was room.
-    pub passed: Counter,
+    pub passed: Tally,
     /// Refused.
     pub refused: Counter,
     /// Would have been refused, diverted, sampled or marked, were it enforced.

@@ -16,28 +16,29 @@ type Map<T> = HashMap<Box<str>, T, foldhash::quality::RandomState>;
 pub struct QuotaSet {
     /// Every limit, in the order of the configuration.
     pub all: Vec<Arc<Limit>>,
-    /// Those for every request, by its address alone.
-    pub door: Vec<Arc<Limit>>,
-    of: Map<Map<Arc<LogstoreLimits>>>,
+    /// Those for every request, by its address alone: their places in `all`.
+    pub door: Vec<usize>,
+    /// Where the limits of a logstore stand in `logstores`.
+    of: Map<Map<usize>>,
+    logstores: Vec<LogstoreLimits>,
     /// Classes of events.
-    pub classes: Arc<Classes>,
+    pub classes: Classes,
     /// What they were made from.
     class_rules: Vec<Class>,
     /// Where days and months begin, in seconds east of UTC.
     utc_offset: i32,
 }
 
-/// The limits of one logstore.
+/// The limits of one logstore: their places among all. So what was taken from them is noted by numbers,
+/// and a request counts up the references to nothing but the whole set.
 #[derive(Debug, Default)]
 pub struct LogstoreLimits {
     /// By address, project and logstore.
-    pub head: Vec<Arc<Limit>>,
+    pub head: Vec<usize>,
     /// By the caller.
-    pub caller: Vec<Arc<Limit>>,
+    pub caller: Vec<usize>,
     /// By the events.
-    pub events: Vec<Arc<Limit>>,
-    /// Classes of events.
-    pub classes: Arc<Classes>,
+    pub events: Vec<usize>,
 }
 
 impl QuotaSet {
@@ -52,9 +53,9 @@ impl QuotaSet {
         store: Option<&Arc<Store>>,
     ) -> Result<Self, PartError> {
         let offset = config.quota.offset_seconds().unwrap_or_default();
-        let classes = Arc::new(Classes::new(&config.classes));
+        let classes = Classes::new(&config.classes);
         let same_ground = before.class_rules == config.classes && before.utc_offset == offset;
-        let mut all = Vec::new();
+        let mut all: Vec<Arc<Limit>> = Vec::new();
         for rule in &config.limit_rules {
             if rule.mode == LimitMode::Off {
                 continue;
@@ -68,52 +69,69 @@ impl QuotaSet {
                 }
             });
         }
-        let mut of: Map<Map<Arc<LogstoreLimits>>> = Map::default();
+        let (mut of, mut all_logstores): (Map<Map<usize>>, _) = (Map::default(), Vec::new());
         for project in &config.projects {
             let mut logstores = Map::default();
             for logstore in &project.logstores {
                 let wanted = |stage: Stage| {
-                    let scoped = all.iter().filter(|limit| {
+                    let scoped = all.iter().enumerate().filter(|(_, limit)| {
                         let rule = &limit.rule;
                         limit.stage == stage
                             && (rule.projects.is_empty() || rule.projects.contains(&project.name))
                             && (rule.logstores.is_empty()
                                 || rule.logstores.contains(&logstore.name))
                     });
-                    scoped.cloned().collect::<Vec<_>>()
+                    scoped.map(|(place, _)| place).collect::<Vec<_>>()
                 };
                 let limits = LogstoreLimits {
                     head: wanted(Stage::Head),
                     caller: wanted(Stage::Caller),
                     events: wanted(Stage::Events),
-                    classes: Arc::clone(&classes),
                 };
                 if limits.head.len() + limits.caller.len() + limits.events.len() > 0 {
-                    logstores.insert(logstore.name.as_str().into(), Arc::new(limits));
+                    logstores.insert(logstore.name.as_str().into(), all_logstores.len());
+                    all_logstores.push(limits);
                 }
             }
             if !logstores.is_empty() {
                 of.insert(project.name.as_str().into(), logstores);
             }
         }
-        let door = all.iter().filter(|limit| limit.stage == Stage::Door);
+        let door = all.iter().enumerate();
+        let door = door.filter(|(_, limit)| limit.stage == Stage::Door);
         Ok(Self {
-            door: door.cloned().collect(),
+            door: door.map(|(place, _)| place).collect(),
             all,
             of,
+            logstores: all_logstores,
             classes,
             class_rules: config.classes.clone(),
             utc_offset: offset,
         })
     }
 
-    /// The limits of a logstore, if it has any.
+    /// The place of the limits of a logstore, if it has any.
     #[must_use]
-    pub fn of(&self, project: &str, logstore: &str) -> Option<Arc<LogstoreLimits>> {
+    pub fn place_of(&self, project: &str, logstore: &str) -> Option<usize> {
         if self.of.is_empty() {
             return None;
         }
-        self.of.get(project)?.get(logstore).cloned()
+        self.of.get(project)?.get(logstore).copied()
+    }
+
+    /// The limits of the logstore at a place.
+    #[must_use]
+    pub fn logstore(&self, place: Option<usize>) -> Option<&LogstoreLimits> {
+        self.logstores.get(place?)
+    }
+
+    /// The limits at these places, and where each stands.
+    pub(super) fn at<'a>(
+        &'a self,
+        places: &'a [usize],
+    ) -> impl Iterator<Item = (usize, &'a Limit)> + Clone {
+        let at = |place: &usize| Some((*place, &**self.all.get(*place)?));
+        places.iter().filter_map(at)
     }
 
     /// Where days and months begin, in seconds east of UTC.

@@ -25,7 +25,6 @@ fn everything() -> (Arc<Metrics>, Arc<Gauge>) {
     for cell in [
         metrics.requests_refused.at(0),
         metrics.edge.ended.at(0),
-        metrics.edge.addresses.at(0),
         metrics.edge.tls_handshakes.at(0),
         metrics.admin_calls(AdminCall::Reload, AdminOutcome::Done),
         metrics.admin_handshakes.at(0),
@@ -33,6 +32,7 @@ fn everything() -> (Arc<Metrics>, Arc<Gauge>) {
     ] {
         cell.inc();
     }
+    metrics.edge.addresses.at(0).inc();
     let cells = metrics.logstore("p", "l");
     cells.load.watch(&Budget::new(1));
     cells.load.drain_rate.set(1);

@@ -15,45 +15,25 @@
 
 mod peek;
 mod refusals;
+mod tab;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::Clock;
-use super::bucket::Charged;
 use super::classes::Classes;
-use super::events::{Asked, EventsView, Verdict};
+use super::events::Asked;
 use super::facts::Facts;
 use super::key::Stage;
-use super::limit::{Consequence, Hashes, Limit, TooMuch};
-use super::set::{LogstoreLimits, QuotaSet};
-use super::watched::{Watched, units_text};
-use super::window::{Factor, Now};
+use super::set::QuotaSet;
+use super::watched::Watched;
 use crate::config::LimitUnit;
 use crate::event::{EventGroup, Reason, Refusal};
 use crate::foundation::names::LogstoreName;
 pub use refusals::Mixed;
 use refusals::{count_refusal, refusal, waits_longer};
-
-/// What a limit gave a request.
-struct Taken {
-    limit: Arc<Limit>,
-    hashes: Hashes,
-    units: u64,
-    reserved: bool,
-    charged: (Charged, Factor, Now),
-}
-
-impl Taken {
-    fn give_back(&self, units: u64, now: Now) {
-        let limit = &self.limit;
-        limit.give_back(&self.hashes, units, self.reserved, self.charged, now);
-        limit.cells.given_back.inc();
-    }
-}
+use tab::Tab;
 
 /// What a caller is told of a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,31 +52,15 @@ pub struct Told {
 
 /// What a request was charged so far.
 pub struct Charges {
+    /// Those that it is asked by, to its end. Which they are is noted by their places in it.
     set: Arc<QuotaSet>,
-    clock: Clock,
-    /// When the request began.
-    unix_seconds: u64,
-    /// The time, as far as it was read since the request last waited: reading the clock takes as long
-    /// as half a check.
-    now: Option<Now>,
+    /// Those of its logstore.
+    logstore: Option<usize>,
     /// Whether the limits on callers were asked.
     caller_asked: bool,
     /// Events that were taken out of a request whose others go on.
     refused_events: u32,
-    limits: Option<Arc<LogstoreLimits>>,
-    /// Most requests meet few limits: no allocation for those.
-    taken: SmallVec<[Taken; 2]>,
-    marks: Vec<Arc<str>>,
-    divert: Option<LogstoreName>,
-    /// Which of several refusals is told.
-    mixed: Mixed,
-    /// What has no room and is to go elsewhere for that: of several the one with the longest wait.
-    diverted: Option<(Arc<Limit>, TooMuch, Now)>,
-    told: Vec<Told>,
-    /// The limit that refused, or that took events out.
-    bit: Option<Arc<str>>,
-    /// What was asked, where that is written down.
-    watched: Option<Vec<Watched>>,
+    tab: Tab,
 }
 
 /// What became of the events of a request.
@@ -130,8 +94,8 @@ impl Sorted {
 impl std::fmt::Debug for Charges {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Charges")
-            .field("taken", &self.taken.len())
-            .field("bit", &self.bit)
+            .field("taken", &self.tab.taken.len())
+            .field("bit", &self.tab.bit)
             .finish_non_exhaustive()
     }
 }
@@ -140,51 +104,25 @@ impl Charges {
     pub(super) fn new(set: Arc<QuotaSet>, clock: Clock, unix_seconds: u64) -> Self {
         Self {
             set,
-            clock,
-            unix_seconds,
-            now: None,
+            logstore: None,
             caller_asked: false,
             refused_events: 0,
-            limits: None,
-            taken: SmallVec::new(),
-            marks: Vec::new(),
-            divert: None,
-            mixed: Mixed::Parts,
-            diverted: None,
-            told: Vec::new(),
-            bit: None,
-            watched: None,
+            tab: Tab::new(clock, unix_seconds),
         }
     }
 
     /// Writes down what is asked from now on.
     pub(super) fn watch(&mut self) {
-        self.watched = Some(Vec::new());
+        self.tab.watched = Some(Vec::new());
     }
 
     /// What was asked since the last time, where that is written down.
     pub fn watched(&mut self) -> Vec<Watched> {
-        self.watched
+        self.tab
+            .watched
             .as_mut()
             .map(std::mem::take)
             .unwrap_or_default()
-    }
-
-    /// Notes what a limit said.
-    fn note(
-        &mut self,
-        limit: &Limit,
-        (units, text): (u64, &dyn Fn() -> String),
-        outcome: &'static str,
-    ) {
-        if let Some(watched) = &mut self.watched {
-            watched.push(Watched {
-                limit: Arc::clone(&limit.name),
-                key: text(),
-                units: units_text(units, limit.rule.unit),
-                outcome,
-            });
-        }
     }
 
     /// Asks the limits on addresses that are for every request.
@@ -192,11 +130,7 @@ impl Charges {
     /// # Errors
     /// The refusal of the first limit that has no room.
     pub fn at_door(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
-        if self.set.door.is_empty() {
-            return Ok(());
-        }
-        let set = Arc::clone(&self.set);
-        self.ask_all(&set.door, facts)
+        self.tab.ask_all(self.set.at(&self.set.door), facts)
     }
 
     /// Asks the limits that need no more than address, project and logstore.
@@ -204,12 +138,13 @@ impl Charges {
     /// # Errors
     /// As [`Charges::at_door`].
     pub fn at_head(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
-        self.limits = self.set.of(facts.project, facts.logstore);
-        let Some(limits) = self.limits.clone() else {
+        let Self { set, tab, .. } = self;
+        self.logstore = set.place_of(facts.project, facts.logstore);
+        let Some(limits) = set.logstore(self.logstore) else {
             return Ok(());
         };
-        self.ask_all(&limits.head, facts)?;
-        self.peek(&limits, Stage::Head, facts)
+        tab.ask_all(set.at(&limits.head), facts)?;
+        tab.peek(set.at(&limits.events), Stage::Head, facts)
     }
 
     /// Asks the limits that need to know the caller; and whether those on its events have any room,
@@ -218,13 +153,15 @@ impl Charges {
     /// # Errors
     /// As [`Charges::at_door`].
     pub fn of_caller(&mut self, facts: &Facts<'_>) -> Result<(), Refusal> {
-        let Some(limits) = self.limits.clone().filter(|_| !self.caller_asked) else {
+        let Self { set, tab, .. } = self;
+        let limits = set.logstore(self.logstore);
+        let Some(limits) = limits.filter(|_| !self.caller_asked) else {
             return Ok(());
         };
         self.caller_asked = true;
-        self.now = None;
-        self.ask_all(&limits.caller, facts)?;
-        self.peek(&limits, Stage::Caller, facts)
+        tab.now = None;
+        tab.ask_all(set.at(&limits.caller), facts)?;
+        tab.peek(set.at(&limits.events), Stage::Caller, facts)
     }
 
     /// Asks the limits on events and bytes, and takes out of the group what has no room. `bytes`: of
@@ -239,10 +176,11 @@ impl Charges {
         group: &mut EventGroup,
         bytes: u64,
     ) -> Result<Sorted, Refusal> {
-        self.now = None;
-        let earlier = self.taken.len();
-        let limits = self.limits.clone();
-        let events = limits.as_ref().map_or(&[][..], |limits| &limits.events);
+        let Self { set, tab, .. } = self;
+        tab.now = None;
+        let earlier = tab.taken.len();
+        let limits = set.logstore(self.logstore);
+        let events = limits.map_or(&[][..], |limits| &limits.events);
         let topic = if events.is_empty() {
             Vec::new()
         } else {
@@ -254,12 +192,12 @@ impl Charges {
         };
         let all = group.events;
         let whole_bytes = group.logs.len() as u64;
-        let apart = events.iter().filter(|limit| limit.tells_events_apart());
-        let mut sorted = match apart.clone().next() {
-            Some(_) => {
-                let classes = limits.as_ref().map(|limits| &*limits.classes);
-                self.sort_events(apart, classes, facts, group)?
-            }
+        let apart = || {
+            set.at(events)
+                .filter(|(_, limit)| limit.tells_events_apart())
+        };
+        let mut sorted = match apart().next() {
+            Some(_) => tab.sort_events(apart(), &set.classes, facts, group)?,
             None => Sorted::default(),
         };
         if group.events == 0 {
@@ -271,23 +209,24 @@ impl Charges {
             false => bytes.saturating_mul(group.logs.len() as u64) / whole_bytes.max(1),
         };
         // What limits on requests divert goes there whole, all parts of it.
-        let mut divert = self.divert.clone();
-        for limit in events.iter().filter(|limit| !limit.tells_events_apart()) {
+        let mut divert = tab.divert.clone();
+        let whole = set.at(events);
+        for (place, limit) in whole.filter(|(_, limit)| !limit.tells_events_apart()) {
             let units = match limit.rule.unit {
                 LimitUnit::Requests => 1,
                 LimitUnit::Events => u64::from(group.events),
                 LimitUnit::Bytes => bytes,
             };
             let asked = Asked::whole(limit, facts, units);
-            if self.is_paid(earlier, limit, &asked) {
+            if tab.is_paid(earlier, (place, limit), &asked) {
                 continue;
             }
-            match self.ask(limit, &asked, facts) {
+            match tab.ask((place, limit), &asked, facts) {
                 Ok(target) => divert = divert.or(target),
                 Err(refusal) => {
                     // For the books: all of them are refused with the request.
                     group.events = all;
-                    self.give_back_since(earlier, refusal.reason());
+                    tab.give_back_since(earlier, set, refusal.reason());
                     return Err(refusal);
                 }
             }
@@ -299,91 +238,16 @@ impl Charges {
         Ok(sorted)
     }
 
-    /// Asks the limits that tell events apart, takes out of the group what has no room, and gives
-    /// back what was charged for an event that a later limit took out.
-    fn sort_events<'l>(
-        &mut self,
-        limits: impl Iterator<Item = &'l Arc<Limit>>,
-        classes: Option<&Classes>,
-        facts: &Facts<'_>,
-        group: &mut EventGroup,
-    ) -> Result<Sorted, Refusal> {
-        let mut view = EventsView::of(group, classes);
-        let earlier = self.taken.len();
-        let mut last = None;
-        // What was taken, by its place, and for which events.
-        let mut taken = Vec::new();
-        for limit in limits {
-            for (part, asked) in view.parts(limit, facts, group) {
-                if self.is_paid(earlier, limit, &asked) {
-                    continue;
-                }
-                let before = self.taken.len();
-                let bit = self.bit.clone();
-                let verdict = match self.ask(limit, &asked, facts) {
-                    Ok(divert) => divert.map(Verdict::Diverted),
-                    Err(refusal) => {
-                        last = Some(match last.take() {
-                            Some(one) if self.mixed.prefers(&one, &refusal) => {
-                                // The limit that is named is the one whose wait is told.
-                                self.bit = bit;
-                                one
-                            }
-                            _ => refusal,
-                        });
-                        Some(Verdict::Refused)
-                    }
-                };
-                match verdict {
-                    Some(verdict) => view.decide(&part, &verdict),
-                    None if self.taken.len() > before => taken.push((before, part)),
-                    None => {}
-                }
-            }
-        }
-        let now = self.now();
-        for (place, part) in taken {
-            let Some(taken) = self.taken.get_mut(place) else {
-                continue;
-            };
-            let lost = view
-                .units_out(&part, taken.limit.rule.unit)
-                .min(taken.units);
-            if lost > 0 {
-                taken.units -= lost;
-                taken.give_back(lost, now);
-            }
-        }
-        let all = group.events;
-        let sorted = view.sort(group);
-        match last {
-            Some(refusal) if group.events == 0 && sorted.diverted.is_empty() => {
-                // For the books: they are refused with the request.
-                group.events = all;
-                Err(refusal)
-            }
-            last => Ok(Sorted { last, ..sorted }),
-        }
-    }
-
     /// The request passes whole or not at all.
     pub fn set_whole(&mut self) {
-        self.mixed = Mixed::Whole;
+        self.tab.mixed = Mixed::Whole;
     }
 
     /// Why what is to go elsewhere has no room, for a request that cannot go elsewhere.
     #[must_use]
     pub fn why_diverted(&self) -> Option<Refusal> {
-        let (limit, too_much, then) = self.diverted.as_ref()?;
-        Some(refusal(limit, too_much, *then))
-    }
-
-    /// Whether a limit on requests was charged with this key for an earlier group of the request.
-    fn is_paid(&self, earlier: usize, limit: &Arc<Limit>, asked: &Asked<'_>) -> bool {
-        let paid = |taken: &Taken| {
-            Arc::ptr_eq(&taken.limit, limit) && taken.hashes == asked.hashes && taken.units > 0
-        };
-        limit.rule.unit == LimitUnit::Requests && self.taken.iter().take(earlier).any(paid)
+        let (place, too_much, then) = self.tab.diverted.as_ref()?;
+        Some(refusal(self.set.all.get(*place)?, too_much, *then))
     }
 
     /// Classes of events.
@@ -394,49 +258,29 @@ impl Charges {
 
     /// Whatever becomes of the request, what was taken stays taken.
     pub fn keep(&mut self) {
-        self.taken.clear();
+        self.tab.taken.clear();
     }
 
     /// The request was refused: gives back what is fair.
     pub fn refused(&mut self, reason: Reason) {
-        self.give_back_since(0, reason);
-    }
-
-    fn give_back_since(&mut self, place: usize, reason: Reason) {
-        if self.taken.len() <= place {
-            return;
-        }
-        let now = self.clock.at(self.unix_seconds);
-        let ours = reason.status().is_server_error() || reason == Reason::UpstreamQuota;
-        for taken in self.taken.drain(place..) {
-            let limit = &taken.limit;
-            let by_request = limit.rule.unit == LimitUnit::Requests;
-            let given = match limit.stage {
-                // They protect the machine, which has done its work.
-                Stage::Door | Stage::Head => false,
-                Stage::Caller | Stage::Events => ours || reason.is_quota() || !by_request,
-            };
-            if given && taken.units > 0 {
-                taken.give_back(taken.units, now);
-            }
-        }
+        self.tab.give_back_since(0, &self.set, reason);
     }
 
     /// The limits that mark the events of this request.
     #[must_use]
     pub fn marks(&self) -> &[Arc<str>] {
-        &self.marks
+        &self.tab.marks
     }
 
     /// Names another limit as the one that refused.
     pub fn set_bit(&mut self, limit: Option<Arc<str>>) {
-        self.bit = limit;
+        self.tab.bit = limit;
     }
 
     /// What the caller may be told.
     #[must_use]
     pub fn told(&self) -> &[Told] {
-        &self.told
+        &self.tab.told
     }
 
     /// Notes events that were taken out of a request whose others go on.
@@ -453,127 +297,6 @@ impl Charges {
     /// The limit that refused the request, or events of it.
     #[must_use]
     pub fn bit(&self) -> Option<&Arc<str>> {
-        self.bit.as_ref()
-    }
-
-    /// The time since the request last waited.
-    fn now(&mut self) -> Now {
-        let read = || self.clock.at(self.unix_seconds);
-        *self.now.get_or_insert_with(read)
-    }
-
-    fn ask_all(&mut self, limits: &[Arc<Limit>], facts: &Facts<'_>) -> Result<(), Refusal> {
-        for limit in limits {
-            let asked = Asked::whole(limit, facts, 1);
-            if let Some(target) = self.ask(limit, &asked, facts)? {
-                self.divert.get_or_insert(target);
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks one limit. `Some`: the logstore that gets what was asked for.
-    fn ask(
-        &mut self,
-        limit: &Arc<Limit>,
-        asked: &Asked<'_>,
-        facts: &Facts<'_>,
-    ) -> Result<Option<LogstoreName>, Refusal> {
-        let Asked {
-            hashes,
-            units,
-            reserved,
-            event,
-        } = *asked;
-        let text = || limit.key_text(facts, event);
-        let now = self.now();
-        let result = limit.take(&hashes, units, reserved, now, &text);
-        let [own, _] = hashes;
-        let too_much = match result {
-            Ok((charged, factor)) => {
-                let charged = (charged, factor, now);
-                limit.cells.passed.inc();
-                self.note(limit, (units, &text), "has room");
-                self.tell(limit, own, reserved, now);
-                self.taken.push(Taken {
-                    limit: Arc::clone(limit),
-                    hashes,
-                    units,
-                    reserved,
-                    charged,
-                });
-                return Ok(None);
-            }
-            Err(too_much) => too_much,
-        };
-        let consequence = match &too_much {
-            // A ban is an operator's word: it holds whatever the limit's action.
-            TooMuch::Banned(_) => Consequence::Refused,
-            TooMuch::Full(_) | TooMuch::StoreDown => limit.consequence(own, facts),
-        };
-        let cells = &limit.cells;
-        self.note(limit, (units, &text), consequence.told());
-        match consequence {
-            Consequence::Observed => cells.observed.inc(),
-            Consequence::Kept => cells.kept.inc(),
-            Consequence::Marked => {
-                cells.marked.inc();
-                if !self.marks.contains(&limit.name) {
-                    self.marks.push(Arc::clone(&limit.name));
-                }
-            }
-            Consequence::Diverted => {
-                cells.diverted.inc();
-                self.bit = Some(Arc::clone(&limit.name));
-                let target = limit.rule.divert_to.clone();
-                let before = self.diverted.as_ref();
-                if before.is_none_or(|(_, before, _)| waits_longer(&too_much, before)) {
-                    self.diverted = Some((Arc::clone(limit), too_much, now));
-                }
-                return Ok(target);
-            }
-            Consequence::Refused => {
-                cells.refused.inc();
-                self.tell(limit, own, reserved, now);
-                self.bit = Some(Arc::clone(&limit.name));
-                count_refusal(limit, &too_much);
-                return Err(refusal(limit, &too_much, now));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Notes what the caller may know of a limit: of its tightest window.
-    fn tell(&mut self, limit: &Arc<Limit>, own: u64, reserved: bool, now: Now) {
-        let rule = &limit.rule;
-        if !rule.announce && rule.warn_at.is_none() {
-            return;
-        }
-        let factor = limit
-            .override_of(own, now)
-            .map_or(Factor::ONE, |it| it.factor());
-        let rooms = limit.rooms(own, reserved, factor, now);
-        let windows = limit.windows();
-        let share = |room: &super::window::Room| room.remaining as f64 / (room.most.max(1)) as f64;
-        let tightest = rooms
-            .iter()
-            .enumerate()
-            .min_by(|(_, a), (_, b)| share(a).total_cmp(&share(b)));
-        let Some((index, room)) = tightest else {
-            return;
-        };
-        let window = windows.get(index % windows.len().max(1));
-        let (_, seconds) = window.map_or((0, 0), super::window::Window::described);
-        let used = room.most.saturating_sub(room.remaining);
-        let used = used.saturating_mul(100) / room.most.max(1);
-        let warned = rule.warn_at.filter(|at| used >= u64::from(*at));
-        self.told.retain(|told| told.limit != limit.name);
-        self.told.push(Told {
-            limit: Arc::clone(&limit.name),
-            policy: (room.most, seconds),
-            left: (room.remaining, room.reset.div_ceil(1_000_000_000)),
-            announced: rule.announce,
-            warned: warned.map(|_| used),
-        });
+        self.tab.bit.as_ref()
     }
 }

@@ -8,23 +8,23 @@ use std::sync::Arc;
 use super::super::facts::Facts;
 use super::super::key::Stage;
 use super::super::limit::{Consequence, TooMuch};
-use super::super::set::LogstoreLimits;
-use super::{Charges, count_refusal, refusal};
+use super::tab::{Placed, Tab};
+use super::{count_refusal, refusal};
 use crate::config::{LimitAction, LimitUnit};
 use crate::event::Refusal;
 
-impl Charges {
+impl Tab {
     /// Whether limits on events, whose key is known by now, have room: for the bytes that the head tells,
     /// else for anything at all.
-    pub(super) fn peek(
+    pub(super) fn peek<'l>(
         &mut self,
-        limits: &LogstoreLimits,
+        limits: impl Iterator<Item = Placed<'l>> + Clone,
         stage: Stage,
         facts: &Facts<'_>,
     ) -> Result<(), Refusal> {
         // What is taken out of a request is charged to no limit on the whole of it.
-        let is_whole = !limits.events.iter().any(|limit| limit.tells_events_apart());
-        for limit in &limits.events {
+        let is_whole = !limits.clone().any(|(_, limit)| limit.tells_events_apart());
+        for (_, limit) in limits {
             // Whom a sample keeps may only be known later.
             let by_sample = limit.rule.action == LimitAction::Sample;
             if limit.tells_events_apart()

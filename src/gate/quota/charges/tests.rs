@@ -85,6 +85,29 @@ fn a_look_keeps_nothing_and_says_what_taking_would() {
 }
 
 #[test]
+fn what_is_taken_from_four_limits_takes_no_allocation_and_no_reference() {
+    let request = |name: &str| {
+        format!(
+            "[[limit]]\nname = \"{name}\"\nkey = [\"address\"]\nrate = [{{ count = 9, per = \"1s\" }}]\n"
+        )
+    };
+    let quotas = quotas(&format!(
+        "{EVENTS}{}{}{}",
+        request("a"),
+        request("b"),
+        request("c")
+    ));
+    let set = quotas.set();
+    let counts = || -> Vec<_> { set.all.iter().map(Arc::strong_count).collect() };
+    let before = counts();
+    let mut charges = begin(&quotas, 0);
+    ask(&mut charges, &facts(7), 1, 10).unwrap();
+    assert_eq!(charges.tab.taken.len(), 4);
+    assert!(!charges.tab.taken.spilled());
+    assert_eq!(counts(), before);
+}
+
+#[test]
 fn a_request_that_another_limit_refuses_on_purpose_makes_nobody_known() {
     let small = "[[limit]]\nname = \"small\"\nunit = \"bytes\"\nrate = [{ count = 1000000, per = \"1s\", burst = 1000 }]\n";
     let quotas = quotas(&format!("{EVENTS}{small}"));
