@@ -137,6 +137,12 @@ struct State {
 }
 
 impl State {
+    fn ends_step(&mut self, now: Instant) {
+        if std::mem::take(&mut self.fresh) {
+            self.since = now;
+        }
+    }
+
     /// When its phase began.
     fn since(&self) -> Instant {
         if self.fresh {
@@ -464,9 +470,7 @@ impl Lifetime {
     pub(super) fn due(&self) -> Due {
         let now = Instant::now();
         let mut state = self.state();
-        if std::mem::take(&mut state.fresh) {
-            state.since = now;
-        }
+        state.ends_step(now);
         if state.owed > FRAMES_BURST.saturating_add(self.bounds.max_header) {
             return Due::Close(ConnectionEnd::FrameFlood);
         }

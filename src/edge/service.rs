@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use arc_swap::Guard;
 use http::header::{CONNECTION, COOKIE, HOST, STRICT_TRANSPORT_SECURITY};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::Incoming;
@@ -57,12 +56,14 @@ pub(super) fn answering(
     })
 }
 
-/// A request under way, with what was in force when it began.
+/// A request under way, with what was in force when it began. It holds no guard of a swap: a thread has
+/// few places for them, and a request may wait.
 struct UnderWay {
     request: Request<Incoming>,
     sender: Sender,
-    front: Guard<Arc<Front>>,
-    way: Guard<Arc<Way>>,
+    front: Arc<Front>,
+    /// Where its answer says something of https.
+    https: Option<Arc<Way>>,
     counted: Counted,
 }
 
@@ -99,7 +100,7 @@ impl UnderWay {
             // HTTP/1 is refused so by its parser.
             return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
         }
-        let (front, way) = (requests.front.now(), requests.post.way.load());
+        let way = requests.post.way.load();
         let (sender, outcome) = requests.peer.sender(request.headers(), &way.rules.proxies);
         edge.addresses.at(outcome as usize).inc();
         if way.https.redirect.is_some() {
@@ -108,8 +109,8 @@ impl UnderWay {
         Ok(Self {
             request,
             sender,
-            front,
-            way,
+            front: requests.front.now(),
+            https: way.https.says_something().then(|| Arc::clone(&way)),
             counted,
         })
     }
@@ -119,11 +120,12 @@ impl UnderWay {
             request,
             sender,
             front,
-            way,
+            https,
             counted,
         } = self;
         let requests = &*counted.0;
-        let mut reply = match &way.https.redirect {
+        let https = https.as_deref().map(|way| &way.https);
+        let mut reply = match https.and_then(|https| https.redirect.as_ref()) {
             None => front.answer(request, sender).await,
             Some(redirect) => {
                 let location = redirect.location(request.uri(), request.headers());
@@ -138,7 +140,7 @@ impl UnderWay {
                 refusals::hold_back(wait, &requests.life, edge).await;
             }
         }
-        if let Some(hsts) = &way.https.hsts {
+        if let Some(hsts) = https.and_then(|https| https.hsts.as_ref()) {
             let headers = reply.headers_mut();
             headers.insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
         }

@@ -59,6 +59,13 @@ pub(super) struct Https {
     pub(super) redirect: Option<Redirect>,
 }
 
+impl Https {
+    /// Whether any answer is another one for it.
+    pub(super) fn says_something(&self) -> bool {
+        self.hsts.is_some() || self.redirect.is_some()
+    }
+}
+
 /// What all public listeners hold their connections to.
 pub(super) struct Rules {
     pub(super) bounds: Bounds,

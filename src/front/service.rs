@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::body::BodyLimits;
@@ -189,10 +189,10 @@ impl StandingFront {
         Arc::new(Self(ArcSwap::new(front)))
     }
 
-    /// The front that serves now. It stays whole for as long as the guard is held.
+    /// The front that serves now.
     #[must_use]
-    pub fn now(&self) -> Guard<Arc<Front>> {
-        self.0.load()
+    pub fn now(&self) -> Arc<Front> {
+        self.0.load_full()
     }
 
     /// Serves by another from now on. The one before, which requests that have come may still use.
