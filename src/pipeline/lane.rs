@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::admission::{Admission, AdmissionRules};
+use super::due::Due;
 use super::lane_spool::LaneSpool;
 use super::open::{OpenBatches, Safety};
 use super::quarantine::Room;
@@ -33,6 +34,8 @@ pub struct Lane {
     logstore: LogstoreName,
     admission: Admission,
     taking: Mutex<Taking>,
+    /// When its oldest batch is to be sealed.
+    due: Arc<Due>,
     sealed: Arc<SealedQueue>,
     safety: Safety,
     metrics: Arc<LogstoreMetrics>,
@@ -75,6 +78,7 @@ impl Lane {
             project,
             logstore,
             admission,
+            due: open.due(),
             taking: Mutex::new(Taking {
                 open: Some(open),
                 copy: None,
@@ -226,7 +230,7 @@ impl Lane {
         let lease = self.budget().adopt(lease);
         let mut taking = self.lock();
         let batches = taking.open.as_mut().ok_or(Reason::Stopping)?;
-        let receipt = batches.add(group, lease, Instant::now())?;
+        let receipt = batches.add(group, lease)?;
         // Under the lock, so that a stop finds both or none.
         let copy = taking.copy.as_ref();
         let copy = copy.and_then(|copy| copy.take_copy(group));
@@ -242,7 +246,7 @@ impl Lane {
         let lease = self.budget().adopt(lease);
         let mut taking = self.lock();
         let batches = taking.open.as_mut().ok_or(Reason::Stopping)?;
-        Ok(batches.add(group, lease, Instant::now())?)
+        Ok(batches.add(group, lease)?)
     }
 
     /// Sets aside records of events that do not go on: whole lines of JSON, for which `room` was taken.
@@ -292,11 +296,18 @@ impl Lane {
         }
     }
 
-    /// Seals the batches that are old enough.
-    pub(super) fn seal_aged(&self) {
-        if let Some(batches) = &mut self.lock().open {
-            batches.seal_aged(Instant::now());
+    /// Seals the batches that are old enough. Costs one load while there are none.
+    pub(super) fn seal_aged(&self, now: Instant) {
+        if !self.due.is_over(now) {
+            return;
         }
+        if let Some(batches) = &mut self.lock().open {
+            batches.seal_aged(now);
+        }
+    }
+
+    /// Looks after the disk, and lets go of what was measured too long ago. To be called now and then.
+    pub(super) fn tend(&self) {
         if let Some(spool) = &self.safety.spool {
             spool.tend();
         }

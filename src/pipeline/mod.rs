@@ -13,6 +13,7 @@ mod batch;
 mod change;
 mod delivery;
 pub mod destination;
+mod due;
 mod forward;
 mod idle;
 mod lane;
@@ -38,6 +39,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -320,19 +322,26 @@ fn shares(
     memory.divide(&wanted, fair)
 }
 
-/// Seals batches by age. A batch may be older than `max_age` by an eighth of it, or half a second,
-/// whichever is less.
+/// Seals batches by age, and looks after the lanes. A batch may be older than `max_age` by an eighth of it,
+/// or half a second, whichever is less.
 async fn seal_aged(current: Arc<ArcSwap<Current>>, stopping: CancellationToken) {
+    let mut tended = Instant::now();
     loop {
         let period = (current.load().max_age / 8).clamp(SHORTEST_TICK, LONGEST_TICK);
         tokio::select! {
-            () = tokio::time::sleep(period) => {
-                current.load_full().lanes.iter().for_each(|lane| lane.seal_aged());
-            }
+            () = tokio::time::sleep(period) => {}
             () = stopping.cancelled() => return,
+        }
+        let (current, now) = (current.load_full(), Instant::now());
+        current.lanes.iter().for_each(|lane| lane.seal_aged(now));
+        if now.duration_since(tended) >= UPKEEP {
+            tended = now;
+            current.lanes.iter().for_each(|lane| lane.tend());
         }
     }
 }
 
+/// Between two looks after a lane.
+const UPKEEP: Duration = Duration::from_millis(500);
 const SHORTEST_TICK: Duration = Duration::from_millis(5);
 const LONGEST_TICK: Duration = Duration::from_millis(500);

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::batch::{BundleIds, Logs, OpenBatch, write_key};
+use super::due::Due;
 use super::lane_spool::{Job, LaneSpool, PartJob};
 use super::parts::Parts;
 use super::queue::SealedQueue;
@@ -62,6 +63,7 @@ pub(super) struct OpenBatches {
     metrics: Arc<LogstoreMetrics>,
     sealed: Arc<SealedQueue>,
     safety: Safety,
+    due: Arc<Due>,
 }
 
 /// How safe events are before their client is answered, and the disk that is there for it.
@@ -93,6 +95,7 @@ impl OpenBatches {
             metrics,
             sealed,
             safety,
+            due: Arc::new(Due::new()),
         }
     }
 
@@ -100,6 +103,12 @@ impl OpenBatches {
     pub(super) fn change_limits(&mut self, limits: &Batch, patience: Duration) {
         self.limits = BatchLimits::of(limits);
         self.safety.patience = patience;
+        self.show_due();
+    }
+
+    /// When its oldest batch is to be sealed, for who looks at many lanes.
+    pub(super) fn due(&self) -> Arc<Due> {
+        Arc::clone(&self.due)
     }
 
     /// How long a client waits for what makes its events safe.
@@ -117,7 +126,6 @@ impl OpenBatches {
         &mut self,
         group: &EventGroup,
         mut lease: Loan<'_>,
-        now: Instant,
     ) -> Result<Receipt, Reason> {
         write_key(group, &mut self.key);
         let logs = Logs {
@@ -158,7 +166,7 @@ impl OpenBatches {
         for part in parts {
             let id = ready.unwrap_or_else(|| self.id_for(part));
             let leases = (&mut lease, copies.as_mut());
-            self.place((part, id), leases, now, (waiter.as_ref(), group.span));
+            self.place((part, id), leases, (waiter.as_ref(), group.span));
         }
         self.show();
         Ok(receipt)
@@ -240,13 +248,17 @@ impl OpenBatches {
         &mut self,
         (part, id): (Logs<'_>, BundleId),
         (lease, copies): (&mut Loan<'_>, Option<&mut Lease>),
-        now: Instant,
         (waiter, span): (Option<&Waiter>, Option<TraceContext>),
     ) {
         let number = id.number;
+        let is_first = self.batches.is_empty();
         let batch = self.batches.entry(number).or_insert_with(|| {
             let key: Arc<[u8]> = self.key.as_slice().into();
             self.numbers.insert(Arc::clone(&key), number);
+            let now = Instant::now();
+            if is_first {
+                self.due.set(Some(now + self.limits.max_age));
+            }
             OpenBatch::new(id, key, lease, Arc::clone(&self.metrics), now)
         });
         batch.append(part, lease, self.limits.max_bytes);
@@ -297,6 +309,7 @@ impl OpenBatches {
     fn seal(&mut self, number: u64) {
         if let Some(batch) = self.batches.remove(&number) {
             self.numbers.remove(batch.key());
+            self.show_due();
             self.metrics.batches_waiting.add(1);
             let batch = batch.seal();
             match &self.safety.spool {
@@ -307,6 +320,13 @@ impl OpenBatches {
                 _ => self.sealed.push(batch),
             }
         }
+    }
+
+    fn show_due(&self) {
+        let oldest = self.batches.first_key_value();
+        let opened = oldest.map(|(_, batch)| batch.opened());
+        self.due
+            .set(opened.map(|opened| opened + self.limits.max_age));
     }
 
     fn show(&self) {
@@ -463,10 +483,11 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1500)).await;
         lane.submit(&some_events("a", 1));
         lane.submit(&some_events("b", 1));
-        lane.lane.seal_aged();
+        let seal_aged = || lane.lane.seal_aged(tokio::time::Instant::now());
+        seal_aged();
         assert_eq!(lane.metrics.batches_waiting.get(), 0);
         tokio::time::advance(Duration::from_millis(500)).await;
-        lane.lane.seal_aged();
+        seal_aged();
         assert_eq!(lane.next().await.unwrap().logs.len(), 2);
         assert_eq!(lane.metrics.batches_open.get(), 1);
         assert_eq!(lane.rest().await.len(), 1);
