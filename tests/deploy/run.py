@@ -18,10 +18,10 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.dont_write_bytecode = True
 
-from checks import docker, docs, grafana, helm, kubernetes, prometheus, supply, systemd, workflows  # noqa: E402
+from checks import docker, docs, grafana, helm, kubernetes, prometheus, release, supply, systemd, workflows  # noqa: E402
 from lib import CHECKS, Failed  # noqa: E402
 
-MODULES = (systemd, docker, kubernetes, helm, prometheus, grafana, workflows, supply, docs)
+MODULES = (systemd, docker, kubernetes, helm, prometheus, grafana, workflows, supply, release, docs)
 
 
 def main():
