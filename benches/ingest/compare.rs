@@ -100,11 +100,11 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         peer.print();
     }
     tell(format_args!(
-        "each scenario's yardstick and Tollgate{} in turn, {} x {} s each, {workers} worker threads each{}, {} processors\n",
+        "each scenario's yardstick{} in turn, {} x {} s each, {workers} worker threads each{}, {} processors\n",
         if bench.peers.is_empty() {
-            ""
+            " and Tollgate"
         } else {
-            " and the peers"
+            ", Tollgate and the peers"
         },
         bench.repetitions,
         options.seconds,

@@ -276,7 +276,7 @@ impl Peer {
 
     fn wait_until_ready(&self) -> anyhow::Result<()> {
         let until = Instant::now() + START;
-        while TcpStream::connect(self.ingest).is_err() {
+        while TcpStream::connect_timeout(&self.ingest, START).is_err() {
             self.still_runs()?;
             if Instant::now() > until {
                 bail!("no connection to {} within {START:?}", self.ingest);
