@@ -1,5 +1,5 @@
 //! The comparison: for each scenario its yardstick and Tollgate in turn, several times. The yardstick is
-//! bare hyper, or Tollgate with another configuration.
+//! bare hyper, or Tollgate with another configuration. Peers take their turns after them.
 //!
 //! A repetition is noisy when the rest of the machine took a seventh of it; the quietest ones count.
 //! Tollgate's processor time includes packing, signing and sending of what it accepted: a repetition
@@ -16,8 +16,9 @@ use anyhow::{Context, bail};
 
 use crate::generator::{Generator, Outcome};
 use crate::machine::{self, Window};
+use crate::peers::{self, Peer};
 use crate::report::{self, Ledger, Measured, Pair, Report, ScenarioReport};
-use crate::scenario::{self, Scenario, Yardstick};
+use crate::scenario::{self, Peers, Scenario, Yardstick};
 use crate::servers::{self, Bare, Tollgate};
 use crate::setup::{Certificate, Gateway};
 use crate::siege;
@@ -52,6 +53,8 @@ pub struct Options {
     /// Bare hyper has a runtime for each of its workers too, as Tollgate has. [default: one for all]
     #[arg(long)]
     own_threads: bool,
+    #[command(flatten)]
+    peers: peers::Choice,
     /// Write the figures to this file, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -92,8 +95,17 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     // After the servers have started: they would inherit it.
     machine::wake_precisely()?;
     tell(format_args!("tollgate: {}", servers::binary().display()));
+    let peers: Vec<_> = bench.peers.iter().map(Peer::description).collect();
+    for peer in &peers {
+        peer.print();
+    }
     tell(format_args!(
-        "each scenario's yardstick and Tollgate in turn, {} x {} s each, {workers} worker threads each{}, {} processors\n",
+        "each scenario's yardstick{} in turn, {} x {} s each, {workers} worker threads each{}, {} processors\n",
+        if bench.peers.is_empty() {
+            " and Tollgate"
+        } else {
+            ", Tollgate and the peers"
+        },
         bench.repetitions,
         options.seconds,
         if options.own_threads {
@@ -118,7 +130,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         ))
     });
     let ledgers = ledgers.collect::<anyhow::Result<_>>()?;
-    let report = Report::new(workers, options.seconds, reports, ledgers);
+    let report = Report::new(workers, options.seconds, peers, reports, ledgers);
     report.print();
     if let Some(path) = &options.json {
         report.write_json(path)?;
@@ -140,6 +152,7 @@ struct Bench {
     /// Each answers its status; with TLS or without.
     bare: BTreeMap<(u16, bool), Bare>,
     tollgate: BTreeMap<Gateway, Tollgate>,
+    peers: Vec<Peer>,
     answered_at_start: Answered,
     certificate: Certificate,
     duration: Duration,
@@ -155,6 +168,7 @@ impl Bench {
         let mut bench = Self {
             bare: BTreeMap::new(),
             tollgate: BTreeMap::new(),
+            peers: Vec::new(),
             answered_at_start: Answered::new(),
             certificate: Certificate::make()?,
             duration: Duration::from_secs_f64(options.seconds),
@@ -173,7 +187,25 @@ impl Bench {
                 }
             }
         }
+        if scenarios.iter().any(|it| it.peers != Peers::Absent) {
+            bench.start_peers(&options.peers.found()?, workers)?;
+        }
         Ok(bench)
+    }
+
+    /// They know the key of the gateway whose clients they are to let in.
+    fn start_peers(&mut self, found: &[peers::Found], workers: usize) -> anyhow::Result<()> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.start_tollgate(Gateway::Full, workers)?;
+        let gateway = self.tollgate.get(&Gateway::Full);
+        let config = &gateway.context("no gateway with a key")?.config;
+        let setting = peers::Setting::new(config, workers)?;
+        for peer in found {
+            self.peers.push(Peer::start(peer, &setting)?);
+        }
+        Ok(())
     }
 
     fn start_tollgate(&mut self, gateway: Gateway, workers: usize) -> anyhow::Result<()> {
@@ -190,8 +222,8 @@ impl Bench {
         Ok(())
     }
 
-    /// The yardstick of a scenario, then Tollgate.
-    fn sides(&self, scenario: &Scenario) -> anyhow::Result<[Side<'_>; 2]> {
+    /// The yardstick of a scenario, Tollgate, and the peers that can do it.
+    fn sides(&self, scenario: &Scenario) -> anyhow::Result<Sides<'_>> {
         let wire = scenario.traffic.wire;
         let tls = self.certificate.client(wire)?;
         let route = |address| Route {
@@ -206,6 +238,7 @@ impl Bench {
                 route: route(tollgate.ingest),
                 expected,
                 stores: Some((gateway, tollgate)),
+                peer: None,
                 requests: traffic::rendered(&tollgate.config, &scenario.traffic)?,
             })
         };
@@ -220,20 +253,37 @@ impl Bench {
                     route: route(bare.ingest),
                     expected: status,
                     stores: None,
+                    peer: None,
                     requests: tollgate.requests.clone(),
                 }
             }
         };
-        Ok([yardstick, tollgate])
+        let able = self.peers.iter().filter(|peer| peer.does(scenario));
+        let peers = able.map(|peer| Side {
+            pids: vec![peer.pid(), std::process::id()],
+            route: route(peer.ingest),
+            expected: scenario.expected,
+            stores: None,
+            peer: Some(peer),
+            requests: tollgate.requests.clone(),
+        });
+        let peers = peers.collect();
+        Ok(Sides {
+            yardstick,
+            tollgate,
+            peers,
+        })
     }
 
     fn scenario(
         &self,
         scenario: &'static Scenario,
-        sides: &[Side<'_>; 2],
+        sides: &Sides<'_>,
         answered: &mut Answered,
     ) -> anyhow::Result<ScenarioReport> {
-        let [yardstick, tollgate] = sides;
+        let (yardstick, tollgate) = (&sides.yardstick, &sides.tollgate);
+        let names = sides.peers.iter().filter_map(|it| it.peer);
+        let names: Vec<_> = names.map(Peer::name).collect();
         let body_bytes = tollgate.requests.body_bytes;
         tell(format_args!("{} ({body_bytes} bytes)", scenario.name));
         let mut tally = Tally {
@@ -250,12 +300,23 @@ impl Bench {
             let pair = Pair {
                 bare: yardstick.measure(self.duration, &mut tally)?,
                 tollgate: tollgate.measure(self.duration, &mut tally)?,
+                peers: sides
+                    .peers
+                    .iter()
+                    .map(|peer| peer.measure(self.duration, &mut tally))
+                    .collect::<anyhow::Result<_>>()?,
             };
-            report::print_repetition(repetition, &pair);
+            report::print_repetition(repetition, &pair, &names);
             pairs.push(pair);
         }
         drop(idle);
-        ScenarioReport::new(scenario, body_bytes, pairs, tally.other_answers)
+        ScenarioReport::new(
+            scenario,
+            &self.peers,
+            body_bytes,
+            pairs,
+            tally.other_answers,
+        )
     }
 }
 
@@ -267,7 +328,14 @@ struct Tally<'a> {
     other_answers: BTreeMap<u16, u64>,
 }
 
-/// One of the two servers of a scenario.
+/// The servers of a scenario.
+struct Sides<'a> {
+    yardstick: Side<'a>,
+    tollgate: Side<'a>,
+    peers: Vec<Side<'a>>,
+}
+
+/// One of them.
 struct Side<'a> {
     /// The server, this process, and the store where there is one.
     pids: Vec<u32>,
@@ -275,6 +343,8 @@ struct Side<'a> {
     expected: u16,
     /// Where it is a Tollgate.
     stores: Option<(Gateway, &'a Tollgate)>,
+    /// Where it is a peer.
+    peer: Option<&'a Peer>,
     requests: Rendered,
 }
 
@@ -300,8 +370,21 @@ impl Side<'_> {
         Ok(streams)
     }
 
-    /// One repetition.
+    /// One repetition. A peer that does not do as it should ends the run.
     fn measure(&self, duration: Duration, tally: &mut Tally<'_>) -> anyhow::Result<Measured> {
+        let Some(peer) = self.peer else {
+            return self.repetition(duration, tally);
+        };
+        let name = tally.scenario.name;
+        peer.blamed(name, || {
+            peer.still_runs()?;
+            let measured = self.repetition(duration, tally)?;
+            peer.still_runs()?;
+            Ok(measured)
+        })
+    }
+
+    fn repetition(&self, duration: Duration, tally: &mut Tally<'_>) -> anyhow::Result<Measured> {
         let scenario = tally.scenario;
         let requests = &self.requests.requests;
         let (mut generator, warm) =
@@ -319,13 +402,22 @@ impl Side<'_> {
         }
         self.count(&outcome, tally)?;
         let server = self.pids.first().context("no server")?;
-        let resident = machine::resident_bytes(*server)?;
+        let resident = machine::resident_bytes_of_tree(*server)?;
         Measured::new(&outcome, &window.look()?, others, resident)
     }
 
     fn count(&self, outcome: &Outcome, tally: &mut Tally<'_>) -> anyhow::Result<()> {
         for (status, count) in &outcome.statuses {
             if *status != self.expected {
+                if self.peer.is_some() {
+                    let again = self.requests.requests.first().context("no request")?;
+                    let again = wire::ask(self.route.address, again);
+                    let again = again.map_or_else(|error| format!("{error:#}"), |it| it.1);
+                    bail!(
+                        "{count} requests were answered with {status}, not {}; asked again: {again:?}",
+                        self.expected,
+                    );
+                }
                 *tally.other_answers.entry(*status).or_default() += count;
             }
         }

@@ -8,6 +8,59 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A process, told apart from a later one of the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    pid: u32,
+    parent: u32,
+    /// In ticks since the machine started.
+    started: u64,
+}
+
+impl Process {
+    fn read(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // `PID (NAME) STATE PARENT ...`, and the start is the 22nd; a name may have anything in it.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+        Some(Self {
+            pid,
+            parent: fields.next()?.parse().ok()?,
+            started: fields.nth(17)?.parse().ok()?,
+        })
+    }
+
+    /// Kills it, if it is still there.
+    pub fn kill(self) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        let is_same = |now: Self| now.started == self.started;
+        if let Some(pid) = pid
+            && Self::read(self.pid).is_some_and(is_same)
+        {
+            // It may end by itself in between.
+            kill_process(pid, Signal::KILL).unwrap_or_default();
+        }
+    }
+}
+
+/// A process and those that it started, theirs too.
+pub fn tree(root: u32) -> anyhow::Result<Vec<Process>> {
+    let mut others = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        // A process may end between the listing and the reading.
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        others.extend(pid.and_then(Process::read));
+    }
+    let mut tree: Vec<_> = others.extract_if(.., |it| it.pid == root).collect();
+    let mut next = 0;
+    while let Some(parent) = tree.get(next).copied() {
+        tree.extend(others.extract_if(.., |it| it.parent == parent.pid));
+        next += 1;
+    }
+    Ok(tree)
+}
 
 /// Processor time of each thread of a process since the thread began.
 #[derive(Clone, Debug)]
@@ -28,6 +81,17 @@ impl CpuTimes {
             times.insert(name, Duration::from_nanos(nanoseconds));
         }
         Ok(Self(times))
+    }
+
+    /// Reads the times of a process and of those that it started.
+    pub fn of_tree(root: u32) -> anyhow::Result<Self> {
+        let mut times = Self::of(root)?;
+        for process in tree(root)? {
+            if let Ok(own) = Self::of(process.pid) {
+                times.0.extend(own.0);
+            }
+        }
+        Ok(times)
     }
 
     /// Time spent since an earlier reading. Threads that ended in between are not counted.
@@ -55,6 +119,13 @@ pub fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
         })
         .context("no VmRSS in /proc/PID/status")?;
     Ok(kib * 1024)
+}
+
+/// The same of a process and of those that it started. What they share counts for each of them.
+pub fn resident_bytes_of_tree(root: u32) -> anyhow::Result<u64> {
+    let others = tree(root)?.into_iter().filter(|it| it.pid != root);
+    let others = others.filter_map(|it| resident_bytes(it.pid).ok());
+    Ok(resident_bytes(root)? + others.sum::<u64>())
 }
 
 /// Processor time of this thread since it began.
@@ -90,17 +161,26 @@ pub struct Seen {
 }
 
 impl Window {
-    /// Starts to watch these processes.
+    /// Starts to watch these processes. The first is a server, and those that it starts are part of it.
     pub fn open(pids: &[u32]) -> anyhow::Result<Self> {
-        let processes = pids
-            .iter()
-            .map(|pid| Ok((*pid, CpuTimes::of(*pid)?)))
-            .collect::<anyhow::Result<_>>()?;
+        let mut processes = Vec::new();
+        for pid in pids {
+            let is_server = processes.is_empty();
+            processes.push((*pid, Self::times(*pid, is_server)?));
+        }
         Ok(Self {
             start: Instant::now(),
             idle: IdleTime::read()?,
             processes,
         })
+    }
+
+    fn times(pid: u32, is_server: bool) -> anyhow::Result<CpuTimes> {
+        if is_server {
+            CpuTimes::of_tree(pid)
+        } else {
+            CpuTimes::of(pid)
+        }
     }
 
     /// What it saw so far. Ask when the processes are at rest: the kernel books a running thread's
@@ -111,7 +191,8 @@ impl Window {
         let processes = self
             .processes
             .iter()
-            .map(|(pid, before)| Ok(CpuTimes::of(*pid)?.since(before)))
+            .enumerate()
+            .map(|(at, (pid, before))| Ok(Self::times(*pid, at == 0)?.since(before)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let idle = now.total.saturating_sub(self.idle.total);
         let known = idle + processes.iter().sum::<Duration>();

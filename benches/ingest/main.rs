@@ -15,6 +15,7 @@ mod held;
 mod machine;
 mod memory;
 mod outage;
+mod peers;
 mod recovery;
 mod report;
 mod scenario;

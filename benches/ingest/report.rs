@@ -8,7 +8,9 @@ use serde::Serialize;
 
 use crate::generator::Outcome;
 use crate::machine::Seen;
-use crate::scenario::{Goal, Scenario};
+use crate::peers::report::PeerReport;
+use crate::peers::{Description, Peer};
+use crate::scenario::{Goal, Peers, Scenario};
 use crate::servers::Counts;
 use crate::tell;
 
@@ -59,13 +61,16 @@ impl Measured {
     }
 }
 
-/// A repetition on both servers, one right after the other.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// A repetition on both servers, one right after the other, and then on the peers.
+#[derive(Clone, Debug, Serialize)]
 pub struct Pair {
     /// The yardstick: bare hyper where nothing else is said.
     pub bare: Measured,
     /// Tollgate.
     pub tollgate: Measured,
+    /// In the order of the scenario's peers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<Measured>,
 }
 
 impl Pair {
@@ -83,14 +88,19 @@ impl Pair {
     }
 
     fn others(&self) -> f64 {
-        self.bare.others.max(self.tollgate.others)
+        let peers = self.peers.iter().map(|peer| peer.others);
+        peers.fold(self.bare.others.max(self.tollgate.others), f64::max)
     }
 }
 
 /// Prints a repetition as it ends.
-pub fn print_repetition(number: usize, pair: &Pair) {
+pub fn print_repetition(number: usize, pair: &Pair, peers: &[&str]) {
+    let peers = peers.iter().zip(&pair.peers);
+    let peers: String = peers
+        .map(|(name, peer)| format!("   {name} {:.1} us", peer.cpu_us))
+        .collect();
     tell(format_args!(
-        "  {number:>2}  bare {:7.1} us {:7.0}/s   tollgate {:7.1} us {:7.0}/s   ratio {:5.2}   others {:4.1} %{}",
+        "  {number:>2}  bare {:7.1} us {:7.0}/s   tollgate {:7.1} us {:7.0}/s   ratio {:5.2}   others {:4.1} %{}{peers}",
         pair.bare.cpu_us,
         pair.bare.per_second,
         pair.tollgate.cpu_us,
@@ -103,8 +113,8 @@ pub fn print_repetition(number: usize, pair: &Pair) {
 
 /// What was asked of a scenario, and what came of it.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Verdict {
-    /// What is asked: `ratio`, `event_us` or `throughput_ratio`.
+pub struct Verdict {
+    /// What is asked: `ratio`, `event_us`, `throughput_ratio` or `peer_ratio`.
     figure: &'static str,
     goal: f64,
     found: f64,
@@ -112,16 +122,20 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn on(goal: Goal, report: &Figures) -> Self {
-        let most = |figure, goal, found| Self {
+    /// On a figure that is to be this at most.
+    pub fn at_most(figure: &'static str, goal: f64, found: f64) -> Self {
+        Self {
             figure,
             goal,
             found,
             met: found <= goal,
-        };
+        }
+    }
+
+    fn on(goal: Goal, report: &Figures) -> Self {
         match goal {
-            Goal::Ratio(goal) => most("ratio", goal, report.cpu_ratio),
-            Goal::EventMicros(goal) => most("event_us", goal, report.event_us),
+            Goal::Ratio(goal) => Self::at_most("ratio", goal, report.cpu_ratio),
+            Goal::EventMicros(goal) => Self::at_most("event_us", goal, report.event_us),
             Goal::Throughput(goal) => Self {
                 figure: "throughput_ratio",
                 goal,
@@ -131,11 +145,12 @@ impl Verdict {
         }
     }
 
-    fn text(&self) -> String {
+    /// As it stands in the table.
+    pub fn text(&self) -> String {
         let met = if self.met { "met" } else { "MISSED" };
         let goal = self.goal;
         match self.figure {
-            "ratio" => format!("<= {goal:.2} {met}"),
+            "ratio" | "peer_ratio" => format!("<= {goal:.2} {met}"),
             "event_us" => format!("<= {goal:.2} us/event {met}"),
             _ => format!("requests/s {:.2}, >= {goal:.2} {met}", self.found),
         }
@@ -166,6 +181,11 @@ pub struct ScenarioReport {
     median: Pair,
     #[serde(flatten)]
     figures: Figures,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<PeerReport>,
+    /// Peers that cannot do it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
     repetitions: Vec<Pair>,
     /// How many of them the medians are of: the quietest.
     kept: usize,
@@ -180,6 +200,7 @@ impl ScenarioReport {
     /// Takes the medians of the quietest repetitions.
     pub fn new(
         scenario: &Scenario,
+        peers: &[Peer],
         body_bytes: usize,
         repetitions: Vec<Pair>,
         other_answers: BTreeMap<u16, u64>,
@@ -188,9 +209,15 @@ impl ScenarioReport {
         quiet.sort_by(|a, b| a.others().total_cmp(&b.others()));
         quiet.truncate((repetitions.len() * 2 / 3).max(KEPT));
         let median = Pair {
-            bare: median(&quiet, |pair| pair.bare)?,
-            tollgate: median(&quiet, |pair| pair.tollgate)?,
+            bare: median(&quiet, |pair| Some(pair.bare))?,
+            tollgate: median(&quiet, |pair| Some(pair.tollgate))?,
+            peers: Vec::new(),
         };
+        let left_out = peers
+            .iter()
+            .filter(|peer| scenario.peers != Peers::Absent && !peer.does(scenario));
+        let left_out = left_out.map(|peer| peer.name().to_owned()).collect();
+        let peers = PeerReport::all(scenario, peers, &quiet)?;
         let events = f64::from(u32::try_from(scenario.traffic.events)?);
         let of = |figure: &dyn Fn(&Pair) -> f64| {
             middle(quiet.iter().map(figure).collect()).context("no repetition")
@@ -209,6 +236,8 @@ impl ScenarioReport {
             verdict: scenario.goal.map(|goal| Verdict::on(goal, &figures)),
             median,
             figures,
+            peers,
+            left_out,
             repetitions,
             kept: quiet.len(),
             kept_noisy: quiet.iter().filter(|pair| pair.others() > NOISY).count(),
@@ -218,7 +247,7 @@ impl ScenarioReport {
     }
 
     fn print_cost(&self) {
-        let Pair { bare, tollgate } = &self.median;
+        let Pair { bare, tollgate, .. } = &self.median;
         tell(format_args!(
             "{:<25} {:<9} {:>6} {:>9.1} {:>9.1} {:>6.2} {:>8.2}  {:<25} {:>17} {}/{}{}",
             self.name,
@@ -238,10 +267,18 @@ impl ScenarioReport {
                 String::new()
             },
         ));
+        for peer in &self.peers {
+            peer.print_cost(bare);
+        }
+        for name in &self.left_out {
+            tell(format_args!(
+                "  {name:<23} left out: it does not check tokens"
+            ));
+        }
     }
 
     fn print_latency(&self) {
-        let Pair { bare, tollgate } = &self.median;
+        let Pair { bare, tollgate, .. } = &self.median;
         tell(format_args!(
             "{:<25} {:>22} {:>22} {:>11.1} {:>9.1}",
             self.name,
@@ -250,10 +287,14 @@ impl ScenarioReport {
             bare.resident_mib,
             tollgate.resident_mib,
         ));
+        for peer in &self.peers {
+            peer.print_latency();
+        }
     }
 }
 
-fn latencies(measured: &Measured) -> String {
+/// The three latencies, where there are some.
+pub fn latencies(measured: &Measured) -> String {
     match (measured.p50_us, measured.p99_us, measured.p999_us) {
         (Some(p50), Some(p99), Some(p999)) => format!("{p50:.0} / {p99:.0} / {p999:.0}"),
         _ => "-".to_owned(),
@@ -261,13 +302,16 @@ fn latencies(measured: &Measured) -> String {
 }
 
 /// The median of each figure by itself.
-fn median(pairs: &[Pair], side: fn(&Pair) -> Measured) -> anyhow::Result<Measured> {
+pub fn median(
+    pairs: &[Pair],
+    side: impl Fn(&Pair) -> Option<Measured>,
+) -> anyhow::Result<Measured> {
+    let side: Vec<Measured> = pairs.iter().filter_map(side).collect();
     let figure = |read: fn(&Measured) -> f64| {
-        middle(pairs.iter().map(|pair| read(&side(pair))).collect()).context("no repetition")
+        middle(side.iter().map(read).collect()).context("no repetition")
     };
-    let latency = |read: fn(&Measured) -> Option<f64>| {
-        middle(pairs.iter().filter_map(|pair| read(&side(pair))).collect())
-    };
+    let latency =
+        |read: fn(&Measured) -> Option<f64>| middle(side.iter().filter_map(read).collect());
     Ok(Measured {
         cpu_us: figure(|m| m.cpu_us)?,
         per_second: figure(|m| m.per_second)?,
@@ -276,7 +320,7 @@ fn median(pairs: &[Pair], side: fn(&Pair) -> Measured) -> anyhow::Result<Measure
         p999_us: latency(|m| m.p999_us),
         resident_mib: figure(|m| m.resident_mib)?,
         others: figure(|m| m.others)?,
-        reconnects: pairs.iter().map(|pair| side(pair).reconnects).sum(),
+        reconnects: side.iter().map(|measured| measured.reconnects).sum(),
     })
 }
 
@@ -332,6 +376,8 @@ impl Ledger {
 pub struct Report {
     workers: usize,
     seconds: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<Description>,
     scenarios: Vec<ScenarioReport>,
     ledgers: Vec<Ledger>,
     honest: bool,
@@ -342,6 +388,7 @@ impl Report {
     pub fn new(
         workers: usize,
         seconds: f64,
+        peers: Vec<Description>,
         scenarios: Vec<ScenarioReport>,
         ledgers: Vec<Ledger>,
     ) -> Self {
@@ -349,6 +396,7 @@ impl Report {
         Self {
             workers,
             seconds,
+            peers,
             scenarios,
             ledgers,
             honest,

@@ -48,6 +48,17 @@ pub enum Goal {
     Throughput(f64),
 }
 
+/// Whether peers are measured in a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// They are not.
+    Absent,
+    /// They are.
+    Beside,
+    /// They are, and Tollgate is held against them.
+    Judged,
+}
+
 /// One kind of traffic and the goal set for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Scenario {
@@ -67,6 +78,8 @@ pub struct Scenario {
     pub idle: usize,
     /// What is asked of it.
     pub goal: Option<Goal>,
+    /// Whether peers are measured in it.
+    pub peers: Peers,
 }
 
 impl Scenario {
@@ -81,6 +94,7 @@ impl Scenario {
             expected: 200,
             idle: 0,
             goal,
+            peers: Peers::Absent,
         }
     }
 
@@ -119,6 +133,10 @@ impl Scenario {
 
     const fn beside(self, yardstick: Yardstick) -> Self {
         Self { yardstick, ..self }
+    }
+
+    const fn peers(self, peers: Peers) -> Self {
+        Self { peers, ..self }
     }
 
     /// The pace for one repetition.
@@ -196,10 +214,10 @@ const BUSY: u16 = 503;
 
 /// Every scenario.
 pub const ALL: &[Scenario] = &[
-    Scenario::good("1-event", 1, rate(5000), Some(Goal::Ratio(1.3))),
+    Scenario::good("1-event", 1, rate(5000), Some(Goal::Ratio(1.3))).peers(Peers::Judged),
     Scenario::good("1-event-plain", 1, rate(5000), None).on(Gateway::Plain),
-    Scenario::good("10-events", 10, rate(2000), Some(Goal::Ratio(1.65))),
-    Scenario::good("100-events", 100, rate(500), None),
+    Scenario::good("10-events", 10, rate(2000), Some(Goal::Ratio(1.65))).peers(Peers::Beside),
+    Scenario::good("100-events", 100, rate(500), None).peers(Peers::Beside),
     Scenario::good("dirty-events", 10, rate(2000), None).with(Traffic {
         bad: 3,
         ..Traffic::good(10)
@@ -217,7 +235,9 @@ pub const ALL: &[Scenario] = &[
         .with(over(Wire::Http2))
         .on(Gateway::Tls),
     Scenario::refused("no-token", Tokens::Missing, rate(5000), 200).asks(Goal::Ratio(1.05)),
-    Scenario::refused("bad-token", Tokens::Forged, rate(5000), 403).asks(Goal::Ratio(1.25)),
+    Scenario::refused("bad-token", Tokens::Forged, rate(5000), 403)
+        .asks(Goal::Ratio(1.25))
+        .peers(Peers::Beside),
     Scenario::refused("bad-token-200", Tokens::Forged, rate(5000), 200).asks(Goal::Ratio(1.05)),
     Scenario::refused("over-quota", Tokens::Good, rate(5000), 403).asks(Goal::Ratio(1.25)),
     Scenario::refused("over-quota-200", Tokens::Good, rate(5000), 200).asks(Goal::Ratio(1.15)),
@@ -228,15 +248,16 @@ pub const ALL: &[Scenario] = &[
         idle: 5000,
         ..Scenario::good("idle-5000", 1, rate(5000), None).on(Gateway::Idle)
     },
-    Scenario::good("1-event-saturated", 1, SATURATE, Some(Goal::Ratio(1.4))),
+    Scenario::good("1-event-saturated", 1, SATURATE, Some(Goal::Ratio(1.4))).peers(Peers::Beside),
     Scenario::good("1-event-plain-saturated", 1, SATURATE, None).on(Gateway::Plain),
-    Scenario::good("10-events-saturated", 10, SATURATE, None),
+    Scenario::good("10-events-saturated", 10, SATURATE, None).peers(Peers::Beside),
     Scenario::good(
         "100-events-saturated",
         100,
         SATURATE,
         Some(Goal::EventMicros(0.9)),
-    ),
+    )
+    .peers(Peers::Beside),
     Scenario::good(
         "disk-10-events-saturated",
         10,
@@ -245,6 +266,6 @@ pub const ALL: &[Scenario] = &[
     )
     .on(Gateway::Disk)
     .beside(MEMORY),
-    Scenario::refused("bad-token-saturated", Tokens::Forged, SATURATE, 403),
+    Scenario::refused("bad-token-saturated", Tokens::Forged, SATURATE, 403).peers(Peers::Beside),
     Scenario::refused("over-quota-saturated", Tokens::Good, SATURATE, 403),
 ];

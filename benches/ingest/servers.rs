@@ -19,7 +19,7 @@ use crate::setup::Certificate;
 pub const READY: &str = "Ctrl-C stops it";
 
 /// Tokio takes the number of its worker threads from here, in all servers.
-const WORKERS: &str = "TOKIO_WORKER_THREADS";
+pub const WORKERS: &str = "TOKIO_WORKER_THREADS";
 
 /// How long Tollgate may take to stop before it is killed.
 const STOP: Duration = Duration::from_secs(10);

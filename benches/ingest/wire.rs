@@ -174,6 +174,16 @@ pub fn exchange(mut stream: &TcpStream, request: &[u8]) -> anyhow::Result<u16> {
     Ok(read_answer(&mut stream, &mut [0; 4096])?.status)
 }
 
+/// Asks a server of HTTP/1.1 once. The status of its answer, and the answer.
+pub fn ask(address: SocketAddr, request: &[u8]) -> anyhow::Result<(u16, String)> {
+    let mut stream = dial(address, Ipv4Addr::LOCALHOST)?;
+    stream.write_all(request)?;
+    let mut buffer = vec![0; ANSWER_BUFFER];
+    let answer = read_answer(&mut stream, &mut buffer)?;
+    let text = String::from_utf8_lossy(&buffer);
+    Ok((answer.status, text.trim_end_matches('\0').to_owned()))
+}
+
 fn read_answer(stream: &mut impl Read, buffer: &mut [u8]) -> anyhow::Result<Answer> {
     let mut filled = 0;
     loop {
