@@ -8,7 +8,8 @@
 //! Promise, at every moment and from any number of threads: the shares together hold at most the
 //! whole, and a lease that leaves its share within the reserve succeeds. When a lease was given to a
 //! share that now holds `q` bytes above its reserve, `q` was at most `factor` times what was free in
-//! the pool after it.
+//! the pool after it, but for what others gave back to that share and took again in the same moment: the
+//! word of a share does not tell the same bytes from those of before.
 //! A whole may be divided anew while it is in use ([`Division`]): shares come, go and change, and every
 //! lease stays where it is. What was held before may be more than the new terms allow; nothing is taken
 //! then until it has drained, and until then a reserve may be short of it. All shares change at one

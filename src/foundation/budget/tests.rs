@@ -536,3 +536,15 @@ fn what_both_the_old_and_the_new_terms_allow_is_not_refused_while_they_change() 
     });
     assert_eq!(whole.used(), 0);
 }
+
+#[test]
+fn a_lease_of_another_budget_is_not_adopted_and_goes_back() {
+    let (one, other) = (Budget::new(100), Budget::new(100));
+    let mut loan = one.adopt(other.lease(30).unwrap());
+    assert_eq!((loan.bytes(), one.used(), other.used()), (0, 0, 0));
+    loan.grow(40).unwrap();
+    let own = one.adopt(loan);
+    assert_eq!((own.bytes(), one.used()), (40, 40));
+    drop(own);
+    assert_eq!((one.used(), other.used()), (0, 0));
+}

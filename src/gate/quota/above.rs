@@ -21,6 +21,7 @@ pub(super) enum Above {
 /// Every request of a new key comes by here, of all threads: with one window, as nearly always, its word is
 /// taken from without the lock, and to look at what there is never needs it.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(super) struct Root {
     windows: Box<[Window]>,
     words: [AtomicU64; MAX_WINDOWS],

@@ -69,10 +69,10 @@ impl Turnstile {
         }
     }
 
-    /// Whether requests are not limited.
+    /// Whether requests are not limited, nor counted.
     #[cfg(test)]
     pub(super) fn is_open(&self) -> bool {
-        self.limit.load(Ordering::Relaxed) >= COUNTED
+        self.limit.load(Ordering::Relaxed) == OPEN
     }
 
     /// Ends a moment in which requests were counted: what was brought in it.
