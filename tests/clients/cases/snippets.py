@@ -27,7 +27,7 @@ MARKS = {
     ),
     "docker": ("needs Docker, which builds or starts images", {"docker", "git", "sh", "curl"}),
     "cluster": ("needs a cluster of Kubernetes", {"kubectl", "helm", "cp", "for", "do", "base64", "done", "rm"}),
-    "build": ("builds from source, which is what ./test does before it comes here", {"cargo", "./test", "mkdir", "python", "tollgate"}),
+    "build": ("builds from source, which is what ./test does before it comes here", {"cargo", "./test", "deploy/release/build", "mkdir", "python", "tollgate"}),
     "elsewhere": ("asks a node of other people by TLS, as tests/admin_tls.rs asks one here", {"curl", "tollgate"}),
     "server": ("is run by a test of its own, with more around it", {"flask", "cat"}),
 }
